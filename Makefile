@@ -1,0 +1,54 @@
+# Two commands for a fresh machine: `make train` (the main job) and `make test`. Each sets up all it needs.
+VENV ?= .venv
+PYTHON ?= python3
+BIN := $(VENV)/bin
+export PYTHONWARNINGS ?=
+
+.PHONY: help train test test-slow test-gpu lint format types clean
+
+help:
+	@echo "make train      compare the methods on real handwritten digits (minutes on two CPU cores)"
+	@echo "make test       lint, type check and test"
+	@echo "make test-slow  the tests that take longer (compilation by Inductor, long runs)"
+	@echo "make test-gpu   the tests that need a CUDA device"
+	@echo "make format     format the code"
+	@echo "make clean      remove the virtual environment and caches"
+
+$(BIN)/uv:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+
+$(VENV)/.train: $(BIN)/uv pyproject.toml constraints.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable ".[train]"
+	@touch $@
+
+$(VENV)/.dev: $(BIN)/uv pyproject.toml constraints.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable ".[dev]"
+	@touch $@
+
+train: $(VENV)/.train
+	$(BIN)/alignmixup compare
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+
+# one thread for each of two workers: many small tensors, where threads only get in each other's way
+test: lint types
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadgroup
+
+test-slow: $(VENV)/.dev
+	$(BIN)/pytest -m "slow and not gpu"
+
+test-gpu: $(VENV)/.dev
+	$(BIN)/pytest -m gpu
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build dist

@@ -1,0 +1,54 @@
+"""AlignMixup and its rivals behind one mixing interface for any PyTorch classifier."""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from alignmixup import functional
+    from alignmixup.methods.alignmixup import AlignMixup
+    from alignmixup.methods.base import Mixer
+    from alignmixup.methods.baseline import Baseline
+    from alignmixup.methods.batch import MixedBatch
+    from alignmixup.methods.cutmix import CutMix
+    from alignmixup.methods.manifold_mixup import ManifoldMixup
+    from alignmixup.methods.mixup import Mixup
+    from alignmixup.methods.switch import Switch
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "AlignMixup": "methods.alignmixup",
+    "Baseline": "methods.baseline",
+    "CutMix": "methods.cutmix",
+    "ManifoldMixup": "methods.manifold_mixup",
+    "MixedBatch": "methods.batch",
+    "Mixer": "methods.base",
+    "Mixup": "methods.mixup",
+    "Switch": "methods.switch",
+}
+
+__all__ = [
+    "AlignMixup",
+    "Baseline",
+    "CutMix",
+    "ManifoldMixup",
+    "MixedBatch",
+    "Mixer",
+    "Mixup",
+    "Switch",
+    "__version__",
+    "functional",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name at its first use, so that ``alignmixup --help`` need not load torch."""
+    if name == "functional":
+        return importlib.import_module("alignmixup.functional")
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"alignmixup.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'alignmixup' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,136 @@
+"""Alignment of two feature maps by a transport plan, and interpolation of the aligned maps."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from alignmixup.functional.interpolation import check_pairing, lerp
+from alignmixup.functional.transport import Solver, assignment_matrix, cost_matrix, sinkhorn
+
+Keep = Literal["first", "partner"]
+
+
+def _carry(features: Tensor, weights: Tensor) -> Tensor:
+    """Average features (B, C, n) into other positions with weights (B, n, m), in float32 under autocast too.
+
+    Half-precision weights would no longer sum to 1: a bfloat16 row is off by up to 0.4 %.
+    """
+    wide = torch.promote_types(features.dtype, torch.float32)
+    with torch.autocast(features.device.type, enabled=False):
+        return torch.bmm(features.to(wide), weights.to(wide))
+
+
+def _to_first(b: Tensor, assignment: Tensor) -> Tensor:
+    """Carry the partner's features to the positions of the first map: A' Rᵀ."""
+    return _carry(b, assignment.mT)
+
+
+def _to_partner(a: Tensor, assignment: Tensor) -> Tensor:
+    """Carry the first map's features to the positions of the partner: A R, rescaled when r differs from s."""
+    r, s = assignment.shape[1:]
+    return _carry(a, assignment if r == s else assignment * (s / r))
+
+
+def align(a: Tensor, b: Tensor, assignment: Tensor) -> tuple[Tensor, Tensor]:
+    """Carry each map's features to the positions of the other, by the assignment R.
+
+    Convention:
+        - the first result, A' Rᵀ, has the geometry of ``a`` and the content (texture) of ``b``;
+        - the second, A R, has the geometry of ``b`` and the content of ``a``.
+
+    Args:
+        a: (B, C, r) features A of the first maps.
+        b: (B, C, s) features A' of their partners.
+        assignment: (B, r, s) from :func:`assignment_matrix`; rows sum to 1 and columns to r / s.
+
+    Returns:
+        ``b`` at the positions of ``a``, (B, C, r), and ``a`` at the positions of ``b``, (B, C, s). Differentiable in
+        the features and in the assignment.
+
+    Raises:
+        ValueError: shapes do not fit together.
+
+    Source:
+        Venkataramanan et al., AlignMixup, CVPR 2022, Eqs. (7) and (8).
+
+    Example:
+        >>> import torch
+        >>> swap = torch.tensor([[[0.0, 1.0], [1.0, 0.0]]])
+        >>> align(torch.tensor([[[1.0, 2.0]]]), torch.tensor([[[3.0, 4.0]]]), swap)
+        (tensor([[[4., 3.]]]), tensor([[[2., 1.]]]))
+    """
+    expected = (a.shape[0], a.shape[-1], b.shape[-1])
+    if a.ndim != 3 or b.ndim != 3 or a.shape[:2] != b.shape[:2] or tuple(assignment.shape) != expected:
+        raise ValueError(
+            "align needs a (B, C, r), b (B, C, s) and assignment (B, r, s), got "
+            f"{tuple(a.shape)}, {tuple(b.shape)} and {tuple(assignment.shape)}"
+        )
+    return _to_first(b, assignment).to(b.dtype), _to_partner(a, assignment).to(a.dtype)
+
+
+def align_mix(
+    features: Tensor,
+    perm: Tensor,
+    lam: Tensor,
+    keep: Keep = "first",
+    *,
+    epsilon: float = 0.1,
+    iterations: int = 100,
+    tolerance: float | None = None,
+    solver: Solver = "newton",
+    normalize_cost: bool = False,
+) -> Tensor:
+    """Interpolate feature maps after aligning one to the positions of the other.
+
+    With A and A' the maps of a sample and its partner as C x r matrices and R = r P* the assignment that solves
+    P* = argmin <P, M> - ε H(P) over plans with uniform marginals, M the squared distances between positions::
+
+        keep="first":    λ A   + (1 - λ) A' Rᵀ      (geometry of the first, texture mixed in from the partner)
+        keep="partner":  λ A R + (1 - λ) A'         (geometry of the partner)
+
+    The plan is constant for autograd: it is found on detached features; gradients flow into A and A'.
+
+    Convention:
+        - ``lam`` weighs the first example: with ``keep="first"``, 1 returns ``features`` and 0 the aligned partner.
+        - ``keep`` names the example whose positions (geometry) survive.
+
+    Args:
+        features: (B, C, h, w) feature maps; any scale; the plan is found in float32 for half precision.
+        perm: (B,) int64 partner of each sample.
+        lam: (B,) mixing coefficients in [0, 1].
+        keep: ``"first"`` or ``"partner"``.
+        epsilon: entropic regularisation ε > 0, in units of squared feature distance. Paper: 0.1.
+        iterations: cap on the solver's rounds, >= 1. Paper: 100.
+        tolerance: stop each sample at this marginal error; None runs the solver's full schedule.
+        solver: which solver finds the plan, see :func:`sinkhorn`.
+        normalize_cost: divide each sample's cost by its mean, so that ``epsilon`` is relative to the feature scale.
+
+    Returns:
+        Mixed features; shape, dtype and device of ``features``.
+
+    Raises:
+        TypeError: ``features`` are not floating point.
+        ValueError: ``features`` are not four-dimensional, batch sizes differ, or an option is out of range.
+
+    Source:
+        Venkataramanan et al., AlignMixup, CVPR 2022, Eqs. (5) to (9).
+    """
+    check_pairing(features, perm, what="features")
+    if features.ndim != 4:
+        raise ValueError(f"align_mix needs feature maps of shape (B, C, h, w), got {tuple(features.shape)}")
+    if keep not in ("first", "partner"):
+        raise ValueError(f"keep must be 'first' or 'partner', got {keep!r}")
+    first = features.flatten(2)
+    partner = first[perm]
+    with torch.no_grad():
+        cost = cost_matrix(first, partner)
+        if normalize_cost:
+            cost = cost / cost.mean(dim=(1, 2), keepdim=True).clamp_min(torch.finfo(cost.dtype).tiny)
+        plan = sinkhorn(cost, epsilon, iterations, tolerance, solver=solver)
+        assignment = assignment_matrix(plan.plan)
+    if keep == "first":
+        mixed = lerp(_to_first(partner, assignment), first, lam)
+    else:
+        mixed = lerp(partner, _to_partner(first, assignment), lam)
+    return mixed.to(features.dtype).view(features.shape)

@@ -1,0 +1,102 @@
+"""Labels as distributions: one-hot, smoothing and the mixture of two samples' labels."""
+
+import torch
+from torch import Tensor
+
+
+def one_hot(y: Tensor, num_classes: int) -> Tensor:
+    """Turn class indices into float32 rows with a single 1.
+
+    Args:
+        y: (B,) integer class indices in [0, num_classes).
+        num_classes: number of classes K.
+
+    Returns:
+        (B, K) float32 on the device of ``y``.
+
+    Raises:
+        ValueError: an index is out of range (on the CPU; elsewhere the device asserts, so that nothing waits).
+    """
+    y = y.long()
+    in_range = ((y >= 0) & (y < num_classes)).all()
+    if y.device.type == "cpu" and not torch.compiler.is_compiling():
+        if not in_range:
+            bad = y[(y < 0) | (y >= num_classes)][0].item()
+            raise ValueError(
+                f"label {bad} is out of range for num_classes={num_classes}: expected 0 to {num_classes - 1}"
+            )
+    else:
+        torch._assert_async(in_range, f"a label is out of range for num_classes={num_classes}")
+    target = torch.zeros(y.shape[0], num_classes, device=y.device)
+    return target.scatter_(1, y[:, None], 1.0)
+
+
+def smooth(target: Tensor, amount: float, *, multi_label: bool = False) -> Tensor:
+    """Move a share of the label mass to a uniform distribution.
+
+    Args:
+        target: (B, K) soft labels.
+        amount: share moved, in [0, 1).
+        multi_label: each class is a yes/no question of its own, so the mass moves towards 1/2 instead of 1/K.
+
+    Returns:
+        (B, K) smoothed labels; rows keep their sum unless ``multi_label``.
+    """
+    if amount == 0:
+        return target
+    uniform = 0.5 if multi_label else 1.0 / target.shape[1]
+    return target * (1.0 - amount) + amount * uniform
+
+
+def as_target(y: Tensor, num_classes: int | None) -> Tensor:
+    """Accept class indices, soft labels or multi-hot labels; return float32 rows.
+
+    Args:
+        y: (B,) integer class indices, or (B, K) of any dtype.
+        num_classes: K; needed for class indices, checked against the second axis otherwise.
+
+    Returns:
+        (B, K) float32.
+
+    Raises:
+        ValueError: class indices without ``num_classes``, a wrong number of columns or of axes.
+        TypeError: one-dimensional floating labels.
+    """
+    if y.ndim == 2:
+        if num_classes is not None and y.shape[1] != num_classes:
+            raise ValueError(f"labels have {y.shape[1]} columns, but num_classes={num_classes}")
+        return y.float()
+    if y.ndim != 1:
+        raise ValueError(
+            f"labels must be (B,) class indices or (B, K) soft labels, got shape {tuple(y.shape)}"
+        )
+    if y.is_floating_point() or y.dtype == torch.bool:
+        raise TypeError(
+            f"one-dimensional labels must be integer class indices, got {y.dtype}; "
+            "for regression or a single binary output pass them as (B, 1)"
+        )
+    if num_classes is None:
+        raise ValueError("integer labels need num_classes=...; or pass soft labels of shape (B, K)")
+    return one_hot(y, num_classes)
+
+
+def soft_labels(y: Tensor, perm: Tensor, lam: Tensor, num_classes: int | None = None) -> Tensor:
+    """Mix the labels of each sample and its partner: λ y + (1 - λ) y[π].
+
+    Convention:
+        - ``lam`` weighs the first example.
+
+    Args:
+        y: (B,) class indices or (B, K) soft labels.
+        perm: (B,) partner of each sample.
+        lam: (B,) in [0, 1].
+        num_classes: K, for class indices.
+
+    Returns:
+        (B, K) float32; rows sum to 1 if those of ``y`` do.
+
+    Source:
+        Zhang et al., mixup, ICLR 2018, Eq. (1).
+    """
+    target = as_target(y, num_classes)
+    return torch.lerp(target[perm], target, lam.to(target.dtype)[:, None])

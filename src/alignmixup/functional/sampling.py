@@ -1,0 +1,128 @@
+"""Random draws of one batch: mixing coefficients, partners, boxes. The only file that consumes a generator.
+
+Everything is drawn on the CPU in float64 and moved afterwards, so one seed gives the same draw on every device.
+"""
+
+import math
+
+import torch
+from torch import Generator, Tensor
+
+
+def beta(alpha: float, size: int, *, generator: Generator) -> Tensor:
+    """Draw mixing coefficients λ ~ Beta(α, α).
+
+    A Beta variate is G1 / (G1 + G2) with two Gamma(α) variates. For small α those underflow, so their
+    logarithms are drawn, log G(α) = log G(α + 1) + log(U) / α, and combined by a logistic function.
+
+    Args:
+        alpha: parameter of the symmetric Beta distribution, > 0; 1 is uniform.
+        size: number of independent draws.
+        generator: CPU generator, advanced by the call.
+
+    Returns:
+        (size,) float64 on the CPU, in [0, 1].
+
+    Raises:
+        ValueError: ``alpha`` is not a positive finite number.
+    """
+    if not (alpha > 0 and math.isfinite(alpha)):
+        raise ValueError(f"alpha must be a positive finite number, got {alpha}")
+    shape = torch.full((2, size), alpha + 1.0, dtype=torch.float64)
+    log_gamma = torch._standard_gamma(shape, generator=generator).log()
+    uniform = torch.rand(2, size, dtype=torch.float64, generator=generator).clamp_min_(1e-300)
+    first, second = log_gamma + uniform.log() / alpha
+    return torch.sigmoid(first - second)
+
+
+def permutation(size: int, *, generator: Generator) -> Tensor:
+    """Draw a uniformly random partner for each sample; fixed points may occur.
+
+    Args:
+        size: batch size B.
+        generator: CPU generator, advanced by the call.
+
+    Returns:
+        (B,) int64 on the CPU; the partner of sample b is ``x[perm[b]]``.
+    """
+    return torch.randperm(size, generator=generator)
+
+
+def matching(size: int, *, generator: Generator) -> Tensor:
+    """Draw random pairs: a permutation that is its own inverse, so that both members of a pair meet each other.
+
+    Args:
+        size: batch size B; with an odd B one sample stays alone (its own partner).
+        generator: CPU generator, advanced by the call.
+
+    Returns:
+        (B,) int64 on the CPU with ``perm[perm] == arange(B)``.
+    """
+    order = torch.randperm(size, generator=generator)
+    half = size // 2
+    left, right = order[:half], order[half : 2 * half]
+    perm = torch.arange(size)
+    perm[left], perm[right] = right, left
+    return perm
+
+
+def choice(probabilities: list[float], *, generator: Generator) -> int:
+    """Draw one index with the given probabilities (non-negative; they need not sum to 1)."""
+    weights = torch.tensor(probabilities, dtype=torch.float64)
+    return int(torch.multinomial(weights, 1, generator=generator))
+
+
+def coin(probability: float, *, generator: Generator) -> bool:
+    """Draw True with the given probability; 0 and 1 are certain and consume nothing."""
+    if probability in (0, 1):
+        return bool(probability)
+    return bool(torch.rand((), dtype=torch.float64, generator=generator) < probability)
+
+
+def box_centres(size: int, height: int, width: int, *, generator: Generator) -> Tensor:
+    """Draw integer box centres, uniform over the pixels of an image.
+
+    Returns:
+        (size, 2) int64 on the CPU: row in [0, height), column in [0, width).
+    """
+    rows = torch.randint(height, (size,), generator=generator)
+    columns = torch.randint(width, (size,), generator=generator)
+    return torch.stack([rows, columns], dim=1)
+
+
+def cutmix_box(lam: Tensor, centres: Tensor, height: int, width: int) -> Tensor:
+    """Place CutMix boxes that cover about 1 - λ of the image.
+
+    Sides are floor(S * sqrt(1 - λ)); half a side, floored, lies on each side of the centre; the box is then
+    clipped to the image. An odd side therefore loses a pixel and boxes near the border shrink: the label
+    weight must be recomputed from the box (:func:`alignmixup.functional.box_lam`).
+
+    Convention:
+        - ``lam`` is the share of the FIRST example: 1 gives an empty box, 0 the largest one.
+        - boxes are ``y0, x0, y1, x1``, half-open.
+
+    Args:
+        lam: (B,) in [0, 1]; pass float64, in float32 a side can be one pixel off.
+        centres: (B, 2) int64 row and column.
+        height: image height in pixels.
+        width: image width in pixels.
+
+    Returns:
+        (B, 4) int64 on the device of ``lam``.
+
+    Source:
+        Yun et al., CutMix, ICCV 2019, section 3.1, and its published code.
+    """
+    ratio = (1.0 - lam.double()).clamp(0.0, 1.0).sqrt()
+    extent = torch.tensor([height, width], device=lam.device)
+    half = (ratio[:, None] * extent).floor().long() // 2
+    low = (centres - half).clamp_min(0)
+    high = torch.minimum(centres + half, extent)
+    return torch.cat([low, torch.maximum(high, low)], dim=1)
+
+
+def to_device(draw: Tensor, device: torch.device) -> Tensor:
+    """Move a CPU draw to ``device`` without waiting for it: through pinned memory on CUDA."""
+    if device.type == "cuda":
+        return draw.pin_memory().to(device, non_blocking=True)
+    return draw.to(device)

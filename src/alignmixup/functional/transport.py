@@ -1,0 +1,202 @@
+"""Optimal transport between the positions of two feature maps: cost, plan, assignment."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, NamedTuple, get_args
+
+import torch
+from torch import Tensor
+
+from alignmixup.functional.transport_solvers import solve_newton, solve_plain
+
+Solver = Literal["newton", "plain"]
+
+
+class TransportPlan(NamedTuple):
+    """What `sinkhorn` returns: a plan for each sample, and how far it got.
+
+    Attributes:
+        plan: (B, r, s); columns sum to 1/s to rounding, rows to 1/r within ``marginal_error``.
+        marginal_error: (B,) L1 error of both marginals together, measured on ``plan``; at most 2.
+        iterations: (B,) int64, rounds spent on each sample.
+        converged: (B,) bool, ``marginal_error`` <= ``tolerance`` (1e-3 if that is None); False for NaN plans.
+    """
+
+    plan: Tensor
+    marginal_error: Tensor
+    iterations: Tensor
+    converged: Tensor
+
+
+def cost_matrix(a: Tensor, b: Tensor) -> Tensor:
+    """Squared Euclidean distances between the positions of two feature maps.
+
+    ``cost[n, i, j] = |a[n, :, i] - b[n, :, j]|^2``, summed over channels and not scaled, by one batched
+    matrix product of centred features: nothing of size (B, r, s, C) is made. Where the backend is set to
+    round the inputs of a matrix product (TF32, bfloat16), the product is made in float64: the rounding would
+    exceed epsilon.
+
+    Convention:
+        Row = position of ``a``, the first example; column = position of ``b``, the partner.
+
+    Args:
+        a: (B, C, r), floating point; half precision is computed in float32, also under autocast.
+        b: (B, C, s), same B and C.
+
+    Returns:
+        (B, r, s), >= 0, float32 (float64 if an input is). Differentiable.
+
+    Raises:
+        ValueError: shapes that do not fit.
+        TypeError: an input that is not floating point.
+
+    Source:
+        Venkataramanan et al., AlignMixup, CVPR 2022. Deviation: features are centred and multiplied, not
+        subtracted pair by pair.
+
+    Example:
+        >>> cost_matrix(torch.tensor([[[0.0, 1.0]]]), torch.tensor([[[1.0, 3.0]]])).tolist()
+        [[[1.0, 9.0], [0.0, 4.0]]]
+    """
+    if a.dim() != 3 or b.dim() != 3 or a.shape[:2] != b.shape[:2]:
+        raise ValueError(
+            f"cost_matrix expects a (B, C, r) and b (B, C, s) with equal B and C, got {tuple(a.shape)} and "
+            f"{tuple(b.shape)}; flatten feature maps with .flatten(2) first"
+        )
+    with torch.autocast(a.device.type, enabled=False):
+        a, b = _as_computed(a, "a"), _as_computed(b, "b")
+        # |a|^2 + |b|^2 - 2ab cancels: with a common offset in place, float32 moves entries of R by 0.4.
+        centre = (a.mean(2, keepdim=True) + b.mean(2, keepdim=True)) / 2
+        a, b = a - centre, b - centre
+        squares = a.square().sum(1).unsqueeze(2) + b.square().sum(1).unsqueeze(1)
+        if _matmul_rounds_inputs(a.device.type):
+            products = torch.bmm(a.double().transpose(1, 2), b.double()).to(squares.dtype)
+        else:
+            products = torch.bmm(a.transpose(1, 2), b)
+        return (squares - 2 * products).clamp(min=0.0)
+
+
+def sinkhorn(
+    cost: Tensor,
+    epsilon: float = 0.1,
+    iterations: int = 100,
+    tolerance: float | None = None,
+    *,
+    solver: Solver = "newton",
+    batch_stop: float | None = None,
+) -> TransportPlan:
+    """Entropic optimal transport plan with uniform marginals, for each sample of a batch.
+
+    Minimises ``sum(P * cost) + epsilon * sum(P * (log P - 1))`` over plans with row sums 1/r and column sums
+    1/s. ``"newton"`` lowers epsilon to its final value in steps, and after every fourth Sinkhorn round takes
+    a Newton step on the dual: it converges in 4 to 80 rounds where plain Sinkhorn needs thousands.
+    ``"plain"`` is the published loop. A sample's plan depends on that sample alone, unless ``batch_stop`` is
+    given.
+
+    Convention:
+        - Columns are updated last, so they are exact even for a sample that has not converged; look at
+          ``converged`` before relying on the rows.
+        - The plan is a constant for autograd.
+        - A cost with NaN or infinity gives that sample, and no other, a NaN plan and ``converged`` False.
+
+    Args:
+        cost: (B, r, s), any scale and sign; half precision is computed in float32.
+        epsilon: entropic regularisation, > 0, in units of cost. Paper: 0.1.
+        iterations: cap on the rounds of a sample, >= 1; a Newton step counts as one. Paper: 100. CUDA and
+            compiled code run all of them (converged samples are frozen); CPU in eager mode stops when every
+            sample is done.
+        tolerance: L1 marginal error at which a sample stops, > 0. None: ``"newton"`` goes on to 1e-5 (1e-8 in
+            float64), ``"plain"`` runs every round.
+        solver: ``"newton"`` or ``"plain"``.
+        batch_stop: for parity with the reference code only: ``"plain"`` stops once the batch mean of the
+            summed change of the row potentials, in units of cost, is below it (reference: 0.1). Reads a value
+            on the host every round, so it is slow on a GPU and does not compile.
+
+    Returns:
+        The plan and its diagnostics; float32, float64 if ``cost`` is.
+
+    Raises:
+        ValueError: an option out of range, a cost that is not (B, r, s), or ``batch_stop`` with ``"newton"``.
+        TypeError: a cost that is not floating point.
+
+    Source:
+        Cuturi, Sinkhorn distances, NeurIPS 2013; Venkataramanan et al., AlignMixup, CVPR 2022, for the plain
+        loop.
+
+    Example:
+        >>> sinkhorn(torch.tensor([[[0.0, 1.0], [1.0, 0.0]]]), epsilon=1.0).plan[0, 0].tolist()
+        [0.3655..., 0.1344...]
+    """
+    _check_cost(cost)
+    _check_options(epsilon, iterations, tolerance, solver, batch_stop)
+    with torch.no_grad(), torch.autocast(cost.device.type, enabled=False):
+        cost = _as_computed(cost, "cost")
+        finite = cost.isfinite().all(2, keepdim=True).all(1, keepdim=True)
+        solvable = torch.where(finite, cost, 0.0)
+        if solver == "newton":
+            # A little below the tolerance, so that rounding does not put a stopped sample above it.
+            target = 0.9 * tolerance if tolerance else (1e-8 if cost.dtype == torch.float64 else 1e-5)
+            plan, rounds = solve_newton(solvable, epsilon, iterations, target)
+        else:
+            plan, rounds = solve_plain(solvable, epsilon, iterations, tolerance, batch_stop)
+        _, r, s = cost.shape
+        plan = plan / (plan.sum(1, keepdim=True) * s)
+        plan = torch.where(finite, plan, torch.nan)
+        error = (plan.sum(2) - 1 / r).abs().sum(1) + (plan.sum(1) - 1 / s).abs().sum(1)
+    return TransportPlan(plan, error, rounds, error <= (1e-3 if tolerance is None else tolerance))
+
+
+def assignment_matrix(plan: Tensor) -> Tensor:
+    """Assignment matrix ``R = r P`` of a transport plan.
+
+    Convention:
+        Row i holds the weights with which position i of the first example averages the partner's positions:
+        rows sum to 1 for a converged plan. Columns sum to r/s, that is to 1 for maps of equal size.
+
+    Args:
+        plan: (B, r, s), the ``plan`` field of what `sinkhorn` returns.
+
+    Returns:
+        (B, r, s), same dtype.
+
+    Raises:
+        ValueError: ``plan`` is not (B, r, s).
+    """
+    if plan.dim() != 3:
+        raise ValueError(f"assignment_matrix expects a plan of shape (B, r, s), got {tuple(plan.shape)}")
+    return plan * plan.shape[1]
+
+
+def _check_cost(cost: Tensor) -> None:
+    if cost.dim() != 3 or 0 in cost.shape[1:]:
+        raise ValueError(
+            f"sinkhorn expects a cost of shape (B, r, s) with r, s >= 1, got {tuple(cost.shape)}; "
+            "give one sample a batch axis with cost.unsqueeze(0)"
+        )
+
+
+def _check_options(
+    epsilon: float, iterations: int, tolerance: float | None, solver: str, batch_stop: float | None
+) -> None:
+    if solver not in get_args(Solver):
+        raise ValueError(f"solver must be one of {', '.join(get_args(Solver))}, got {solver!r}")
+    if not isinstance(iterations, int) or iterations < 1:
+        raise ValueError(f"iterations must be a whole number >= 1, got {iterations!r}")
+    if batch_stop is not None and solver != "plain":
+        raise ValueError(f"batch_stop needs solver='plain', got solver={solver!r}; use tolerance instead")
+    for name, value in (("epsilon", epsilon), ("tolerance", tolerance), ("batch_stop", batch_stop)):
+        if value is not None and not 0 < value < math.inf:
+            raise ValueError(f"{name} must be positive and finite, got {value!r}")
+
+
+def _as_computed(tensor: Tensor, name: str) -> Tensor:
+    if not tensor.is_floating_point():
+        raise TypeError(f"{name} must be floating point, got {tensor.dtype}; convert it with .float()")
+    return tensor.float() if tensor.element_size() < 4 else tensor
+
+
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]  # set once a program, untraceable
+def _matmul_rounds_inputs(device_type: str) -> bool:
+    backend = {"cuda": "cuda", "cpu": "mkldnn"}.get(device_type)
+    return backend is not None and getattr(torch.backends, backend).matmul.fp32_precision in {"tf32", "bf16"}

@@ -1,0 +1,111 @@
+"""Switch: one of several methods per batch."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from torch import Tensor, nn
+
+from alignmixup.functional.sampling import choice
+from alignmixup.methods.base import Mixer
+from alignmixup.methods.batch import Draw, MixedBatch
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class SwitchDraw(Draw):
+    """Draw of a switch.
+
+    Attributes:
+        index: which mixer was chosen.
+        inner: that mixer's own draw.
+    """
+
+    index: int
+    inner: Draw
+
+
+@dataclass(eq=False, kw_only=True)
+class Switch(Mixer):
+    """Draw one of several mixers for each batch, as timm switches between mixup and CutMix.
+
+    ``probability``, ``active_epochs`` and ``label_smoothing`` are the switch's own; λ and everything else belong to
+    the mixers. All draw from the switch's generator.
+
+    Args:
+        mixers: mixers, method names, or tables of a name and its options, e.g. ``{"name": "cutmix", "alpha": 1.0}``.
+        probabilities: share of each mixer; None for equal shares.
+    """
+
+    mixers: Sequence[Mixer | str | Mapping[str, Any]] = ("mixup", "cutmix")
+    probabilities: Sequence[float] | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._mixers = tuple(self._build(entry) for entry in self.mixers)
+        self._shares = list(self.probabilities or [1.0] * len(self._mixers))
+        if (
+            not self._mixers
+            or len(self._shares) != len(self._mixers)
+            or min(self._shares) < 0
+            or sum(self._shares) <= 0
+        ):
+            raise ValueError(
+                f"probabilities must be one non-negative number for each of {len(self._mixers)} mixers, got {self._shares}"
+            )
+
+    def _build(self, entry: Mixer | str | Mapping[str, Any]) -> Mixer:
+        from alignmixup.methods import build
+
+        if isinstance(entry, Mixer):
+            entry.generator = self.generator
+            return self._check_entry(entry)
+        options = {"name": entry} if isinstance(entry, str) else dict(entry)
+        name = options.pop("name", None)
+        if name is None:
+            raise ValueError(f"a table in mixers needs a name, got {dict(options)}")
+        mixer = build(
+            name, model=self.model, num_classes=self.num_classes, generator=self.generator, options=options
+        )
+        return self._check_entry(mixer)
+
+    def _check_entry(self, mixer: Mixer) -> Mixer:
+        own = [name for name in ("probability", "active_epochs", "label_smoothing") if _differs(mixer, name)]
+        if own:
+            raise ValueError(
+                f"{', '.join(own)} of {type(mixer).__name__} inside a switch has no effect: set it on the switch, and "
+                "use `probabilities` (with a baseline among the mixers) for the shares"
+            )
+        return mixer
+
+    def prepare(self, x: Tensor) -> None:
+        """Let every mixer find its layers, so that all hooks stand before the model is compiled."""
+        for mixer in self._mixers:
+            mixer.prepare(x)
+
+    def draw(self, x: Tensor, target: Tensor) -> SwitchDraw:
+        """Draw a mixer, and let it draw."""
+        index = choice(self._shares, generator=self.generator)
+        inner = self._mixers[index].draw(x, target)
+        return SwitchDraw(lam=inner.lam, perm=inner.perm, index=index, inner=inner)
+
+    def mix(self, x: Tensor, target: Tensor, draw: Draw) -> MixedBatch:
+        """Mix as the drawn mixer does."""
+        assert isinstance(draw, SwitchDraw)
+        batch = self._mixers[draw.index].mix(x, target, draw.inner)
+        return batch if batch.draw is None else replace(batch, draw=draw)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Tell the epoch to every mixer."""
+        super().set_epoch(epoch)
+        for mixer in self._mixers:
+            mixer.set_epoch(epoch)
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """Yield the parameters of every mixer."""
+        for mixer in self._mixers:
+            yield from mixer.parameters()
+
+
+def _differs(mixer: Mixer, option: str) -> bool:
+    """Tell whether an option was changed from its class's default."""
+    return bool(getattr(mixer, option) != getattr(type(mixer), option))

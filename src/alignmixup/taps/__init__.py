@@ -1,0 +1,7 @@
+"""Reach into any model: find a layer, replace its output inside a ``with`` block, adapt its layout."""
+
+from alignmixup.taps.feature_tap import FeatureTap, Hidden, unwrap
+from alignmixup.taps.layout import Layout
+from alignmixup.taps.probe import LayerUse, Probe, layer_use, probe
+
+__all__ = ["FeatureTap", "Hidden", "LayerUse", "Layout", "Probe", "layer_use", "probe", "unwrap"]

@@ -1,0 +1,215 @@
+import pytest
+import torch
+from torch import nn
+
+from alignmixup.functional.alignment import align, align_mix
+from alignmixup.functional.interpolation import mixup
+from alignmixup.functional.transport import assignment_matrix, cost_matrix, sinkhorn
+
+PERM = torch.tensor([1, 2, 0])
+
+
+def features(scale=1.0, channels=16, size=4, dtype=torch.float32):
+    torch.manual_seed(0)
+    return (scale * torch.randn(3, channels, size, size)).to(dtype)
+
+
+def reference(maps, perm, lam, keep, epsilon=0.1):
+    """The broadcast formulation in float64 with a plain loop run to the end."""
+    a = maps.double().flatten(2)
+    b = a[perm]
+    cost = (a[:, :, :, None] - b[:, :, None, :]).square().sum(1)
+    r = cost.shape[1]
+    u = v = torch.zeros(cost.shape[:2], dtype=torch.float64)
+    for _ in range(5000):
+        u = -epsilon * (torch.logsumexp((v[:, None] - cost) / epsilon, 2) + torch.tensor(r).log())
+        v = -epsilon * (torch.logsumexp((u[:, :, None] - cost) / epsilon, 1) + torch.tensor(r).log())
+    assignment = r * ((u[:, :, None] + v[:, None] - cost) / epsilon).exp()
+    weight = lam.double()[:, None, None]
+    if keep == "first":
+        mixed = weight * a + (1 - weight) * b @ assignment.mT
+    else:
+        mixed = weight * a @ assignment + (1 - weight) * b
+    return mixed.view(maps.shape)
+
+
+@pytest.mark.parametrize("keep", ["first", "partner"])
+def test_align_mix_equals_the_broadcast_formulation(keep):
+    maps, lam = features(scale=0.15), torch.tensor([0.2, 0.5, 0.9])
+    expected = reference(maps, PERM, lam, keep)
+    torch.testing.assert_close(align_mix(maps, PERM, lam, keep).double(), expected, atol=2e-3, rtol=0)
+
+
+def test_align_by_hand():
+    a, b = torch.tensor([[[1.0, 2.0]]]), torch.tensor([[[3.0, 5.0]]])
+    half = torch.full((1, 2, 2), 0.5)
+    to_first, to_partner = align(a, b, half)
+    assert to_first.tolist() == [[[4.0, 4.0]]]
+    assert to_partner.tolist() == [[[1.5, 1.5]]]
+
+
+def test_align_averages_when_the_grids_differ():
+    a, b = torch.rand(2, 3, 4), torch.rand(2, 3, 6)
+    plan = torch.full((2, 4, 6), 1 / 24)
+    to_first, to_partner = align(a, b, assignment_matrix(plan))
+    torch.testing.assert_close(to_first, b.mean(2, keepdim=True).expand(2, 3, 4))
+    torch.testing.assert_close(to_partner, a.mean(2, keepdim=True).expand(2, 3, 6))
+
+
+def test_a_shuffled_copy_is_put_back():
+    torch.manual_seed(0)
+    a = 3 * torch.randn(1, 32, 9)
+    shuffle = torch.randperm(9)
+    plan = sinkhorn(cost_matrix(a, a[:, :, shuffle])).plan
+    to_first, to_partner = align(a, a[:, :, shuffle], assignment_matrix(plan))
+    torch.testing.assert_close(to_first, a, atol=1e-3, rtol=0)
+    torch.testing.assert_close(to_partner, a[:, :, shuffle], atol=1e-3, rtol=0)
+
+
+def test_lambda_one_keeps_the_features_and_zero_takes_the_partner():
+    maps = features()
+    assert torch.equal(align_mix(maps, PERM, torch.ones(3), "first"), maps)
+    assert torch.equal(align_mix(maps, PERM, torch.zeros(3), "partner"), maps[PERM])
+
+
+@pytest.mark.parametrize("keep", ["first", "partner"])
+def test_alignment_keeps_the_mean_so_it_cancels_under_pooling(keep):
+    maps, lam = features(scale=0.5), torch.tensor([0.2, 0.5, 0.9])
+    pooled = align_mix(maps, PERM, lam, keep).mean((2, 3))
+    unaligned = mixup(maps, PERM, lam).mean((2, 3))
+    # first: column sums are exact by construction; partner: row sums are as exact as the solver converged
+    torch.testing.assert_close(pooled, unaligned, atol=1e-6 if keep == "first" else 2e-3, rtol=0)
+
+
+def test_alignment_does_real_work_after_a_nonlinearity():
+    maps, lam = features(scale=0.5), torch.tensor([0.2, 0.5, 0.9])
+    pooled = align_mix(maps, PERM, lam).relu().mean((2, 3))
+    unaligned = mixup(maps, PERM, lam).relu().mean((2, 3))
+    assert (pooled - unaligned).abs().max() > 0.02
+
+
+@pytest.mark.parametrize("keep", ["first", "partner"])
+def test_gradients_flow_into_both_maps_and_not_into_the_plan(keep):
+    maps = features(channels=4, size=2, dtype=torch.float64).requires_grad_()
+    lam = torch.tensor([0.3, 0.6, 0.9], dtype=torch.float64)
+    a = maps.detach().flatten(2)
+    assignment = assignment_matrix(sinkhorn(cost_matrix(a, a[PERM])).plan)
+
+    def with_constant_plan(maps):
+        first = maps.flatten(2)
+        to_first, to_partner = align(first, first[PERM], assignment)
+        weight = lam[:, None, None]
+        if keep == "first":
+            return (weight * first + (1 - weight) * to_first).view(maps.shape)
+        return (weight * to_partner + (1 - weight) * first[PERM]).view(maps.shape)
+
+    grad = torch.autograd.grad(align_mix(maps, PERM, lam, keep).square().sum(), maps)[0]
+    expected = torch.autograd.grad(with_constant_plan(maps).square().sum(), maps)[0]
+    torch.testing.assert_close(grad, expected)
+    assert torch.autograd.gradcheck(with_constant_plan, (maps,))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_other_precisions_agree_with_float32(dtype):
+    maps, lam = features(scale=0.3), torch.tensor([0.2, 0.5, 0.9])
+    rounded = maps.to(dtype)
+    mixed = align_mix(rounded, PERM, lam)
+    assert mixed.dtype == dtype
+    torch.testing.assert_close(mixed.float(), align_mix(rounded.float(), PERM, lam), atol=1e-2, rtol=0)
+
+
+def test_autocast_does_not_lower_the_precision():
+    maps, lam = features(scale=0.3), torch.tensor([0.2, 0.5, 0.9])
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        inside = align_mix(maps, PERM, lam)
+        inside_align = align(maps.flatten(2), maps.flatten(2), torch.eye(16).expand(3, 16, 16))[0]
+    assert inside.dtype == torch.float32
+    torch.testing.assert_close(inside, align_mix(maps, PERM, lam))
+    assert torch.equal(inside_align, maps.flatten(2))
+
+
+def test_one_position_is_plain_mixup():
+    maps, lam = torch.randn(3, 8, 1, 1), torch.tensor([0.2, 0.5, 0.9])
+    torch.testing.assert_close(align_mix(maps, PERM, lam), mixup(maps, PERM, lam))
+
+
+def test_a_normalised_cost_makes_epsilon_relative_to_the_scale():
+    maps, lam = features(), torch.tensor([0.2, 0.5, 0.9])
+    small = align_mix(maps, PERM, lam, normalize_cost=True)
+    large = align_mix(10 * maps, PERM, lam, normalize_cost=True)
+    torch.testing.assert_close(large, 10 * small, rtol=1e-3, atol=1e-3)
+
+
+def test_nan_features_stay_with_their_own_pair():
+    maps = features()
+    maps[0] = float("nan")
+    mixed = align_mix(maps, PERM, torch.full((3,), 0.5))
+    assert torch.equal(mixed.isnan().flatten(1).all(1), torch.tensor([True, False, True]))
+    assert bool(mixed[1].isfinite().all())
+
+
+def test_align_mix_compiles_without_graph_breaks():
+    maps, lam = features(), torch.tensor([0.2, 0.5, 0.9])
+    compiled = torch.compile(align_mix, backend="eager", fullgraph=True)
+    for keep in ("first", "partner"):
+        torch.testing.assert_close(compiled(maps, PERM, lam, keep), align_mix(maps, PERM, lam, keep))
+
+
+def test_channels_last_memory_gives_the_same_result():
+    maps, lam = features(), torch.tensor([0.2, 0.5, 0.9])
+    torch.testing.assert_close(
+        align_mix(maps.to(memory_format=torch.channels_last), PERM, lam), align_mix(maps, PERM, lam)
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        (
+            {"features": torch.zeros(3, 4, 2)},
+            ValueError,
+            r"feature maps of shape \(B, C, h, w\), got \(3, 4, 2\)",
+        ),
+        (
+            {"features": torch.zeros(2, 4, 2, 2)},
+            ValueError,
+            r"features of shape \(2, 4, 2, 2\) does not match perm",
+        ),
+        (
+            {"features": torch.zeros(3, 4, 2, 2).long()},
+            TypeError,
+            "features must be floating point, got torch.int64",
+        ),
+        ({"keep": "own"}, ValueError, "keep must be 'first' or 'partner', got 'own'"),
+        ({"epsilon": 0.0}, ValueError, "epsilon"),
+        ({"iterations": 0}, ValueError, "iterations"),
+        ({"tolerance": -1.0}, ValueError, "tolerance"),
+        ({"solver": "magic"}, ValueError, "solver"),
+    ],
+)
+def test_bad_arguments_are_refused(change, error, message):
+    arguments = {"features": features(), "perm": PERM, "lam": torch.ones(3), **change}
+    with pytest.raises(error, match=message):
+        align_mix(**arguments)
+
+
+def test_align_names_the_shapes_that_do_not_fit():
+    with pytest.raises(ValueError, match=r"got \(1, 3, 4\), \(1, 3, 6\) and \(1, 6, 4\)"):
+        align(torch.zeros(1, 3, 4), torch.zeros(1, 3, 6), torch.zeros(1, 6, 4))
+
+
+def test_pooling_and_a_linear_head_cannot_tell_alignment_from_manifold_mixup():
+    """The published network: logits and gradients are those of mixup of the pooled features."""
+    head = nn.Linear(16, 5).double()
+    maps = features(scale=0.5, dtype=torch.float64).requires_grad_()
+    lam = torch.tensor([0.2, 0.5, 0.9], dtype=torch.float64)
+    aligned = head(align_mix(maps, PERM, lam, "first").mean((2, 3)))
+    pooled = head(mixup(maps.mean((2, 3)), PERM, lam))
+    torch.testing.assert_close(aligned, pooled, atol=1e-9, rtol=0)
+    weights = torch.randn(3, 5, dtype=torch.float64)
+    torch.testing.assert_close(
+        torch.autograd.grad((aligned * weights).sum(), maps)[0],
+        torch.autograd.grad((pooled * weights).sum(), maps)[0],
+        atol=1e-9,
+        rtol=0,
+    )

@@ -1,0 +1,116 @@
+import pytest
+import torch
+
+from alignmixup.functional.interpolation import box_lam
+from alignmixup.functional.sampling import (
+    beta,
+    box_centres,
+    choice,
+    coin,
+    cutmix_box,
+    matching,
+    permutation,
+    to_device,
+)
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.mark.parametrize("alpha", [0.2, 1.0, 2.0, 8.0])
+def test_beta_has_the_moments_of_the_distribution(alpha):
+    lam = beta(alpha, 200_000, generator=seeded())
+    assert lam.dtype == torch.float64
+    assert lam.mean().item() == pytest.approx(0.5, abs=0.005)
+    assert lam.var().item() == pytest.approx(0.25 / (2 * alpha + 1), rel=0.02)
+
+
+@pytest.mark.parametrize("alpha", [1e-3, 1e-2, 1e4])
+def test_beta_is_finite_and_symmetric_at_the_extremes(alpha):
+    lam = beta(alpha, 20_000, generator=seeded())
+    assert bool(((lam >= 0) & (lam <= 1)).all())
+    assert lam.mean().item() == pytest.approx(0.5, abs=0.015)
+
+
+def test_beta_quantiles_match_scipy():
+    stats = pytest.importorskip("scipy.stats")
+    lam = beta(0.4, 100_000, generator=seeded())
+    assert stats.kstest(lam.numpy(), stats.beta(0.4, 0.4).cdf).pvalue > 0.01
+
+
+@pytest.mark.parametrize("alpha", [0.0, -1.0, float("nan"), float("inf")])
+def test_beta_rejects_a_bad_alpha(alpha):
+    with pytest.raises(ValueError, match="alpha must be a positive finite number"):
+        beta(alpha, 1, generator=seeded())
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 8])
+def test_permutation_and_matching_are_permutations(size):
+    everyone = torch.arange(size)
+    assert torch.equal(permutation(size, generator=seeded()).sort().values, everyone)
+    pairs = matching(size, generator=seeded())
+    assert torch.equal(pairs[pairs], everyone)
+    assert int((pairs == everyone).sum()) == size % 2
+
+
+def test_choice_and_coin_follow_their_probabilities():
+    generator = seeded()
+    drawn = torch.tensor([choice([1.0, 3.0], generator=generator) for _ in range(4000)])
+    assert drawn.float().mean().item() == pytest.approx(0.75, abs=0.03)
+    heads = sum(coin(0.2, generator=generator) for _ in range(4000)) / 4000
+    assert heads == pytest.approx(0.2, abs=0.03)
+
+
+def test_a_certain_coin_consumes_nothing():
+    generator = seeded()
+    before = generator.get_state()
+    assert coin(1.0, generator=generator) is True
+    assert coin(0.0, generator=generator) is False
+    assert torch.equal(generator.get_state(), before)
+
+
+def test_cutmix_box_by_hand():
+    # λ = 0.75: sides floor(32 * 0.5) = 16, half 8; λ = 0.9: floor(32 * sqrt(0.1)) = 10, half 5
+    lam = torch.tensor([0.75, 0.75, 0.9, 1.0], dtype=torch.float64)
+    centres = torch.tensor([[16, 16], [2, 30], [16, 16], [5, 5]])
+    expected = [[8, 8, 24, 24], [0, 22, 10, 32], [11, 11, 21, 21], [5, 5, 5, 5]]
+    assert cutmix_box(lam, centres, 32, 32).tolist() == expected
+
+
+def test_cutmix_box_on_oblong_images_and_odd_sides():
+    # sides floor(11 * 0.5) = 5 and floor(7 * 0.5) = 3: an odd side loses a pixel
+    box = cutmix_box(torch.tensor([0.75], dtype=torch.float64), torch.tensor([[5, 3]]), 11, 7)
+    assert box.tolist() == [[3, 2, 7, 4]]
+
+
+def test_cutmix_boxes_match_the_published_code(golden):
+    vectors = golden("cutmix_boxes")
+    fixed_int, fixed_float = vectors["fixed_int"], vectors["fixed_float"]
+    numpy = pytest.importorskip("numpy")
+    checked = 0
+    for start in range(0, len(fixed_int), 10):
+        seed, height, width = fixed_int[start, :3]
+        state = numpy.random.RandomState(seed)
+        for row in range(start, start + 10):
+            centre = torch.tensor([[state.randint(height), state.randint(width)]])
+            lam = torch.tensor([fixed_float[row, 0]], dtype=torch.float64)
+            box = cutmix_box(lam, centre, int(height), int(width))
+            assert box[0].tolist() == fixed_int[row, 3:].tolist()
+            assert box_lam(box, int(height), int(width)).item() == pytest.approx(
+                fixed_float[row, 1], abs=1e-7
+            )
+            checked += 1
+    assert checked == len(fixed_int) > 0
+
+
+def test_box_centres_cover_the_image():
+    centres = box_centres(5000, 3, 5, generator=seeded())
+    assert centres.dtype == torch.int64
+    assert centres.min(dim=0).values.tolist() == [0, 0]
+    assert centres.max(dim=0).values.tolist() == [2, 4]
+
+
+def test_to_device_keeps_the_values():
+    draw = torch.rand(3)
+    assert torch.equal(to_device(draw, torch.device("cpu")), draw)

@@ -1,0 +1,86 @@
+"""Mixing inside torch.compile: no graph breaks, no recompilation after warm-up, and the results of eager mode."""
+
+import pytest
+import torch
+from torch._dynamo.testing import CompileCounter
+
+from alignmixup import AlignMixup, ManifoldMixup
+from alignmixup.models import PreActResNet18
+
+
+@pytest.fixture(autouse=True)
+def fresh_dynamo():
+    torch._dynamo.reset()
+    yield
+    torch._dynamo.reset()
+
+
+def batches(count):
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(count):
+        yield torch.randn(4, 3, 16, 16, generator=generator), torch.randint(5, (4,), generator=generator)
+
+
+def net():
+    torch.manual_seed(0)
+    return PreActResNet18(5, width=4, final_norm=True)
+
+
+def losses(model, mixer, count):
+    found = []
+    for x, y in batches(count):
+        with mixer(x, y) as batch:
+            loss = batch.loss(model(batch.x))
+            loss.backward()
+        found.append(loss.item())
+    return found
+
+
+@pytest.mark.parametrize("method", [AlignMixup, ManifoldMixup])
+def test_compiled_steps_equal_eager_steps(method):
+    options = {"layer": ["stage2", "stage4"], "num_classes": 5}
+    eager, compiled = net(), net()
+    expected = losses(eager, method(eager, **options, generator=torch.Generator().manual_seed(0)), 12)
+    mixer = method(compiled, **options, generator=torch.Generator().manual_seed(0))
+    found = losses(torch.compile(compiled, backend="aot_eager", fullgraph=True), mixer, 12)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_one_graph_for_each_layer_and_direction():
+    model = net()
+    counter = CompileCounter()
+    mixer = AlignMixup(
+        model, layer=["stage3", "stage4"], num_classes=5, generator=torch.Generator().manual_seed(0)
+    )
+    compiled = torch.compile(model, backend=counter, fullgraph=True)
+    losses(compiled, mixer, 40)
+    warm = counter.frame_count
+    losses(compiled, mixer, 40)
+    assert warm == 5  # the input, and two layers in two directions
+    assert counter.frame_count == warm
+
+
+def test_a_layer_found_automatically_is_hooked_before_the_first_trace():
+    model = net()
+    mixer = ManifoldMixup(model, num_classes=5, input_probability=0.0)
+    compiled = torch.compile(model, backend="eager")
+    assert len(losses(compiled, mixer, 3)) == 3
+
+
+def test_a_model_compiled_and_run_before_the_mixer_is_an_error():
+    model = net()
+    compiled = torch.compile(model, backend="eager")
+    compiled(next(batches(1))[0])
+    mixer = ManifoldMixup(model, layer="stage2", num_classes=5, input_probability=0.0)
+    with pytest.raises(RuntimeError, match="build the mixer before the model is first run"):
+        losses(compiled, mixer, 1)
+
+
+@pytest.mark.slow
+def test_inductor_agrees_with_eager():
+    options = {"layer": "stage4", "num_classes": 5}
+    eager, compiled = net(), net()
+    expected = losses(eager, AlignMixup(eager, **options, generator=torch.Generator().manual_seed(0)), 8)
+    mixer = AlignMixup(compiled, **options, generator=torch.Generator().manual_seed(0))
+    found = losses(torch.compile(compiled), mixer, 8)
+    torch.testing.assert_close(found, expected, rtol=2e-3, atol=1e-3)

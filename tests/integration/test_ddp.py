@@ -1,0 +1,68 @@
+"""Two processes with DistributedDataParallel: each mixes with its own stream, gradients are the mean."""
+
+import os
+import tempfile
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from torch.nn.parallel import DistributedDataParallel
+
+from alignmixup import AlignMixup
+from alignmixup.models import PreActResNet18
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+
+def build(rank):
+    torch.manual_seed(0)
+    net = PreActResNet18(5, width=4, final_norm=True)
+    mixer = AlignMixup(
+        net,
+        layer="stage3",
+        num_classes=5,
+        input_probability=0.0,
+        generator=torch.Generator().manual_seed(rank),
+    )
+    generator = torch.Generator().manual_seed(10 + rank)
+    return (
+        net,
+        mixer,
+        torch.randn(4, 3, 16, 16, generator=generator),
+        torch.randint(5, (4,), generator=generator),
+    )
+
+
+def gradient(model, net, mixer, x, y):
+    with mixer(x, y) as batch:
+        batch.loss(model(batch.x)).backward()
+    return net.stem[0].weight.grad.clone()
+
+
+def worker(rank, folder, compiled):
+    os.environ["OMP_NUM_THREADS"] = "1"
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
+    net, mixer, x, y = build(rank)
+    model = DistributedDataParallel(net)
+    if compiled:
+        model = torch.compile(model, backend="eager")
+    found = gradient(model, net, mixer, x, y)
+    default = AlignMixup(net, layer="stage3", num_classes=5)
+    torch.save((found, default.generator.initial_seed()), f"{folder}/{rank}.pt")
+    dist.destroy_process_group()
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_gradients_are_the_mean_of_the_processes(compiled):
+    with tempfile.TemporaryDirectory() as folder:
+        mp.spawn(worker, args=(folder, compiled), nprocs=2)
+        (first, seed0), (second, seed1) = (torch.load(f"{folder}/{rank}.pt") for rank in range(2))
+    torch.testing.assert_close(first, second)
+    alone = []
+    for rank in range(2):
+        net, mixer, x, y = build(rank)
+        alone.append(gradient(net, net, mixer, x, y))
+    torch.testing.assert_close(first, (alone[0] + alone[1]) / 2, atol=1e-5, rtol=1e-4)
+    assert seed1 == seed0 + 1

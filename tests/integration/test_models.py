@@ -1,0 +1,104 @@
+"""The scoped form on unmodified models of torchvision and timm, with the layer found automatically."""
+
+import pytest
+import timm
+import torch
+import torchvision
+from torch import nn
+
+from alignmixup import AlignMixup, ManifoldMixup
+
+pytestmark = pytest.mark.filterwarnings("ignore:AlignMixup at layer:UserWarning")
+
+SMALL = [
+    ("torchvision", "resnet18", 64),
+    ("torchvision", "vgg11_bn", 64),
+    ("torchvision", "mobilenet_v3_small", 64),
+    ("torchvision", "convnext_tiny", 64),
+    ("torchvision", "swin_t", 64),
+    ("torchvision", "vit_b_32", 64),
+    ("timm", "resnet26d", 64),
+    ("timm", "vit_tiny_patch16_224", 64),
+    ("timm", "convnext_atto", 64),
+    ("timm", "mixer_s32_224", 224),
+]
+
+
+def create(library, name, image_size):
+    if library == "torchvision":
+        options = {"image_size": image_size} if name.startswith("vit") else {}
+        return torchvision.models.get_model(name, num_classes=4, **options)
+    options = {"img_size": image_size} if name.startswith(("vit", "mixer")) else {}
+    return timm.create_model(name, num_classes=4, **options)
+
+
+def changed_by_mixing(method, library, name, image_size, **options):
+    torch.manual_seed(0)
+    model = create(library, name, image_size)
+    for module in model.modules():
+        if isinstance(module, nn.Dropout) or type(module).__name__ in ("StochasticDepth", "DropPath"):
+            module.eval()
+    x, y = torch.randn(2, 3, image_size, image_size), torch.tensor([0, 1])
+    mixer = method(
+        model, num_classes=4, input_probability=0.0, generator=torch.Generator().manual_seed(3), **options
+    )
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    while True:
+        with mixer(x, y) as batch:
+            if bool((batch.draw.perm == torch.arange(2)).any()):
+                model(batch.x)  # paired with itself: nothing to see
+                continue
+            loss = batch.loss(model(batch.x), nn.functional.cross_entropy)
+            loss.backward()
+        optimizer.step()
+        return loss, batch, model
+
+
+@pytest.mark.parametrize(("library", "name", "image_size"), SMALL)
+def test_alignmixup_takes_a_step_on(library, name, image_size):
+    loss, batch, model = changed_by_mixing(AlignMixup, library, name, image_size)
+    assert bool(loss.isfinite())
+    (layer,) = batch.hidden
+    gradients = [p.grad for p in model.get_submodule(layer).parameters() if p.grad is not None]
+    assert all(bool(g.isfinite().all()) for g in gradients)
+
+
+EXPECTED = {
+    "resnet18": ("layer4", ("layer1", "layer2")),
+    "convnext_tiny": ("features", ("features.1", "features.3")),
+    "swin_t": ("permute", ("features.1", "features.3")),
+    "vit_b_32": (
+        "encoder.layers.encoder_layer_5",
+        ("encoder.layers.encoder_layer_2", "encoder.layers.encoder_layer_5"),
+    ),
+    "vit_tiny_patch16_224": ("blocks.5", ("blocks.2", "blocks.5")),
+    "resnet26d": ("layer4", ("layer1", "layer2")),
+}
+
+
+@pytest.mark.parametrize(("library", "name", "image_size"), [m for m in SMALL if m[1] in EXPECTED])
+def test_layers_found_in(library, name, image_size):
+    model = create(library, name, image_size)
+    x, y = torch.randn(2, 3, image_size, image_size), torch.tensor([0, 1])
+    aligned, manifold = AlignMixup(model, num_classes=4), ManifoldMixup(model, num_classes=4)
+    aligned(x, y)
+    manifold(x, y)
+    assert aligned._layers == (EXPECTED[name][0],)
+    assert manifold._layers == EXPECTED[name][1]
+
+
+def test_class_and_register_tokens_are_left_alone():
+    torch.manual_seed(0)
+    model = timm.create_model("vit_tiny_patch16_224", num_classes=4, img_size=64, reg_tokens=2)
+    x, y = torch.randn(2, 3, 64, 64), torch.tensor([0, 1])
+    seen = []
+    mixer = AlignMixup(model, num_classes=4, layer="blocks.3", input_probability=0.0, keep="first")
+    model.blocks[4].register_forward_pre_hook(lambda module, args: seen.append(args[0].detach()))
+    draw = mixer.draw(x, torch.eye(4)[y])
+    swap = type(draw)(lam=torch.full((2,), 0.25), perm=torch.tensor([1, 0]), layer="blocks.3", keep="first")
+    model(x)
+    with mixer.mix(x, torch.eye(4)[y], swap) as batch:
+        model(batch.x)
+    clean, mixed = seen
+    assert torch.equal(clean[:, :3], mixed[:, :3])
+    assert not torch.allclose(clean[:, 3:], mixed[:, 3:], atol=1e-3)

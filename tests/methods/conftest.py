@@ -1,0 +1,45 @@
+"""Fixtures of the method tests: a small network, a batch, and mixers built as the digits configurations build them."""
+
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from alignmixup import Mixer, methods
+from alignmixup.models import PreActResNet18
+
+CONFIGS = Path(__file__).parents[2] / "configs" / "digits"
+NUM_CLASSES = 5
+
+
+@pytest.fixture
+def net() -> PreActResNet18:
+    """A network whose last map (2 x 2) is read position by position: BatchNorm and ReLU stand before the pooling."""
+    torch.manual_seed(0)
+    return PreActResNet18(NUM_CLASSES, width=4, final_norm=True)
+
+
+@pytest.fixture
+def batch() -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    return torch.randn(7, 3, 16, 16, generator=generator), torch.randint(
+        NUM_CLASSES, (7,), generator=generator
+    )
+
+
+@pytest.fixture
+def make(net: PreActResNet18) -> Callable[..., Mixer]:
+    """Build a method with the options of its digits configuration, and changes to them."""
+
+    def build(name: str, *, seed: int = 0, model: Any = net, **changes: Any) -> Mixer:
+        options = tomllib.loads((CONFIGS / f"{name}.toml").read_text())["method"]
+        options.pop("name")
+        return methods.build(
+            name, model=model, num_classes=NUM_CLASSES, seed=seed, options={**options, **changes}
+        )
+
+    return build

@@ -1,0 +1,281 @@
+"""What every method promises, checked for each file of the folder through its digits configuration."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from alignmixup import Baseline, methods
+from alignmixup.taps import FeatureTap
+
+pytestmark = [
+    pytest.mark.parametrize("name", methods.available()),
+    pytest.mark.filterwarnings("ignore:AlignMixup at layer:UserWarning"),
+]
+
+HIDDEN = 12  # draws after which every branch of a method has been seen
+
+
+def step(net, mixer, x, y):
+    with mixer(x, y) as batch:
+        loss = batch.loss(net(batch.x), nn.functional.cross_entropy)
+        loss.backward()
+    return loss.detach(), batch
+
+
+def test_inputs_are_left_alone(name, make, net, batch):
+    x, y = batch
+    copies = x.clone(), y.clone()
+    mixer = make(name)
+    for _ in range(HIDDEN):
+        step(net, mixer, x, y)
+    assert torch.equal(x, copies[0])
+    assert torch.equal(y, copies[1])
+
+
+@pytest.mark.parametrize("size", [1, 2, 7])
+def test_shapes_dtypes_and_sums(name, make, net, batch, size):
+    x, y = batch[0][:size], batch[1][:size]
+    mixer = make(name)
+    for _ in range(HIDDEN):
+        mixed = mixer(x, y)
+        assert mixed.x.shape == x.shape
+        assert mixed.x.dtype == x.dtype
+        assert mixed.target.shape == (size, 5)
+        assert mixed.target.dtype == torch.float32
+        torch.testing.assert_close(mixed.target.sum(1), torch.ones(size))
+        assert bool((mixed.target >= 0).all())
+
+
+def test_odd_batches_train(name, make, net, batch):
+    mixer = make(name)
+    for size in (2, 3, 7):
+        loss, _ = step(net, mixer, batch[0][:size], batch[1][:size])
+        assert bool(loss.isfinite())
+
+
+def test_same_seed_same_batches(name, make, net, batch):
+    one, two, other = make(name, seed=3), make(name, seed=3), make(name, seed=4)
+    losses = [[], [], []]
+    for _ in range(HIDDEN):
+        for record, mixer in zip(losses, (one, two, other), strict=True):
+            with mixer(*batch) as mixed, torch.no_grad():
+                record.append(mixed.loss(net(mixed.x)).item())
+    # BatchNorm uses batch statistics in training, so equal draws give equal losses
+    assert losses[0] == losses[1]
+    if not isinstance(one, Baseline):
+        assert losses[0] != losses[2]
+
+
+def test_a_draw_is_replayed(name, make, net, batch):
+    mixer = make(name)
+    x, y = batch
+    for _ in range(HIDDEN):
+        mixed = mixer(x, y)
+        if mixed.draw is None:
+            continue
+        again = mixer.mix(x, mixed.clean_target, mixed.draw)
+        assert torch.equal(mixed.x, again.x)
+        assert torch.equal(mixed.target, again.target)
+        assert list(mixed.hidden) == list(again.hidden)
+
+
+def test_state_continues_the_stream(name, make, net, batch):
+    mixer = make(name)
+    step(net, mixer, *batch)
+    state = copy.deepcopy(mixer.state_dict())
+    expected = [mixer(*batch).target for _ in range(4)]
+    resumed = make(name, seed=99)
+    resumed.load_state_dict(state)
+    assert all(torch.equal(resumed(*batch).target, target) for target in expected)
+
+
+def test_global_generators_are_untouched(name, make, net, batch):
+    mixer = make(name)
+    state = torch.get_rng_state()
+    for _ in range(HIDDEN):
+        mixer(*batch)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_the_call_leaves_the_model_alone(name, make, net, batch):
+    mixer = make(name)
+    net.stage2.eval()
+    buffers = {key: value.clone() for key, value in net.named_buffers()}
+    flags = {key: module.training for key, module in net.named_modules()}
+    for _ in range(HIDDEN):
+        mixer(*batch)
+    assert all(parameter.grad is None for parameter in net.parameters())
+    assert all(torch.equal(value, buffers[key]) for key, value in net.named_buffers())
+    assert {key: module.training for key, module in net.named_modules()} == flags
+
+
+def test_eval_is_the_identity(name, make, net, batch):
+    mixer = make(name)
+    mixer(*batch)
+    net.eval()
+    mixed = mixer(*batch)
+    assert mixed.x is batch[0]
+    assert torch.equal(mixed.target, nn.functional.one_hot(batch[1], 5).float())
+    with mixed:
+        inside = net(mixed.x)
+    assert torch.equal(inside, net(batch[0]))
+
+
+def test_the_tap_is_empty_afterwards_also_on_errors(name, make, net, batch):
+    mixer = make(name)
+    for _ in range(HIDDEN):
+        step(net, mixer, *batch)
+        with pytest.raises(ZeroDivisionError), mixer(*batch):
+            raise ZeroDivisionError
+    assert FeatureTap.of(net).depth == 0
+
+
+def test_a_forgotten_forward_is_an_error(name, make, net, batch):
+    mixer = make(name)
+    for _ in range(HIDDEN):
+        mixed = mixer(*batch)
+        if mixed.hidden:
+            with pytest.raises(RuntimeError, match="never ran in training mode"), mixed:
+                pass
+        else:
+            with mixed:
+                pass
+    assert FeatureTap.of(net).depth == 0
+
+
+def test_hidden_batches_do_not_unpack_and_others_do(name, make, net, batch):
+    mixer = make(name)
+    for _ in range(HIDDEN):
+        mixed = mixer(*batch)
+        if mixed.hidden or mixed.auxiliary is not None:
+            with pytest.raises(TypeError, match=r"with mixer\(x, y\) as batch.*mixer.drop_in\(\)"):
+                x, target = mixed
+        else:
+            x, target = mixed
+            assert x is mixed.x
+            assert target is mixed.target
+
+
+def test_soft_labels_equal_class_indices(name, make, net, batch):
+    x, y = batch
+    hard, soft = make(name), make(name)
+    for _ in range(4):
+        assert torch.equal(hard(x, y).target, soft(x, nn.functional.one_hot(y, 5)).target)
+
+
+def test_multi_label_targets_train_with_bce(name, make, net, batch):
+    x, _ = batch
+    y = (torch.rand(7, 5, generator=torch.Generator().manual_seed(0)) > 0.5).int()
+    mixer = make(name, multi_label=True, label_smoothing=0.1)
+    for _ in range(4):
+        with mixer(x, y) as mixed:
+            loss = mixed.loss(net(mixed.x), nn.BCEWithLogitsLoss())
+            loss.backward()
+        assert bool(loss.isfinite())
+        assert mixed.target.min() >= 0.05 - 1e-6
+        assert mixed.target.max() <= 0.95 + 1e-6
+
+
+@pytest.mark.parametrize("lam_per", ["batch", "pair", "sample"])
+def test_every_kind_of_lambda(name, make, net, batch, lam_per):
+    mixer = make(name) if name == "switch" else make(name, lam_per=lam_per)
+    for _ in range(4):
+        loss, mixed = step(net, mixer, *batch)
+        assert bool(loss.isfinite())
+        if mixed.draw is None or name == "switch":
+            continue
+        lam, perm = mixed.draw.lam, mixed.draw.perm
+        assert lam.shape == (7,)
+        assert lam.dtype == torch.float32
+        if lam_per == "batch":
+            assert bool((lam == lam[0]).all())
+        if lam_per == "pair":
+            assert torch.equal(perm[perm], torch.arange(7))
+            assert torch.equal(lam, lam[perm])
+
+
+def test_pair_targets_give_the_same_loss(name, make, net, batch):
+    mixer = make(name)
+    for _ in range(4):
+        with mixer(*batch) as mixed, torch.no_grad():
+            logits = net(mixed.x)
+        first, partner, lam = mixed.pair_targets()
+        pairwise = lam * nn.functional.cross_entropy(logits, first, reduction="none")
+        pairwise = pairwise + (1 - lam) * nn.functional.cross_entropy(logits, partner, reduction="none")
+        torch.testing.assert_close(pairwise.mean(), mixed.loss(logits))
+
+
+def test_two_forwards_of_one_batch_agree(name, make, net, batch):
+    mixer = make(name)
+    for _ in range(4):
+        with mixer(*batch) as mixed, torch.no_grad():
+            assert torch.equal(net(mixed.x), net(mixed.x))
+
+
+def test_training_lowers_the_loss(name, make, net, batch):
+    mixer = make(name)
+    x, y = batch
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.05, momentum=0.9)
+
+    def clean_loss():
+        with torch.no_grad():
+            return nn.functional.cross_entropy(net(x), y).item()
+
+    before = clean_loss()
+    for _ in range(25):
+        step(net, mixer, x, y)
+        optimizer.step()
+        optimizer.zero_grad()
+    assert clean_loss() < 0.8 * before
+
+
+def test_probability_and_epochs_switch_mixing_off(name, make, net, batch):
+    never = make(name, probability=0.0)
+    assert never(*batch).draw is None
+    ranged = make(name, active_epochs=(1, 2))
+    mixed = []
+    for epoch in range(3):
+        ranged.set_epoch(epoch)
+        mixed.append(ranged(*batch).draw is not None)
+    assert mixed == [False, name != "baseline", False]
+
+
+def test_drop_in_trains_a_loop_that_cannot_be_edited(name, make, net, batch):
+    mixer, twin = make(name), make(name)
+    mixup_fn = mixer.drop_in()
+    for _ in range(HIDDEN):
+        with torch.no_grad():
+            x, target = mixup_fn(*batch)
+            loss = nn.functional.cross_entropy(net(x), target)
+        with twin(*batch) as mixed, torch.no_grad():
+            expected = mixed.loss(net(mixed.x))
+        torch.testing.assert_close(loss, expected)
+    mixup_fn.close()
+    assert FeatureTap.of(net).depth == 0
+
+
+def test_autocast_and_half_inputs(name, make, net, batch):
+    mixer = make(name)
+    x, y = batch
+    for _ in range(4):
+        with torch.autocast("cpu", dtype=torch.bfloat16), mixer(x, y) as mixed:
+            loss = mixed.loss(net(mixed.x))
+        assert bool(loss.isfinite())
+    for dtype in (torch.float16, torch.bfloat16):
+        mixed = mixer(x.to(dtype), y)
+        assert mixed.x.dtype == dtype
+        assert mixed.target.dtype == torch.float32
+
+
+def test_copies_of_the_model_stay_unmixed(name, make, net, batch):
+    mixer = make(name)
+    for _ in range(4):
+        with mixer(*batch) as mixed:
+            twin = copy.deepcopy(net)
+            torch.testing.assert_close(twin(batch[0]), copy.deepcopy(net)(batch[0]))
+            with torch.no_grad():
+                net(mixed.x)
+        clean = copy.deepcopy(twin).eval()(batch[0])
+        assert torch.equal(twin.eval()(batch[0]), clean)

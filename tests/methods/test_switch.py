@@ -1,0 +1,49 @@
+import pytest
+import torch
+
+from alignmixup import Baseline, CutMix, Mixup, Switch
+from alignmixup.methods.switch import SwitchDraw
+
+X, Y = torch.rand(4, 3, 8, 8), torch.tensor([0, 1, 2, 0])
+
+
+def test_mixers_are_drawn_with_their_shares():
+    mixer = Switch(
+        num_classes=3,
+        mixers=[Mixup(num_classes=3), "cutmix", {"name": "baseline"}],
+        probabilities=[2, 1, 1],
+        generator=torch.Generator().manual_seed(0),
+    )
+    drawn = [mixer(X, Y).draw for _ in range(1200)]
+    clean = sum(draw is None for draw in drawn) / 1200
+    cut = sum(isinstance(draw, SwitchDraw) and hasattr(draw.inner, "box") for draw in drawn if draw) / 1200
+    assert clean == pytest.approx(0.25, abs=0.04)
+    assert cut == pytest.approx(0.25, abs=0.04)
+
+
+def test_tables_carry_options():
+    mixer = Switch(num_classes=3, mixers=[{"name": "cutmix", "alpha": 0.3}])
+    assert isinstance(mixer._mixers[0], CutMix)
+    assert mixer._mixers[0].alpha == 0.3
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"mixers": []}, "probabilities must be one non-negative number for each of 0 mixers"),
+        ({"mixers": ["mixup"], "probabilities": [0.5, 0.5]}, "for each of 1 mixers, got"),
+        ({"mixers": [{"alpha": 1.0}]}, "a table in mixers needs a name"),
+        ({"mixers": ["mixpu"]}, "unknown method 'mixpu'; near names: mixup"),
+        (
+            {"mixers": [{"name": "cutmix", "probability": 0.5}]},
+            "probability of CutMix inside a switch has no effect",
+        ),
+    ],
+)
+def test_bad_options_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        Switch(num_classes=3, **options)
+
+
+def test_a_baseline_is_a_share_of_clean_batches():
+    assert Switch(num_classes=3, mixers=[Baseline(num_classes=3)])(X, Y).draw is None
