@@ -1,0 +1,177 @@
+"""Data sets by name, and loaders of augmented, normalised batches."""
+
+import difflib
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from alignmixup.data.augment import Augment, preset
+from alignmixup.data.cifar import load_cifar
+from alignmixup.data.dataset import FileSplit, ImageData, Split
+from alignmixup.data.digits import load_digits
+from alignmixup.data.folder import load_folder
+from alignmixup.data.loaders import BatchLoader, Loader
+from alignmixup.data.normalization import normalization as _normalization
+from alignmixup.data.splits import first_per_class, hold_out
+from alignmixup.data.streaming import StreamLoader
+from alignmixup.data.tiny_imagenet import load_tiny_imagenet
+
+__all__ = [
+    "Augment",
+    "BatchLoader",
+    "FileSplit",
+    "ImageData",
+    "Loader",
+    "Split",
+    "StreamLoader",
+    "available",
+    "build_loaders",
+    "load",
+]
+
+_NAMES = ("digits", "cifar10", "cifar100", "tiny-imagenet", "imagenet", "folder")
+VALIDATION_SEED = 21  # of the choice of held-out training images: the same for every run
+
+
+def available() -> tuple[str, ...]:
+    """Names that ``load`` accepts."""
+    return _NAMES
+
+
+def load(
+    name: str,
+    *,
+    root: str | Path = "data",
+    download: bool = False,
+    image_size: int | None = None,
+    subset: int | None = None,
+    validation: int | float | None = None,
+    normalization: str | None = None,
+    in_memory: bool | None = None,
+    test_split: str | None = None,
+    cache: bool = True,
+    progress: bool = True,
+) -> ImageData:
+    """A data set with a training and a test split.
+
+    Args:
+        name: one of ``available()``.
+        root: folder that holds the data; digits need none.
+        download: fetch CIFAR through torchvision where it is absent.
+        image_size: side of the square images; None for the set's own (8, 32, 64; 224 for folders).
+        subset: keep the first so many images of each class of the training split.
+        validation: hold out so many training images (or that fraction), in proportion to the classes and
+            always the same ones, and use them in place of the test split. Drawn before ``subset``.
+        normalization: a name in ``alignmixup.data.normalization``; None for the set's default, which is the
+            AlignMixup repository's (its CIFAR-10 constants for CIFAR-100 and Tiny-ImageNet too).
+        in_memory: imagenet and folder: decode everything at the start; None decides by size.
+        test_split: imagenet and folder: name of the test folder.
+        cache: keep decoded images on disk, beside the data.
+        progress: show a bar while decoding.
+    Raises:
+        FileNotFoundError: data that are missing; the message says what was expected and how to get it.
+        ValueError: damaged data, an unknown name, an option out of range or without meaning for this set.
+        ImportError: a package of the ``train`` extra is not installed.
+    Example:
+        >>> from alignmixup import data
+        >>> digits = data.load("digits")
+        >>> len(digits.train), len(digits.test), digits.num_classes
+        (899, 898, 10)
+    """
+    _check(name, image_size, of_folders_only=(in_memory, test_split))
+    if name == "digits":
+        dataset = load_digits(image_size=image_size)
+    elif name in ("cifar10", "cifar100"):
+        dataset = load_cifar(name, root=root, download=download, image_size=image_size)
+    elif name == "tiny-imagenet":
+        dataset = load_tiny_imagenet(root=root, image_size=image_size, cache=cache, progress=progress)
+    else:
+        dataset = load_folder(
+            name,
+            root=root,
+            image_size=image_size,
+            in_memory=in_memory,
+            test_split=test_split,
+            cache=cache,
+            progress=progress,
+        )
+    if normalization is not None:
+        mean, std = _normalization(normalization, channels=dataset.channels)
+        dataset = replace(dataset, mean=mean, std=std)
+    return _chosen(dataset, subset=subset, validation=validation)
+
+
+def build_loaders(
+    dataset: ImageData,
+    *,
+    batch_size: int,
+    eval_batch_size: int | None = None,
+    augment: str | Augment | None = "default",
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+    rank: int = 0,
+    world_size: int = 1,
+    drop_last: bool = False,
+    channels_last: bool = False,
+    on_device: bool | None = None,
+    workers: int | None = None,
+) -> tuple[Loader, Loader]:
+    """The training and the test loader of a data set, whether it is in memory or in files.
+
+    Training batches are shuffled and augmented, and all processes get equally many images. Test batches are
+    neither, and each image comes exactly once over all processes: add up the counts of all processes after
+    the last batch, without communication in between, since one process may have a batch more than another.
+
+    Args:
+        dataset: what ``load`` returned.
+        batch_size: training images per batch and process.
+        eval_batch_size: test images per batch and process; None for ``batch_size``.
+        augment: "default" for the set's own, a name in ``alignmixup.data.augment``, an ``Augment``, or None.
+        seed: of order and augmentation.
+        device: where the batches go.
+        rank: this process, in [0, world_size).
+        world_size: number of processes.
+        drop_last: leave out the last training batch where it is not full.
+        channels_last: yield the images in channels-last memory format.
+        on_device: sets in memory: keep the bytes on ``device``; None does so where they fit.
+        workers: sets in files: processes that decode; None takes a number that suits the processor.
+    Raises:
+        ValueError: an unknown preset, or a value out of range.
+    """
+    if isinstance(augment, str):
+        augment = preset(dataset.augment if augment == "default" else augment)
+
+    def loader(split: Split | FileSplit, size: int, chosen: Augment | None, *, training: bool) -> Loader:
+        common: dict[str, Any] = {"batch_size": size, "augment": chosen, "seed": seed}
+        common |= {"mean": dataset.mean, "std": dataset.std, "device": device, "channels_last": channels_last}
+        common |= {"rank": rank, "world_size": world_size}
+        common |= {"shuffle": training, "drop_last": training and drop_last, "equal_shards": training}
+        if isinstance(split, Split):
+            return BatchLoader(split, on_device=on_device, **common)
+        return StreamLoader(split, image_size=dataset.image_size, workers=workers, **common)
+
+    train = loader(dataset.train, batch_size, augment, training=True)
+    return train, loader(dataset.test, eval_batch_size or batch_size, None, training=False)
+
+
+def _check(name: str, image_size: int | None, *, of_folders_only: tuple[object, object]) -> None:
+    if name not in _NAMES:
+        near = difflib.get_close_matches(name.replace("_", "-"), _NAMES, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"unknown data set {name!r}.{hint} Known: {', '.join(_NAMES)}")
+    if image_size is not None and (type(image_size) is not int or image_size < 1):
+        raise ValueError(f"image_size must be an integer >= 1, got {image_size!r}")
+    if name not in ("imagenet", "folder") and of_folders_only != (None, None):
+        raise ValueError(f"in_memory and test_split are options of imagenet and folder: leave them out for {name}")
+
+
+def _chosen(dataset: ImageData, *, subset: int | None, validation: int | float | None) -> ImageData:
+    train, test = dataset.train, dataset.test
+    if validation is not None:
+        kept, held = hold_out(train.labels, validation, seed=VALIDATION_SEED)
+        train, test = train.select(kept), train.select(held)
+    if subset is not None:
+        train = train.select(first_per_class(train.labels, subset))
+    return replace(dataset, train=train, test=test)

@@ -1,0 +1,137 @@
+"""Random augmentation of a batch on its device: what is drawn, what is done with it, the papers' presets."""
+
+import difflib
+from dataclasses import dataclass, fields
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from alignmixup.data.color import color_jitter, lighting
+from alignmixup.data.crops import Interpolation, draw_boxes, pad_crop_flip, resized_crop
+
+__all__ = ["PRESETS", "Augment", "AugmentDraw", "preset"]
+
+
+@dataclass(frozen=True, eq=False)
+class AugmentDraw:
+    """Everything random about the augmentation of some images; None for what is not done."""
+
+    offset: Tensor | None = None
+    flipped: Tensor | None = None
+    box: Tensor | None = None
+    jitter: Tensor | None = None
+    jitter_order: Tensor | None = None
+    lighting: Tensor | None = None
+
+    def select(self, index: Tensor | slice) -> "AugmentDraw":
+        """The draws of the images at ``index``."""
+        chosen = {field.name: getattr(self, field.name) for field in fields(self)}
+        return AugmentDraw(**{name: None if value is None else value[index] for name, value in chosen.items()})
+
+    def to(self, device: torch.device) -> "AugmentDraw":
+        """The same draws on ``device``."""
+        moved = {field.name: getattr(self, field.name) for field in fields(self)}
+        return AugmentDraw(**{name: None if value is None else value.to(device) for name, value in moved.items()})
+
+
+@dataclass(frozen=True)
+class Augment:
+    """A random augmentation, drawn on the CPU and applied on the device of the images.
+
+    Args:
+        pad: pixels of padding around the image, of which a random window of the original size remains, >= 0.
+        pad_mode: "zeros" (black, before normalisation) or "reflect".
+        flip: mirror each image left to right with probability 1/2.
+        resized_crop: range of the area of a random box (fractions of the image), scaled to the full size;
+            None for none.
+        interpolation: "bilinear" or "bicubic", of ``resized_crop``.
+        jitter: largest change of brightness, contrast and saturation, in [0, 1].
+        lighting: standard deviation of the lighting noise, >= 0.
+    Raises:
+        ValueError: a value out of range.
+    """
+
+    pad: int = 0
+    pad_mode: Literal["zeros", "reflect"] = "zeros"
+    flip: bool = False
+    resized_crop: tuple[float, float] | None = None
+    interpolation: Interpolation = "bilinear"
+    jitter: float = 0.0
+    lighting: float = 0.0
+
+    def __post_init__(self) -> None:
+        if isinstance(self.pad, bool) or not isinstance(self.pad, int) or self.pad < 0:
+            raise ValueError(f"pad must be an integer >= 0, got {self.pad!r}")
+        if self.pad_mode not in ("zeros", "reflect"):
+            raise ValueError(f'pad_mode must be "zeros" or "reflect", got {self.pad_mode!r}')
+        if self.interpolation not in ("bilinear", "bicubic"):
+            raise ValueError(f'interpolation must be "bilinear" or "bicubic", got {self.interpolation!r}')
+        if self.resized_crop is not None and not 0 < self.resized_crop[0] <= self.resized_crop[1] <= 1:
+            raise ValueError(f"resized_crop must be (low, high) with 0 < low <= high <= 1, got {self.resized_crop}")
+        if not 0 <= self.jitter <= 1 or self.lighting < 0:
+            raise ValueError(f"jitter must lie in [0, 1] and lighting be >= 0, got {self.jitter} and {self.lighting}")
+
+    def draw(self, count: int, *, image_size: int, generator: torch.Generator) -> AugmentDraw:
+        """Draw for ``count`` images, from a CPU generator; a part that is switched off draws nothing."""
+        offset = flipped = box = jitter = order = noise = None
+        if self.pad > 0:
+            offset = torch.randint(0, 2 * self.pad + 1, (count, 2), generator=generator)
+        if self.flip:
+            flipped = torch.rand(count, generator=generator) < 0.5
+        if self.resized_crop is not None:
+            box = draw_boxes(count, height=image_size, width=image_size, area=self.resized_crop, generator=generator)
+        if self.jitter > 0:
+            jitter = (torch.rand(count, 3, generator=generator) * 2 - 1) * self.jitter
+            order = torch.rand(count, 3, generator=generator).argsort(1)
+        if self.lighting > 0:
+            noise = torch.randn(count, 3, generator=generator) * self.lighting
+        return AugmentDraw(offset, flipped, box, jitter, order, noise)
+
+    def apply(self, images: Tensor, draw: AugmentDraw) -> Tensor:
+        """Augment a batch as drawn.
+
+        Args:
+            images: (B, C, H, W) uint8.
+            draw: the draws of these B images, on their device.
+        Returns:
+            (B, C, H, W): uint8 if only pixels were moved, else float32 in units of 255 (colours may leave [0,
+            255]).
+        """
+        images = pad_crop_flip(images, draw.offset, draw.flipped, pad=self.pad, pad_mode=self.pad_mode)
+        if draw.box is not None:
+            images = resized_crop(images, draw.box, interpolation=self.interpolation).clamp_(0, 255)
+        if draw.jitter is not None and draw.jitter_order is not None:
+            images = color_jitter(images.to(torch.float32), draw.jitter, draw.jitter_order)
+        if draw.lighting is not None:
+            images = lighting(images.to(torch.float32) / 255, draw.lighting) * 255
+        return images
+
+
+PRESETS: dict[str, Augment] = {
+    "none": Augment(),
+    # digits: no flip, a mirrored digit is another one or none
+    "crop1": Augment(pad=1),
+    # CIFAR and Tiny-ImageNet of nearly all repositories (Tiny: the manifold_mixup line and AlignMixup)
+    "crop4_flip": Augment(pad=4, flip=True),
+    # SaliencyMix on CIFAR without its flag
+    "crop4": Augment(pad=4),
+    # manifold_mixup, Puzzle Mix, Co-Mixup on CIFAR
+    "crop2_flip": Augment(pad=2, flip=True),
+    # openmixup on CIFAR
+    "reflect4_flip": Augment(pad=4, pad_mode="reflect", flip=True),
+    # ImageNet; of openmixup (also on Tiny-ImageNet) with the bicubic kernel
+    "resized_crop_flip": Augment(resized_crop=(0.08, 1.0), flip=True),
+    "resized_crop_flip_bicubic": Augment(resized_crop=(0.08, 1.0), flip=True, interpolation="bicubic"),
+    # ImageNet of AlignMixup, CutMix, Puzzle Mix and SaliencyMix
+    "resized_crop_flip_color": Augment(resized_crop=(0.08, 1.0), flip=True, jitter=0.4, lighting=0.1),
+}
+
+
+def preset(name: str) -> Augment:
+    """The augmentation of that name; ValueError with near names otherwise."""
+    if name not in PRESETS:
+        near = difflib.get_close_matches(name, PRESETS, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"unknown augmentation {name!r}.{hint} Known: {', '.join(PRESETS)}")
+    return PRESETS[name]

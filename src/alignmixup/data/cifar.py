@@ -1,0 +1,192 @@
+"""CIFAR-10 and CIFAR-100 from the official batches, read without running what a pickle may contain."""
+
+import codecs
+import os
+import pickle
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from alignmixup.data.dataset import ImageData, Split
+from alignmixup.data.normalization import normalization
+from alignmixup.data.optional import optional
+from alignmixup.data.resize import resize
+
+__all__ = ["load_cifar", "read_batch"]
+
+
+@dataclass(frozen=True)
+class _Release:
+    folder: str
+    train: tuple[str, ...]
+    test: str
+    meta: str
+    labels_key: str
+    names_key: str
+    num_classes: int
+    torchvision_class: str
+
+
+_RELEASES = {
+    "cifar10": _Release(
+        folder="cifar-10-batches-py",
+        train=tuple(f"data_batch_{i}" for i in range(1, 6)),
+        test="test_batch",
+        meta="batches.meta",
+        labels_key="labels",
+        names_key="label_names",
+        num_classes=10,
+        torchvision_class="CIFAR10",
+    ),
+    "cifar100": _Release(
+        folder="cifar-100-python",
+        train=("train",),
+        test="test",
+        meta="meta",
+        labels_key="fine_labels",
+        names_key="fine_label_names",
+        num_classes=100,
+        torchvision_class="CIFAR100",
+    ),
+}
+
+
+def load_cifar(name: str, *, root: str | Path, download: bool = False, image_size: int | None = None) -> ImageData:
+    """CIFAR-10 or CIFAR-100.
+
+    Any order of the images and any number of them is accepted, as long as every file is consistent in itself.
+
+    Args:
+        name: "cifar10" or "cifar100".
+        root: folder that holds ``cifar-10-batches-py`` or ``cifar-100-python``.
+        download: fetch the release through torchvision where that folder is absent.
+        image_size: None for 32; other sizes are scaled.
+    Raises:
+        FileNotFoundError: the folder or one of its files is missing, or could not be downloaded.
+        ValueError: a file is damaged.
+    """
+    release = _RELEASES[name]
+    folder = Path(root) / release.folder
+    if not folder.is_dir():
+        if not download:
+            raise FileNotFoundError(
+                f"{name} is not at {folder}: expected the official python version (files "
+                f"{release.train[0]}, {release.test}, {release.meta}...). Set download=True, or unpack "
+                "it there from https://www.cs.toronto.edu/~kriz/cifar.html"
+            )
+        _download(release, Path(root))
+    batches = [_read_split(folder / file, release) for file in release.train]
+    train = Split(torch.cat([images for images, _ in batches]), torch.cat([labels for _, labels in batches]))
+    test = Split(*_read_split(folder / release.test, release))
+    size = image_size or 32
+    mean, std = normalization("cifar10", channels=3)  # the AlignMixup repository's, for both sets
+    return ImageData(
+        name=name,
+        train=Split(resize(train.images, size), train.labels),
+        test=Split(resize(test.images, size), test.labels),
+        class_names=_read_names(folder / release.meta, release),
+        mean=mean,
+        std=std,
+        image_size=size,
+        augment="crop4_flip",
+    )
+
+
+def read_batch(path: Path) -> dict[str, Any]:
+    """The dictionary that one file of the release holds.
+
+    Only what these files need is unpickled (NumPy arrays of plain numbers and Python's own values); any other
+    global name is refused, so that a foreign file cannot run code.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: truncated, garbled, or not such a dictionary.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path} is missing: the folder {path.parent} is incomplete. Unpack the release again, or remove "
+            "the folder and set download=True"
+        )
+    try:
+        with path.open("rb") as file:
+            content = _Unpickler(file, encoding="latin1").load()
+    except Exception as error:  # damaged pickles raise nearly anything, from EOFError to MemoryError
+        raise _damaged(path, f"{type(error).__name__}: {error}") from error
+    if not isinstance(content, dict):
+        raise _damaged(path, f"it holds a {type(content).__name__}, expected a dictionary")
+    return {key.decode("latin1") if isinstance(key, bytes) else str(key): value for key, value in content.items()}
+
+
+class _Unpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        numpy = optional("numpy")
+        reconstruct, frombuffer = "_reconstruct", "_frombuffer"
+        allowed = {
+            ("numpy.core.multiarray", reconstruct): numpy.empty(0).__reduce__()[0],
+            ("numpy._core.multiarray", reconstruct): numpy.empty(0).__reduce__()[0],
+            ("numpy.core.numeric", frombuffer): numpy.empty(0).__reduce_ex__(5)[0],
+            ("numpy._core.numeric", frombuffer): numpy.empty(0).__reduce_ex__(5)[0],
+            ("numpy", "ndarray"): numpy.ndarray,
+            ("numpy", "dtype"): numpy.dtype,
+            ("_codecs", "encode"): codecs.encode,  # how Python 3 writes bytes in protocol 2
+            ("builtins", "bytearray"): bytearray,
+        }
+        if (module, name) not in allowed:
+            raise pickle.UnpicklingError(f"the name {module}.{name} does not belong into such a file")
+        return allowed[module, name]
+
+
+def _read_split(path: Path, release: _Release) -> tuple[Tensor, Tensor]:
+    numpy = optional("numpy")
+    content = read_batch(path)
+    missing = [key for key in ("data", release.labels_key) if key not in content]
+    if missing:
+        raise _damaged(path, f"no entry {missing[0]!r}, found {sorted(content)}")
+    pixels, labels = content["data"], content[release.labels_key]
+    if not isinstance(pixels, numpy.ndarray) or pixels.dtype != numpy.uint8 or pixels.shape[1:] != (3072,):
+        shape = f"{pixels.dtype} {pixels.shape}" if isinstance(pixels, numpy.ndarray) else type(pixels).__name__
+        raise _damaged(path, f"'data' is {shape}, expected uint8 (N, 3072)")
+    if not isinstance(labels, list) or not all(type(label) is int for label in labels):
+        raise _damaged(path, f"{release.labels_key!r} is not a list of integers")
+    if len(labels) != len(pixels) or not labels:
+        raise _damaged(path, f"{len(pixels)} images and {len(labels)} labels")
+    if min(labels) < 0 or max(labels) >= release.num_classes:
+        found = f"{min(labels)} to {max(labels)}"
+        raise _damaged(path, f"labels from {found}, expected 0 to {release.num_classes - 1}")
+    images = torch.from_numpy(pixels.reshape(-1, 3, 32, 32).copy())
+    return images, torch.tensor(labels, dtype=torch.int64)
+
+
+def _read_names(path: Path, release: _Release) -> tuple[str, ...]:
+    names = read_batch(path).get(release.names_key)
+    if not isinstance(names, list) or len(names) != release.num_classes:
+        count = len(names) if isinstance(names, list) else "no"
+        raise _damaged(path, f"{count} {release.names_key}, expected {release.num_classes}")
+    return tuple(name.decode("latin1") if isinstance(name, bytes) else str(name) for name in names)
+
+
+def _damaged(path: Path, reason: str) -> ValueError:
+    return ValueError(
+        f"{path} ({path.stat().st_size} bytes) is not a batch of the official python version: {reason}. "
+        f"Unpack the release again, or remove {path.parent} and set download=True"
+    )
+
+
+def _download(release: _Release, root: Path) -> None:
+    datasets = optional("torchvision.datasets")
+    root.mkdir(parents=True, exist_ok=True)
+    # unpacked elsewhere and renamed: an interrupted download leaves no folder that looks complete
+    with tempfile.TemporaryDirectory(dir=root, prefix=".download-") as scratch:
+        try:
+            getattr(datasets, release.torchvision_class)(scratch, download=True)
+        except (OSError, RuntimeError) as error:
+            raise FileNotFoundError(
+                f"{release.folder} could not be downloaded ({type(error).__name__}: {error}). Fetch the "
+                "python version from https://www.cs.toronto.edu/~kriz/cifar.html and unpack it as "
+                f"{root / release.folder}"
+            ) from error
+        os.rename(Path(scratch) / release.folder, root / release.folder)

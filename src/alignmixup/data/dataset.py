@@ -1,0 +1,157 @@
+"""What every data set looks like to the rest of the package: two splits, class names, constants."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+__all__ = ["FileSplit", "ImageData", "PathList", "Split"]
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Images in memory.
+
+    Args:
+        images: (N, C, H, W) uint8.
+        labels: (N,) int64.
+        boxes: (N, 4) int64 as y0, x0, y1, x1, half-open; None where the release has none. Some are empty.
+    Raises:
+        ValueError: shapes or types that differ from these.
+    """
+
+    images: Tensor
+    labels: Tensor
+    boxes: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if self.images.dim() != 4 or self.images.dtype != torch.uint8:
+            shape, dtype = tuple(self.images.shape), self.images.dtype
+            raise ValueError(f"images must be uint8 of shape (N, C, H, W), got {dtype} of shape {shape}")
+        _check_labels(self.labels, len(self.images))
+        if self.boxes is not None and self.boxes.shape != (len(self.images), 4):
+            raise ValueError(f"boxes must be ({len(self.images)}, 4), got {tuple(self.boxes.shape)}")
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def select(self, index: Tensor) -> "Split":
+        """The images at ``index`` (int64), in that order."""
+        boxes = None if self.boxes is None else self.boxes[index]
+        return Split(self.images[index], self.labels[index], boxes)
+
+
+class PathList(Sequence[str]):
+    """Many file names in one block of bytes.
+
+    A list of a million strings costs 200 MB, and each worker process would copy it by and by as it counts
+    references.
+
+    Args:
+        names: the names.
+    """
+
+    def __init__(self, names: Sequence[str]) -> None:
+        encoded = [name.encode("utf-8", "surrogateescape") for name in names]
+        self._bytes = torch.frombuffer(bytearray(b"".join(encoded) or b"\0"), dtype=torch.uint8)
+        lengths = torch.tensor([0, *(len(name) for name in encoded)], dtype=torch.int64)
+        self._ends = lengths.cumsum(0)
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1
+
+    def __getitem__(self, index: int) -> str:  # type: ignore[override]
+        if not 0 <= index < len(self):
+            raise IndexError(f"index {index} is outside [0, {len(self)})")
+        start, end = self._ends[index : index + 2].tolist()
+        return bytes(self._bytes[start:end].tolist()).decode("utf-8", "surrogateescape")
+
+
+@dataclass(frozen=True, eq=False)
+class FileSplit:
+    """Images in files, decoded when their turn comes.
+
+    Args:
+        root: folder that the paths start from.
+        paths: one path per image, relative to ``root``.
+        labels: (N,) int64.
+    """
+
+    root: Path
+    paths: PathList
+    labels: Tensor
+
+    def __post_init__(self) -> None:
+        _check_labels(self.labels, len(self.paths))
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def select(self, index: Tensor) -> "FileSplit":
+        """The images at ``index`` (int64), in that order."""
+        return FileSplit(self.root, PathList([self.paths[i] for i in index.tolist()]), self.labels[index])
+
+
+@dataclass(frozen=True, eq=False)
+class ImageData:
+    """A data set: its two splits and what is known about all its images.
+
+    Args:
+        name: the name it was loaded by.
+        train: training split.
+        test: test split (or the held-out part of the training set).
+        class_names: names of the classes, in the order of the labels.
+        mean: mean of each channel, in [0, 1] units; its length is the number of channels.
+        std: standard deviation of each channel, in [0, 1] units, > 0.
+        image_size: side of the square images, in pixels.
+        augment: the preset of ``alignmixup.data.augment`` that suits the set by default.
+    Raises:
+        ValueError: an empty split, labels outside [0, number of classes), or constants that do not fit.
+    """
+
+    name: str
+    train: Split | FileSplit
+    test: Split | FileSplit
+    class_names: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    image_size: int
+    augment: str
+
+    def __post_init__(self) -> None:
+        if len(self.mean) != len(self.std) or min(self.std) <= 0:
+            raise ValueError(f"mean and std must be of one length, std > 0, got {self.mean} and {self.std}")
+        for which, split in (("training", self.train), ("test", self.test)):
+            if len(split) == 0:
+                raise ValueError(f"{self.name}: the {which} split holds no image")
+            low, high = int(split.labels.min()), int(split.labels.max())
+            if low < 0 or high >= self.num_classes:
+                raise ValueError(
+                    f"{self.name}: the {which} labels must lie in [0, {self.num_classes}), one for each "
+                    f"class name; they range from {low} to {high}"
+                )
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes."""
+        return len(self.class_names)
+
+    @property
+    def channels(self) -> int:
+        """Number of channels of the images."""
+        return len(self.mean)
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether the training images are held in memory (else they stream from files)."""
+        return isinstance(self.train, Split)
+
+
+def _check_labels(labels: Tensor, count: int) -> None:
+    if labels.dtype != torch.int64 or labels.shape != (count,):
+        raise ValueError(
+            f"labels must be int64 of shape ({count},), one per image, got {labels.dtype} of shape "
+            f"{tuple(labels.shape)}"
+        )

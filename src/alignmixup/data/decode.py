@@ -1,0 +1,90 @@
+"""Image files to pixels, one or many, with errors that name the file."""
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from alignmixup.data.optional import optional
+
+__all__ = ["decode_all", "decode_image", "scaled_center", "to_tensor"]
+
+
+def decode_image(path: Path) -> Any:
+    """The image of a file, as an RGB ``PIL.Image`` (greyscale and palette images are converted).
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is empty, truncated or not an image.
+    """
+    pil = optional("PIL.Image")
+    try:
+        with pil.open(path) as image:
+            return image.convert("RGB")
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{path} is listed in its data set but missing: restore it from the release") from error
+    except (OSError, SyntaxError, ValueError, pil.DecompressionBombError) as error:
+        size = path.stat().st_size if path.is_file() else 0
+        reason = "an empty file" if size == 0 else f"not a readable image of {size} bytes ({error})"
+        raise ValueError(f"{path} is {reason}: restore it from the release, or remove it") from error
+
+
+def scaled_center(image: Any, size: int, *, margin: float = 1.0) -> Any:
+    """The centre of a PIL image: its shorter side scaled to ``size * margin``, then ``size`` by ``size``
+    pixels.
+
+    A margin of 256 / 224 is the usual test transform of ImageNet, Resize(256) and CenterCrop(224).
+    """
+    width, height = image.size
+    shorter = round(size * margin)
+    scale = shorter / min(width, height)
+    # the longer side is cut to whole pixels as torchvision's Resize does it
+    scaled = (shorter, int(shorter * height / width)) if width <= height else (int(shorter * width / height), shorter)
+    if scale != 1:
+        image = image.resize(scaled, optional("PIL.Image").Resampling.BILINEAR)
+    left, top = round((scaled[0] - size) / 2), round((scaled[1] - size) / 2)
+    return image.crop((left, top, left + size, top + size))
+
+
+def to_tensor(image: Any) -> Tensor:
+    """(3, H, W) uint8 of an RGB PIL image."""
+    width, height = image.size
+    pixels = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8)
+    return pixels.view(height, width, 3).permute(2, 0, 1)
+
+
+def decode_all(
+    paths: Sequence[Path], prepare: Callable[[Any, Path], Any], *, size: int, title: str, progress: bool
+) -> Tensor:
+    """Decode many small images.
+
+    Args:
+        paths: the files.
+        prepare: from the PIL image and its path to one of ``size`` by ``size`` pixels.
+        size: side of the results.
+        title: text before the progress bar.
+        progress: show a bar.
+    Returns:
+        (N, 3, size, size) uint8.
+    """
+    images = torch.empty(len(paths), 3, size, size, dtype=torch.uint8)
+
+    def one(index: int) -> None:
+        images[index] = to_tensor(prepare(decode_image(paths[index]), paths[index]))
+
+    # PIL lets go of the interpreter while it decodes, so threads help without copies between processes
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        done = pool.map(one, range(len(paths)))
+        if progress:
+            done = optional("rich.progress").track(done, description=title, total=len(paths), transient=True)
+        try:
+            for _ in done:
+                pass
+        except BaseException:
+            pool.shutdown(cancel_futures=True)  # the first bad file ends it, not the last of a hundred thousand
+            raise
+    return images

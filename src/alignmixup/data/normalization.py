@@ -1,0 +1,50 @@
+"""Mean and standard deviation of the channels, under the names of their origins."""
+
+import difflib
+
+__all__ = ["PRESETS", "normalization"]
+
+# in [0, 1] units; a single value serves any number of channels
+PRESETS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
+    # mixup-cifar10 (CIFAR-10) and AlignMixup (CIFAR-10, CIFAR-100 and Tiny-ImageNet alike)
+    "cifar10": ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
+    # manifold_mixup, Puzzle Mix, Co-Mixup (CIFAR-10); CutMix, StyleMix, SaliencyMix (CIFAR-10 and CIFAR-100)
+    "cifar10_bytes": ((125.3 / 255, 123.0 / 255, 113.9 / 255), (63.0 / 255, 62.1 / 255, 66.7 / 255)),
+    # manifold_mixup, Puzzle Mix, Co-Mixup (CIFAR-100)
+    "cifar100": ((129.3 / 255, 124.1 / 255, 112.4 / 255), (68.2 / 255, 65.4 / 255, 70.4 / 255)),
+    # manifold_mixup, Puzzle Mix, Co-Mixup (Tiny-ImageNet)
+    "half": ((0.5,), (0.5,)),
+    # everybody on ImageNet; openmixup on Tiny-ImageNet too
+    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    # pixels of the 899 training digits
+    "digits": ((0.3057,), (0.3763,)),
+    # values in [0, 1], unchanged
+    "none": ((0.0,), (1.0,)),
+}
+
+
+def normalization(name: str, *, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each channel.
+
+    Args:
+        name: a key of ``PRESETS``.
+        channels: channels of the images.
+    Returns:
+        Two tuples of ``channels`` numbers, in [0, 1] units.
+    Raises:
+        ValueError: unknown name, or a preset for another number of channels.
+    """
+    if name not in PRESETS:
+        near = difflib.get_close_matches(name, PRESETS, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"unknown normalization {name!r}.{hint} Known: {', '.join(PRESETS)}")
+    mean, std = PRESETS[name]
+    if len(mean) == 1:
+        return mean * channels, std * channels
+    if len(mean) != channels:
+        any_channels = [key for key, value in PRESETS.items() if len(value[0]) == 1]
+        raise ValueError(
+            f"normalization {name!r} is for {len(mean)} channels and the images have {channels}; "
+            f"for any number: {', '.join(any_channels)}"
+        )
+    return mean, std

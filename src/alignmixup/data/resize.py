@@ -1,0 +1,45 @@
+"""Change of size of images in memory."""
+
+import torch.nn.functional as F
+from torch import Tensor
+
+__all__ = ["enlarge", "resize"]
+
+
+def resize(images: Tensor, image_size: int) -> Tensor:
+    """Images scaled to a square of ``image_size`` pixels, bilinear with antialiasing.
+
+    Args:
+        images: (N, C, H, W) uint8.
+        image_size: new side, >= 1.
+    Returns:
+        (N, C, image_size, image_size) uint8; ``images`` itself where nothing changes.
+    """
+    if images.shape[2:] == (image_size, image_size):
+        return images
+    size = (image_size, image_size)
+    resized = images.new_empty(*images.shape[:2], *size)
+    for start in range(0, len(images), 4096):  # by parts, so that no float copy of the whole set is made
+        part = slice(start, start + 4096)
+        resized[part] = F.interpolate(images[part], size=size, mode="bilinear", antialias=True)
+    return resized
+
+
+def enlarge(images: Tensor, image_size: int) -> Tensor:
+    """Images enlarged by the largest whole factor that fits, in zeros.
+
+    Args:
+        images: (N, C, H, H) uint8.
+        image_size: new side, >= H: 8x8 images become 16x16 by factor 2, 12x12 by a margin of 2 zeros.
+    Returns:
+        (N, C, image_size, image_size) uint8, contiguous.
+    Raises:
+        ValueError: ``image_size`` smaller than the images.
+    """
+    side = images.shape[-1]
+    if image_size < side:
+        raise ValueError(f"image_size must be >= {side}, the size of the images, got {image_size}")
+    factor = image_size // side
+    bigger = images.repeat_interleave(factor, dim=2).repeat_interleave(factor, dim=3)
+    rest = image_size - factor * side
+    return F.pad(bigger, (rest // 2, rest - rest // 2) * 2).contiguous()

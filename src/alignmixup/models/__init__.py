@@ -1,0 +1,71 @@
+"""Networks that know nothing of mixing: PreActResNet-18, torchvision and timm classifiers by name."""
+
+import difflib
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import nn
+
+from alignmixup.models.by_name import build_timm, build_torchvision
+from alignmixup.models.preact_resnet import PreActResNet18
+
+__all__ = ["PreActResNet18", "available", "build", "options"]
+
+_BUILDERS: dict[str, Callable[..., nn.Module]] = {
+    "preact_resnet18": PreActResNet18,
+    "torchvision": build_torchvision,
+    "timm": build_timm,
+}
+
+
+def available() -> tuple[str, ...]:
+    """Names that ``build`` accepts; NAME stands for any classifier of that library."""
+    return ("preact_resnet18", "torchvision:NAME", "timm:NAME")
+
+
+def options(name: str) -> dict[str, inspect.Parameter]:
+    """Options of the model ``name`` that ``build`` accepts, by their names, with defaults and annotations."""
+    parameters = inspect.signature(_builder(name)).parameters
+    given = ("library_name", "num_classes")
+    return {key: parameter for key, parameter in parameters.items() if key not in given}
+
+
+def build(name: str, *, num_classes: int, options: Mapping[str, Any] | None = None) -> nn.Module:
+    """A network that maps images to (B, num_classes) logits.
+
+    Args:
+        name: "preact_resnet18", "torchvision:resnet18", "timm:vit_tiny_patch16_224"...
+        num_classes: outputs of the last layer, >= 1.
+        options: keywords of the network; see ``alignmixup.models.options(name)``.
+    Returns:
+        The network in training mode, on the CPU, in float32.
+    Raises:
+        ValueError: unknown name or option (near names are listed), or an option out of range.
+        FileNotFoundError: pretrained weights asked for that are neither here nor to be downloaded.
+        ImportError: torchvision or timm is not installed.
+    Example:
+        >>> from alignmixup import models
+        >>> models.build("preact_resnet18", num_classes=10, options={"width": 16}).head
+        Linear(in_features=128, out_features=10, bias=True)
+    """
+    builder = _builder(name)
+    chosen = dict(options or {})
+    known = globals()["options"](name)
+    for key in chosen:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=3, cutoff=0.5)
+            hint = f" Did you mean {' or '.join(near)}?" if near else ""
+            raise ValueError(f"model {name!r} has no option {key!r}.{hint} Its options: {', '.join(known)}")
+    library_name = name.partition(":")[2]
+    return builder(library_name, num_classes, **chosen) if library_name else builder(num_classes, **chosen)
+
+
+def _builder(name: str) -> Callable[..., nn.Module]:
+    library, colon, library_name = name.partition(":")
+    builder = _BUILDERS.get(library)
+    if builder is None or bool(colon) != (library != "preact_resnet18") or bool(colon) != bool(library_name):
+        near = difflib.get_close_matches(name, ["preact_resnet18", "torchvision:", "timm:"], n=1, cutoff=0.5)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"unknown model {name!r}.{hint} Known: {', '.join(available())}")
+    return builder

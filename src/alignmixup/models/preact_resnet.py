@@ -1,0 +1,130 @@
+"""PreActResNet-18 in the two forms that the literature calls by the same name.
+
+The network knows nothing of mixing: hidden layers are reached from outside, by the names ``stem``, ``stage1``
+to ``stage4``, ``norm``, ``pool`` and ``head``.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+__all__ = ["PreActBlock", "PreActResNet18"]
+
+Variant = Literal["A", "B"]
+
+
+class PreActBlock(nn.Module):
+    """Pre-activation basic block: BN, ReLU, 3x3 convolution, twice, plus a shortcut.
+
+    With a change of shape the shortcut is a 1x1 convolution (no BN) of the activated tensor relu(bn1(x)), in
+    both variants. Otherwise variant A carries that activated tensor and variant B the raw input.
+
+    Args:
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        stride: stride of the first convolution and of the shortcut.
+        variant: "A" or "B".
+    Source:
+        A: the PreActResNet-18 of the mixup-cifar10 and AlignMixup repositories; B: of manifold_mixup, Puzzle
+        Mix and Co-Mixup.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, *, stride: int, variant: Variant) -> None:
+        super().__init__()
+        self.carries_raw_input = variant == "B"
+        self.bn1 = nn.BatchNorm2d(in_channels)
+        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, stride=stride, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(out_channels)
+        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
+        self.shortcut: nn.Conv2d | None = None
+        if stride != 1 or in_channels != out_channels:
+            self.shortcut = nn.Conv2d(in_channels, out_channels, 1, stride=stride, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        activated = F.relu(self.bn1(x))
+        carried = x if self.carries_raw_input else activated
+        if self.shortcut is not None:
+            carried = self.shortcut(activated)
+        residual: Tensor = self.conv2(F.relu(self.bn2(self.conv1(activated))))
+        return residual + carried
+
+
+class PreActResNet18(nn.Module):
+    """PreActResNet-18: four stages of two pre-activation blocks, global average pooling, one linear layer.
+
+    Neither published variant has a BN and ReLU between the last stage and the pooling, so that the last map
+    is a raw sum; ``final_norm=True`` adds them (a deviation). Weights start from PyTorch's defaults, as in
+    the reference networks.
+
+    Args:
+        num_classes: outputs of ``head``, >= 1.
+        variant: "A" has conv, BN, ReLU as stem and identity shortcuts that carry the activated tensor; "B"
+            has a bare convolution as stem and shortcuts that carry the block's input. Papers: A for input
+            mixup and AlignMixup, B for Manifold mixup, Puzzle Mix and Co-Mixup.
+        width: channels of the first stage; the others have 2, 4 and 8 times as many. Papers: 64.
+        stem_stride: stride of the first convolution. Papers: 1; 2 for B on Tiny-ImageNet, which costs a
+            quarter of A's arithmetic there: such numbers are not comparable.
+        strides: stride of each stage. Papers: (1, 2, 2, 2). Images under 16x16 need smaller ones to keep a
+            last map of more than one position: (1, 2, 1, 1) turns 8x8 digits into a 4x4 map.
+        final_norm: BN and ReLU (``norm``) before the pooling. Papers: False.
+        in_channels: channels of the images.
+    Raises:
+        ValueError: an option out of range.
+    Example:
+        >>> import torch
+        >>> from alignmixup.models import PreActResNet18
+        >>> PreActResNet18(10, width=8)(torch.zeros(2, 3, 32, 32)).shape
+        torch.Size([2, 10])
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        *,
+        variant: Variant = "A",
+        width: int = 64,
+        stem_stride: int = 1,
+        strides: Sequence[int] = (1, 2, 2, 2),
+        final_norm: bool = False,
+        in_channels: int = 3,
+    ) -> None:
+        super().__init__()
+        if variant not in ("A", "B"):
+            raise ValueError(f'variant must be "A" or "B", got {variant!r}')
+        check_size("num_classes", num_classes)
+        check_size("width", width)
+        check_size("stem_stride", stem_stride)
+        check_size("in_channels", in_channels)
+        if len(strides) != 4:
+            raise ValueError(f"strides must hold 4 numbers, one per stage, got {tuple(strides)}")
+        for stride in strides:
+            check_size("strides", stride)
+        stem = nn.Conv2d(in_channels, width, 3, stride=stem_stride, padding=1, bias=False)
+        self.stem = nn.Sequential(stem, nn.BatchNorm2d(width), nn.ReLU()) if variant == "A" else stem
+        channels = [width, width, 2 * width, 4 * width, 8 * width]
+        self.stage1 = _stage(channels[0], channels[1], stride=strides[0], variant=variant)
+        self.stage2 = _stage(channels[1], channels[2], stride=strides[1], variant=variant)
+        self.stage3 = _stage(channels[2], channels[3], stride=strides[2], variant=variant)
+        self.stage4 = _stage(channels[3], channels[4], stride=strides[3], variant=variant)
+        self.norm = nn.Sequential(nn.BatchNorm2d(channels[4]), nn.ReLU()) if final_norm else nn.Identity()
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.head = nn.Linear(channels[4], num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        x = self.stage4(self.stage3(self.stage2(self.stage1(x))))
+        logits: Tensor = self.head(self.pool(self.norm(x)).flatten(1))
+        return logits
+
+
+def _stage(in_channels: int, out_channels: int, *, stride: int, variant: Variant) -> nn.Sequential:
+    first = PreActBlock(in_channels, out_channels, stride=stride, variant=variant)
+    return nn.Sequential(first, PreActBlock(out_channels, out_channels, stride=1, variant=variant))
+
+
+def check_size(name: str, value: object) -> None:
+    """Raise ValueError unless ``value`` is an integer >= 1 (a bool is not)."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"{name} must be an integer >= 1, got {value!r}")

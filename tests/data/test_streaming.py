@@ -1,0 +1,112 @@
+import pytest
+import torch
+
+from alignmixup import data
+from alignmixup.data.augment import preset
+from alignmixup.data.streaming import StreamLoader
+
+pytest.importorskip("PIL.Image")
+
+
+def loader(root, **options) -> StreamLoader:
+    dataset = data.load("folder", root=root)
+    common = {"image_size": 16, "batch_size": 4, "mean": (0.0,) * 3, "std": (1.0,) * 3, "workers": 0}
+    return StreamLoader(dataset.train, **{**common, **options})
+
+
+def collect(batches: StreamLoader) -> tuple[torch.Tensor, torch.Tensor]:
+    pairs = list(batches)
+    return torch.cat([x for x, _ in pairs]), torch.cat([y for _, y in pairs])
+
+
+def test_plain_pass(folder):
+    batches = loader(folder)
+    x, y = collect(batches)
+    assert (len(batches), batches.num_images) == (2, 6)
+    assert x.shape == (6, 3, 16, 16)
+    assert y.tolist() == [0, 0, 0, 1, 1, 1]
+    assert (255 * x[:, 0].mean((1, 2))).tolist() == pytest.approx([0, 10, 20, 100, 110, 120], abs=2)
+
+
+@pytest.mark.parametrize(
+    "augment", ["resized_crop_flip", "resized_crop_flip_bicubic", "resized_crop_flip_color", "crop4_flip"]
+)
+def test_epochs_differ_and_repeat(folder, augment):
+    options = {"shuffle": True, "augment": preset(augment)}
+    batches = loader(folder, **options)
+    first = collect(batches)
+    batches.set_epoch(1)
+    second = collect(batches)
+    assert not torch.equal(first[0], second[0])
+    fresh = loader(folder, **options)
+    fresh.set_epoch(1)
+    assert all(torch.equal(a, b) for a, b in zip(second, collect(fresh), strict=True))
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_workers_change_nothing(folder):
+    options = {"shuffle": True, "augment": preset("resized_crop_flip_color")}
+    alone, helped = loader(folder, **options), loader(folder, workers=2, **options)
+    for epoch in (0, 1):
+        alone.set_epoch(epoch)
+        helped.set_epoch(epoch)
+        assert all(torch.equal(a, b) for a, b in zip(collect(alone), collect(helped), strict=True))
+
+
+def test_skipped_batches(folder):
+    batches = loader(folder, shuffle=True, augment=preset("resized_crop_flip_color"))
+    batches.set_epoch(1)
+    whole = list(batches)
+    batches.set_epoch(1, skip_batches=1)
+    rest = list(batches)
+    assert len(rest) == 1
+    assert torch.equal(rest[0][0], whole[1][0])
+
+
+def test_processes_see_together_what_one_process_sees(folder):
+    options = {"shuffle": True, "augment": preset("resized_crop_flip")}
+    single = collect(loader(folder, batch_size=2, **options))
+    ranks = [collect(loader(folder, batch_size=1, rank=rank, world_size=2, **options)) for rank in range(2)]
+    together = torch.stack([ranks[0][0], ranks[1][0]], dim=1).flatten(0, 1)
+    assert torch.equal(single[0], together)
+
+
+def test_random_boxes_equal_torchvision_for_the_same_box(folder):
+    v2 = pytest.importorskip("torchvision.transforms.v2.functional")
+    from alignmixup.data.crops import draw_boxes
+    from alignmixup.data.decode import decode_image
+    from alignmixup.data.order import mix_seed
+
+    x, _ = collect(loader(folder, augment=preset("none"), batch_size=1))
+    augment = preset("resized_crop_flip")
+    batches = loader(folder, augment=augment, batch_size=6)
+    found = next(iter(batches))[0]
+    files = data.load("folder", root=folder).train
+    for index, path in enumerate(files.paths):
+        image = decode_image(folder / path)
+        generator = torch.Generator().manual_seed(mix_seed(0, 0, index, 3))
+        box = draw_boxes(1, height=image.height, width=image.width, area=(0.08, 1.0), generator=generator)
+        y0, x0, y1, x1 = box[0].tolist()
+        expected = v2.pil_to_tensor(v2.resized_crop(image, y0, x0, y1 - y0, x1 - x0, [16, 16])).float() / 255
+        best = min((found[index] - turned).abs().max() for turned in (expected, expected.flip(2)))
+        assert best <= 3.1 / 255  # PIL cuts first there, and scales out of the whole image here
+    assert x.shape == found.shape
+
+
+@pytest.mark.parametrize(("how", "workers"), [("truncated", 0), ("garbled", 0), ("empty", 0), ("garbled", 1)])
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_damaged_image(folder, damage, how, workers):
+    damage(folder / "train" / "dog" / "1.JPEG", how)
+    with pytest.raises(ValueError, match=r"^\S+dog/1\.JPEG is (not a readable image|an empty file)"):
+        list(loader(folder, workers=workers))
+
+
+def test_global_generator_is_left_alone(folder):
+    state = torch.get_rng_state()
+    collect(loader(folder, shuffle=True, augment=preset("resized_crop_flip_color")))
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_bad_workers(folder):
+    with pytest.raises(ValueError, match="workers must be >= 0, got -1"):
+        loader(folder, workers=-1)

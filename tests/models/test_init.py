@@ -1,0 +1,51 @@
+import inspect
+
+import pytest
+import torch
+
+from alignmixup import models
+
+
+def test_build_passes_the_options_on():
+    model = models.build("preact_resnet18", num_classes=4, options={"width": 4, "variant": "B", "in_channels": 1})
+    assert isinstance(model, models.PreActResNet18)
+    assert model(torch.zeros(2, 1, 16, 16)).shape == (2, 4)
+
+
+def test_options_are_the_keywords_of_the_constructor():
+    parameters = models.options("preact_resnet18")
+    assert list(parameters) == ["variant", "width", "stem_stride", "strides", "final_norm", "in_channels"]
+    assert parameters["width"].default == 64
+    assert all(p.kind is inspect.Parameter.KEYWORD_ONLY for p in parameters.values())
+    assert list(models.options("timm:anything")) == [
+        "pretrained",
+        "weights",
+        "small_stem",
+        "in_channels",
+        "image_size",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("preact_resnet", "Did you mean 'preact_resnet18'"),
+        ("preact_resnet18:x", "Known: preact_resnet18, torchvision:NAME, timm:NAME"),
+        ("torchvision", "Did you mean 'torchvision:'"),
+        ("timm:", "unknown model 'timm:'"),
+        ("torchvison:resnet18", "unknown model"),
+    ],
+)
+def test_unknown_names(name, message):
+    with pytest.raises(ValueError, match=message):
+        models.build(name, num_classes=3)
+
+
+@pytest.mark.parametrize("name", ["preact_resnet18", "torchvision:resnet18"])
+def test_unknown_options_list_near_ones(name):
+    with pytest.raises(ValueError, match=f"model '{name}' has no option 'in_chanels'. Did you mean in_channels"):
+        models.build(name, num_classes=3, options={"in_chanels": 1})
+
+
+def test_available():
+    assert models.available() == ("preact_resnet18", "torchvision:NAME", "timm:NAME")
