@@ -56,8 +56,10 @@ def cost_matrix(a: Tensor, b: Tensor) -> Tensor:
         subtracted pair by pair.
 
     Example:
-        >>> cost_matrix(torch.tensor([[[0.0, 1.0]]]), torch.tensor([[[1.0, 3.0]]])).tolist()
-        [[[1.0, 9.0], [0.0, 4.0]]]
+        >>> import torch
+        >>> cost_matrix(torch.tensor([[[0.0, 1.0]]]), torch.tensor([[[1.0, 3.0]]]))
+        tensor([[[1., 9.],
+                 [0., 4.]]])
     """
     if a.dim() != 3 or b.dim() != 3 or a.shape[:2] != b.shape[:2]:
         raise ValueError(
@@ -103,15 +105,15 @@ def sinkhorn(
     Args:
         cost: (B, r, s), any scale and sign; half precision is computed in float32.
         epsilon: entropic regularisation, > 0, in units of cost. Paper: 0.1.
-        iterations: cap on the rounds of a sample, >= 1; a Newton step counts as one. Paper: 100. CUDA and
-            compiled code run all of them (converged samples are frozen); CPU in eager mode stops when every
+        iterations: cap on the rounds of a sample, >= 1; a Newton step counts as one. Paper: 100. A GPU runs all
+            of them, without reading a value on the host (converged samples are frozen); a CPU stops when every
             sample is done.
         tolerance: L1 marginal error at which a sample stops, > 0. None: ``"newton"`` goes on to 1e-5 (1e-8 in
             float64), ``"plain"`` runs every round.
         solver: ``"newton"`` or ``"plain"``.
         batch_stop: for parity with the reference code only: ``"plain"`` stops once the batch mean of the
             summed change of the row potentials, in units of cost, is below it (reference: 0.1). Reads a value
-            on the host every round, so it is slow on a GPU and does not compile.
+            on the host every round, so it is slow on a GPU.
 
     Returns:
         The plan and its diagnostics; float32, float64 if ``cost`` is.
@@ -125,21 +127,25 @@ def sinkhorn(
         loop.
 
     Example:
-        >>> sinkhorn(torch.tensor([[[0.0, 1.0], [1.0, 0.0]]]), epsilon=1.0).plan[0, 0].tolist()
-        [0.3655..., 0.1344...]
+        >>> import torch
+        >>> sinkhorn(torch.tensor([[[0.0, 1.0], [1.0, 0.0]]]), epsilon=1.0).plan
+        tensor([[[0.3655, 0.1345],
+                 [0.1345, 0.3655]]])
     """
     _check_cost(cost)
     _check_options(epsilon, iterations, tolerance, solver, batch_stop)
     with torch.no_grad(), torch.autocast(cost.device.type, enabled=False):
         cost = _as_computed(cost, "cost")
         finite = cost.isfinite().all(2, keepdim=True).all(1, keepdim=True)
-        solvable = torch.where(finite, cost, 0.0)
-        if solver == "newton":
-            # A little below the tolerance, so that rounding does not put a stopped sample above it.
-            target = 0.9 * tolerance if tolerance else (1e-8 if cost.dtype == torch.float64 else 1e-5)
-            plan, rounds = solve_newton(solvable, epsilon, iterations, target)
-        else:
-            plan, rounds = solve_plain(solvable, epsilon, iterations, tolerance, batch_stop)
+        solve = _solve_operator if torch.compiler.is_compiling() else _solve
+        plan, rounds = solve(
+            torch.where(finite, cost, 0.0),
+            solver=solver,
+            epsilon=epsilon,
+            iterations=iterations,
+            tolerance=tolerance,
+            batch_stop=batch_stop,
+        )
         _, r, s = cost.shape
         plan = plan / (plan.sum(1, keepdim=True) * s)
         plan = torch.where(finite, plan, torch.nan)
@@ -166,6 +172,42 @@ def assignment_matrix(plan: Tensor) -> Tensor:
     if plan.dim() != 3:
         raise ValueError(f"assignment_matrix expects a plan of shape (B, r, s), got {tuple(plan.shape)}")
     return plan * plan.shape[1]
+
+
+def _solve(
+    cost: Tensor,
+    *,
+    solver: str,
+    epsilon: float,
+    iterations: int,
+    tolerance: float | None,
+    batch_stop: float | None,
+) -> tuple[Tensor, Tensor]:
+    with torch.autocast(cost.device.type, enabled=False):  # compiled code runs this under the caller's autocast
+        if solver == "plain":
+            return solve_plain(cost, epsilon, iterations, tolerance, batch_stop)
+        # A little below the tolerance, so that rounding does not put a stopped sample above it.
+        target = 0.9 * tolerance if tolerance else (1e-8 if cost.dtype == torch.float64 else 1e-5)
+        plan, rounds = solve_newton(cost, epsilon, iterations, target)
+        return plan.contiguous(), rounds
+
+
+# One operator for torch.compile: unrolled, the rounds take minutes to compile and could not stop early. Eager
+# code calls the function itself: an operator's first call imports the compiler, for seconds.
+_solve_operator = torch.library.custom_op("alignmixup::solve_transport", _solve, mutates_args=())
+
+
+@_solve_operator.register_fake
+def _shapes(
+    cost: Tensor,
+    *,
+    solver: str,
+    epsilon: float,
+    iterations: int,
+    tolerance: float | None,
+    batch_stop: float | None,
+) -> tuple[Tensor, Tensor]:
+    return torch.empty_like(cost), cost.new_empty(cost.shape[0], dtype=torch.int64)
 
 
 def _check_cost(cost: Tensor) -> None:
@@ -196,7 +238,11 @@ def _as_computed(tensor: Tensor, name: str) -> Tensor:
     return tensor.float() if tensor.element_size() < 4 else tensor
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]  # set once a program, untraceable
 def _matmul_rounds_inputs(device_type: str) -> bool:
     backend = {"cuda": "cuda", "cpu": "mkldnn"}.get(device_type)
     return backend is not None and getattr(torch.backends, backend).matmul.fp32_precision in {"tf32", "bf16"}
+
+
+# The setting is made once a program and can't be traced. torch.compiler.assume_constant_result does just this, but
+# takes seconds to import.
+_matmul_rounds_inputs._dynamo_marked_constant = True  # type: ignore[attr-defined]

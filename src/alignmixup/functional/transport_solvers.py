@@ -1,9 +1,8 @@
 """Solvers of entropic optimal transport with uniform marginals: annealed Sinkhorn-Newton, and plain Sinkhorn.
 
 Both take finite costs (B, r, s), treat every sample on its own and return ``(plan, rounds)``. They never read
-a tensor's value on the host, except on CPU in eager mode, where that is free and lets them stop early. Input
-checks and the public entry point are in `alignmixup.functional.transport`; docs/solver.md tells why it is
-done this way.
+a tensor's value on the host, except on CPU, where that is free and lets them stop early. Input checks and the
+public entry point are in `alignmixup.functional.transport`; docs/solver.md tells why it is done this way.
 """
 
 from __future__ import annotations
@@ -109,7 +108,7 @@ def solve_plain(
 
 def may_stop_early(cost: Tensor) -> bool:
     """Whether reading a tensor's value on the host is free."""
-    return cost.device.type == "cpu" and not torch.compiler.is_compiling()
+    return cost.device.type == "cpu"
 
 
 def _initial_state(cost: Tensor, epsilon: float, *, annealed: bool) -> _State:
