@@ -1,0 +1,65 @@
+"""The command line: parses, calls, prints. Imports no torch until a command runs."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+
+from alignmixup import __version__
+from alignmixup.cli import compare, evaluate, methods, train
+
+_COMMANDS = (train, compare, evaluate, methods)
+# What a user can cause and put right: shown as one line. Anything else is a defect and keeps its traceback.
+_USER_ERRORS = (ValueError, OSError, ImportError, FloatingPointError)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run ``alignmixup`` and return the exit status: 0 done, 1 failed, 2 not understood, 130 interrupted."""
+    parser = build_parser()
+    options = parser.parse_args(arguments)
+    if options.command is None:
+        parser.print_help()
+        return 2
+    _show_messages()
+    try:
+        return int(options.run(options))
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
+    except _USER_ERRORS as error:
+        if options.traceback:
+            raise
+        if os.environ.get("RANK", "0") == "0":
+            print(f"alignmixup {options.command}: {error}", file=sys.stderr)
+        return 1
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all commands."""
+    parser = argparse.ArgumentParser(
+        prog="alignmixup",
+        description="Train image classifiers with AlignMixup and its rivals, compare and evaluate them.",
+        epilog="`alignmixup COMMAND --help` explains a command.",
+    )
+    parser.add_argument("--version", action="version", version=f"alignmixup {__version__}")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND")
+    for command in _COMMANDS:
+        subparser = command.add_parser(subparsers)
+        subparser.add_argument("--traceback", action="store_true", help="show where an error comes from")
+        subparser.set_defaults(run=command.run)
+    return parser
+
+
+def _show_messages() -> None:
+    """Notices and warnings of the library as single lines."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    logging.getLogger("alignmixup").setLevel(logging.INFO)
+
+    def show(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
+        print(f"{category.__name__}: {message}", file=sys.stderr)
+
+    warnings.showwarning = show

@@ -1,0 +1,99 @@
+"""``alignmixup train``: one run."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from alignmixup.cli.config_options import add_set, list_keys
+from alignmixup.training.config_file import DEFAULT, load
+from alignmixup.training.run_folder import Mode, RunFolder, default_folder
+
+if TYPE_CHECKING:
+    from alignmixup.training.config import Config
+
+
+def add_parser(subparsers: Any) -> argparse.ArgumentParser:
+    """Describe the command."""
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        "train",
+        help="train a classifier",
+        description="Train a classifier. The run folder gets config.toml, checkpoint.pt, model.safetensors,\n"
+        "record.json and curves.png. Several processes:\n"
+        "  torchrun --nproc-per-node N -m alignmixup train ...",
+        epilog=list_keys(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        help=f"TOML file, or the name of a bundled one such as digits/cutmix (default: {DEFAULT}, or with "
+        "--resume and --out the run's own)",
+    )
+    add_set(parser)
+    parser.add_argument(
+        "--out", metavar="DIR", type=Path, help="run folder (default: runs/<dataset>/<method>-seed<k>)"
+    )
+    existing = parser.add_mutually_exclusive_group()
+    existing.add_argument(
+        "--resume", action="store_true", help="continue the run that the folder holds, if any"
+    )
+    existing.add_argument("--overwrite", action="store_true", help="delete the run that the folder holds")
+    return parser
+
+
+def run(options: argparse.Namespace) -> int:
+    """Train, draw the curves, print the result."""
+    config, folder = _resolve(options)
+    mode: Mode = "resume" if options.resume else "overwrite" if options.overwrite else "new"
+    record = train(config, folder, mode=mode)
+    if record is None:
+        return 130
+    metrics = record["metrics"]
+    print(
+        f"{folder.path}: error {metrics['last_error_percent']:.2f} % "
+        f"(best {metrics['best_error_percent']:.2f} % at epoch {metrics['best_epoch'] + 1}, "
+        f"mean of the last 10 {metrics['last10_error_percent']:.2f} %), "
+        f"{metrics['seconds']:.1f} s, {metrics['images_per_second']:.0f} images/s"
+    )
+    return 0
+
+
+def train(config: Config, folder: RunFolder, *, mode: Mode, way_on: str = "") -> dict[str, Any] | None:
+    """Run in a folder with a live bar and draw the curves.
+
+    Args:
+        config: the run.
+        folder: where it goes.
+        mode: what to do with a run that is there already.
+        way_on: command that continues after an interruption; default: ``train --resume`` of this folder.
+
+    Returns:
+        The record; None when the run was interrupted, after saying how to continue.
+    """
+    from alignmixup.figures.curves import draw_curves
+    from alignmixup.training.progress import default_reporter
+    from alignmixup.training.run import is_main_process, run
+    from alignmixup.training.trainer import InterruptedRunError
+
+    try:
+        record = run(config, folder, mode=mode, reporter=default_reporter(is_main=is_main_process()))
+    except InterruptedRunError:
+        if is_main_process():
+            command = way_on or f"alignmixup train --resume --out {shlex.quote(str(folder.path))}"
+            print(f"interrupted; everything is saved. Continue with:\n  {command}", file=sys.stderr)
+        return None
+    if is_main_process() and not folder.curves.is_file():
+        draw_curves(record, folder.curves)
+    return record
+
+
+def _resolve(options: argparse.Namespace) -> tuple[Config, RunFolder]:
+    """Configuration and folder; a resumed run brings its own configuration unless another is named."""
+    if options.resume and options.out and not options.config and RunFolder(options.out).config.is_file():
+        return load(RunFolder(options.out).config, options.set), RunFolder(options.out)
+    config = load(options.config or DEFAULT, options.set)
+    return config, RunFolder(options.out or default_folder(config))

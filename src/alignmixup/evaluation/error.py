@@ -1,0 +1,87 @@
+"""Top-1 error, top-5 error and cross-entropy of a classifier."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class ErrorResult:
+    """Errors in percent and the mean cross-entropy in nats over ``images`` images."""
+
+    error_percent: float
+    top5_error_percent: float
+    cross_entropy: float
+    images: int
+
+
+def count_errors(logits: Tensor, y: Tensor) -> Tensor:
+    """Sums over a batch: wrong at top 1, wrong at top 5, cross-entropy, images.
+
+    Convention:
+        - A sample is right at top k when fewer than k classes rank before its own. Among equal logits the
+          lower class ranks first, as in ``argmax``, so a constant network scores by chance. Non-finite logits
+          are wrong.
+
+    Args:
+        logits: (B, K), any floating dtype.
+        y: (B,) int64 labels in [0, K).
+
+    Returns:
+        (4,) float64 on the device of ``logits`` (float32 where the device has no float64).
+    """
+    logits = logits.float()
+    own = logits.gather(1, y[:, None])
+    classes = torch.arange(logits.shape[1], device=logits.device)
+    rank = ((logits > own) | ((logits == own) & (classes < y[:, None]))).sum(dim=1)
+    readable = logits.isfinite().all(dim=1)
+    wrong1 = ~(readable & (rank < 1))
+    wrong5 = ~(readable & (rank < 5))
+    loss = F.cross_entropy(logits, y, reduction="none")
+    precise = torch.float32 if logits.device.type == "mps" else torch.float64
+    count = torch.ones_like(loss)
+    return torch.stack([wrong1, wrong5, loss, count]).to(precise).sum(dim=1)
+
+
+@torch.no_grad()
+def evaluate_error(
+    model: nn.Module,
+    loader: Iterable[tuple[Tensor, Tensor]],
+    *,
+    autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    sum_over_ranks: Callable[[Tensor], Tensor] = lambda value: value,
+) -> ErrorResult:
+    """Error of ``model`` in evaluation mode over all batches; its training flags are restored.
+
+    Args:
+        model: gives logits (B, K) for a batch of images.
+        loader: (images, labels) on the model's device. With several processes, each holds its own share.
+        autocast: makes the context of each forward pass.
+        sum_over_ranks: adds a tensor over all processes; called once, after the last batch.
+
+    Raises:
+        ValueError: the loader yields nothing.
+    """
+    flags = {module: module.training for module in model.modules()}
+    model.eval()
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    totals = torch.zeros(4, device=device, dtype=torch.float32 if device.type == "mps" else torch.float64)
+    try:
+        for x, y in loader:
+            with autocast():
+                logits = model(x)
+            totals += count_errors(logits, y)
+    finally:
+        for module, training in flags.items():
+            module.training = training
+    wrong1, wrong5, loss, images = sum_over_ranks(totals).tolist()
+    if not images:
+        raise ValueError("nothing to evaluate: the loader yields no batch")
+    return ErrorResult(100 * wrong1 / images, 100 * wrong5 / images, loss / images, int(images))

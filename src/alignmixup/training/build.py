@@ -1,0 +1,117 @@
+"""From a configuration to its parts: data, loaders, model, mixer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from alignmixup import data, methods, models
+from alignmixup.training.checkpoint import write_atomically
+from alignmixup.training.config import Config
+from alignmixup.training.config_file import ConfigError
+from alignmixup.training.engine import Engine
+from alignmixup.training.extras import require
+
+if TYPE_CHECKING:
+    from alignmixup.data import ImageData, Loader
+    from alignmixup.methods.base import Mixer
+
+
+def load_data(config: Config, *, progress: bool = True) -> ImageData:
+    """The data set of a run. Rank 0 goes first, so that one process downloads and fills caches."""
+    options = config.data
+    held_out = options.validation
+    return data.load(
+        options.name,
+        root=options.root,
+        download=options.download,
+        image_size=options.image_size or None,
+        subset=options.subset or None,
+        validation=(held_out if held_out < 1 else int(held_out)) or None,
+        normalization=_unless_default(options.normalization),
+        test_split=_unless_default(options.test_split),
+        progress=progress,
+    )
+
+
+def build_loaders(config: Config, dataset: ImageData, engine: Engine) -> tuple[Loader, Loader]:
+    """Training and test batches on the engine's device, this process's share of them."""
+    return data.build_loaders(
+        dataset,
+        batch_size=config.train.batch_size,
+        eval_batch_size=config.evaluation.batch_size,
+        augment=config.data.augment,
+        seed=config.train.seed,
+        device=engine.device,
+        rank=engine.rank,
+        world_size=engine.world_size,
+        drop_last=config.train.drop_last,
+        channels_last=config.train.channels_last,
+        workers=config.data.workers,
+    )
+
+
+def build_model(config: Config, dataset: ImageData) -> nn.Module:
+    """The network, initialised from ``train.seed``; ``in_channels`` follows the images where it is not given.
+
+    Raises:
+        ConfigError: unknown model or option.
+    """
+    options = dict(config.model.options)
+    torch.manual_seed(config.train.seed)
+    try:
+        if "in_channels" in models.options(config.model.name):
+            options.setdefault("in_channels", dataset.channels)
+        return models.build(config.model.name, num_classes=dataset.num_classes, options=options)
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"[model]: {error}") from error
+
+
+def build_mixer(config: Config, model: nn.Module, *, num_classes: int, rank: int = 0) -> Mixer:
+    """The mixing method, hooked into ``model``; every process draws its own mixes.
+
+    Raises:
+        ConfigError: unknown method or option.
+    """
+    try:
+        return methods.build(
+            config.method.name,
+            model=model,
+            num_classes=num_classes,
+            seed=config.train.seed + rank,
+            options=config.method.options,
+        )
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"[method]: {error}") from error
+
+
+def save_model(path: Path, model: nn.Module) -> None:
+    """Write the weights as safetensors, atomically; they load into the plain model with ``strict=True``."""
+    safetensors = require("safetensors.torch")
+    # Cloned: safetensors refuses tensors that share memory, and a strict load wants every name.
+    tensors = {name: value.detach().cpu().contiguous().clone() for name, value in model.state_dict().items()}
+    content = safetensors.save(tensors, metadata={"format": "pt"})
+    write_atomically(path, lambda file: file.write(content))
+
+
+def load_model_weights(path: Path, model: nn.Module) -> None:
+    """Load what `save_model` wrote.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: damaged, or the weights of another model.
+    """
+    safetensors = require("safetensors.torch")
+    if not path.is_file():
+        raise FileNotFoundError(f"no weights at {path}: the run is not finished, or this is no run folder")
+    try:
+        model.load_state_dict(safetensors.load_file(path), strict=True)
+    except Exception as error:  # safetensors raises its own error type, torch RuntimeError
+        raise ValueError(f"{path} does not fit the model of its configuration: {error}") from error
+
+
+def _unless_default(text: str) -> str | None:
+    return None if text == "default" else text

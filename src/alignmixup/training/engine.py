@@ -1,0 +1,193 @@
+"""Where a run computes: device, precision, processes. Plain PyTorch; torchrun starts several processes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim import Optimizer
+
+from alignmixup.training.config import TrainConfig
+
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class Engine:
+    """Device, autocast, loss scaling and process group of a run.
+
+    Under ``torchrun`` (or ``accelerate launch``), which set RANK, WORLD_SIZE and LOCAL_RANK, it joins the
+    process group: nccl on cuda, gloo otherwise. It holds no optimiser.
+
+    Args:
+        train: the options ``device``, ``threads``, ``precision``, ``channels_last``, ``compile``,
+            ``clip_norm``.
+
+    Attributes:
+        device: where the model and the batches live.
+        rank, world_size: this process and their number; 0 and 1 without torchrun.
+    """
+
+    def __init__(self, train: TrainConfig) -> None:
+        self.world_size = int(os.environ.get("WORLD_SIZE", "1"))
+        self.rank = int(os.environ.get("RANK", "0"))
+        self.device = choose_device(train.device, local_rank=int(os.environ.get("LOCAL_RANK", "0")))
+        self._threads_before = torch.get_num_threads()
+        torch.set_num_threads(train.threads or self._threads_before)
+        self.precision = train.precision
+        self._dtype = _DTYPES[train.precision]
+        self._channels_last = train.channels_last
+        self._compile = train.compile
+        self._clip_norm = train.clip_norm
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=train.precision == "fp16")
+        self._wrapped: nn.Module | None = None
+        self._joined = self.world_size > 1 and not dist.is_initialized()
+        if self._joined:
+            if self.device.type == "cuda":
+                torch.cuda.set_device(self.device)
+            dist.init_process_group("nccl" if self.device.type == "cuda" else "gloo")
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes files and talks to the terminal."""
+        return self.rank == 0
+
+    def place(self, model: nn.Module) -> nn.Module:
+        """Move a model to the device in the memory layout of the run."""
+        layout = torch.channels_last if self._channels_last else torch.preserve_format
+        return model.to(self.device, memory_format=layout)  # type: ignore[call-overload, no-any-return]
+
+    def wrap(self, model: nn.Module) -> nn.Module:
+        """The module to call in training: data-parallel and compiled as asked for.
+
+        The mixer must exist already: a hook registered after the first trace of a compiled model never runs.
+        """
+        self._wrapped = model
+        if self.world_size > 1:
+            ids = [self.device.index] if self.device.type == "cuda" else None
+            self._wrapped = model = DistributedDataParallel(model, device_ids=ids)
+        return torch.compile(model) if self._compile else model  # type: ignore[return-value]
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """Context in which the forward pass and the loss are computed."""
+        if self.precision == "fp32":
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=self._dtype)
+
+    def gradients(self, *, reduced: bool) -> AbstractContextManager[Any]:
+        """Context of forward and backward; processes average gradients in the last of an accumulation."""
+        if reduced or not isinstance(self._wrapped, DistributedDataParallel):
+            return nullcontext()
+        return self._wrapped.no_sync()
+
+    def backward(self, loss: Tensor) -> None:
+        """Back-propagate, scaled where the precision needs it."""
+        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+
+    def update(self, optimizer: Optimizer, *, extra_parameters: Sequence[nn.Parameter] = ()) -> None:
+        """Clip, step, forget the gradients.
+
+        Args:
+            optimizer: steps and is cleared.
+            extra_parameters: trained parameters outside the wrapped model, whose gradients nobody else
+                averages.
+        """
+        if self.world_size > 1:
+            for parameter in extra_parameters:
+                if parameter.grad is not None:
+                    dist.all_reduce(parameter.grad)
+                    parameter.grad /= self.world_size
+        if self._clip_norm > 0:
+            self.scaler.unscale_(optimizer)
+            clipped = [p for group in optimizer.param_groups for p in group["params"]]
+            nn.utils.clip_grad_norm_(clipped, self._clip_norm)
+        self.scaler.step(optimizer)
+        self.scaler.update()
+        optimizer.zero_grad(set_to_none=True)
+
+    def sum_over_ranks(self, value: Tensor) -> Tensor:
+        """The sum of a tensor over all processes; the tensor itself with one process."""
+        if self.world_size > 1:
+            dist.all_reduce(value)
+        return value
+
+    def gather(self, value: Any) -> list[Any]:
+        """One picklable object per process, in the order of their ranks, on every process."""
+        if self.world_size == 1:
+            return [value]
+        values: list[Any] = [None] * self.world_size
+        dist.all_gather_object(values, value)
+        return values
+
+    def share_buffers(self, modules: Iterable[nn.Module]) -> None:
+        """Give every process the buffers of rank 0, so that all evaluate the network that rank 0 saves."""
+        if self.world_size > 1:
+            for module in modules:
+                for buffer in module.buffers():
+                    dist.broadcast(buffer, src=0)
+
+    def main_first(self) -> AbstractContextManager[None]:
+        """Context that rank 0 passes before the others, so that one process downloads and fills caches."""
+        return _MainFirst(self) if self.world_size > 1 else nullcontext()
+
+    def wait(self) -> None:
+        """Wait for all processes."""
+        if self.world_size > 1:
+            dist.barrier()
+
+    def random_state(self) -> dict[str, Tensor]:
+        """State of torch's global generators, which dropout and stochastic depth draw from."""
+        state = {"cpu": torch.get_rng_state()}
+        if self.device.type != "cpu":
+            state[self.device.type] = getattr(torch, self.device.type).get_rng_state()
+        return state
+
+    def restore_random_state(self, state: dict[str, Tensor]) -> None:
+        """Continue from `random_state`; a generator of a device that is not in use here is left out."""
+        torch.set_rng_state(state["cpu"])
+        if self.device.type in state and self.device.type != "cpu":
+            getattr(torch, self.device.type).set_rng_state(state[self.device.type])
+
+    def close(self) -> None:
+        """Leave the process group if this engine joined it; restore the number of threads."""
+        torch.set_num_threads(self._threads_before)
+        if self._joined:
+            dist.destroy_process_group()
+
+
+class _MainFirst(AbstractContextManager[None]):
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def __enter__(self) -> None:
+        if not self._engine.is_main:
+            self._engine.wait()
+
+    def __exit__(self, *_: object) -> None:
+        if self._engine.is_main:
+            self._engine.wait()
+
+
+def choose_device(name: str, *, local_rank: int = 0) -> torch.device:
+    """The device called ``name``; ``auto`` takes cuda, then mps, then cpu.
+
+    Raises:
+        ValueError: that device is not there.
+    """
+    present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        name = next(kind for kind, there in present.items() if there)
+    if not present[name]:
+        found = ", ".join(kind for kind, there in present.items() if there)
+        raise ValueError(f'train.device = "{name}" is not available on this machine; found: {found}')
+    if name == "cuda":
+        count = torch.cuda.device_count()
+        if local_rank >= count:
+            raise ValueError(f"process {local_rank} has no GPU of its own: this machine has {count}")
+        return torch.device("cuda", local_rank)
+    return torch.device(name)

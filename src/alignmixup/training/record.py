@@ -1,0 +1,149 @@
+"""The record of a run: one JSON file with its configuration, its numbers and their circumstances."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import torch
+
+from alignmixup.training.checkpoint import write_atomically
+from alignmixup.training.config import Config, to_dict
+
+FORMAT = 1
+_PACKAGES = ("alignmixup", "torchvision", "timm", "numpy", "scikit-learn", "safetensors")
+
+
+def build_record(
+    config: Config, curve: Sequence[dict[str, Any]], *, parameters: int, device: torch.device, world_size: int
+) -> dict[str, Any]:
+    """Everything known about a finished run.
+
+    Convention:
+        - Epochs count from 0. Errors and times carry their unit in the key.
+        - ``train_seconds`` and ``images_per_second`` cover training steps alone, ``seconds`` evaluation too.
+
+    Args:
+        config: the configuration as used.
+        curve: one entry per epoch, as the trainer writes them.
+        parameters: number of trained parameters.
+        device: where it ran.
+        world_size: number of processes.
+    """
+    return {
+        "format": FORMAT,
+        "finished": True,
+        "config": to_dict(config),
+        "seed": config.train.seed,
+        "metrics": summarise(curve) | {"parameters": parameters},
+        "curve": list(curve),
+        "effective_batch_size": config.train.batch_size * config.train.accumulation * world_size,
+        "environment": environment(device, world_size=world_size),
+        "revision": source_revision(),
+    }
+
+
+def summarise(curve: Sequence[dict[str, Any]]) -> dict[str, float | int]:
+    """Best, last and mean-of-last-10 error, and the time, of a curve."""
+    evaluated = [row for row in curve if "error_percent" in row]
+    best = min(evaluated, key=lambda row: row["error_percent"])
+    last = evaluated[-1]
+    images = sum(row["images"] for row in curve)
+    train_seconds = sum(row["train_seconds"] for row in curve)
+    return {
+        "best_error_percent": best["error_percent"],
+        "best_epoch": best["epoch"],
+        "last_error_percent": last["error_percent"],
+        "last10_error_percent": fmean(row["error_percent"] for row in evaluated[-10:]),
+        "last_top5_error_percent": last["top5_error_percent"],
+        "last_cross_entropy": last["cross_entropy"],
+        "epochs": len(curve),
+        "seconds": train_seconds + sum(row.get("evaluation_seconds", 0.0) for row in curve),
+        "train_seconds": train_seconds,
+        "images_per_second": images / train_seconds,
+    }
+
+
+def environment(device: torch.device, *, world_size: int = 1) -> dict[str, Any]:
+    """Versions and hardware."""
+    return {
+        "python": platform.python_version(),
+        "packages": {"torch": str(torch.__version__)}
+        | {name: version for name in _PACKAGES if (version := _version(name))},
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "device": str(device),
+        "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
+        "cuda": torch.version.cuda if device.type == "cuda" else None,
+        "processes": world_size,
+    }
+
+
+def source_revision() -> dict[str, Any]:
+    """Commit of the checkout that holds the package, and whether files differ from it; None outside one."""
+    folder = Path(__file__).resolve().parent
+    try:
+        commit = _git(folder, "rev-parse", "HEAD")
+        return {
+            "commit": commit,
+            "dirty": bool(_git(folder, "status", "--porcelain", "--untracked-files=no")),
+        }
+    except (OSError, subprocess.SubprocessError):
+        return {"commit": None, "dirty": None}
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write a JSON file atomically."""
+    text = json.dumps(content, indent=2, allow_nan=False) + "\n"
+    write_atomically(path, lambda file: file.write(text.encode()))
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """Read the record of a finished run.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not a record, or of another format.
+    """
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            f"no record at {path}: the run is not finished, or this is no run folder"
+        ) from None
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged or no record: {error}") from None
+    if not isinstance(record, dict) or record.get("format") != FORMAT:
+        raise ValueError(f"{path} is no run record of format {FORMAT}")
+    return record
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        ["git", *arguments], cwd=folder, capture_output=True, text=True, timeout=10, check=True
+    )
+    return done.stdout.strip()

@@ -1,0 +1,253 @@
+"""The training loop, in the order in which it runs."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from alignmixup.evaluation.error import evaluate_error
+from alignmixup.training import checkpoint
+from alignmixup.training.config import Config, to_dict
+from alignmixup.training.engine import Engine
+from alignmixup.training.losses import CRITERIA
+from alignmixup.training.optimizers import average_weights, build_optimizer, set_learning_rate
+from alignmixup.training.progress import Reporter, SilentReporter
+from alignmixup.training.schedule import learning_rate
+from alignmixup.training.trackers import Tracker
+
+if TYPE_CHECKING:
+    from alignmixup.data import Loader
+    from alignmixup.methods.base import Mixer
+
+_SHOW_EVERY_SECONDS = 0.2
+_SHOWN_LOSSES = 50
+
+
+class InterruptedRunError(Exception):
+    """Training was asked to stop; the checkpoint holds everything up to the last step."""
+
+
+class Trainer:
+    """Trains a model with a mixer and evaluates it after each epoch.
+
+    Args:
+        config: the run; what it says of data, model and method is done already.
+        engine: device, precision, processes.
+        model: the network, on the engine's device, with the mixer's hooks in place.
+        mixer: the mixing method.
+        train_loader, test_loader: batches (x, y) on the device.
+        checkpoint_path: where the state goes after each epoch; None saves nothing.
+        reporter: shows progress.
+
+    Attributes:
+        curve: one entry per finished epoch.
+        trackers: receive the numbers of each epoch.
+        stop_requested: set it (from a signal handler) to stop after the current step with everything saved.
+    """
+
+    def __init__(
+        self,
+        *,
+        config: Config,
+        engine: Engine,
+        model: nn.Module,
+        mixer: Mixer,
+        train_loader: Loader,
+        test_loader: Loader,
+        checkpoint_path: Path | None = None,
+        reporter: Reporter | None = None,
+    ) -> None:
+        self.config, self.engine, self.model, self.mixer = config, engine, model, mixer
+        self.train_loader, self.test_loader = train_loader, test_loader
+        self.checkpoint_path = checkpoint_path
+        self.trackers: Sequence[Tracker] = ()
+        self.reporter = reporter or SilentReporter()
+        self.criterion = CRITERIA[config.train.loss]
+        self.extra_parameters = list(mixer.parameters())
+        self.optimizer = build_optimizer(model, config.optimizer, extra_parameters=self.extra_parameters)
+        self.average = average_weights(model, config.train.ema_decay) if config.train.ema_decay else None
+        self.wrapped = engine.wrap(model)
+        self.batches = len(train_loader)
+        self.updates_per_epoch = math.ceil(self.batches / config.train.accumulation)
+        self.losses = torch.zeros(self.batches, device=engine.device)
+        self.epoch, self.step, self.seconds = 0, 0, 0.0
+        self.curve: list[dict[str, Any]] = []
+        self.stop_requested = False
+
+    @property
+    def evaluated_model(self) -> nn.Module:
+        """The weights that are evaluated and saved: the average where there is one."""
+        return self.average.module if self.average is not None else self.model
+
+    def fit(self) -> list[dict[str, Any]]:
+        """Train to the last epoch and return the curve.
+
+        Raises:
+            InterruptedRunError: ``stop_requested`` was set; the state is saved.
+            FloatingPointError: the loss is no longer finite; the last good checkpoint is untouched.
+        """
+        epochs, every = self.config.train.epochs, self.config.train.checkpoint_every
+        while self.epoch < epochs:
+            self._train_epoch()
+            if self.step < self.batches:
+                self._save()
+                raise InterruptedRunError
+            row = self._summarise_epoch()
+            self.curve.append(row)
+            self.epoch, self.step, self.seconds = self.epoch + 1, 0, 0.0
+            self.stop_requested = any(self.engine.gather(self.stop_requested))
+            if self.epoch % every == 0 or self.epoch == epochs or self.stop_requested:
+                self._save()
+            self.reporter.epoch(row)
+            for tracker in self.trackers:
+                tracker.log(row)
+            if self.stop_requested and self.epoch < epochs:
+                raise InterruptedRunError
+        return self.curve
+
+    def _train_epoch(self) -> None:
+        """From ``self.step`` to the end of the epoch, or to the next update after a request to stop."""
+        self.model.train()
+        self.mixer.set_epoch(self.epoch)
+        self.train_loader.set_epoch(self.epoch, skip_batches=self.step)
+        images, earlier = 0, self.seconds
+        begin = shown = time.perf_counter()
+        for x, y in self.train_loader:
+            updated = self._train_step(x, y)
+            images += len(y)
+            now = time.perf_counter()
+            if now - shown >= _SHOW_EVERY_SECONDS:
+                shown = now
+                self._show(images / (now - begin))
+            # Processes could disagree on the step at which a signal came; together they stop between epochs.
+            if self.stop_requested and updated and self.engine.world_size == 1:
+                break
+        self._check_finite()
+        self.seconds = earlier + time.perf_counter() - begin
+
+    def _train_step(self, x: torch.Tensor, y: torch.Tensor) -> bool:
+        """One batch; returns whether it ended with an update of the weights."""
+        accumulation = self.config.train.accumulation
+        first = self.step - self.step % accumulation
+        window = min(accumulation, self.batches - first)
+        updates = self.step + 1 == first + window
+        with self.engine.gradients(reduced=updates), self.mixer(x, y) as batch:
+            with self.engine.autocast():
+                loss = batch.loss(self.wrapped(batch.x), self.criterion)
+            self.engine.backward(loss / window)
+        # Kept on the device: reading the loss here would wait for it in every step.
+        self.losses[self.step] = loss.detach()
+        self.step += 1
+        if updates:
+            set_learning_rate(self.optimizer, self._learning_rate(first // accumulation))
+            self.engine.update(self.optimizer, extra_parameters=self.extra_parameters)
+            if self.average is not None:
+                self.average.update_parameters(self.model)
+        return updates
+
+    def _summarise_epoch(self) -> dict[str, Any]:
+        """Evaluate when due; the epoch's entry of the curve."""
+        loss = self.engine.sum_over_ranks(self.losses.mean()).item() / self.engine.world_size
+        images = self.train_loader.num_images * self.engine.world_size
+        row = {
+            "epoch": self.epoch,
+            "lr": self._learning_rate(self.updates_per_epoch - 1),
+            "train_loss": loss,
+            "images": images,
+            "train_seconds": self.seconds,
+            "images_per_second": images / self.seconds,
+        }
+        due = (
+            self.epoch + 1
+        ) % self.config.evaluation.every == 0 or self.epoch + 1 == self.config.train.epochs
+        return row | self._evaluate() if due else row
+
+    def _evaluate(self) -> dict[str, float]:
+        begin = time.perf_counter()
+        self.engine.share_buffers([self.model, self.evaluated_model])
+        result = evaluate_error(
+            self.evaluated_model,
+            self.test_loader,
+            autocast=self.engine.autocast,
+            sum_over_ranks=self.engine.sum_over_ranks,
+        )
+        # A last update can break the weights after the last loss was finite: do not save them.
+        if not math.isfinite(result.cross_entropy):
+            raise FloatingPointError(self._not_finite("test loss", self.batches - 1))
+        return {
+            "error_percent": result.error_percent,
+            "top5_error_percent": result.top5_error_percent,
+            "cross_entropy": result.cross_entropy,
+            "evaluation_seconds": time.perf_counter() - begin,
+        }
+
+    def _learning_rate(self, update: int) -> float:
+        return learning_rate(
+            self.config.schedule,
+            self.config.optimizer.lr,
+            update=self.epoch * self.updates_per_epoch + update,
+            updates_per_epoch=self.updates_per_epoch,
+            epochs=self.config.train.epochs,
+        )
+
+    def _show(self, images_per_second: float) -> None:
+        self._check_finite()
+        recent = self.losses[max(0, self.step - _SHOWN_LOSSES) : self.step].mean().item()
+        self.reporter.step(epoch=self.epoch, step=self.step, loss=recent, images_per_second=images_per_second)
+
+    def _check_finite(self) -> None:
+        finite = self.losses[: self.step].isfinite().tolist()
+        if not all(finite):
+            raise FloatingPointError(self._not_finite("loss", finite.index(False)))
+
+    def _not_finite(self, what: str, step: int) -> str:
+        return (
+            f"{what} is not finite at epoch {self.epoch} step {step} (from 0); nothing bad was saved. "
+            f"Try a smaller optimizer.lr (now {self.config.optimizer.lr}), schedule.warmup_epochs, "
+            f'train.clip_norm = 1.0, or train.precision = "fp32" (now "{self.config.train.precision}")'
+        )
+
+    def _save(self) -> None:
+        ranks = self.engine.gather({"mixer": self.mixer.state_dict(), "random": self.engine.random_state()})
+        if self.checkpoint_path is None or not self.engine.is_main:
+            return
+        state = {
+            "config": to_dict(self.config),
+            "model": self.model.state_dict(),
+            "average": self.average.state_dict() if self.average is not None else None,
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.engine.scaler.state_dict(),
+            "ranks": ranks,
+            "progress": {"epoch": self.epoch, "step": self.step, "seconds": self.seconds},
+            "losses": self.losses[: self.step].cpu(),
+            "curve": self.curve,
+        }
+        checkpoint.save(self.checkpoint_path, state)
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Continue from a checkpoint that `checkpoint.check_matches` accepted.
+
+        Raises:
+            ValueError: its weights do not fit this model.
+        """
+        try:
+            self.model.load_state_dict(state["model"])
+            if self.average is not None:
+                self.average.load_state_dict(state["average"])
+        except RuntimeError as error:
+            raise ValueError(f"the checkpoint holds another model: {error}") from None
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.engine.scaler.load_state_dict(state["scaler"])
+        own = state["ranks"][self.engine.rank]
+        self.mixer.load_state_dict(own["mixer"])
+        self.engine.restore_random_state(own["random"])
+        progress = state["progress"]
+        self.epoch, self.step, self.seconds = progress["epoch"], progress["step"], progress["seconds"]
+        self.losses[: self.step] = state["losses"].to(self.losses.device)
+        self.curve = list(state["curve"])

@@ -1,0 +1,26 @@
+"""``alignmixup methods``."""
+
+import pytest
+
+from alignmixup import methods
+from alignmixup.cli import main
+
+
+def test_lists_every_method_with_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["methods"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    for name in methods.available():
+        (line,) = [line for line in lines if line.startswith(f"{name} ")]
+        assert len(line) > len(name) + 20
+
+
+def test_one_method_with_its_options_and_defaults(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["methods", "alignmixup"]) == 0
+    out = capsys.readouterr().out
+    rows = {line.split()[0]: line.split()[1] for line in out.splitlines() if len(line.split()) > 1}
+    assert (rows["alpha"], rows["epsilon"], rows["multi_label"]) == ("2.0", "0.1", "false")
+
+
+def test_unknown_method(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["methods", "cutmx"]) == 1
+    assert "unknown method 'cutmx'; near names: cutmix" in capsys.readouterr().err

@@ -1,0 +1,92 @@
+"""From configuration to parts, and errors that name the table."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from alignmixup.training.build import (
+    build_loaders,
+    build_mixer,
+    build_model,
+    load_data,
+    load_model_weights,
+    save_model,
+)
+from alignmixup.training.config import Config
+from alignmixup.training.config_file import ConfigError
+from alignmixup.training.engine import Engine
+
+MakeConfig = Callable[..., Config]
+
+
+def test_data_options_are_used(tiny_config: MakeConfig) -> None:
+    dataset = load_data(tiny_config("data.subset=3", "data.image_size=16", "data.normalization=half"))
+    assert (len(dataset.train), dataset.image_size, dataset.mean) == (30, 16, (0.5,))
+
+
+def test_loaders_use_the_batch_sizes(tiny_config: MakeConfig) -> None:
+    config = tiny_config("train.batch_size=7", "evaluation.batch_size=100")
+    train, test = build_loaders(config, load_data(config), Engine(config.train))
+    assert [len(y) for _, y in train] == [7] * 8 + [4]
+    assert next(iter(test))[0].shape == (100, 1, 8, 8)
+
+
+def test_no_complete_batch_is_refused(tiny_config: MakeConfig) -> None:
+    config = tiny_config("train.batch_size=64", "train.drop_last=true")
+    with pytest.raises(ValueError, match="no batch from 60 images: batch_size=64, drop_last=True"):
+        build_loaders(config, load_data(config), Engine(config.train))
+
+
+def test_model_follows_seed_and_images(tiny_config: MakeConfig) -> None:
+    config = tiny_config()
+    dataset = load_data(config)
+    first, second = build_model(config, dataset), build_model(config, dataset)
+    other = build_model(tiny_config("train.seed=1"), dataset)
+    assert torch.equal(first.head.weight, second.head.weight)
+    assert not torch.equal(first.head.weight, other.head.weight)
+    named = tiny_config("model.name=preact_resnet18")
+    named.model.options.pop("in_channels", None)  # type: ignore[attr-defined]
+    assert build_model(named, dataset)(torch.zeros(2, 1, 8, 8)).shape == (2, 10)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("model.widht=8", r"\[model\]: .*'widht'.*width"),
+        ("model.name=preact_resnet81", r"\[model\]: unknown model 'preact_resnet81'.*preact_resnet18"),
+        ("model.width=0", r"\[model\]: width must be an integer >= 1, got 0"),
+        ("method.name=mixpu", r"\[method\]: unknown method 'mixpu'.*mixup"),
+        ("method.alhpa=1.0", r"\[method\]: .*'alhpa'.*alpha"),
+        ("method.alpha=-1.0", r"\[method\]: alpha must be > 0, got -1.0"),
+        ("method.alpha=often", r"\[method\]: "),
+    ],
+)
+def test_bad_parts_name_their_table(tiny_config: MakeConfig, override: str, message: str) -> None:
+    config = tiny_config(override)
+    dataset = load_data(config)
+    with pytest.raises(ConfigError, match=message):
+        build_mixer(config, build_model(config, dataset), num_classes=10)
+
+
+def test_weights_round_trip_strictly(tmp_path: Path) -> None:
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2)).to(memory_format=torch.channels_last)
+    model[1].weight = model[1].bias  # shared memory, which the file format refuses by itself
+    save_model(tmp_path / "model.safetensors", model)
+    other = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))
+    load_model_weights(tmp_path / "model.safetensors", other)
+    assert all(torch.equal(value, other.state_dict()[name]) for name, value in model.state_dict().items())
+
+
+def test_bad_weights_are_named(tmp_path: Path) -> None:
+    file = tmp_path / "model.safetensors"
+    with pytest.raises(FileNotFoundError, match="no weights at"):
+        load_model_weights(file, nn.Linear(1, 1))
+    file.write_bytes(b"garbled")
+    with pytest.raises(ValueError, match=r"model.safetensors does not fit the model"):
+        load_model_weights(file, nn.Linear(1, 1))
+    save_model(file, nn.Linear(2, 1))
+    with pytest.raises(ValueError, match="size mismatch"):
+        load_model_weights(file, nn.Linear(1, 1))

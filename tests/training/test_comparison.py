@@ -1,0 +1,34 @@
+"""Means and spreads over seeds."""
+
+from typing import Any
+
+import pytest
+
+from alignmixup.training.comparison import build_results, mean_and_spread, summarise_runs
+
+KEYS = (
+    "last10_error_percent", "best_error_percent", "last_error_percent", "last_cross_entropy", "seconds", "images_per_second"
+)  # fmt: skip
+
+
+def record(seed: int, value: float) -> dict[str, Any]:
+    return {"seed": seed, "metrics": dict.fromkeys(KEYS, value)}
+
+
+def test_mean_and_sample_deviation() -> None:
+    got = summarise_runs("cutmix", {"a": record(0, 1.0), "b": record(1, 2.0), "c": record(2, 6.0)})
+    assert (got["seeds"], got["folders"], got["mean"]["seconds"]) == ([0, 1, 2], ["a", "b", "c"], 3.0)
+    assert got["spread"]["last10_error_percent"] == pytest.approx(7**0.5)
+    assert mean_and_spread(got, "last10_error_percent") == "3.00 ± 2.65"
+
+
+def test_one_seed_has_no_spread() -> None:
+    got = summarise_runs("cutmix", {"a": record(0, 1.0)})
+    assert got["spread"]["seconds"] is None
+    assert mean_and_spread(got, "seconds", digits=1) == "1.0"
+
+
+def test_results_add_up_the_seconds() -> None:
+    method = summarise_runs("cutmix", {"a": record(0, 1.0), "b": record(1, 2.0)})
+    results = build_results([method, method], data="digits", environment={}, revision={})
+    assert (results["seconds"], results["data"], len(results["methods"])) == (6.0, "digits", 2)

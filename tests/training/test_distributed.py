@@ -1,0 +1,68 @@
+"""Two gloo processes under torchrun: one model, all images evaluated once, files written by rank 0, resumable."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from alignmixup.training.config_file import load
+from alignmixup.training.record import read_record
+from alignmixup.training.run import run
+from alignmixup.training.run_folder import RunFolder
+
+KEYS = [
+    "data.subset=6",
+    "model.width=4",
+    "model.strides=[2,2,1,1]",
+    "train.epochs=2",
+    "train.device=cpu",
+    "train.threads=1",
+    "method.name=manifold_mixup",
+    "train.ema_decay=0.5",
+]
+
+
+def torchrun(folder: Path, *arguments: str, processes: int = 2) -> subprocess.CompletedProcess[str]:
+    command = [
+        sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}",
+        "-m", "alignmixup", "train", "--config", "digits/mixup", "--out", str(folder), *arguments,
+    ]  # fmt: skip
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, capture_output=True, text=True, timeout=240, env=environment, check=False)
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_model(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "two")
+    done = torchrun(folder.path, "--set", *KEYS, "train.batch_size=8")
+    assert done.returncode == 0, done.stderr
+    record = read_record(folder.record)
+    assert (record["effective_batch_size"], record["environment"]["processes"]) == (16, 2)
+    assert record["curve"][0]["images"] == 60
+    assert (folder.path / "curves.png").is_file()
+    assert done.stdout.count("epoch 2/2") == 1
+
+    # One process reads the same folder and finds the same error: ranks evaluated rank 0's network, each image once.
+    from alignmixup.cli import main
+
+    assert main(["evaluate", str(folder.path), "--set", "train.device=cpu"]) == 0
+    evaluated = json.loads((folder.path / "evaluation.json").read_text())
+    assert evaluated["images"] == 898
+    assert evaluated["error_percent"] == pytest.approx(record["metrics"]["last_error_percent"])
+    assert evaluated["cross_entropy"] == pytest.approx(record["metrics"]["last_cross_entropy"], rel=1e-5)
+
+    again = torchrun(folder.path, "--set", *KEYS, "train.batch_size=8")
+    assert again.returncode != 0
+    assert again.stderr.count("holds a finished run") == 1
+
+
+@pytest.mark.slow
+def test_another_number_of_processes_cannot_continue(tmp_path: Path) -> None:
+    folder, keys = RunFolder(tmp_path / "two"), [*KEYS, "train.batch_size=8"]
+    assert torchrun(folder.path, "--set", *keys).returncode == 0
+    folder.record.unlink()
+    with pytest.raises(ValueError, match="written by 2 processes and cannot continue with 1; start 2 processes"):
+        run(load("digits/mixup", keys), folder, mode="resume")

@@ -1,0 +1,62 @@
+"""Parameter groups, rates and the weight average."""
+
+import pytest
+import torch
+from torch import nn
+
+from alignmixup.training.config import OptimizerConfig
+from alignmixup.training.optimizers import average_weights, build_optimizer, set_learning_rate
+
+
+def network() -> nn.Module:
+    return nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(2, 3))
+
+
+def test_everything_decays_by_default() -> None:
+    optimizer = build_optimizer(network(), OptimizerConfig(weight_decay=0.1, nesterov=True))
+    (group,) = optimizer.param_groups
+    assert (len(group["params"]), group["weight_decay"], group["nesterov"], group["momentum"]) == (6, 0.1, True, 0.9)
+
+
+def test_norm_and_bias_can_be_exempt() -> None:
+    config = OptimizerConfig(name="adamw", weight_decay=0.1, decay_norm_and_bias=False, beta1=0.8)
+    decayed, exempt = build_optimizer(network(), config).param_groups
+    assert [p.ndim for p in decayed["params"]] == [4, 2]
+    assert [p.ndim for p in exempt["params"]] == [1, 1, 1, 1]
+    assert (decayed["weight_decay"], exempt["weight_decay"], decayed["betas"]) == (0.1, 0.0, (0.8, 0.999))
+
+
+def test_extra_parameters_are_trained() -> None:
+    extra = nn.Parameter(torch.zeros(2, 2))
+    optimizer = build_optimizer(network(), OptimizerConfig(), extra_parameters=[extra])
+    assert any(p is extra for p in optimizer.param_groups[0]["params"])
+
+
+def test_a_frozen_model_is_refused() -> None:
+    with pytest.raises(ValueError, match="nothing to train"):
+        build_optimizer(network().requires_grad_(False), OptimizerConfig())
+
+
+def test_sgd_step_by_hand() -> None:
+    model = nn.Linear(1, 1, bias=False)
+    nn.init.constant_(model.weight, 2.0)
+    optimizer = build_optimizer(model, OptimizerConfig(lr=99.0, momentum=0.0, weight_decay=0.5))
+    set_learning_rate(optimizer, 0.1)
+    model.weight.grad = torch.ones_like(model.weight)
+    optimizer.step()
+    assert model.weight.item() == pytest.approx(2.0 - 0.1 * (1.0 + 0.5 * 2.0))
+
+
+def test_average_starts_as_a_copy_then_decays_buffers_too() -> None:
+    model = nn.BatchNorm1d(1)
+    average = average_weights(model, 0.75)
+    with torch.no_grad():
+        model.weight.fill_(4.0)
+    average.update_parameters(model)
+    assert average.module.weight.item() == 4.0
+    with torch.no_grad():
+        model.weight.fill_(8.0)
+        model.running_mean.fill_(1.0)
+    average.update_parameters(model)
+    assert average.module.weight.item() == pytest.approx(0.75 * 4 + 0.25 * 8)
+    assert average.module.running_mean.item() == pytest.approx(0.25)
