@@ -90,9 +90,7 @@ def resident(field: str) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=5, help="interleaved repetitions")
     parser.add_argument("--scale", type=float, default=1.0, help="standard deviation of the features")
     parser.add_argument("--memory", choices=METHODS, help="only print the peak memory of one method")
@@ -103,7 +101,8 @@ def main() -> None:
         return
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, features of scale {options.scale}")
     print(
-        f"{'shape':20} {'method':16} {'forward ms (min-max)':>30} {'x':>7} {'backward ms':>12} {'x':>6} {'extra MiB':>10}"
+        f"{'shape':20} {'method':16} {'forward ms (min-max)':>30} {'x':>7} "
+        f"{'backward ms':>12} {'x':>6} {'extra MiB':>10}"
     )
     for shape in SHAPES:
         times: dict[str, list[tuple[float, float]]] = {name: [] for name in METHODS}

@@ -61,9 +61,7 @@ def step(name: str, backend: str | None) -> tuple[float, str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="*", help="parts of model names")
     parser.add_argument("--backend", default="inductor", help="backend of torch.compile")
     options = parser.parse_args()
@@ -72,9 +70,7 @@ def main() -> None:
     print(
         f"torch {torch.__version__}, torchvision {torchvision.__version__}, timm {timm.__version__}, {options.backend}"
     )
-    print(
-        f"{'model':32} {'layer':34} {'eager loss':>10} {'compiled':>10} {'eager s':>8} {'first compiled s':>16}"
-    )
+    print(f"{'model':32} {'layer':34} {'eager loss':>10} {'compiled':>10} {'eager s':>8} {'first compiled s':>16}")
     for name in MODELS:
         if options.only and not any(part in name for part in options.only):
             continue

@@ -3,7 +3,7 @@
 Every solver meets the same costs in the same process, turn by turn. A solver is stopped when every sample of the batch
 is at 1e-3, or after a number of rounds, or after some seconds.
 
-    python benchmarks/solvers.py                       # three synthetic sets, about 3 minutes on one core
+    python benchmarks/solvers.py                       # three synthetic sets, up to 20 minutes on one core
     python benchmarks/solvers.py --sets relu49 --batch 64 --repeats 9 --threads 2
     python benchmarks/solvers.py --vectors VECTOR_DIR  # features of the golden files besides
     python benchmarks/solvers.py --quick               # the package's solver against 100 published rounds only

@@ -60,8 +60,7 @@ def test_dtype_is_kept_and_half_precision_is_computed_in_float32(dtype):
     mixed = mixup(x, perm, lam)
     assert mixed.dtype == dtype
     expected = (
-        lam.double()[:, None, None, None] * x.double()
-        + (1 - lam.double())[:, None, None, None] * x[perm].double()
+        lam.double()[:, None, None, None] * x.double() + (1 - lam.double())[:, None, None, None] * x[perm].double()
     )
     torch.testing.assert_close(mixed, expected.to(dtype))
     assert cutmix(x, perm, torch.tensor([0, 0, 1, 1])).dtype == dtype

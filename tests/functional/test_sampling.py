@@ -97,9 +97,7 @@ def test_cutmix_boxes_match_the_published_code(golden):
             lam = torch.tensor([fixed_float[row, 0]], dtype=torch.float64)
             box = cutmix_box(lam, centre, int(height), int(width))
             assert box[0].tolist() == fixed_int[row, 3:].tolist()
-            assert box_lam(box, int(height), int(width)).item() == pytest.approx(
-                fixed_float[row, 1], abs=1e-7
-            )
+            assert box_lam(box, int(height), int(width)).item() == pytest.approx(fixed_float[row, 1], abs=1e-7)
             checked += 1
     assert checked == len(fixed_int) > 0
 

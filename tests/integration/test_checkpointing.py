@@ -18,20 +18,14 @@ class Checkpointed(nn.Module):
         net = self.net
         x = net.stem(x).requires_grad_()
         for stage in (net.stage1, net.stage2, net.stage3, net.stage4):
-            x = (
-                checkpoint(stage, x, use_reentrant=self.use_reentrant)
-                if self.use_reentrant is not None
-                else stage(x)
-            )
+            x = checkpoint(stage, x, use_reentrant=self.use_reentrant) if self.use_reentrant is not None else stage(x)
         return net.head(net.pool(net.norm(x)).flatten(1))
 
 
 def gradient(use_reentrant):
     torch.manual_seed(0)
     model = Checkpointed(PreActResNet18(5, width=4, final_norm=True), use_reentrant)
-    for (
-        module
-    ) in model.modules():  # a second forward would update running statistics twice, as checkpointing does
+    for module in model.modules():  # a second forward would update running statistics twice, as checkpointing does
         if isinstance(module, nn.BatchNorm2d):
             module.track_running_stats = False
     mixer = AlignMixup(

@@ -49,9 +49,7 @@ def test_compiled_steps_equal_eager_steps(method):
 def test_one_graph_for_each_layer_and_direction():
     model = net()
     counter = CompileCounter()
-    mixer = AlignMixup(
-        model, layer=["stage3", "stage4"], num_classes=5, generator=torch.Generator().manual_seed(0)
-    )
+    mixer = AlignMixup(model, layer=["stage3", "stage4"], num_classes=5, generator=torch.Generator().manual_seed(0))
     compiled = torch.compile(model, backend=counter, fullgraph=True)
     losses(compiled, mixer, 40)
     warm = counter.frame_count

@@ -39,9 +39,7 @@ def changed_by_mixing(method, library, name, image_size, **options):
         if isinstance(module, nn.Dropout) or type(module).__name__ in ("StochasticDepth", "DropPath"):
             module.eval()
     x, y = torch.randn(2, 3, image_size, image_size), torch.tensor([0, 1])
-    mixer = method(
-        model, num_classes=4, input_probability=0.0, generator=torch.Generator().manual_seed(3), **options
-    )
+    mixer = method(model, num_classes=4, input_probability=0.0, generator=torch.Generator().manual_seed(3), **options)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     while True:
         with mixer(x, y) as batch:

@@ -26,9 +26,7 @@ def net() -> PreActResNet18:
 @pytest.fixture
 def batch() -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(1)
-    return torch.randn(7, 3, 16, 16, generator=generator), torch.randint(
-        NUM_CLASSES, (7,), generator=generator
-    )
+    return torch.randn(7, 3, 16, 16, generator=generator), torch.randint(NUM_CLASSES, (7,), generator=generator)
 
 
 @pytest.fixture
@@ -38,8 +36,6 @@ def make(net: PreActResNet18) -> Callable[..., Mixer]:
     def build(name: str, *, seed: int = 0, model: Any = net, **changes: Any) -> Mixer:
         options = tomllib.loads((CONFIGS / f"{name}.toml").read_text())["method"]
         options.pop("name")
-        return methods.build(
-            name, model=model, num_classes=NUM_CLASSES, seed=seed, options={**options, **changes}
-        )
+        return methods.build(name, model=model, num_classes=NUM_CLASSES, seed=seed, options={**options, **changes})
 
     return build

@@ -46,9 +46,7 @@ def test_an_unread_layer_is_refused():
         image_size=16, patch_size=8, num_layers=2, num_heads=2, hidden_dim=8, mlp_dim=8, num_classes=5
     )
     mixer = AlignMixup(vit, num_classes=5, layer="encoder.layers.encoder_layer_1", input_probability=0.0)
-    with pytest.raises(
-        ValueError, match="cannot change the output: the classifier reads nothing from its positions"
-    ):
+    with pytest.raises(ValueError, match="cannot change the output: the classifier reads nothing from its positions"):
         mixer(torch.randn(2, 3, 16, 16), torch.tensor([0, 1]))
 
 

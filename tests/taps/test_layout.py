@@ -53,9 +53,7 @@ def test_prefix_tokens_are_left_alone_and_patches_become_a_grid():
 
 
 def test_tokens_that_are_no_square_become_a_column():
-    result = apply_in_layout(
-        lambda f: f + f.shape[2] + 100 * f.shape[3], torch.zeros(1, 1 + 12, 2), "tokens", 1
-    )
+    result = apply_in_layout(lambda f: f + f.shape[2] + 100 * f.shape[3], torch.zeros(1, 1 + 12, 2), "tokens", 1)
     assert result[0, :, 0].tolist() == [0.0] + [112.0] * 12
 
 

@@ -70,10 +70,12 @@ def load(
         test_split: imagenet and folder: name of the test folder.
         cache: keep decoded images on disk, beside the data.
         progress: show a bar while decoding.
+
     Raises:
         FileNotFoundError: data that are missing; the message says what was expected and how to get it.
         ValueError: damaged data, an unknown name, an option out of range or without meaning for this set.
         ImportError: a package of the ``train`` extra is not installed.
+
     Example:
         >>> from alignmixup import data
         >>> digits = data.load("digits")
@@ -137,6 +139,7 @@ def build_loaders(
         channels_last: yield the images in channels-last memory format.
         on_device: sets in memory: keep the bytes on ``device``; None does so where they fit.
         workers: sets in files: processes that decode; None takes a number that suits the processor.
+
     Raises:
         ValueError: an unknown preset, or a value out of range.
     """

@@ -48,6 +48,7 @@ class Augment:
         interpolation: "bilinear" or "bicubic", of ``resized_crop``.
         jitter: largest change of brightness, contrast and saturation, in [0, 1].
         lighting: standard deviation of the lighting noise, >= 0.
+
     Raises:
         ValueError: a value out of range.
     """
@@ -94,6 +95,7 @@ class Augment:
         Args:
             images: (B, C, H, W) uint8.
             draw: the draws of these B images, on their device.
+
         Returns:
             (B, C, H, W): uint8 if only pixels were moved, else float32 in units of 255 (colours may leave [0,
             255]).

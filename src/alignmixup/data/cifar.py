@@ -65,6 +65,7 @@ def load_cifar(name: str, *, root: str | Path, download: bool = False, image_siz
         root: folder that holds ``cifar-10-batches-py`` or ``cifar-100-python``.
         download: fetch the release through torchvision where that folder is absent.
         image_size: None for 32; other sizes are scaled.
+
     Raises:
         FileNotFoundError: the folder or one of its files is missing, or could not be downloaded.
         ValueError: a file is damaged.

@@ -20,6 +20,7 @@ def color_jitter(x: Tensor, amount: Tensor, order: Tensor) -> Tensor:
         x: (B, 3, H, W) in [0, 1], before normalisation.
         amount: (B, 3), of brightness, contrast and saturation.
         order: (B, 3), a permutation of 0, 1, 2 (brightness, contrast, saturation) in each row.
+
     Returns:
         (B, 3, H, W).
     Source:
@@ -41,6 +42,7 @@ def lighting(x: Tensor, noise: Tensor) -> Tensor:
     Args:
         x: (B, 3, H, W) in [0, 1], before normalisation.
         noise: (B, 3), one number per component.
+
     Returns:
         (B, 3, H, W).
     Source:

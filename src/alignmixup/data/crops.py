@@ -27,12 +27,14 @@ def pad_crop_flip(
         - ``offset`` is the window's top left corner (y, x) in the padded image: (pad, pad) is the image
           itself, and a larger x shows what lies further right, in the mirrored image where it is mirrored.
         - the padding is made of zeros BEFORE normalisation (black), as in all reference codes.
+
     Args:
         images: (B, C, H, W), any type.
         offset: (B, 2) int64 in [0, 2 * pad], on the images' device; None for no crop.
         flipped: (B,) bool; None for no flip.
         pad: pixels added on each side, >= 0.
         pad_mode: zeros, or the image reflected about its border pixels.
+
     Returns:
         (B, C, H, W), a new tensor unless there is nothing to do.
     """
@@ -98,6 +100,7 @@ def resized_crop(images: Tensor, box: Tensor, *, interpolation: Interpolation = 
         images: (B, C, H, W), uint8 or floating.
         box: (B, 4) int64: y0, x0, y1, x1, half-open, inside the image, on the images' device.
         interpolation: the kernel: bilinear, or bicubic with a = -0.5 as PIL has it.
+
     Returns:
         (B, C, H, W) float32, in the units of ``images``.
     """

@@ -18,6 +18,7 @@ class Split:
         images: (N, C, H, W) uint8.
         labels: (N,) int64.
         boxes: (N, 4) int64 as y0, x0, y1, x1, half-open; None where the release has none. Some are empty.
+
     Raises:
         ValueError: shapes or types that differ from these.
     """
@@ -107,6 +108,7 @@ class ImageData:
         std: standard deviation of each channel, in [0, 1] units, > 0.
         image_size: side of the square images, in pixels.
         augment: the preset of ``alignmixup.data.augment`` that suits the set by default.
+
     Raises:
         ValueError: an empty split, labels outside [0, number of classes), or constants that do not fit.
     """

@@ -68,6 +68,7 @@ def decode_all(
         size: side of the results.
         title: text before the progress bar.
         progress: show a bar.
+
     Returns:
         (N, 3, size, size) uint8.
     """

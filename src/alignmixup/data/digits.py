@@ -22,6 +22,7 @@ def load_digits(*, image_size: int | None = None) -> ImageData:
 
     Args:
         image_size: None for 8; larger sizes repeat each pixel a whole number of times and pad with zeros.
+
     Raises:
         ValueError: ``image_size`` smaller than 8.
         ImportError: scikit-learn is not installed.

@@ -44,6 +44,7 @@ def load_folder(
         test_split: folder used as test split; None for ``test``, or ``val`` where that is absent.
         cache: keep images decoded into memory as ``decoded-cache-SIZE.safetensors`` in ``root``.
         progress: show a bar while decoding.
+
     Raises:
         FileNotFoundError: a folder is missing.
         ValueError: a class without images, a test class that is not a training class, a damaged image (when

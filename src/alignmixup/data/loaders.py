@@ -81,8 +81,10 @@ class BatchLoader:
         on_device: keep the bytes on ``device``; None does so where they take less than half of its free
             memory.
         channels_last: yield the images in channels-last memory format.
+
     Raises:
         ValueError: a value out of range, or an empty share.
+
     Example:
         >>> from alignmixup import data
         >>> digits = data.load("digits")

@@ -29,8 +29,10 @@ def normalization(name: str, *, channels: int) -> tuple[tuple[float, ...], tuple
     Args:
         name: a key of ``PRESETS``.
         channels: channels of the images.
+
     Returns:
         Two tuples of ``channels`` numbers, in [0, 1] units.
+
     Raises:
         ValueError: unknown name, or a preset for another number of channels.
     """

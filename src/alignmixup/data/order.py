@@ -54,6 +54,7 @@ class EpochOrder:
         equal_shards: give each process the same number of images, by repeating fewer than ``world_size`` of
             them (training, where a process without a batch would leave the others waiting); False gives each
             image to exactly one process (evaluation).
+
     Raises:
         ValueError: a value out of range, or no batch left after ``drop_last``.
     """

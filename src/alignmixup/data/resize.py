@@ -12,6 +12,7 @@ def resize(images: Tensor, image_size: int) -> Tensor:
     Args:
         images: (N, C, H, W) uint8.
         image_size: new side, >= 1.
+
     Returns:
         (N, C, image_size, image_size) uint8; ``images`` itself where nothing changes.
     """
@@ -31,8 +32,10 @@ def enlarge(images: Tensor, image_size: int) -> Tensor:
     Args:
         images: (N, C, H, H) uint8.
         image_size: new side, >= H: 8x8 images become 16x16 by factor 2, 12x12 by a margin of 2 zeros.
+
     Returns:
         (N, C, image_size, image_size) uint8, contiguous.
+
     Raises:
         ValueError: ``image_size`` smaller than the images.
     """

@@ -12,8 +12,10 @@ def first_per_class(labels: Tensor, count: int) -> Tensor:
     Args:
         labels: (N,) int64.
         count: images per class, >= 1; a class with fewer gives all it has.
+
     Returns:
         (M,) int64.
+
     Raises:
         ValueError: ``count`` out of range.
     """
@@ -29,9 +31,11 @@ def hold_out(labels: Tensor, amount: int | float, *, seed: int) -> tuple[Tensor,
         labels: (N,) int64.
         amount: images to hold out: a number in [1, N), or a fraction in (0, 1).
         seed: the only thing that the choice depends on, beside the labels.
+
     Returns:
         Indices of the kept and of the held-out images, both ascending; the held-out ones are exactly as many
         as asked for (a fraction is rounded), and of each class as many as its share, up to one.
+
     Raises:
         ValueError: ``amount`` out of range.
     """

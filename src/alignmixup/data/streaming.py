@@ -44,6 +44,7 @@ class StreamLoader:
         channels_last: yield the images in channels-last memory format.
         workers: processes that decode; 0 decodes in this one; None takes a number that suits the processor,
             up to 8.
+
     Raises:
         ValueError: a value out of range, or an empty share; while iterating, a damaged image.
     """

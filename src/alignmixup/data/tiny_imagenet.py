@@ -31,6 +31,7 @@ def load_tiny_imagenet(
         image_size: None for 64; other sizes are scaled (the boxes too).
         cache: keep the decoded images as ``decoded-cache.safetensors`` in the data set's folder.
         progress: show a bar while decoding.
+
     Raises:
         FileNotFoundError: the folder or a file of it is missing.
         ValueError: a damaged image or table, an empty class, an unknown class in the annotations.

@@ -7,9 +7,7 @@ from torch import Tensor
 def check_pairing(x: Tensor, perm: Tensor, *, what: str) -> None:
     """Raise unless ``x`` is floating point and has one row per entry of ``perm``."""
     if not x.is_floating_point():
-        raise TypeError(
-            f"{what} must be floating point, got {x.dtype}: convert and normalise images before mixing"
-        )
+        raise TypeError(f"{what} must be floating point, got {x.dtype}: convert and normalise images before mixing")
     if x.ndim == 0 or perm.ndim != 1 or x.shape[0] != perm.shape[0]:
         raise ValueError(f"{what} of shape {tuple(x.shape)} does not match perm of shape {tuple(perm.shape)}")
 

@@ -67,9 +67,7 @@ def as_target(y: Tensor, num_classes: int | None) -> Tensor:
             raise ValueError(f"labels have {y.shape[1]} columns, but num_classes={num_classes}")
         return y.float()
     if y.ndim != 1:
-        raise ValueError(
-            f"labels must be (B,) class indices or (B, K) soft labels, got shape {tuple(y.shape)}"
-        )
+        raise ValueError(f"labels must be (B,) class indices or (B, K) soft labels, got shape {tuple(y.shape)}")
     if y.is_floating_point() or y.dtype == torch.bool:
         raise TypeError(
             f"one-dimensional labels must be integer class indices, got {y.dtype}; "

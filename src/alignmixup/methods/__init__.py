@@ -50,9 +50,7 @@ def load(name: str) -> type[Mixer]:
         module_name, _, class_name = name.partition(":")
         outside = getattr(importlib.import_module(module_name), class_name, None)
         if not (isinstance(outside, type) and issubclass(outside, Mixer)):
-            raise ValueError(
-                f"{name!r} is not a Mixer: expected package.module:Class with a subclass of Mixer"
-            )
+            raise ValueError(f"{name!r} is not a Mixer: expected package.module:Class with a subclass of Mixer")
         return outside
     if name not in available():
         near = difflib.get_close_matches(name, available(), n=3, cutoff=0.4) or available()
@@ -64,9 +62,7 @@ def load(name: str) -> type[Mixer]:
         if isinstance(value, type) and issubclass(value, Mixer) and value.__module__ == module.__name__
     ]
     if len(found) != 1:
-        raise ValueError(
-            f"methods/{name}.py must define exactly one Mixer, found {[c.__name__ for c in found]}"
-        )
+        raise ValueError(f"methods/{name}.py must define exactly one Mixer, found {[c.__name__ for c in found]}")
     return found[0]
 
 

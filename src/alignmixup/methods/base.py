@@ -64,9 +64,7 @@ class Mixer(ABC):
 
     def _check_options(self) -> None:
         if not self.alpha > 0:
-            raise ValueError(
-                f"alpha must be > 0, got {self.alpha}; to train without mixing use the baseline method"
-            )
+            raise ValueError(f"alpha must be > 0, got {self.alpha}; to train without mixing use the baseline method")
         if self.lam_per not in ("batch", "pair", "sample"):
             raise ValueError(f"lam_per must be 'batch', 'pair' or 'sample', got {self.lam_per!r}")
         if not 0 <= self.probability <= 1:
@@ -78,9 +76,7 @@ class Mixer(ABC):
         if self.active_epochs is not None:
             start, end = self.active_epochs
             if not 0 <= start < end:
-                raise ValueError(
-                    f"active_epochs must be (start, end) with 0 <= start < end, got {self.active_epochs}"
-                )
+                raise ValueError(f"active_epochs must be (start, end) with 0 <= start < end, got {self.active_epochs}")
         if self.generator.device.type != "cpu":
             raise ValueError(
                 f"generator must live on the CPU (same draws on every device), got {self.generator.device}"
@@ -122,9 +118,7 @@ class Mixer(ABC):
         if x.shape[:1] != y.shape[:1] or x.ndim < 2:
             raise ValueError(f"images {tuple(x.shape)} and labels {tuple(y.shape)} are not one batch")
         if not x.is_floating_point():
-            raise TypeError(
-                f"images must be floating point, got {x.dtype}: convert and normalise them before mixing"
-            )
+            raise TypeError(f"images must be floating point, got {x.dtype}: convert and normalise them before mixing")
         target = smooth(as_target(y, self.num_classes), self.label_smoothing, multi_label=self.multi_label)
         return MixedBatch(x, target, target)
 

@@ -39,9 +39,7 @@ class CutMix(PairMixer):
         batch, _, height, width = x.shape
         perm = self.draw_perm(batch)
         lam = self.draw_lam(perm)
-        centres = box_centres(
-            1 if self.lam_per == "batch" else batch, height, width, generator=self.generator
-        )
+        centres = box_centres(1 if self.lam_per == "batch" else batch, height, width, generator=self.generator)
         if self.lam_per == "pair":
             centres = centres[perm.minimum(perm[perm])]
         box = cutmix_box(lam, centres.expand(batch, 2), height, width)

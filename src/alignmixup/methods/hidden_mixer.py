@@ -52,9 +52,7 @@ class HiddenMixer(PairMixer):
         if self.layer is not None and not isinstance(self.layer, str | nn.Module) and not list(self.layer):
             raise ValueError("layer names no layer: give one or several, or None to find them automatically")
         if self.layout not in (None, "channels_first", "channels_last", "tokens"):
-            raise ValueError(
-                f"layout must be 'channels_first', 'channels_last' or 'tokens', got {self.layout!r}"
-            )
+            raise ValueError(f"layout must be 'channels_first', 'channels_last' or 'tokens', got {self.layout!r}")
 
     def _check_shares(self) -> list[float]:
         shares = list(self.layer_probabilities or [1.0] * len(self._layers))
@@ -75,9 +73,7 @@ class HiddenMixer(PairMixer):
             names = self.find_layers(probe(self._root, x))
             self._layers = tuple(self._tap.attach(name, self.layout) for name in names)
             self._shares = self._check_shares()
-            logger.info(
-                "%s mixes at layer %s (found automatically)", type(self).__name__, ", ".join(self._layers)
-            )
+            logger.info("%s mixes at layer %s (found automatically)", type(self).__name__, ", ".join(self._layers))
         if not self._used:
             self._used = {name: layer_use(self._root, x, name, self.layout) for name in self._layers}
             unread = [name for name, use in self._used.items() if use == "nothing"]
@@ -92,7 +88,5 @@ class HiddenMixer(PairMixer):
         if coin(self.input_probability, generator=self.generator):
             return None
         return (
-            self._layers[choice(self._shares, generator=self.generator)]
-            if len(self._layers) > 1
-            else self._layers[0]
+            self._layers[choice(self._shares, generator=self.generator)] if len(self._layers) > 1 else self._layers[0]
         )

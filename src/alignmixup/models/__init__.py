@@ -38,12 +38,15 @@ def build(name: str, *, num_classes: int, options: Mapping[str, Any] | None = No
         name: "preact_resnet18", "torchvision:resnet18", "timm:vit_tiny_patch16_224"...
         num_classes: outputs of the last layer, >= 1.
         options: keywords of the network; see ``alignmixup.models.options(name)``.
+
     Returns:
         The network in training mode, on the CPU, in float32.
+
     Raises:
         ValueError: unknown name or option (near names are listed), or an option out of range.
         FileNotFoundError: pretrained weights asked for that are neither here nor to be downloaded.
         ImportError: torchvision or timm is not installed.
+
     Example:
         >>> from alignmixup import models
         >>> models.build("preact_resnet18", num_classes=10, options={"width": 16}).head

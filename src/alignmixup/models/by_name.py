@@ -41,6 +41,7 @@ def build_torchvision(
             replaced after loading weights.
         in_channels: channels of the images; the first convolution starts afresh unless it is 3.
         image_size: side of the images, for models built for one size (ViT, MaxViT); None means 224.
+
     Raises:
         ValueError: unknown name (near names are listed), option out of range or impossible for this model.
         FileNotFoundError: weights neither here nor to be downloaded.
@@ -93,6 +94,7 @@ def build_timm(
         in_channels: channels of the images.
         image_size: side of the images, for models built for one size (ViT, Swin, MLP-Mixer); None means
             the model's own.
+
     Raises:
         ValueError: unknown name (near names are listed), option out of range or impossible for this model.
         FileNotFoundError: weights neither here nor to be downloaded.

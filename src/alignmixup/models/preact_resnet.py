@@ -70,8 +70,10 @@ class PreActResNet18(nn.Module):
             last map of more than one position: (1, 2, 1, 1) turns 8x8 digits into a 4x4 map.
         final_norm: BN and ReLU (``norm``) before the pooling. Papers: False.
         in_channels: channels of the images.
+
     Raises:
         ValueError: an option out of range.
+
     Example:
         >>> import torch
         >>> from alignmixup.models import PreActResNet18

@@ -20,9 +20,7 @@ def unwrap(model: nn.Module) -> nn.Module:
     """
     while True:
         if isinstance(model, nn.DataParallel):
-            raise TypeError(
-                "nn.DataParallel is not supported: use DistributedDataParallel (one process per device)"
-            )
+            raise TypeError("nn.DataParallel is not supported: use DistributedDataParallel (one process per device)")
         if isinstance(model, nn.parallel.DistributedDataParallel):
             model = model.module
         elif isinstance(inner := getattr(model, "_orig_mod", None), nn.Module):

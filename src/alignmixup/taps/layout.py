@@ -53,9 +53,7 @@ def guess_layout(module: nn.Module, shape: tuple[int, ...]) -> Layout:
         if isinstance(part, nn.modules.conv._ConvNd):
             first.add(part.out_channels)
         elif isinstance(part, nn.modules.batchnorm._BatchNorm | nn.GroupNorm):
-            first.add(
-                part.num_features if isinstance(part, nn.modules.batchnorm._BatchNorm) else part.num_channels
-            )
+            first.add(part.num_features if isinstance(part, nn.modules.batchnorm._BatchNorm) else part.num_channels)
         elif isinstance(part, nn.LayerNorm):
             last.add(part.normalized_shape[-1])
         elif isinstance(part, nn.Linear):
@@ -70,9 +68,7 @@ def guess_layout(module: nn.Module, shape: tuple[int, ...]) -> Layout:
     )
 
 
-def apply_in_layout(
-    function: Callable[[Tensor], Tensor], output: Tensor, layout: Layout, prefix: int
-) -> Tensor:
+def apply_in_layout(function: Callable[[Tensor], Tensor], output: Tensor, layout: Layout, prefix: int) -> Tensor:
     """Apply a function of (B, C, h, w) to an output in another layout.
 
     Convention:
