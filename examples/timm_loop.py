@@ -1,4 +1,4 @@
-"""A loop that cannot be edited, as timm's: `mixup_fn(input, target)` before the forward, a soft-target loss after it."""
+"""A loop that cannot be edited, as timm's: `mixup_fn(input, target)` before the forward, a soft-target loss after."""
 
 import timm
 import torch

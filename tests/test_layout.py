@@ -46,9 +46,7 @@ def imports(path, *, top_level_only=False):
                 yield node.module
 
 
-@pytest.mark.parametrize(
-    "path", [p for p in FILES if part_of(p) in ALLOWED], ids=lambda p: str(p.relative_to(SOURCE))
-)
+@pytest.mark.parametrize("path", [p for p in FILES if part_of(p) in ALLOWED], ids=lambda p: str(p.relative_to(SOURCE)))
 def test_imports_run_one_way(path):
     allowed = ALLOWED[part_of(path)]
     for name in imports(path):
@@ -57,13 +55,9 @@ def test_imports_run_one_way(path):
             assert inner in allowed or inner == "__version__", f"{path.name} imports {name}: an upward arrow"
 
 
-@pytest.mark.parametrize(
-    "path", [p for p in FILES if part_of(p) in CORE], ids=lambda p: str(p.relative_to(SOURCE))
-)
+@pytest.mark.parametrize("path", [p for p in FILES if part_of(p) in CORE], ids=lambda p: str(p.relative_to(SOURCE)))
 def test_the_core_needs_torch_only(path):
-    outside = (
-        {name.split(".")[0] for name in imports(path, top_level_only=True)} - CORE_OUTSIDE - {"alignmixup"}
-    )
+    outside = {name.split(".")[0] for name in imports(path, top_level_only=True)} - CORE_OUTSIDE - {"alignmixup"}
     assert not outside, f"{path.name} imports {outside} at its top: the core needs torch only"
 
 
@@ -88,9 +82,7 @@ def test_every_method_has_its_four_files(name):
     ):
         assert expected.exists(), f"method {name} lacks {expected.relative_to(ROOT)}"
     headings = [
-        line
-        for line in (ROOT / "docs/methods" / f"{name}.md").read_text().splitlines()
-        if line.startswith("## ")
+        line for line in (ROOT / "docs/methods" / f"{name}.md").read_text().splitlines() if line.startswith("## ")
     ]
     assert headings == [
         "## Idea",
@@ -120,7 +112,8 @@ def run(code):
 def test_importing_the_package_loads_nothing_heavy():
     code = (
         "import sys, alignmixup; from alignmixup import AlignMixup, functional, methods, models, taps; "
-        "print([m for m in ('torchvision', 'timm', 'scipy', 'matplotlib', 'sklearn', 'rich', 'PIL') if m in sys.modules])"
+        "heavy = ('torchvision', 'timm', 'scipy', 'matplotlib', 'sklearn', 'rich', 'PIL'); "
+        "print([m for m in heavy if m in sys.modules])"
     )
     assert run(code).strip() == "[]"
 

@@ -82,10 +82,10 @@ class AlignMixup(HiddenMixer):
         pooled = [name for name, use in self._used.items() if use == "mean"]
         if first_time and pooled:
             warnings.warn(
-                f"AlignMixup at layer {', '.join(map(repr, pooled))}: the model reads only the mean of this map (global "
-                "average pooling), so the alignment cancels and this is Manifold mixup of the pooled features, as in "
-                "the published network; name an earlier layer, or put a BatchNorm and ReLU before the pooling "
-                "(final_norm=True in PreActResNet18), to make alignment count",
+                f"AlignMixup at layer {', '.join(map(repr, pooled))}: the model reads only the mean of this map "
+                "(global average pooling), so the alignment cancels and this is Manifold mixup of the pooled features, "
+                "as in the published network; name an earlier layer, or put a BatchNorm and ReLU before the pooling "
+                "(final_norm=True in PreActResNet18, with layer='stage4'), to make alignment count",
                 stacklevel=3,
             )
 

@@ -1,4 +1,4 @@
-"""Mixer: the interface of every method. A method adds two functions: ``draw`` (randomness) and ``mix`` (mathematics)."""
+"""Mixer: the interface of every method, which adds two functions: ``draw`` (randomness), ``mix`` (mathematics)."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator

@@ -50,7 +50,8 @@ class Switch(Mixer):
             or sum(self._shares) <= 0
         ):
             raise ValueError(
-                f"probabilities must be one non-negative number for each of {len(self._mixers)} mixers, got {self._shares}"
+                f"probabilities must be one non-negative number for each of {len(self._mixers)} mixers, "
+                f"got {self._shares}"
             )
 
     def _build(self, entry: Mixer | str | Mapping[str, Any]) -> Mixer:

@@ -1,0 +1,55 @@
+"""On a CUDA device: the draws and results of the CPU, and no step that waits for the device."""
+
+import pytest
+import torch
+
+from alignmixup import AlignMixup, methods
+from alignmixup.models import PreActResNet18
+
+pytestmark = [pytest.mark.gpu, pytest.mark.filterwarnings("ignore:AlignMixup at layer:UserWarning")]
+
+
+def parts(device, name="alignmixup", **options):
+    torch.manual_seed(0)
+    net = PreActResNet18(5, width=8, final_norm=True).to(device)
+    mixer = methods.build(name, model=net, num_classes=5, seed=0, options=options)
+    generator = torch.Generator().manual_seed(1)
+    x, y = torch.randn(8, 3, 32, 32, generator=generator), torch.randint(5, (8,), generator=generator)
+    return net, mixer, x.to(device), y.to(device)
+
+
+@pytest.mark.parametrize("name", methods.available())
+def test_a_step_equals_that_of_the_cpu(name):
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    losses = []
+    for device in ("cpu", "cuda"):
+        net, mixer, x, y = parts(device, name)
+        found = []
+        for _ in range(8):
+            with mixer(x, y) as batch:
+                loss = batch.loss(net(batch.x))
+                loss.backward()
+            found.append(loss.item())
+        losses.append(found)
+    torch.testing.assert_close(losses[0], losses[1], rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_no_step_waits_for_the_device(dtype):
+    net, mixer, x, y = parts("cuda", layer="stage4")
+    assert isinstance(mixer, AlignMixup)
+
+    def step():
+        with torch.autocast("cuda", dtype=dtype, enabled=dtype != torch.float32), mixer(x, y) as batch:
+            loss = batch.loss(net(batch.x))
+        loss.backward()
+        return loss
+
+    for _ in range(8):  # looks for layers, chooses kernels
+        step()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        loss = sum(step().detach() for _ in range(8))
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert bool(torch.isfinite(loss))
