@@ -125,8 +125,8 @@ def main() -> None:
             steps = {contender.__name__: contender(network, precision) for contender in (bare, ours, accelerate)}
             count = network()[2]
             times: dict[str, list[float]] = {name: [] for name in steps}
-            for name in steps:
-                time_of(steps[name], count)
+            for step in steps.values():
+                time_of(step, count)
             for _ in range(options.rounds):
                 for name, step in steps.items():
                     times[name].append(time_of(step, count))
@@ -134,7 +134,9 @@ def main() -> None:
                 low, middle, high = statistics.quantiles(values, n=4)
                 over = middle - statistics.median(times["bare"])
                 spread = f"{low:.3f}-{high:.3f}"
-                print(f"{network.__name__:10}{precision:>10}{name:>12}{middle:9.3f}{spread:>18}{over:+11.3f}", flush=True)
+                print(
+                    f"{network.__name__:10}{precision:>10}{name:>12}{middle:9.3f}{spread:>18}{over:+11.3f}", flush=True
+                )
 
 
 if __name__ == "__main__":

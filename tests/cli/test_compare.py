@@ -23,7 +23,10 @@ def test_table_results_and_figure_then_everything_is_read(
     folder = Path("runs/digits")
     assert (folder / "comparison.png").read_bytes().startswith(b"\x89PNG")
     results = json.loads((folder / "results.json").read_text())
-    assert [(method["name"], method["seeds"]) for method in results["methods"]] == [("baseline", [0, 1]), ("mixup", [0, 1])]
+    assert [(method["name"], method["seeds"]) for method in results["methods"]] == [
+        ("baseline", [0, 1]),
+        ("mixup", [0, 1]),
+    ]
     for method in results["methods"]:
         errors = [
             json.loads((Path(path) / "record.json").read_text())["metrics"]["last10_error_percent"]
@@ -70,9 +73,7 @@ def test_an_interrupted_comparison_continues(
         (["--config", "digits/mixup", "cifar10/mixup"], "two configurations are called mixup"),
     ],
 )
-def test_bad_input(
-    small: list[str], capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
-) -> None:
+def test_bad_input(small: list[str], capsys: pytest.CaptureFixture[str], arguments: list[str], message: str) -> None:
     assert main(["compare", *arguments]) == 1
     assert message in capsys.readouterr().err
 

@@ -2,7 +2,7 @@
 
 from dataclasses import fields
 
-from alignmixup.cli.config_options import list_keys
+from alignmixup.cli.config_options import CommandParser, list_keys
 from alignmixup.training.config import TABLES
 
 
@@ -18,4 +18,20 @@ def test_every_key_stands_with_its_default_and_its_help() -> None:
     assert "optimizer.lr=0.05 " in text
     assert "optimizer.nesterov=false " in text
     assert "schedule.milestones=[] " in text
-    assert "`alignmixup methods NAME` lists them" in words
+    assert "method.epsilon=0.1 " in text
+    assert "model.width=64 " in text
+    assert "entropic regularisation" in words
+    assert "`alignmixup methods NAME` lists those of the others" in words
+
+
+def test_a_parser_may_end_in_a_text_that_is_made_late() -> None:
+    made: list[int] = []
+
+    def ending() -> str:
+        made.append(1)
+        return "the keys"
+
+    parser = CommandParser(prog="train", ending=ending)
+    assert not made
+    assert parser.format_help().endswith("\n\nthe keys\n")
+    assert "the keys" not in CommandParser(prog="methods").format_help()

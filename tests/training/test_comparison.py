@@ -7,7 +7,8 @@ import pytest
 from alignmixup.training.comparison import build_results, mean_and_spread, summarise_runs
 
 KEYS = (
-    "last10_error_percent", "best_error_percent", "last_error_percent", "last_cross_entropy", "seconds", "images_per_second"
+    "last10_error_percent", "best_error_percent", "last_error_percent",
+    "last_cross_entropy", "seconds", "images_per_second",
 )  # fmt: skip
 
 

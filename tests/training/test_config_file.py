@@ -67,7 +67,7 @@ def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
 
 
 def test_missing_file_names_near_bundled_ones() -> None:
-    with pytest.raises(FileNotFoundError, match="did you mean .*digits/cutmix"):
+    with pytest.raises(FileNotFoundError, match=r"did you mean .*digits/cutmix"):
         find("digits/cutmx")
 
 
@@ -79,7 +79,13 @@ def test_a_folder_is_no_configuration(tmp_path: Path) -> None:
 def test_overrides_are_used_as_written() -> None:
     config = load(
         "digits/baseline",
-        ["optimizer.lr=0.5", "schedule.milestones=[3, 5]", "data.root=my data", "train.device=cpu", 'data.augment="none"'],
+        [
+            "optimizer.lr=0.5",
+            "schedule.milestones=[3, 5]",
+            "data.root=my data",
+            "train.device=cpu",
+            'data.augment="none"',
+        ],
     )
     assert config.optimizer.lr == 0.5
     assert config.schedule.milestones == (3, 5)
@@ -135,6 +141,10 @@ def test_first_difference_names_key_and_values() -> None:
     assert first_difference(base, base) is None
     assert first_difference(base, load("digits/cutmix", ["train.device=cpu", "data.root=x"])) is None
     assert first_difference(base, load("digits/cutmix", ["train.epochs=3"])) == "train.epochs: 20 there, 3 now"
+    constant, longer = (
+        load("digits/cutmix", ["schedule.name=constant", f"train.epochs={epochs}"]) for epochs in (20, 30)
+    )
+    assert first_difference(constant, longer) is None
     assert first_difference(base, load("digits/cutmix", ["method.lam_per=pair"])) == (
         'method.lam_per: not set there, "pair" now'
     )

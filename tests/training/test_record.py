@@ -44,7 +44,9 @@ def test_schema(tmp_path: Path) -> None:
     }  # fmt: skip
     assert (got["seed"], got["effective_batch_size"], got["metrics"]["parameters"]) == (3, 32, 12)
     assert got["config"]["train"]["batch_size"] == 8
-    assert {"python", "packages", "processor", "cores", "threads", "device", "gpu", "processes"} <= set(got["environment"])
+    assert {"python", "packages", "processor", "cores", "threads", "device", "gpu", "processes"} <= set(
+        got["environment"]
+    )
     assert got["environment"]["packages"]["torch"] == torch.__version__
 
 

@@ -75,6 +75,18 @@ def test_a_finished_run_is_read_not_repeated(tiny_config: MakeConfig, tmp_path: 
     assert folder.checkpoint.stat().st_mtime_ns != before
 
 
+def test_a_run_is_made_longer(tiny_config: MakeConfig, tmp_path: Path) -> None:
+    constant = ("schedule.name=constant",)
+    whole = run(tiny_config(*constant), RunFolder(tmp_path / "whole"))
+    folder = RunFolder(tmp_path / "run")
+    run(tiny_config(*constant, "train.epochs=1"), folder)
+    longer = run(tiny_config(*constant), folder, mode="resume")
+    assert numbers(longer) == numbers(whole)
+    assert "epochs = 3" in folder.config.read_text()
+    with pytest.raises(ValueError, match="3 epochs are trained already: train.epochs must be at least that"):
+        run(tiny_config(*constant, "train.epochs=2"), folder, mode="resume")
+
+
 def test_a_run_that_cannot_begin_leaves_no_folder(tiny_config: MakeConfig, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"\[method\]"):
         run(tiny_config("method.alpha=-1.0"), RunFolder(tmp_path / "run"))

@@ -28,7 +28,9 @@ def test_a_new_folder_gets_the_configuration(tmp_path: Path) -> None:
     assert os.listdir(folder.path) == ["config.toml"]
 
 
-@pytest.mark.parametrize(("finished", "message"), [(True, "a finished run: --resume keeps"), (False, "an unfinished run")])
+@pytest.mark.parametrize(
+    ("finished", "message"), [(True, "a finished run: --resume keeps"), (False, "an unfinished run")]
+)
 def test_a_run_is_not_touched_unasked(tmp_path: Path, finished: bool, message: str) -> None:
     folder = started(tmp_path / "run", Config(), finished=finished)
     with pytest.raises(ValueError, match=f"run holds {message}.*--overwrite deletes it, --out"):
@@ -48,7 +50,7 @@ def test_resume_of_nothing_starts(tmp_path: Path) -> None:
 
 def test_resume_of_another_configuration_names_the_key(tmp_path: Path) -> None:
     folder = started(tmp_path / "run", Config(train=TrainConfig(seed=1)))
-    with pytest.raises(ValueError, match="another configuration: train.seed: 1 there, 0 now; --overwrite"):
+    with pytest.raises(ValueError, match=r"another configuration: train.seed: 1 there, 0 now; --overwrite"):
         folder.claim(Config(), mode="resume")
 
 
@@ -79,7 +81,9 @@ def test_release_removes_only_an_empty_folder(tmp_path: Path) -> None:
 
 def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(OSError, match=r"cannot write to the run folder .*file/run: Not a directory; choose another --out"):
+    with pytest.raises(
+        OSError, match=r"cannot write to the run folder .*file/run: Not a directory; choose another --out"
+    ):
         RunFolder(tmp_path / "file" / "run").claim(Config(), mode="new")
 
 
@@ -88,7 +92,7 @@ def test_a_read_only_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyP
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "write_bytes", refuse)  # a superuser may write anywhere, so permissions cannot be used
-    with pytest.raises(OSError, match="cannot write to the run folder .*: Permission denied; choose another --out"):
+    with pytest.raises(OSError, match=r"cannot write to the run folder .*: Permission denied; choose another --out"):
         RunFolder(tmp_path / "run").claim(Config(), mode="new")
 
 
@@ -96,5 +100,3 @@ def test_a_read_only_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_default_folder(name: str, stem: str) -> None:
     config = Config(method=MethodConfig(name=name), train=TrainConfig(seed=4))
     assert default_folder(config) == Path("runs/digits") / f"{stem}-seed4"
-
-

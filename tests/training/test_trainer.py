@@ -249,7 +249,7 @@ def test_checkpoint_of_another_network_is_refused(tiny_config: MakeConfig, tmp_p
     path = tmp_path / "checkpoint.pt"
     make_trainer(tiny_config("train.epochs=1"), path).fit()
     other = make_trainer(tiny_config("train.epochs=1"), model=nn.Linear(5, CLASSES))
-    with pytest.raises(ValueError, match=r"the checkpoint holds another model: (.|\n)*Missing key"):
+    with pytest.raises(ValueError, match=r"the checkpoint holds another model: .*Missing key"):
         other.load(checkpoint.load(path))
 
 

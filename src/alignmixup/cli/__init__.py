@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from alignmixup import __version__
 from alignmixup.cli import compare, evaluate, methods, train
+from alignmixup.cli.config_options import CommandParser
 
 _COMMANDS = (train, compare, evaluate, methods)
 # What a user can cause and put right: shown as one line. Anything else is a defect and keeps its traceback.
@@ -46,7 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
         epilog="`alignmixup COMMAND --help` explains a command.",
     )
     parser.add_argument("--version", action="version", version=f"alignmixup {__version__}")
-    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=CommandParser)
     for command in _COMMANDS:
         subparser = command.add_parser(subparsers)
         subparser.add_argument("--traceback", action="store_true", help="show where an error comes from")

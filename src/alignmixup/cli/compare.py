@@ -30,9 +30,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         "results.json and comparison.png.",
     )
     which = parser.add_mutually_exclusive_group()
-    which.add_argument(
-        "--config", nargs="+", metavar="FILE", help="TOML files or names of bundled configurations"
-    )
+    which.add_argument("--config", nargs="+", metavar="FILE", help="TOML files or names of bundled configurations")
     which.add_argument(
         "--methods",
         default=_METHODS,
@@ -42,13 +40,9 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     parser.add_argument(
         "--data", default="digits", help="data set of the bundled configurations (default: %(default)s)"
     )
-    parser.add_argument(
-        "--seeds", type=int, default=3, metavar="N", help="use seeds 0 to N - 1 (default: %(default)s)"
-    )
+    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="use seeds 0 to N - 1 (default: %(default)s)")
     add_set(parser)
-    parser.add_argument(
-        "--out", type=Path, metavar="DIR", help="folder of all runs (default: runs/<dataset>)"
-    )
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder of all runs (default: runs/<dataset>)")
     parser.add_argument("--overwrite", action="store_true", help="train everything anew")
     return parser
 
@@ -77,9 +71,7 @@ def run(options: argparse.Namespace) -> int:
     if is_main_process():
         last = next(reversed(records[name].values()))
         methods = [summarise_runs(name, runs) for name, runs in records.items()]
-        results = build_results(
-            methods, data=data, environment=last["environment"], revision=last["revision"]
-        )
+        results = build_results(methods, data=data, environment=last["environment"], revision=last["revision"])
         write_json(root / "results.json", results)
         draw_comparison(results, root / "comparison.png")
         _print_table(results)
@@ -134,9 +126,7 @@ def _print_table(results: dict[str, Any]) -> None:
     from alignmixup.training.comparison import mean_and_spread
     from alignmixup.training.extras import require
 
-    table = require("rich.table").Table(
-        title=f"{results['data']}: test error, mean ± standard deviation over seeds"
-    )
+    table = require("rich.table").Table(title=f"{results['data']}: test error, mean ± standard deviation over seeds")
     for heading in (
         "method",
         "error % (last 10)",

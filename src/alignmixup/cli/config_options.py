@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import textwrap
+from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
+from alignmixup.cli.option_docs import explain
 from alignmixup.training.config import TABLES, OpenTable, describe
 
 
@@ -22,6 +24,19 @@ def add_set(parser: argparse.ArgumentParser) -> None:
     )
 
 
+class CommandParser(argparse.ArgumentParser):
+    """Parser of one command, whose help may end in a text that is made (with torch loaded) only when asked for."""
+
+    def __init__(self, *args: Any, ending: Callable[[], str] | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._ending = ending
+
+    def format_help(self) -> str:
+        """Return the help text."""
+        text = super().format_help()
+        return text if self._ending is None else f"{text}\n{self._ending()}\n"
+
+
 def list_keys() -> str:
     """Every key with its default and meaning, as the end of a help text."""
     blocks = ["Configuration keys, for --set KEY=VALUE or as [table] and key in a TOML file:"]
@@ -31,24 +46,32 @@ def list_keys() -> str:
             if "help" not in item.metadata:
                 continue
             allowed = describe(item)
-            text = item.metadata["help"] + (
-                f" ({allowed})" if allowed and allowed not in item.metadata["help"] else ""
-            )
+            text = item.metadata["help"] + (f" ({allowed})" if allowed and allowed not in item.metadata["help"] else "")
             lines.append(_entry(f"{name}.{item.name}={_written(item.default)}", text))
         if issubclass(cls, OpenTable):
-            listing = (
-                "`alignmixup methods NAME` lists them"
-                if name == "method"
-                else "see alignmixup.models.options"
-            )
-            lines.append(_entry(f"{name}.OPTION", f"the {name}'s own options; {listing}"))
+            lines += _open_entries(name)
         blocks.append("\n".join(lines))
     return "\n".join(blocks)
 
 
+def _open_entries(table: str) -> list[str]:
+    """Entries of the options that belong to the default method or model; others have their own."""
+    from alignmixup import methods, models
+
+    if table == "method":
+        name, parameters = "alignmixup", methods.options("alignmixup")
+        others = "`alignmixup methods NAME` lists those of the others"
+    else:
+        name, parameters = "preact_resnet18", models.options("preact_resnet18")
+        others = "torchvision:NAME and timm:NAME take " + ", ".join(models.options("timm:resnet26d"))
+    cls = methods.load(name) if table == "method" else models.PreActResNet18
+    entries = [_entry(f"{table}.{o.name}={o.default}", o.meaning) for o in explain(parameters, cls)]
+    return [f"  options of {name}; {others}", *entries]
+
+
 def _entry(key: str, text: str) -> str:
     indent = " " * 40
-    wrapped = textwrap.wrap(text, width=70)
+    wrapped = textwrap.wrap(text, width=70) or [""]
     if len(key) > 36:
         return "\n".join([f"  {key}", *(indent + line for line in wrapped)])
     return "\n".join([f"  {key:<38}{wrapped[0]}", *(indent + line for line in wrapped[1:])])

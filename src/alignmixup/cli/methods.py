@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import re
 from typing import Any
+
+from alignmixup.cli.option_docs import explain
 
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
@@ -30,11 +33,11 @@ def run(options: argparse.Namespace) -> int:
             table.add_row(name, _summary(methods.load(name)))
     else:
         method = methods.load(options.name)
-        print(inspect.getdoc(method), end="\n\n")
-        table = table_class("option", "default", "type", box=None, pad_edge=False)
-        for name, parameter in methods.options(options.name).items():
-            table.add_row(name, _default(parameter), _annotation(parameter))
-    require("rich.console").Console(markup=False, soft_wrap=True).print(table)
+        print(_without_arguments(inspect.getdoc(method) or ""), end="\n\n")
+        table = table_class("option", "default", "meaning", box=None, pad_edge=False)
+        for option in explain(methods.options(options.name), method):
+            table.add_row(option.name, option.default, option.meaning)
+    require("rich.console").Console(markup=False).print(table)
     return 0
 
 
@@ -42,13 +45,6 @@ def _summary(method: type) -> str:
     return (inspect.getdoc(method) or "").partition("\n\n")[0].replace("\n", " ")
 
 
-def _default(parameter: inspect.Parameter) -> str:
-    if parameter.default is inspect.Parameter.empty:
-        return "required"
-    return str(parameter.default).lower() if isinstance(parameter.default, bool) else str(parameter.default)
-
-
-def _annotation(parameter: inspect.Parameter) -> str:
-    return (
-        inspect.formatannotation(parameter.annotation).replace("typing.", "").replace("collections.abc.", "")
-    )
+def _without_arguments(docstring: str) -> str:
+    """Leave out the section that the table shows."""
+    return re.sub(r"(?ms)^Args:\n.*?(?=^\w|\Z)", "", docstring).strip()

@@ -24,7 +24,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         description="Train a classifier. The run folder gets config.toml, checkpoint.pt, model.safetensors,\n"
         "record.json and curves.png. Several processes:\n"
         "  torchrun --nproc-per-node N -m alignmixup train ...",
-        epilog=list_keys(),
+        ending=list_keys,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
@@ -34,13 +34,9 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         "--resume and --out the run's own)",
     )
     add_set(parser)
-    parser.add_argument(
-        "--out", metavar="DIR", type=Path, help="run folder (default: runs/<dataset>/<method>-seed<k>)"
-    )
+    parser.add_argument("--out", metavar="DIR", type=Path, help="run folder (default: runs/<dataset>/<method>-seed<k>)")
     existing = parser.add_mutually_exclusive_group()
-    existing.add_argument(
-        "--resume", action="store_true", help="continue the run that the folder holds, if any"
-    )
+    existing.add_argument("--resume", action="store_true", help="continue the run that the folder holds, if any")
     existing.add_argument("--overwrite", action="store_true", help="delete the run that the folder holds")
     return parser
 
@@ -79,14 +75,18 @@ def train(config: Config, folder: RunFolder, *, mode: Mode, way_on: str = "") ->
     from alignmixup.training.run import is_main_process, run
     from alignmixup.training.trainer import InterruptedRunError
 
+    command = way_on or f"alignmixup train --resume --out {shlex.quote(str(folder.path))}"
     try:
         record = run(config, folder, mode=mode, reporter=default_reporter(is_main=is_main_process()))
     except InterruptedRunError:
         if is_main_process():
-            command = way_on or f"alignmixup train --resume --out {shlex.quote(str(folder.path))}"
             print(f"interrupted; everything is saved. Continue with:\n  {command}", file=sys.stderr)
         return None
-    if is_main_process() and not folder.curves.is_file():
+    except OSError as error:
+        if folder.checkpoint.is_file():
+            raise OSError(f"{error}. When that is put right, continue with: {command}") from error
+        raise
+    if is_main_process() and not folder.curves_are_current:
         draw_curves(record, folder.curves)
     return record
 

@@ -76,7 +76,7 @@ def load_cifar(name: str, *, root: str | Path, download: bool = False, image_siz
         if not download:
             raise FileNotFoundError(
                 f"{name} is not at {folder}: expected the official python version (files "
-                f"{release.train[0]}, {release.test}, {release.meta}...). Set download=True, or unpack "
+                f"{release.train[0]}, {release.test}, {release.meta}...). Set data.download=true, or unpack "
                 "it there from https://www.cs.toronto.edu/~kriz/cifar.html"
             )
         _download(release, Path(root))
@@ -110,7 +110,7 @@ def read_batch(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(
             f"{path} is missing: the folder {path.parent} is incomplete. Unpack the release again, or remove "
-            "the folder and set download=True"
+            "the folder and set download=True (data.download=true)"
         )
     try:
         with path.open("rb") as file:
@@ -173,7 +173,7 @@ def _read_names(path: Path, release: _Release) -> tuple[str, ...]:
 def _damaged(path: Path, reason: str) -> ValueError:
     return ValueError(
         f"{path} ({path.stat().st_size} bytes) is not a batch of the official python version: {reason}. "
-        f"Unpack the release again, or remove {path.parent} and set download=True"
+        f"Unpack the release again, or remove {path.parent} and set download=True (data.download=true)"
     )
 
 

@@ -22,9 +22,7 @@ def draw_curves(record: dict[str, Any], path: Path) -> None:
     epochs = [row["epoch"] + 1 for row in curve]
     left.plot(epochs, [row["train_loss"] for row in curve], color="tab:blue")
     left.set(xlabel="epoch", ylabel="training loss (mixed labels)")
-    right.plot(
-        [row["epoch"] + 1 for row in evaluated], [row["error_percent"] for row in evaluated], color="tab:red"
-    )
+    right.plot([row["epoch"] + 1 for row in evaluated], [row["error_percent"] for row in evaluated], color="tab:red")
     metrics = record["metrics"]
     right.set(
         xlabel="epoch",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -63,7 +65,9 @@ def build_model(config: Config, dataset: ImageData) -> nn.Module:
     options = dict(config.model.options)
     torch.manual_seed(config.train.seed)
     try:
-        if "in_channels" in models.options(config.model.name):
+        known = models.options(config.model.name)
+        _check_types(options, known)
+        if "in_channels" in known:
             options.setdefault("in_channels", dataset.channels)
         return models.build(config.model.name, num_classes=dataset.num_classes, options=options)
     except (ValueError, TypeError) as error:
@@ -77,6 +81,7 @@ def build_mixer(config: Config, model: nn.Module, *, num_classes: int, rank: int
         ConfigError: unknown method or option.
     """
     try:
+        _check_types(config.method.options, methods.options(config.method.name))
         return methods.build(
             config.method.name,
             model=model,
@@ -111,6 +116,16 @@ def load_model_weights(path: Path, model: nn.Module) -> None:
         model.load_state_dict(safetensors.load_file(path), strict=True)
     except Exception as error:  # safetensors raises its own error type, torch RuntimeError
         raise ValueError(f"{path} does not fit the model of its configuration: {error}") from error
+
+
+def _check_types(options: Mapping[str, Any], known: Mapping[str, inspect.Parameter]) -> None:
+    """Refuse a value whose type differs from that of the option's default; a whole number is a number."""
+    for key, value in options.items():
+        default = known[key].default if key in known else None
+        if isinstance(default, (bool, int, float, str)):
+            accepted = (int, float) if type(default) is float else type(default)
+            if not isinstance(value, accepted) or isinstance(value, bool) != isinstance(default, bool):
+                raise TypeError(f"{key} must be like its default {default!r}, got {value!r}")
 
 
 def _unless_default(text: str) -> str | None:

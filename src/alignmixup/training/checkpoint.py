@@ -46,9 +46,7 @@ def load(path: Path) -> dict[str, Any]:
         ) from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         found = state.get("format") if isinstance(state, dict) else type(state).__name__
-        raise ValueError(
-            f"{path} has checkpoint format {found!r}, expected {FORMAT}; start anew with --overwrite"
-        )
+        raise ValueError(f"{path} has checkpoint format {found!r}, expected {FORMAT}; start anew with --overwrite")
     return state
 
 

@@ -38,9 +38,7 @@ class Table:
         hints = get_type_hints(type(self))
         for item in fields(self):
             if "help" in item.metadata:
-                _check_value(
-                    f"{self.table_name()}.{item.name}", getattr(self, item.name), item, hints[item.name]
-                )
+                _check_value(f"{self.table_name()}.{item.name}", getattr(self, item.name), item, hints[item.name])
 
     @classmethod
     def table_name(cls) -> str:
@@ -62,9 +60,7 @@ class DataConfig(Table):
         "training images held out to test on: a fraction below 1 or a number; 0 uses the test set",
         minimum=0,
     )
-    normalization: str = option(
-        "default", "mean and deviation: default, or a preset such as cifar10, cifar100, half"
-    )
+    normalization: str = option("default", "mean and deviation: default, or a preset such as cifar10, cifar100, half")
     augment: str = option("default", "augmentation preset: default, none, crop4_flip, crop2_flip, ...")
     test_split: str = option("default", "imagenet and folder: name of the sub-folder to test on")
     workers: int = option(4, "loader processes for large image folders; small sets live in memory", minimum=0)
@@ -103,9 +99,7 @@ class OptimizerConfig(Table):
     """How weights are updated."""
 
     name: str = option("sgd", "which optimiser", choices=("sgd", "adamw"))
-    lr: float = option(
-        0.05, "learning rate at factor 1 of the schedule; used as written, never rescaled", above=0
-    )
+    lr: float = option(0.05, "learning rate at factor 1 of the schedule; used as written, never rescaled", above=0)
     momentum: float = option(0.9, "momentum of sgd", minimum=0, below=1)
     nesterov: bool = option(False, "Nesterov momentum for sgd")
     beta1: float = option(0.9, "first-moment decay of adamw", minimum=0, below=1)
@@ -127,9 +121,7 @@ class ScheduleConfig(Table):
     """How the learning rate changes over the run."""
 
     name: str = option("cosine", "shape after the warm-up", choices=("step", "cosine", "constant"))
-    milestones: tuple[int, ...] = option(
-        (), "step: epochs (from 0) that are the first with a smaller rate", minimum=1
-    )
+    milestones: tuple[int, ...] = option((), "step: epochs (from 0) that are the first with a smaller rate", minimum=1)
     factor: float = option(0.1, "step: multiplier at each milestone", above=0, maximum=1)
     final_factor: float = option(0.0, "cosine: fraction of lr reached at the end", minimum=0, maximum=1)
     warmup_epochs: float = option(0.0, "linear warm-up from 0, always updated per step", minimum=0)
@@ -161,9 +153,7 @@ class TrainConfig(Table):
         0.0, "decay of the weight average that is evaluated and saved; 0 is off", minimum=0, below=1
     )
     seed: int = option(0, "seed of weights, order, augmentation and mixing", minimum=0, maximum=2**31 - 1)
-    device: str = option(
-        "auto", "auto takes cuda, then mps, then cpu", choices=("auto", "cpu", "cuda", "mps")
-    )
+    device: str = option("auto", "auto takes cuda, then mps, then cpu", choices=("auto", "cpu", "cuda", "mps"))
     threads: int = option(0, "threads of one process on the cpu; 0 leaves torch's choice", minimum=0)
     precision: str = option("fp32", "autocast precision; weights stay fp32", choices=("fp32", "bf16", "fp16"))
     channels_last: bool = option(False, "memory layout of images and weights; faster with bf16/fp16 on cuda")

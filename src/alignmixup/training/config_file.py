@@ -85,14 +85,10 @@ def from_dict(tables: Mapping[str, Any], *, source: str) -> Config:
         if name not in TABLES:
             raise ConfigError(f"{source}: unknown table [{name}]; {_suggest(name, TABLES)}")
         if not isinstance(values, Mapping):
-            raise ConfigError(
-                f"{source}: {name} must be a table, [{name}] with its keys below it, got {values!r}"
-            )
+            raise ConfigError(f"{source}: {name} must be a table, [{name}] with its keys below it, got {values!r}")
         own, open_options = _split(name, values, source=source)
         cls = TABLES[name]
-        built[name] = _construct(
-            cls, own | ({"options": open_options} if open_options else {}), source=source
-        )
+        built[name] = _construct(cls, own | ({"options": open_options} if open_options else {}), source=source)
     try:
         return Config(**built)  # type: ignore[arg-type]
     except ValueError as error:
@@ -109,12 +105,16 @@ def dump(config: Config) -> str:
 
 
 def first_difference(old: Config, new: Config) -> str | None:
-    """The first key outside ``FREE_KEYS`` whose value differs, with both values; None where there is none."""
+    """The first key outside ``FREE_KEYS`` whose value differs, with both values; None where there is none.
+
+    The number of epochs is free too, unless the schedule depends on it (cosine): a run can be made longer.
+    """
     before, after = to_dict(old), to_dict(new)
+    free = FREE_KEYS if "cosine" in (old.schedule.name, new.schedule.name) else (*FREE_KEYS, "train.epochs")
     for table in before:
         for key in dict.fromkeys([*before[table], *after[table]]):
             a, b = before[table].get(key), after[table].get(key)
-            if a != b and f"{table}.{key}" not in FREE_KEYS:
+            if a != b and f"{table}.{key}" not in free:
                 return f"{table}.{key}: {_shown(a)} there, {_shown(b)} now"
     return None
 
@@ -170,9 +170,7 @@ def _parse(cls: type[Table], name: str, text: str, *, source: str) -> Any:
     return text if hint is str and not isinstance(value, str) else value
 
 
-def _split(
-    table: str, values: Mapping[str, Any], *, source: str
-) -> tuple[dict[str, Any], dict[str, OptionValue]]:
+def _split(table: str, values: Mapping[str, Any], *, source: str) -> tuple[dict[str, Any], dict[str, OptionValue]]:
     """The table's own keys, and the options of the named part where the table is open."""
     cls = TABLES[table]
     known = [item.name for item in fields(cls) if item.name != "options"]
@@ -185,9 +183,7 @@ def _split(
             options[key] = value
         else:
             elsewhere = [f"{t}.{key}" for t, other in TABLES.items() if key in _keys(other)]
-            hint = (
-                f"did you mean {_or(elsewhere)}?" if elsewhere else _suggest(key, known, prefix=f"{table}.")
-            )
+            hint = f"did you mean {_or(elsewhere)}?" if elsewhere else _suggest(key, known, prefix=f"{table}.")
             raise ConfigError(f"{source}: unknown key {table}.{key}; {hint}")
     return own, options
 

@@ -16,6 +16,4 @@ def require(name: str) -> ModuleType | Any:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise ImportError(
-            f'{name.partition(".")[0]} is needed here: pip install "alignmixup[train]"'
-        ) from error
+        raise ImportError(f'{name.partition(".")[0]} is needed here: pip install "alignmixup[train]"') from error

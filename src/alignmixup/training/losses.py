@@ -39,9 +39,7 @@ def bce_softmax(logits: Tensor, target: Tensor) -> Tensor:
         Loss of the Manifold mixup, Puzzle Mix and Co-Mixup codes (softmax followed by torch.nn.BCELoss).
     """
     if logits.dim() != 2 or logits.shape[1] < 2:
-        raise ValueError(
-            f"bce_softmax needs logits of shape (batch, classes >= 2), got {tuple(logits.shape)}"
-        )
+        raise ValueError(f"bce_softmax needs logits of shape (batch, classes >= 2), got {tuple(logits.shape)}")
     logits, target = logits.float(), target.float()
     log_probs = F.log_softmax(logits, dim=1)
     largest = F.one_hot(logits.argmax(dim=1), logits.shape[1]).bool()

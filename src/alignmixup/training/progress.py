@@ -91,9 +91,7 @@ class BarReporter:
             TextColumn("{task.fields[text]}"),
             transient=True,
         )
-        self._task = self._bar.add_task(
-            title, total=epochs * batches, completed=first_epoch * batches, text="starting"
-        )
+        self._task = self._bar.add_task(title, total=epochs * batches, completed=first_epoch * batches, text="starting")
         self._bar.start()
 
     def step(self, *, epoch: int, step: int, loss: float, images_per_second: float) -> None:

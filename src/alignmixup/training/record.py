@@ -117,9 +117,7 @@ def read_record(path: Path) -> dict[str, Any]:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise FileNotFoundError(
-            f"no record at {path}: the run is not finished, or this is no run folder"
-        ) from None
+        raise FileNotFoundError(f"no record at {path}: the run is not finished, or this is no run folder") from None
     except ValueError as error:
         raise ValueError(f"{path} is damaged or no record: {error}") from None
     if not isinstance(record, dict) or record.get("format") != FORMAT:
@@ -143,7 +141,5 @@ def _processor() -> str:
 
 
 def _git(folder: Path, *arguments: str) -> str:
-    done = subprocess.run(
-        ["git", *arguments], cwd=folder, capture_output=True, text=True, timeout=10, check=True
-    )
+    done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, timeout=10, check=True)
     return done.stdout.strip()

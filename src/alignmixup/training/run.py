@@ -22,9 +22,7 @@ from alignmixup.training.trackers import open_trackers
 from alignmixup.training.trainer import Trainer
 
 
-def run(
-    config: Config, folder: RunFolder, *, mode: Mode = "new", reporter: Reporter | None = None
-) -> dict[str, Any]:
+def run(config: Config, folder: RunFolder, *, mode: Mode = "new", reporter: Reporter | None = None) -> dict[str, Any]:
     """Train as configured, or continue, or read what is finished; return the record.
 
     Args:
@@ -102,6 +100,8 @@ def _continue(trainer: Trainer, folder: RunFolder) -> None:
         world_size = trainer.engine.world_size
         checkpoint.check_matches(state, trainer.config, path=folder.checkpoint, world_size=world_size)
         trainer.load(state)
+    if trainer.engine.is_main:
+        folder.note_config(trainer.config)
 
 
 def _finish(trainer: Trainer, folder: RunFolder) -> dict[str, Any]:
@@ -118,9 +118,7 @@ def _finish(trainer: Trainer, folder: RunFolder) -> dict[str, Any]:
         for tracker in trainer.trackers:
             tracker.close()
     parameters = sum(p.numel() for p in trainer.model.parameters() if p.requires_grad)
-    record = build_record(
-        config, curve, parameters=parameters, device=engine.device, world_size=engine.world_size
-    )
+    record = build_record(config, curve, parameters=parameters, device=engine.device, world_size=engine.world_size)
     if engine.is_main:
         save_model(folder.weights, trainer.evaluated_model)
         if trainer.average is not None:

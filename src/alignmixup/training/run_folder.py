@@ -55,6 +55,11 @@ class RunFolder:
         return self.path / "curves.png"
 
     @property
+    def curves_are_current(self) -> bool:
+        """Whether the plot was drawn from the present record."""
+        return self.curves.is_file() and self.curves.stat().st_mtime >= self.record.stat().st_mtime
+
+    @property
     def state(self) -> State:
         """How far the run is."""
         if self.record.is_file():
@@ -87,6 +92,8 @@ class RunFolder:
             )
         if state != "fresh" and mode == "resume":
             self.check_same(config)
+            if state == "finished" and config.train.epochs != load(self.config).train.epochs:
+                state = "started"
         self._probe()
         return state if mode == "resume" else "fresh"
 
@@ -96,6 +103,12 @@ class RunFolder:
             file.unlink(missing_ok=True)
         shutil.rmtree(self.path / "tensorboard", ignore_errors=True)
         self.config.write_text(dump(config), encoding="utf-8")
+
+    def note_config(self, config: Config) -> None:
+        """Write down the configuration of a continued run, whose free keys may have changed."""
+        from alignmixup.training.checkpoint import write_atomically  # needs torch, which `--help` does not load
+
+        write_atomically(self.config, lambda file: file.write(dump(config).encode()))
 
     def release(self) -> None:
         """Take back `claim` when the run could not begin: remove the folder if it is empty."""

@@ -7,9 +7,7 @@ import math
 from alignmixup.training.config import ScheduleConfig
 
 
-def learning_rate(
-    schedule: ScheduleConfig, base: float, *, update: int, updates_per_epoch: int, epochs: int
-) -> float:
+def learning_rate(schedule: ScheduleConfig, base: float, *, update: int, updates_per_epoch: int, epochs: int) -> float:
     """Learning rate of one optimiser update.
 
     Convention:

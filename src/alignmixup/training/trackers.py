@@ -26,9 +26,7 @@ class TensorBoardTracker:
         try:
             from torch.utils.tensorboard.writer import SummaryWriter
         except ImportError:
-            raise ImportError(
-                'train.trackers has "tensorboard": install it with `pip install tensorboard`'
-            ) from None
+            raise ImportError('train.trackers has "tensorboard": install it with `pip install tensorboard`') from None
         self._writer = SummaryWriter(str(folder / "tensorboard"))
 
     def log(self, row: dict[str, Any]) -> None:
@@ -50,9 +48,7 @@ class WandbTracker:
             import wandb  # type: ignore[import-not-found]
         except ImportError:
             raise ImportError('train.trackers has "wandb": install it with `pip install wandb`') from None
-        self._run = wandb.init(
-            project="alignmixup", name=folder.name, dir=str(folder), config=to_dict(config)
-        )
+        self._run = wandb.init(project="alignmixup", name=folder.name, dir=str(folder), config=to_dict(config))
 
     def log(self, row: dict[str, Any]) -> None:
         """One set of numbers per epoch."""

@@ -64,8 +64,7 @@ class Trainer:
         reporter: Reporter | None = None,
     ) -> None:
         self.config, self.engine, self.model, self.mixer = config, engine, model, mixer
-        self.train_loader, self.test_loader = train_loader, test_loader
-        self.checkpoint_path = checkpoint_path
+        self.train_loader, self.test_loader, self.checkpoint_path = train_loader, test_loader, checkpoint_path
         self.trackers: Sequence[Tracker] = ()
         self.reporter = reporter or SilentReporter()
         self.criterion = CRITERIA[config.train.loss]
@@ -163,9 +162,7 @@ class Trainer:
             "train_seconds": self.seconds,
             "images_per_second": images / self.seconds,
         }
-        due = (
-            self.epoch + 1
-        ) % self.config.evaluation.every == 0 or self.epoch + 1 == self.config.train.epochs
+        due = (self.epoch + 1) % self.config.evaluation.every == 0 or self.epoch + 1 == self.config.train.epochs
         return row | self._evaluate() if due else row
 
     def _evaluate(self) -> dict[str, float]:
@@ -234,14 +231,16 @@ class Trainer:
         """Continue from a checkpoint that `checkpoint.check_matches` accepted.
 
         Raises:
-            ValueError: its weights do not fit this model.
+            ValueError: its weights do not fit this model, or it is past the last epoch asked for.
         """
+        if (done := state["progress"]["epoch"]) > self.config.train.epochs:
+            raise ValueError(f"{done} epochs are trained already: train.epochs must be at least that")
         try:
             self.model.load_state_dict(state["model"])
             if self.average is not None:
                 self.average.load_state_dict(state["average"])
         except RuntimeError as error:
-            raise ValueError(f"the checkpoint holds another model: {error}") from None
+            raise ValueError(f"the checkpoint holds another model: {' '.join(str(error).split())[:300]}") from None
         self.optimizer.load_state_dict(state["optimizer"])
         self.engine.scaler.load_state_dict(state["scaler"])
         own = state["ranks"][self.engine.rank]
