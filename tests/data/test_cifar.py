@@ -120,7 +120,7 @@ def test_missing_file(cifar10):
 
 
 def test_absent(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"cifar-100-python: expected .* Set download=True, or unpack"):
+    with pytest.raises(FileNotFoundError, match=r"cifar-100-python: expected .* Set data.download=true, or unpack"):
         data.load("cifar100", root=tmp_path)
 
 

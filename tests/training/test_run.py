@@ -83,7 +83,7 @@ def test_a_run_is_made_longer(tiny_config: MakeConfig, tmp_path: Path) -> None:
     longer = run(tiny_config(*constant), folder, mode="resume")
     assert numbers(longer) == numbers(whole)
     assert "epochs = 3" in folder.config.read_text()
-    with pytest.raises(ValueError, match="3 epochs are trained already: train.epochs must be at least that"):
+    with pytest.raises(ValueError, match=r"3 epochs are trained already: train.epochs must be at least that"):
         run(tiny_config(*constant, "train.epochs=2"), folder, mode="resume")
 
 
