@@ -35,7 +35,9 @@ def draw_comparison(results: dict[str, Any], path: Path) -> None:
         )
     axes.set_yticks(range(len(methods)), [method["name"] for method in methods])
     axes.set_ylim(len(methods) - 0.5, -0.5)
-    axes.set_xlabel("test error (%), mean of the last 10 epochs; bars: mean ± standard deviation over seeds")
+    axes.set_xlabel(
+        "test error (%), mean of the last 10 epochs\npoints: seeds; bars: mean ± standard deviation over seeds"
+    )
     axes.grid(alpha=0.3, axis="x")
     axes.set_title(results["data"])
     save_png(figure, path)
