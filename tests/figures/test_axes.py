@@ -8,8 +8,7 @@ from alignmixup.figures.save import new_figure
 
 def labels(axis):
     low, high = axis.get_view_interval()
-    axis.get_figure().canvas.draw()
-    return [tick.label1.get_text() for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
+    return axis.get_major_formatter().format_ticks([at for at in axis.get_majorticklocs() if low <= at <= high])
 
 
 @pytest.mark.parametrize(("low", "high"), [(49, 90), (2, 60), (0.5, 90)])
