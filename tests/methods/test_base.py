@@ -51,6 +51,7 @@ def test_smoothing_is_applied_before_mixing():
         ({"alpha": 0.0}, "alpha must be > 0, got 0.0; to train without mixing use the baseline"),
         ({"alpha": -1.0}, "alpha must be > 0, got -1.0"),
         ({"alpha": float("nan")}, "alpha must be > 0, got nan"),
+        ({"alpha": float("inf")}, "alpha must be > 0, got inf"),
         ({"lam_per": "element"}, "lam_per must be 'batch', 'pair' or 'sample', got 'element'"),
         ({"probability": 1.5}, r"probability must be in \[0, 1\], got 1.5"),
         ({"label_smoothing": 1.0}, r"label_smoothing must be in \[0, 1\), got 1.0"),
@@ -64,6 +65,14 @@ def test_smoothing_is_applied_before_mixing():
 def test_bad_options_are_refused_at_construction(options, message):
     with pytest.raises(ValueError, match=message):
         Mixup(**{"num_classes": 3, **options})
+
+
+@pytest.mark.parametrize("options", [{"alpha": "1"}, {"probability": None}, {"label_smoothing": True}])
+def test_only_numbers_are_taken_for_numbers(options):
+    with pytest.raises(
+        TypeError, match=f"{next(iter(options))} must be a number, got {next(iter(options.values()))!r}"
+    ):
+        Mixup(num_classes=3, **options)
 
 
 def test_data_parallel_is_refused():

@@ -172,7 +172,7 @@ def _read_names(path: Path, release: _Release) -> tuple[str, ...]:
 
 def _damaged(path: Path, reason: str) -> ValueError:
     return ValueError(
-        f"{path} ({path.stat().st_size} bytes) is not a batch of the official python version: {reason}. "
+        f"{path} ({path.stat().st_size} bytes) is not a batch of the official python version: {reason.rstrip('.')}. "
         f"Unpack the release again, or remove {path.parent} and set download=True (data.download=true)"
     )
 

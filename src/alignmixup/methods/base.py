@@ -1,8 +1,10 @@
 """Mixer: the interface of every method, which adds two functions: ``draw`` (randomness), ``mix`` (mathematics)."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass, field, fields
+from numbers import Real
 from typing import Any, Literal
 
 import torch
@@ -59,11 +61,19 @@ class Mixer(ABC):
 
     def __post_init__(self) -> None:
         self._epoch = 0
+        self._check_numbers()
         self._check_options()
         self._root = None if self.model is None else unwrap(self.model)
 
+    def _check_numbers(self) -> None:
+        """Refuse anything but a number where the default is one."""
+        for option in fields(self):
+            value = getattr(self, option.name)
+            if type(option.default) in (int, float) and (isinstance(value, bool) or not isinstance(value, Real)):
+                raise TypeError(f"{option.name} must be a number, got {value!r}")
+
     def _check_options(self) -> None:
-        if not self.alpha > 0:
+        if not (self.alpha > 0 and math.isfinite(self.alpha)):
             raise ValueError(f"alpha must be > 0, got {self.alpha}; to train without mixing use the baseline method")
         if self.lam_per not in ("batch", "pair", "sample"):
             raise ValueError(f"lam_per must be 'batch', 'pair' or 'sample', got {self.lam_per!r}")

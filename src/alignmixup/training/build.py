@@ -115,7 +115,14 @@ def load_model_weights(path: Path, model: nn.Module) -> None:
     try:
         model.load_state_dict(safetensors.load_file(path), strict=True)
     except Exception as error:  # safetensors raises its own error type, torch RuntimeError
-        raise ValueError(f"{path} does not fit the model of its configuration: {error}") from error
+        raise ValueError(f"{path} does not fit the model of its configuration: {_first_lines(error)}") from error
+
+
+def _first_lines(error: Exception) -> str:
+    """The first mismatch of many, and how many more there are."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    more = f" (and {len(lines) - 2} more)" if len(lines) > 2 else ""
+    return " ".join(lines[:2]) + more
 
 
 def _check_types(options: Mapping[str, Any], known: Mapping[str, inspect.Parameter]) -> None:

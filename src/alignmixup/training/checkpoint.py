@@ -89,7 +89,8 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
         # torch.save reports a full disk as RuntimeError from its zip writer.
         if isinstance(error, (OSError, RuntimeError)):
             kept = "; the one written before is untouched" if path.exists() else ""
-            raise OSError(f"cannot write {path}: {_reason(error)}{kept}") from error
+            way_out = "make room and continue with --resume, or choose another --out"
+            raise OSError(f"cannot write {path}: {_reason(error)}{kept}; {way_out}") from error
         raise
 
 

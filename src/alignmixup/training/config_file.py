@@ -144,7 +144,7 @@ def _override(config: Config, overrides: Sequence[str]) -> Config:
     try:
         return replace(config, **tables)
     except ValueError as error:
-        raise ConfigError(f"--set {' '.join(overrides)}: {error}") from None
+        raise ConfigError(f"--set: {error}") from None
 
 
 def _replace_values(table: Table, values: Mapping[str, Any]) -> Table:
@@ -153,9 +153,7 @@ def _replace_values(table: Table, values: Mapping[str, Any]) -> Table:
         kept = table.options if own.get("name", table.name) == table.name else {}
         own["options"] = {**kept, **options}
     current = {item.name: getattr(table, item.name) for item in fields(table)}
-    return _construct(
-        type(table), current | own, source="--set " + " ".join(f"{table.table_name()}.{k}" for k in values)
-    )
+    return _construct(type(table), current | own, source="--set")
 
 
 def _parse(cls: type[Table], name: str, text: str, *, source: str) -> Any:

@@ -204,10 +204,11 @@ class Trainer:
             raise FloatingPointError(self._not_finite("loss", finite.index(False)))
 
     def _not_finite(self, what: str, step: int) -> str:
+        precision = self.config.train.precision
+        wider = "" if precision == "fp32" else f', train.precision = "fp32" (now "{precision}")'
         return (
-            f"{what} is not finite at epoch {self.epoch} step {step} (from 0); nothing bad was saved. "
-            f"Try a smaller optimizer.lr (now {self.config.optimizer.lr}), schedule.warmup_epochs, "
-            f'train.clip_norm = 1.0, or train.precision = "fp32" (now "{self.config.train.precision}")'
+            f"{what} is not finite at epoch {self.epoch} step {step} (from 0); nothing bad was saved. Try a smaller "
+            f"optimizer.lr (now {self.config.optimizer.lr}), schedule.warmup_epochs, train.clip_norm = 1.0{wider}"
         )
 
     def _save(self) -> None:

@@ -1,0 +1,279 @@
+"""Every bad input a user is likely to give, tried, and what alignmixup answers: the table of docs/errors.md.
+
+    python benchmarks/bad_input.py            # prints a Markdown table
+    python benchmarks/bad_input.py --check    # exit status 1 if something raises nothing or a foreign error
+
+Runs the command line in processes of its own, in an empty folder. A full disk is tried on Linux as root only.
+"""
+
+import argparse
+import os
+import pickle
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from alignmixup import AlignMixup, CutMix, ManifoldMixup, Mixup, data, functional, methods
+from alignmixup.models import PreActResNet18
+from alignmixup.models import build as build_model
+
+SMALL = ["data.subset=6", "model.width=4", "model.strides=[2,2,1,1]", "train.device=cpu", "train.epochs=2"]
+x, y = torch.randn(4, 3, 16, 16), torch.tensor([0, 1, 2, 3])
+
+
+def net() -> nn.Module:
+    return PreActResNet18(5, width=4)
+
+
+def hidden(**options: object) -> AlignMixup:
+    return AlignMixup(net(), num_classes=5, **({"layer": "stage3", "input_probability": 0.0} | options))
+
+
+def batch_of_one() -> str:
+    mixer = hidden()
+    with mixer(x[:1], y[:1]) as batch:
+        loss = batch.loss(mixer.model(batch.x))
+    return f"works: mixed with itself, loss {'finite' if loss.isfinite() else 'not finite'}"
+
+
+def nan_features() -> str:
+    broken = x.clone()
+    broken[0] = torch.nan
+    mixed = functional.align_mix(broken, torch.tensor([1, 0, 3, 2]), torch.full((4,), 0.5))
+    bad = mixed.flatten(1).isnan().any(1).tolist()
+    return f"no error; NaN in the mixtures of examples {[i for i, b in enumerate(bad) if b]} (0 and its partner 1) only"
+
+
+def layer_never_ran() -> None:
+    with hidden()(x, y):
+        pass
+
+
+def unpack_hidden() -> None:
+    _, _ = hidden()(x, y)
+
+
+def in_python() -> Iterator[tuple[str, Callable[[], object]]]:
+    """Cases of the library."""
+    yield "`Mixup(num_classes=5)(x[0], y)`: three dimensions", lambda: Mixup(num_classes=5)(x[0], y)
+    yield "`x` uint8", lambda: Mixup(num_classes=5)(x.to(torch.uint8), y)
+    yield "`y` of another length", lambda: Mixup(num_classes=5)(x, y[:3])
+    yield "`y` float of shape (4,)", lambda: Mixup(num_classes=5)(x, y.float())
+    yield "label 5 of 5 classes", lambda: Mixup(num_classes=5)(x, y + 2)
+    yield "soft labels of 4 columns for 5 classes", lambda: Mixup(num_classes=5)(x, torch.eye(4))
+    yield "NaN features", nan_features
+    yield "batch of 1", batch_of_one
+    yield "`alpha=0`", lambda: Mixup(num_classes=5, alpha=0)
+    yield '`alpha="1"`', lambda: Mixup(num_classes=5, alpha="1")
+    yield "`alpha=nan`", lambda: CutMix(num_classes=5, alpha=float("nan"))
+    yield "`epsilon=0`", lambda: hidden(epsilon=0.0)
+    yield '`solver="fast"`', lambda: hidden(solver="fast")
+    yield '`keep="both"`', lambda: hidden(keep="both")
+    yield '`layer="stage5"`', lambda: hidden(layer="stage5")
+    yield "`layer=` a module of another model", lambda: hidden(layer=nn.Conv2d(3, 3, 3))
+    yield "no model", lambda: ManifoldMixup(num_classes=5)
+    yield "`DataParallel`", lambda: AlignMixup(nn.DataParallel(net()), num_classes=5)
+    yield "unknown method", lambda: methods.build("alignmixpu", model=net(), num_classes=5)
+    yield "unknown option", lambda: methods.build("mixup", model=net(), num_classes=5, options={"alhpa": 1.0})
+    yield "the block is left before the layer ran", layer_never_ran
+    yield "`x, target = mixer(x, y)` with hidden mixing", unpack_hidden
+    yield "cost of two dimensions", lambda: functional.sinkhorn(torch.rand(3, 3))
+    yield "features of unequal batch", lambda: functional.cost_matrix(torch.rand(2, 3, 4), torch.rand(1, 3, 4))
+    yield "`perm` too short", lambda: functional.mixup(x, torch.tensor([0, 1]), torch.rand(4))
+    yield "unknown data set", lambda: data.load("cifar1000")
+    yield "unknown model", lambda: build_model("torchvision:resnet19", num_classes=5)
+    yield "unknown model option", lambda: build_model("preact_resnet18", num_classes=5, options={"widht": 8})
+    yield (
+        "weights that are not there",
+        lambda: build_model("timm:resnet18", num_classes=5, options={"weights": "none.safetensors"}),
+    )
+
+
+def cifar_folder(kind: str) -> None:
+    """``cifar-10-batches-py`` with one damaged file."""
+    folder = Path("data/cifar-10-batches-py")
+    shutil.rmtree("data", ignore_errors=True)
+    if kind == "absent":
+        return
+    folder.mkdir(parents=True)
+    batch = {b"data": torch.zeros(10, 3072, dtype=torch.uint8).numpy(), b"labels": [0] * 10}
+    for name in [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]:
+        (folder / name).write_bytes(pickle.dumps(batch))
+    (folder / "batches.meta").write_bytes(pickle.dumps({b"label_names": [b"a"] * 10}))
+    damaged = folder / "data_batch_3"
+    if kind == "truncated":
+        damaged.write_bytes(damaged.read_bytes()[:2000])
+    elif kind == "garbled":
+        damaged.write_bytes(b"not a pickle" * 100)
+    elif kind == "empty":
+        damaged.write_bytes(b"")
+    elif kind == "label":
+        damaged.write_bytes(pickle.dumps(batch | {b"labels": [11] * 10}))
+    elif kind == "missing":
+        damaged.unlink()
+
+
+def image_folder(kind: str) -> None:
+    """``data/train`` and ``data/val`` with two classes."""
+    from PIL import Image
+
+    shutil.rmtree("data", ignore_errors=True)
+    for split in ("train", "val"):
+        for name in ("cat", "dog"):
+            Path(f"data/{split}/{name}").mkdir(parents=True)
+            Image.new("RGB", (40, 40)).save(f"data/{split}/{name}/1.jpg")
+    if kind == "no val":
+        shutil.rmtree("data/val")
+    elif kind == "empty class":
+        Path("data/train/dog/1.jpg").unlink()
+    elif kind == "garbled":
+        Path("data/train/dog/1.jpg").write_bytes(b"no image")
+
+
+def finish_a_run() -> None:
+    run_command("train", "--set", *SMALL, "--out", "done")
+
+
+def damage_the_checkpoint() -> None:
+    finish_a_run()
+    Path("done/record.json").unlink()
+    Path("done/checkpoint.pt").write_bytes(Path("done/checkpoint.pt").read_bytes()[:5000])
+
+
+def checkpoint_of_another_model() -> None:
+    run_command("train", "--set", *SMALL, "model.width=8", "--out", "wide")
+    finish_a_run()
+    Path("done/record.json").unlink()
+    shutil.copy("wide/checkpoint.pt", "done/checkpoint.pt")
+
+
+def weights_of_another_model() -> None:
+    checkpoint_of_another_model()
+    shutil.copy("wide/model.safetensors", "done/model.safetensors")
+    shutil.copy("wide/record.json", "done/record.json")
+
+
+def write(path: str, text: str) -> Callable[[], None]:
+    def prepare() -> None:
+        Path(path).write_text(text)
+
+    return prepare
+
+
+def in_the_shell() -> Iterator[tuple[str, Callable[[], object], list[str]]]:
+    """Cases of the command line: what is tried, what is prepared, arguments."""
+    train = ["train", "--set", *SMALL]
+    yield "unknown key", bool, [*train, "train.epoch=3"]
+    yield "unknown table", bool, [*train, "trian.epochs=3"]
+    yield "a word for a number", bool, [*train, "train.epochs=ten"]
+    yield "out of range", bool, [*train, "optimizer.lr=-1"]
+    yield "broken TOML", write("broken.toml", "[data\nname = 3"), ["train", "--config", "broken.toml"]
+    yield "unknown key in a file", write("key.toml", "[train]\nepoch = 3\n"), ["train", "--config", "key.toml"]
+    yield "no such configuration", bool, ["train", "--config", "cifar100/alignmix"]
+    yield "device that is not there", bool, [*train, "train.device=mps"]
+    yield "learning rate of 1e9", bool, [*train, "optimizer.lr=1e9"]
+    for kind in ("absent", "missing", "truncated", "garbled", "empty", "label"):
+        yield f"CIFAR-10: {kind}", lambda kind=kind: cifar_folder(kind), [*train, "data.name=cifar10"]
+    folder = [*train, "data.name=folder", "data.image_size=32", "data.subset=0", "train.batch_size=2"]
+    for kind in ("no val", "empty class", "garbled"):
+        yield f"image folder: {kind}", lambda kind=kind: image_folder(kind), folder
+    yield "the run is finished", finish_a_run, [*train, "--out", "done"]
+    yield "resume with another configuration", finish_a_run, [*train, "train.seed=5", "--out", "done", "--resume"]
+    yield "truncated checkpoint", damage_the_checkpoint, [*train, "--out", "done", "--resume"]
+    yield "checkpoint of another model", checkpoint_of_another_model, [*train, "--out", "done", "--resume"]
+    yield "weights of another model", weights_of_another_model, ["evaluate", "done"]
+    yield "a file where the run folder goes", write("file", ""), [*train, "--out", "file"]
+    yield (
+        "a folder of something else",
+        lambda: Path("mine").mkdir() or write("mine/notes", "")(),
+        [*train, "--out", "mine"],
+    )
+    if sys.platform == "linux" and os.geteuid() == 0:
+        yield "read-only run folder", lambda: mount("read-only", "ro"), [*train, "--out", "read-only/run"]
+        yield "full disk", lambda: mount("full", "size=300k"), [*train, "--out", "full/run"]
+    yield "`evaluate` of no run", bool, ["evaluate", "nowhere"]
+    yield "`compare` of an unknown method", bool, ["compare", "--methods", "mixup,cutmixx"]
+
+
+def mount(path: str, options: str) -> None:
+    Path(path).mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", path], check=True)
+
+
+def run_command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "alignmixup", *arguments], capture_output=True, text=True, check=False)
+
+
+def kill_and_resume() -> str:
+    """Kill -9 in the middle of an epoch; the resumed run must end like one that was left alone."""
+    arguments = ["train", "--set", "train.epochs=4", "model.width=4", "train.device=cpu"]
+    run_command(*arguments, "--out", "whole")
+    with subprocess.Popen([sys.executable, "-m", "alignmixup", *arguments, "--out", "killed"]) as process:
+        while not Path("killed/checkpoint.pt").exists():
+            time.sleep(0.05)
+        time.sleep(0.2)
+        process.send_signal(signal.SIGKILL)
+    unfinished = not Path("killed/record.json").exists()
+    run_command("train", "--resume", "--out", "killed")
+    same = Path("whole/model.safetensors").read_bytes() == Path("killed/model.safetensors").read_bytes()
+    return f"killed unfinished: {unfinished}; weights equal those of an undisturbed run bit for bit: {same}"
+
+
+def answer_in_python(case: Callable[[], object]) -> tuple[str, bool]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            result = case()
+        except (ValueError, TypeError, RuntimeError, LookupError, OSError) as error:
+            raised_in = Path(traceback.extract_tb(error.__traceback__)[-1].filename)
+            return f"{type(error).__name__}: {error}", "alignmixup" in raised_in.parts
+    return str(result), isinstance(result, str)
+
+
+def answer_in_shell(prepare: Callable[[], object], arguments: list[str]) -> tuple[str, bool]:
+    prepare()
+    result = run_command(*arguments)
+    lines = [line for line in result.stderr.splitlines() if line.startswith("alignmixup")]
+    clear = result.returncode == 1 and "Traceback" not in result.stderr and len(lines) == 1
+    return result.stderr.strip()[result.stderr.strip().find("alignmixup") :] or result.stdout.strip(), clear
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="fail if an answer is not one clear error")
+    options = parser.parse_args()
+    unclear = []
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        print("| tried | answer |\n|---|---|")
+        answers = [(what, *answer_in_python(case)) for what, case in in_python()]
+        for what, prepare, arguments in in_the_shell():
+            shutil.rmtree("done", ignore_errors=True)
+            answers.append((what, *answer_in_shell(prepare, arguments)))
+        answers.append(("`kill -9` in the middle of an epoch, then `--resume`", *answer_in_python(kill_and_resume)))
+        for what, text, clear in answers:
+            shown = re.sub(r"\s+", " ", text).replace(folder, ".").replace("|", "\\|")
+            print(f"| {what} | {shown} |")
+            if not clear:
+                unclear.append(what)
+        for mounted in ("read-only", "full"):
+            if os.path.ismount(mounted):
+                subprocess.run(["umount", mounted], check=True)
+        os.chdir("/")
+    print(f"\n{len(answers)} tried, unclear: {', '.join(unclear) or 'none'}", file=sys.stderr)
+    return 1 if options.check and unclear else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
