@@ -2,7 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from alignmixup.functional.alignment import align, align_mix
+from alignmixup.functional import parts as part_module
+from alignmixup.functional.alignment import _AlignedInterpolation, align, align_mix
 from alignmixup.functional.interpolation import mixup
 from alignmixup.functional.transport import assignment_matrix, cost_matrix, sinkhorn
 
@@ -109,6 +110,36 @@ def test_gradients_flow_into_both_maps_and_not_into_the_plan(keep):
     assert torch.autograd.gradcheck(with_constant_plan, (maps,))
 
 
+@pytest.mark.parametrize("keep", ["first", "partner"])
+@pytest.mark.parametrize("perm", [[1, 2, 0], [0, 1, 2], [1, 1, 0]])
+def test_first_and_second_derivatives_with_the_plan_held(keep, perm):
+    maps = features(channels=3, size=2, dtype=torch.float64).flatten(2).requires_grad_()
+    perm, lam = torch.tensor(perm), torch.tensor([0.3, 0.6, 0.9], dtype=torch.float64)
+    plan = sinkhorn(cost_matrix(maps.detach(), maps.detach()[perm])).plan
+
+    def mix(maps):
+        return _AlignedInterpolation.apply(maps, perm, lam, assignment_matrix(plan), keep)
+
+    assert torch.autograd.gradcheck(mix, (maps,))
+    assert torch.autograd.gradgradcheck(mix, (maps,))
+
+
+@pytest.mark.parametrize("keep", ["first", "partner"])
+def test_working_in_parts_changes_nothing(keep, monkeypatch):
+    torch.manual_seed(0)
+    maps, perm, lam = torch.randn(7, 8, 3, 3), torch.randperm(7), torch.rand(7)
+
+    def result():
+        leaf = maps.clone().requires_grad_()
+        mixed = align_mix(leaf, perm, lam, keep)
+        return mixed, torch.autograd.grad(mixed.square().sum(), leaf)[0]
+
+    whole = result()
+    monkeypatch.setattr(part_module, "PART_BYTES", 1)
+    assert len(part_module.parts(maps)) == 3
+    torch.testing.assert_close(result(), whole)
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_other_precisions_agree_with_float32(dtype):
     maps, lam = features(scale=0.3), torch.tensor([0.2, 0.5, 0.9])
@@ -155,11 +186,12 @@ def test_align_mix_compiles_without_graph_breaks():
         torch.testing.assert_close(compiled(maps, PERM, lam, keep), align_mix(maps, PERM, lam, keep))
 
 
-def test_channels_last_memory_gives_the_same_result():
+@pytest.mark.parametrize("keep", ["first", "partner"])
+def test_channels_last_memory_is_kept_and_gives_the_same_result(keep):
     maps, lam = features(), torch.tensor([0.2, 0.5, 0.9])
-    torch.testing.assert_close(
-        align_mix(maps.to(memory_format=torch.channels_last), PERM, lam), align_mix(maps, PERM, lam)
-    )
+    mixed = align_mix(maps.to(memory_format=torch.channels_last), PERM, lam, keep)
+    torch.testing.assert_close(mixed, align_mix(maps, PERM, lam, keep))
+    assert mixed.is_contiguous(memory_format=torch.channels_last)
 
 
 @pytest.mark.parametrize(

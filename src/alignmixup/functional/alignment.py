@@ -1,11 +1,12 @@
 """Alignment of two feature maps by a transport plan, and interpolation of the aligned maps."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from alignmixup.functional.interpolation import check_pairing, lerp
+from alignmixup.functional.parts import parts
 from alignmixup.functional.transport import Solver, assignment_matrix, cost_matrix, sinkhorn
 
 Keep = Literal["first", "partner"]
@@ -122,15 +123,55 @@ def align_mix(
     if keep not in ("first", "partner"):
         raise ValueError(f"keep must be 'first' or 'partner', got {keep!r}")
     first = features.flatten(2)
-    partner = first[perm]
     with torch.no_grad():
-        cost = cost_matrix(first, partner)
+        costs = [cost_matrix(first[part], first[perm[part]]) for part in parts(first)]
+        cost = torch.cat(costs) if len(costs) > 1 else costs[0]
         if normalize_cost:
             cost = cost / cost.mean(dim=(1, 2), keepdim=True).clamp_min(torch.finfo(cost.dtype).tiny)
         plan = sinkhorn(cost, epsilon, iterations, tolerance, solver=solver)
         assignment = assignment_matrix(plan.plan)
-    if keep == "first":
-        mixed = lerp(_to_first(partner, assignment), first, lam)
-    else:
-        mixed = lerp(partner, _to_partner(first, assignment), lam)
-    return mixed.to(features.dtype).view(features.shape)
+    mixed: Tensor = _AlignedInterpolation.apply(first, perm, lam, assignment, keep)
+    return mixed.view(features.shape)
+
+
+class _AlignedInterpolation(torch.autograd.Function):
+    """The linear map of `align_mix`, once the plan is fixed.
+
+    Recorded operation by operation it would keep the partners' maps and make a full-size gradient for every part of
+    the batch; what its gradient needs is the assignment alone.
+    """
+
+    @staticmethod
+    def forward(first: Tensor, perm: Tensor, lam: Tensor, assignment: Tensor, keep: Keep) -> Tensor:
+        mixed = torch.empty_like(first)  # keeps channels-last memory
+        for part in parts(first):
+            own, partner = first[part], first[perm[part]]
+            if keep == "first":
+                partner = _to_first(partner, assignment[part])
+            else:
+                own = _to_partner(own, assignment[part])
+            mixed[part] = lerp(partner, own, lam[part])
+        return mixed
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor, Tensor, Keep], output: Tensor) -> None:
+        _, perm, lam, assignment, ctx.keep = inputs
+        ctx.save_for_backward(perm, lam, assignment)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None, None]:
+        perm, lam, assignment = ctx.saved_tensors
+        wide = torch.promote_types(grad.dtype, torch.float32)
+        weight = lam.to(wide).view(-1, 1, 1)
+        to_features = torch.empty_like(grad)
+        for part in parts(grad):
+            own = weight[part] * grad[part]
+            if ctx.keep == "partner":  # the way back of A R
+                own = _to_first(own, assignment[part])
+            to_features[part] = own.to(grad.dtype)
+        for part in parts(grad):
+            partner = (1 - weight[part]) * grad[part]
+            if ctx.keep == "first":  # the way back of A' Rᵀ
+                partner = _to_partner(partner, assignment[part])
+            to_features.index_add_(0, perm[part], partner.to(grad.dtype))
+        return to_features, None, None, None, None

@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple, get_args
 import torch
 from torch import Tensor
 
+from alignmixup.functional.parts import parts
 from alignmixup.functional.transport_solvers import solve_newton, solve_plain
 
 Solver = Literal["newton", "plain"]
@@ -67,16 +68,8 @@ def cost_matrix(a: Tensor, b: Tensor) -> Tensor:
             f"{tuple(b.shape)}; flatten feature maps with .flatten(2) first"
         )
     with torch.autocast(a.device.type, enabled=False):
-        a, b = _as_computed(a, "a"), _as_computed(b, "b")
-        # |a|^2 + |b|^2 - 2ab cancels: with a common offset in place, float32 moves entries of R by 0.4.
-        centre = (a.mean(2, keepdim=True) + b.mean(2, keepdim=True)) / 2
-        a, b = a - centre, b - centre
-        squares = a.square().sum(1).unsqueeze(2) + b.square().sum(1).unsqueeze(1)
-        if _matmul_rounds_inputs(a.device.type):
-            products = torch.bmm(a.double().transpose(1, 2), b.double()).to(squares.dtype)
-        else:
-            products = torch.bmm(a.transpose(1, 2), b)
-        return (squares - 2 * products).clamp(min=0.0)
+        costs = [_distances(_as_computed(a[part], "a"), _as_computed(b[part], "b")) for part in parts(a)]
+        return torch.cat(costs) if len(costs) > 1 else costs[0]
 
 
 def sinkhorn(
@@ -136,7 +129,7 @@ def sinkhorn(
     _check_options(epsilon, iterations, tolerance, solver, batch_stop)
     with torch.no_grad(), torch.autocast(cost.device.type, enabled=False):
         cost = _as_computed(cost, "cost")
-        finite = cost.isfinite().all(2, keepdim=True).all(1, keepdim=True)
+        finite = cost.abs().amax((1, 2), keepdim=True).isfinite()
         solve = _solve_operator if torch.compiler.is_compiling() else _solve
         plan, rounds = solve(
             torch.where(finite, cost, 0.0),
@@ -230,6 +223,18 @@ def _check_options(
     for name, value in (("epsilon", epsilon), ("tolerance", tolerance), ("batch_stop", batch_stop)):
         if value is not None and not 0 < value < math.inf:
             raise ValueError(f"{name} must be positive and finite, got {value!r}")
+
+
+def _distances(a: Tensor, b: Tensor) -> Tensor:
+    # |a|^2 + |b|^2 - 2ab cancels: with a common offset in place, float32 moves entries of R by 0.4.
+    centre = (a.mean(2, keepdim=True) + b.mean(2, keepdim=True)) / 2
+    a, b = a - centre, b - centre
+    squares = a.square().sum(1).unsqueeze(2) + b.square().sum(1).unsqueeze(1)
+    if _matmul_rounds_inputs(a.device.type):
+        products = torch.bmm(a.double().transpose(1, 2), b.double()).to(squares.dtype)
+    else:
+        products = torch.bmm(a.transpose(1, 2), b)
+    return (squares - 2 * products).clamp(min=0.0)
 
 
 def _as_computed(tensor: Tensor, name: str) -> Tensor:

@@ -176,7 +176,7 @@ def _solve_rows(plan: Tensor, masses: Tensor) -> Tensor:
     step = torch.linalg.solve_triangular(factor.transpose(1, 2), half, upper=True) * scale
     step = torch.where(step.isfinite().all(1, keepdim=True), step, 0.0)
     # Only differences count. About the median, a few odd rows do not push all others to the bound on a step.
-    middle = (r - 1) // 2
+    middle = (r - 1) // 2  # not median(): it refuses to be deterministic on a GPU
     return step - step.sort(1).values[:, middle : middle + 1]
 
 
