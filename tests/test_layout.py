@@ -22,7 +22,19 @@ ALLOWED = {
     "evaluation": {"evaluation", "methods", "functional", "taps", "models", "data"},
     "training": {"training", "evaluation", "methods", "functional", "taps", "models", "data"},
     "figures": {"figures", "training", "evaluation", "methods", "functional", "taps", "models", "data"},
-    "cli": {"cli", "figures", "training", "evaluation", "methods", "functional", "taps", "models", "data"},
+    "benchmarks": {"benchmarks", "training", "evaluation", "methods", "functional", "taps", "models", "data"},
+    "cli": {
+        "cli",
+        "benchmarks",
+        "figures",
+        "training",
+        "evaluation",
+        "methods",
+        "functional",
+        "taps",
+        "models",
+        "data",
+    },
 }
 CORE = {"functional", "taps", "methods", "models"}
 CORE_OUTSIDE = {"torch", *sys.stdlib_module_names}

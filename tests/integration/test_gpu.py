@@ -53,3 +53,24 @@ def test_no_step_waits_for_the_device(dtype):
     finally:
         torch.cuda.set_sync_debug_mode("default")
     assert bool(torch.isfinite(loss))
+
+
+def test_no_step_of_the_trainer_waits_for_the_device(tmp_path, monkeypatch):
+    from alignmixup.training.config_file import load
+    from alignmixup.training.run import run
+    from alignmixup.training.run_folder import RunFolder
+    from alignmixup.training.trainer import Trainer
+
+    step, calls = Trainer._train_step, []
+
+    def watched(self, x, y):
+        calls.append(x.device.type)
+        torch.cuda.set_sync_debug_mode("error" if self.epoch else "default")  # the first epoch finds layers and kernels
+        try:
+            return step(self, x, y)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+
+    monkeypatch.setattr(Trainer, "_train_step", watched)
+    run(load("digits/alignmixup", ["train.epochs=2", "train.device=cuda"]), RunFolder(tmp_path / "run"))
+    assert set(calls) == {"cuda"}

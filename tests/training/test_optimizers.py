@@ -1,5 +1,7 @@
 """Parameter groups, rates and the weight average."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -60,3 +62,23 @@ def test_average_starts_as_a_copy_then_decays_buffers_too() -> None:
     average.update_parameters(model)
     assert average.module.weight.item() == pytest.approx(0.75 * 4 + 0.25 * 8)
     assert average.module.running_mean.item() == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_the_fused_update_is_the_plain_one_to_rounding(name: str) -> None:
+    plain = network()
+    fused = copy.deepcopy(plain)
+    config = OptimizerConfig(name=name, lr=0.05, nesterov=name == "sgd")
+    optimizer = build_optimizer(fused, config)
+    assert all(group["fused"] for group in optimizer.param_groups)
+    plain_class = {"sgd": torch.optim.SGD, "adamw": torch.optim.AdamW}[name]
+    given = {k: v for k, v in optimizer.defaults.items() if k not in ("fused", "foreach", "differentiable", "maximize")}
+    reference = plain_class(plain.parameters(), **{k: v for k, v in given.items() if k != "decoupled_weight_decay"})
+    for _ in range(3):
+        for first, second in zip(plain.parameters(), fused.parameters(), strict=True):
+            first.grad = torch.ones_like(first)
+            second.grad = torch.ones_like(second)
+        reference.step()
+        optimizer.step()
+    for first, second in zip(plain.parameters(), fused.parameters(), strict=True):
+        torch.testing.assert_close(first, second, rtol=1e-6, atol=1e-7)

@@ -82,7 +82,7 @@ def test_is_the_plain_loop(tiny_config: MakeConfig) -> None:
 
     model = network()
     mixer = methods.build("mixup", model=model, num_classes=CLASSES, seed=0, options={"alpha": 1.0})
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, weight_decay=1e-4)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, weight_decay=1e-4, fused=True)
     loader, losses = Batches(), []
     for epoch in range(2):
         model.train()

@@ -158,6 +158,11 @@ class TrainConfig(Table):
     precision: str = option("fp32", "autocast precision; weights stay fp32", choices=("fp32", "bf16", "fp16"))
     channels_last: bool = option(False, "memory layout of images and weights; faster with bf16/fp16 on cuda")
     compile: bool = option(False, "run the model through torch.compile")
+    compile_mode: str = option(
+        "default",
+        "mode of torch.compile; reduce-overhead records CUDA graphs",
+        choices=("default", "reduce-overhead", "max-autotune"),
+    )
     checkpoint_every: int = option(1, "epochs between checkpoints; the last epoch is always saved", minimum=1)
     trackers: tuple[str, ...] = option((), "experiment trackers", choices=("tensorboard", "wandb"))
 

@@ -42,7 +42,7 @@ class Engine:
         self.precision = train.precision
         self._dtype = _DTYPES[train.precision]
         self._channels_last = train.channels_last
-        self._compile = train.compile
+        self._compile, self._compile_mode = train.compile, train.compile_mode
         self._clip_norm = train.clip_norm
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=train.precision == "fp16")
         self._wrapped: nn.Module | None = None
@@ -71,7 +71,7 @@ class Engine:
         if self.world_size > 1:
             ids = [self.device.index] if self.device.type == "cuda" else None
             self._wrapped = model = DistributedDataParallel(model, device_ids=ids)
-        return torch.compile(model) if self._compile else model  # type: ignore[return-value]
+        return torch.compile(model, mode=self._compile_mode) if self._compile else model  # type: ignore[return-value]
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Context in which the forward pass and the loss are computed."""

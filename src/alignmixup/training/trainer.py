@@ -18,6 +18,7 @@ from alignmixup.training.engine import Engine
 from alignmixup.training.losses import CRITERIA
 from alignmixup.training.optimizers import average_weights, build_optimizer, set_learning_rate
 from alignmixup.training.progress import Reporter, SilentReporter
+from alignmixup.training.readback import Readback
 from alignmixup.training.schedule import learning_rate
 from alignmixup.training.trackers import Tracker
 
@@ -78,6 +79,7 @@ class Trainer:
         self.epoch, self.step, self.seconds = 0, 0, 0.0
         self.curve: list[dict[str, Any]] = []
         self.stop_requested = False
+        self._readback = Readback(engine.device)
 
     @property
     def evaluated_model(self) -> nn.Module:
@@ -194,8 +196,11 @@ class Trainer:
         )
 
     def _show(self, images_per_second: float) -> None:
-        self._check_finite()
-        recent = self.losses[max(0, self.step - _SHOWN_LOSSES) : self.step].mean().item()
+        recent = self._readback.exchange(self.losses[max(0, self.step - _SHOWN_LOSSES) : self.step].mean())
+        if recent is None:
+            return
+        if not math.isfinite(recent):
+            self._check_finite()
         self.reporter.step(epoch=self.epoch, step=self.step, loss=recent, images_per_second=images_per_second)
 
     def _check_finite(self) -> None:

@@ -1,0 +1,120 @@
+"""Time and memory of functions side by side."""
+
+from __future__ import annotations
+
+import gc
+import multiprocessing
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+def interleave(
+    cases: Mapping[str, Callable[[], Any]], *, repeats: int, device: torch.device | str = "cpu"
+) -> dict[str, list[float]]:
+    """Seconds of every repetition of every case; cases take turns, so that a busy machine disturbs all alike.
+
+    A first round warms up and is not counted. Each round starts with another case.
+
+    Args:
+        cases: functions by name; what they return is dropped.
+        repeats: counted rounds, >= 1.
+        device: where they compute; it is waited for.
+
+    Raises:
+        ValueError: ``repeats`` is less than 1.
+    """
+    if repeats < 1:
+        raise ValueError(f"repeats must be >= 1, got {repeats}")
+    names = list(cases)
+    taken: dict[str, list[float]] = {name: [] for name in names}
+    for turn in range(repeats + 1):
+        first = turn % len(names)
+        for name in names[first:] + names[:first]:
+            synchronize(device)
+            start = time.perf_counter()
+            cases[name]()
+            synchronize(device)
+            if turn:
+                taken[name].append(time.perf_counter() - start)
+    return taken
+
+
+def synchronize(device: torch.device | str) -> None:
+    """Wait until the device has finished."""
+    kind = torch.device(device).type
+    if kind == "cuda":
+        torch.cuda.synchronize(device)
+    elif kind == "mps":
+        torch.mps.synchronize()
+
+
+def summary(seconds: Sequence[float], base: Sequence[float]) -> dict[str, float]:
+    """Median and range in milliseconds, and how many times faster than ``base``, round by round."""
+    speedups = [other / own for own, other in zip(seconds, base, strict=True)]
+    return {
+        "ms": 1e3 * statistics.median(seconds),
+        "min_ms": 1e3 * min(seconds),
+        "max_ms": 1e3 * max(seconds),
+        "faster": statistics.median(speedups),
+        "min_faster": min(speedups),
+        "max_faster": max(speedups),
+    }
+
+
+def peak_mib(prepare: Callable[..., Callable[[], Any]], *arguments: Any, device: str = "cpu") -> float | None:
+    """Peak memory of a function above what stood before its call, in MiB.
+
+    On the CPU it is resident memory, taken in a fresh process (Linux; elsewhere None), so that nothing freed earlier is
+    used again unseen; on CUDA it is what torch's allocator handed out.
+
+    Args:
+        prepare: importable function; makes the inputs and returns the function to measure.
+        *arguments: what ``prepare`` is called with; sent to another process.
+        device: "cpu" or "cuda".
+    """
+    if device.startswith("cuda"):
+        function = prepare(*arguments)
+        torch.cuda.synchronize()
+        gc.collect()
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        function()
+        torch.cuda.synchronize()
+        return (torch.cuda.max_memory_allocated() - before) / 2**20
+    if device != "cpu" or sys.platform != "linux":
+        return None
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(1) as pool:
+        return pool.apply(_resident_peak, (prepare, arguments, torch.get_num_threads()))
+
+
+def rates(device: torch.device | str = "cpu") -> tuple[float, float]:
+    """What the machine can do: float32 operations per second of a large matrix product, bytes per second of a copy."""
+    side, repeats = 1024, 5
+    matrix = torch.randn(side, side, device=device)
+    block = torch.empty(2**24, device=device)
+    target = torch.empty_like(block)
+    taken = interleave(
+        {"product": lambda: matrix @ matrix, "copy": lambda: target.copy_(block)}, repeats=repeats, device=device
+    )
+    return 2 * side**3 / min(taken["product"]), 2 * 4 * block.numel() / min(taken["copy"])
+
+
+def _resident_peak(prepare: Callable[..., Callable[[], Any]], arguments: tuple[Any, ...], threads: int) -> float:
+    torch.set_num_threads(threads)
+    function = prepare(*arguments)
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak to the present size
+    before = _status("VmRSS")
+    function()
+    return _status("VmHWM") - before
+
+
+def _status(field: str) -> float:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(float(line.split()[1]) / 1024 for line in lines if line.startswith(field))

@@ -1,0 +1,133 @@
+"""A whole training step with each method over the same step without mixing."""
+
+from __future__ import annotations
+
+import argparse
+import warnings
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from alignmixup.benchmarks.report import Report
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from alignmixup.methods import Mixer
+    from alignmixup.training.engine import Engine
+
+# label: method and its options; layers are those of PreActResNet-18, None finds one in any other network
+CASES: dict[str, tuple[str, dict[str, Any]]] = {
+    "baseline": ("baseline", {}),
+    "mixup": ("mixup", {}),
+    "cutmix": ("cutmix", {}),
+    "manifold_mixup": ("manifold_mixup", {"layer": ["stage1", "stage2"]}),
+    "alignmixup (input half, stage4 half)": ("alignmixup", {"layer": "stage4"}),
+    "alignmixup, every batch at stage4": ("alignmixup", {"layer": "stage4", "input_probability": 0.0}),
+    "alignmixup, every batch at stage3": ("alignmixup", {"layer": "stage3", "input_probability": 0.0}),
+    "alignmixup, stage4, plain loop": (
+        "alignmixup",
+        {"layer": "stage4", "input_probability": 0.0, "solver": "plain"},
+    ),
+}
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Options of this question."""
+    parser.add_argument("--width", type=int, default=64, help="channels of PreActResNet-18's first stage (default: 64)")
+    parser.add_argument("--batch", type=int, default=128, help="images in a batch (default: 128)")
+    parser.add_argument("--size", type=int, default=32, help="side of the images (default: 32)")
+    parser.add_argument("--precision", choices=("fp32", "bf16", "fp16"), default="fp32", help="autocast precision")
+    parser.add_argument("--compile", action="store_true", help="run the model through torch.compile")
+    parser.add_argument("--contiguous", action="store_true", help="images and weights not channels-last")
+
+
+def run(options: argparse.Namespace) -> Report:
+    """Time every case."""
+    import torch
+
+    from alignmixup import methods
+    from alignmixup.benchmarks.measure import interleave, rates
+    from alignmixup.models import PreActResNet18
+    from alignmixup.training.config import TrainConfig
+    from alignmixup.training.engine import Engine
+
+    if options.batch < 1 or options.size < 8:
+        raise ValueError(f"--batch must be >= 1 and --size >= 8, got {options.batch} and {options.size}")
+    engine = Engine(
+        TrainConfig(
+            device=options.device,
+            precision=options.precision,
+            channels_last=not options.contiguous,
+            compile=options.compile,
+        )
+    )
+    torch.manual_seed(0)
+    x = torch.randn(options.batch, 3, options.size, options.size, device=engine.device)
+    if not options.contiguous:
+        x = x.to(memory_format=torch.channels_last)
+    y = torch.randint(100, (options.batch,), device=engine.device)
+    steps: dict[str, Callable[[], Any]] = {}
+    for label, (name, extra) in CASES.items():
+        model = engine.place(PreActResNet18(100, width=options.width))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that alignment cancels at stage4 is known and not the question
+            mixer = methods.build(name, model=model, num_classes=100, options=extra)
+            steps[label] = _step(engine, model, mixer, x, y)
+            steps[label]()  # looks for layers, and warns
+    taken = interleave(steps, repeats=options.repeats, device=engine.device)
+    rows = [{"case": label, **over_baseline(taken[label], taken["baseline"])} for label in CASES]
+    operations = step_operations(options.width, options.size) * options.batch
+    rate, _ = rates(engine.device)
+    floor_ms = 1e3 * operations / rate
+    notes = [
+        f"baseline: {options.batch / rows[0]['ms'] * 1e3:.0f} images/s; {operations / 1e9:.0f} G operations a step, "
+        f"{floor_ms:.0f} ms at the {rate / 1e9:.0f} GFLOP/s of a large float32 matrix product here: "
+        f"the step takes {rows[0]['ms'] / floor_ms:.2f} times that"
+    ]
+    keys = ("width", "batch", "size", "precision", "compile", "contiguous", "repeats")
+    engine.close()
+    return Report("step", {key: getattr(options, key) for key in keys}, rows, notes)
+
+
+def over_baseline(seconds: list[float], baseline: list[float]) -> dict[str, float]:
+    """Median milliseconds, and the ratio to the baseline's step of the same round."""
+    import statistics
+
+    ratios = [own / other for own, other in zip(seconds, baseline, strict=True)]
+    return {
+        "ms": 1e3 * statistics.median(seconds),
+        "over baseline": statistics.median(ratios),
+        "min": min(ratios),
+        "max": max(ratios),
+    }
+
+
+def step_operations(width: int, size: int) -> float:
+    """Operations of a training step for one image: three passes of two operations for each multiply-add."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from alignmixup.models import PreActResNet18
+
+    with FlopCounterMode(display=False) as counter:
+        PreActResNet18(100, width=width).eval()(torch.randn(1, 3, size, size))
+    return 3.0 * float(counter.get_total_flops())
+
+
+def _step(engine: Engine, model: nn.Module, mixer: Mixer, x: Tensor, y: Tensor) -> Callable[[], Any]:
+    from torch.nn.functional import cross_entropy
+
+    from alignmixup.training.config import OptimizerConfig
+    from alignmixup.training.optimizers import build_optimizer
+
+    optimizer = build_optimizer(model, OptimizerConfig(name="sgd", lr=0.01))
+    wrapped = engine.wrap(model)
+
+    def step() -> None:
+        with mixer(x, y) as batch:
+            with engine.autocast():
+                logits = wrapped(batch.x)
+            engine.backward(batch.loss(logits.float(), cross_entropy))
+        engine.update(optimizer)
+
+    return step

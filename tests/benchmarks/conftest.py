@@ -1,0 +1,20 @@
+"""Options of a question as the command line makes them."""
+
+import argparse
+import importlib
+
+import pytest
+
+
+@pytest.fixture
+def options_of():
+    """Function that parses the arguments of a question and adds the common options."""
+
+    def parse(question: str, *arguments: str) -> argparse.Namespace:
+        parser = argparse.ArgumentParser()
+        importlib.import_module(f"alignmixup.benchmarks.{question}").add_options(parser)
+        options = parser.parse_args(arguments)
+        options.device, options.repeats, options.threads = "cpu", 1, 0
+        return options
+
+    return parse

@@ -1,0 +1,29 @@
+"""A training step with each method over one without."""
+
+import math
+
+import pytest
+
+from alignmixup.benchmarks.step import CASES, over_baseline, run, step_operations
+
+
+def test_rows(options_of):
+    report = run(options_of("step", "--width", "4", "--batch", "4", "--size", "16"))
+    assert [row["case"] for row in report.rows] == list(CASES)
+    assert report.rows[0]["over baseline"] == 1.0
+    assert all(row["ms"] > 0 and math.isfinite(row["over baseline"]) for row in report.rows)
+    assert "images/s" in report.notes[0]
+
+
+def test_ratios_by_hand():
+    assert over_baseline([0.002, 0.006], [0.001, 0.002]) == {"ms": 4.0, "over baseline": 2.5, "min": 2.0, "max": 3.0}
+
+
+def test_operations_are_those_of_the_papers_network():
+    # 0.556 G multiply-adds for one 32x32 image (two operations each), three passes
+    assert step_operations(64, 32) == pytest.approx(3 * 2 * 0.556e9, rel=0.01)
+
+
+def test_bad_values_are_named(options_of):
+    with pytest.raises(ValueError, match="--batch must be >= 1 and --size >= 8, got 0 and 32"):
+        run(options_of("step", "--batch", "0"))
