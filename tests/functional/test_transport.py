@@ -2,12 +2,14 @@
 
 import math
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from alignmixup.functional import transport
 from alignmixup.functional.transport import TransportPlan, _solve_operator, assignment_matrix, cost_matrix, sinkhorn
 
 with warnings.catch_warnings():  # its sources have invalid escape sequences
@@ -392,3 +394,17 @@ def test_bad_tensors():
         cost_matrix(torch.zeros(2, 3, 4, 4), torch.zeros(2, 3, 4, 4))
     with pytest.raises(ValueError, match="assignment_matrix expects a plan"):
         assignment_matrix(torch.zeros(4, 4))
+
+
+def test_the_kernel_serves_cuda_and_nothing_else(monkeypatch):
+    pytest.importorskip("triton", reason="torch brings Triton on Linux only")
+    from alignmixup.functional import transport_kernel
+
+    cost = torch.zeros(1, 2, 2)
+    assert transport._newton(cost) is transport.solve_newton
+    on_cuda = SimpleNamespace(device=torch.device("cuda"))
+    for fits, expected in ((True, transport_kernel.solve_newton_fused), (False, transport.solve_newton)):
+        monkeypatch.setattr(transport_kernel, "fused_fits", lambda _, fits=fits: fits)
+        assert transport._newton(on_cuda) is expected
+    monkeypatch.setattr(transport, "_has_triton", lambda: False)
+    assert transport._newton(on_cuda) is transport.solve_newton

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
+from collections.abc import Callable
+from functools import cache
 from typing import Literal, NamedTuple, get_args
 
 import torch
@@ -98,9 +101,10 @@ def sinkhorn(
     Args:
         cost: (B, r, s), any scale and sign; half precision is computed in float32.
         epsilon: entropic regularisation, > 0, in units of cost. Paper: 0.1.
-        iterations: cap on the rounds of a sample, >= 1; a Newton step counts as one. Paper: 100. A GPU runs all
-            of them, without reading a value on the host (converged samples are frozen); a CPU stops when every
-            sample is done.
+        iterations: cap on the rounds of a sample, >= 1; a Newton step counts as one. Paper: 100. Samples stop
+            on their own: on the CPU the batch shrinks; on an NVIDIA GPU one kernel solves each of up to 128 x 128
+            positions; where that kernel cannot run, all rounds are launched and converged samples are frozen. No
+            value is read on the host.
         tolerance: L1 marginal error at which a sample stops, > 0. None: ``"newton"`` goes on to 1e-5 (1e-8 in
             float64), ``"plain"`` runs every round.
         solver: ``"newton"`` or ``"plain"``.
@@ -181,8 +185,22 @@ def _solve(
             return solve_plain(cost, epsilon, iterations, tolerance, batch_stop)
         # A little below the tolerance, so that rounding does not put a stopped sample above it.
         target = 0.9 * tolerance if tolerance else (1e-8 if cost.dtype == torch.float64 else 1e-5)
-        plan, rounds = solve_newton(cost, epsilon, iterations, target)
+        plan, rounds = _newton(cost)(cost, epsilon, iterations, target)
         return plan.contiguous(), rounds
+
+
+def _newton(cost: Tensor) -> Callable[[Tensor, float, int, float], tuple[Tensor, Tensor]]:
+    """One kernel on a GPU that can run it, batched tensor operations elsewhere: the same mathematics."""
+    if cost.device.type != "cuda" or not _has_triton():
+        return solve_newton
+    from alignmixup.functional import transport_kernel
+
+    return transport_kernel.solve_newton_fused if transport_kernel.fused_fits(cost) else solve_newton
+
+
+@cache
+def _has_triton() -> bool:
+    return importlib.util.find_spec("triton") is not None
 
 
 # One operator for torch.compile: unrolled, the rounds take minutes to compile and could not stop early. Eager
