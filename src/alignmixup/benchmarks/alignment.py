@@ -26,45 +26,18 @@ def run(options: argparse.Namespace) -> Report:
     """Time every formulation on every shape."""
     import torch
 
-    from alignmixup.benchmarks.formulations import formulations, marginal_error
-    from alignmixup.benchmarks.measure import interleave, peak_mib, rates, summary
+    from alignmixup.benchmarks.formulations import formulations
+    from alignmixup.benchmarks.measure import rates
 
-    device = torch.device(options.device)
     parts = [*options.only, "broadcast"] if options.only else [""]
     chosen = [name for name in formulations() if any(part in name for part in parts)]
     shapes = [parse_shape(text) for text in options.shapes]
-    operations_rate, bytes_rate = rates(device)
+    operations_rate, bytes_rate = rates(torch.device(options.device))
     rows: list[dict[str, Any]] = []
     for shape in shapes:
-        features, perm, lam = make_inputs(shape, options.scale, device)
-        leaf = features.clone().requires_grad_()
-        forward = {name: _forward(name, leaf, perm, lam) for name in chosen}
-        both = {name: _both(name, leaf, perm, lam) for name in chosen}
-        forward_seconds = interleave(forward, repeats=options.repeats, device=device)
-        both_seconds = interleave(both, repeats=options.repeats, device=device)
         operations, moved = floor(shape)
         floor_ms = 1e3 * max(operations / operations_rate, moved / bytes_rate)
-        # held by every formulation: the mixed map, its gradient and the gradient of the features
-        held = 3 * features.numel() * 4 / 2**20
-        for name in chosen:
-            one = summary(forward_seconds[name], forward_seconds["broadcast"])
-            two = summary(both_seconds[name], both_seconds["broadcast"])
-            peak = peak_mib(_prepare, name, shape, options.scale, options.device, device=options.device)
-            rows.append(
-                {
-                    "features": "x".join(map(str, shape)),
-                    "formulation": name,
-                    "forward ms": one["ms"],
-                    "min": one["min_ms"],
-                    "max": one["max_ms"],
-                    "times faster": one["faster"],
-                    "forward+backward ms": two["ms"],
-                    "times faster (both)": two["faster"],
-                    "extra MiB": None if peak is None else max(peak - held, 0.0),
-                    "row error": marginal_error(name, features, perm),
-                    "over floor": one["ms"] / floor_ms,
-                }
-            )
+        rows += _rows(shape, chosen, options, floor_ms)
     notes = [
         f"floor: cost and interpolation alone, at {operations_rate / 1e9:.0f} GFLOP/s and {bytes_rate / 1e9:.1f} GB/s "
         "measured here",
@@ -73,6 +46,41 @@ def run(options: argparse.Namespace) -> Report:
     ]
     settings = {"shapes": options.shapes, "scale": options.scale, "repeats": options.repeats}
     return Report("alignment", settings, rows, notes)
+
+
+def _rows(
+    shape: tuple[int, ...], chosen: list[str], options: argparse.Namespace, floor_ms: float
+) -> list[dict[str, Any]]:
+    from alignmixup.benchmarks.formulations import marginal_error
+    from alignmixup.benchmarks.measure import interleave, peak_mib, summary
+
+    features, perm, lam = make_inputs(shape, options.scale, options.device)
+    leaf = features.clone().requires_grad_()
+    timed = {"repeats": options.repeats, "device": options.device}
+    forward = interleave({name: _forward(name, leaf, perm, lam) for name in chosen}, **timed)
+    both = interleave({name: _both(name, leaf, perm, lam) for name in chosen}, **timed)
+    # held by every formulation: the mixed map, its gradient and the gradient of the features
+    held = 3 * features.numel() * 4 / 2**20
+    rows = []
+    for name in chosen:
+        one, two = (summary(seconds[name], seconds["broadcast"]) for seconds in (forward, both))
+        peak = peak_mib(_prepare, name, shape, options.scale, options.device, device=options.device)
+        rows.append(
+            {
+                "features": "x".join(map(str, shape)),
+                "formulation": name,
+                "forward ms": one["ms"],
+                "min": one["min_ms"],
+                "max": one["max_ms"],
+                "times faster": one["faster"],
+                "forward+backward ms": two["ms"],
+                "times faster (both)": two["faster"],
+                "extra MiB": None if peak is None else max(peak - held, 0.0),
+                "row error": marginal_error(name, features, perm),
+                "over floor": one["ms"] / floor_ms,
+            }
+        )
+    return rows
 
 
 def parse_shape(text: str) -> tuple[int, ...]:

@@ -43,29 +43,45 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> Report:
     """Time every case."""
-    import torch
+    from contextlib import closing
 
-    from alignmixup import methods
     from alignmixup.benchmarks.measure import interleave, rates
-    from alignmixup.models import PreActResNet18
     from alignmixup.training.config import TrainConfig
     from alignmixup.training.engine import Engine
 
     if options.batch < 1 or options.size < 8:
         raise ValueError(f"--batch must be >= 1 and --size >= 8, got {options.batch} and {options.size}")
-    engine = Engine(
-        TrainConfig(
-            device=options.device,
-            precision=options.precision,
-            channels_last=not options.contiguous,
-            compile=options.compile,
-        )
+    config = TrainConfig(
+        device=options.device,
+        precision=options.precision,
+        channels_last=not options.contiguous,
+        compile=options.compile,
     )
+    with closing(Engine(config)) as engine:
+        taken = interleave(_steps(engine, options), repeats=options.repeats, device=engine.device)
+        rate, _ = rates(engine.device)
+    rows = [{"case": label, **over_baseline(taken[label], taken["baseline"])} for label in CASES]
+    operations = step_operations(options.width, options.size) * options.batch
+    floor_ms = 1e3 * operations / rate
+    notes = [
+        f"baseline: {options.batch / rows[0]['ms'] * 1e3:.0f} images/s; {operations / 1e9:.0f} G operations a step, "
+        f"{floor_ms:.0f} ms at the {rate / 1e9:.0f} GFLOP/s of a large float32 matrix product here: "
+        f"the step takes {rows[0]['ms'] / floor_ms:.2f} times that"
+    ]
+    keys = ("width", "batch", "size", "precision", "compile", "contiguous", "repeats")
+    return Report("step", {key: getattr(options, key) for key in keys}, rows, notes)
+
+
+def _steps(engine: Engine, options: argparse.Namespace) -> dict[str, Callable[[], Any]]:
+    import torch
+
+    from alignmixup import methods
+    from alignmixup.models import PreActResNet18
+
     torch.manual_seed(0)
-    x = torch.randn(options.batch, 3, options.size, options.size, device=engine.device)
-    if not options.contiguous:
-        x = x.to(memory_format=torch.channels_last)
-    y = torch.randint(100, (options.batch,), device=engine.device)
+    layout = torch.contiguous_format if options.contiguous else torch.channels_last
+    x = torch.randn(options.batch, 3, options.size, options.size).to(engine.device, memory_format=layout)
+    y = torch.randint(100, (options.batch,)).to(engine.device)
     steps: dict[str, Callable[[], Any]] = {}
     for label, (name, extra) in CASES.items():
         model = engine.place(PreActResNet18(100, width=options.width))
@@ -74,19 +90,7 @@ def run(options: argparse.Namespace) -> Report:
             mixer = methods.build(name, model=model, num_classes=100, options=extra)
             steps[label] = _step(engine, model, mixer, x, y)
             steps[label]()  # looks for layers, and warns
-    taken = interleave(steps, repeats=options.repeats, device=engine.device)
-    rows = [{"case": label, **over_baseline(taken[label], taken["baseline"])} for label in CASES]
-    operations = step_operations(options.width, options.size) * options.batch
-    rate, _ = rates(engine.device)
-    floor_ms = 1e3 * operations / rate
-    notes = [
-        f"baseline: {options.batch / rows[0]['ms'] * 1e3:.0f} images/s; {operations / 1e9:.0f} G operations a step, "
-        f"{floor_ms:.0f} ms at the {rate / 1e9:.0f} GFLOP/s of a large float32 matrix product here: "
-        f"the step takes {rows[0]['ms'] / floor_ms:.2f} times that"
-    ]
-    keys = ("width", "batch", "size", "precision", "compile", "contiguous", "repeats")
-    engine.close()
-    return Report("step", {key: getattr(options, key) for key in keys}, rows, notes)
+    return steps
 
 
 def over_baseline(seconds: list[float], baseline: list[float]) -> dict[str, float]:
