@@ -40,6 +40,34 @@ def test_inputs_stay_as_they_are():
     assert torch.equal(x, copy)
 
 
+@pytest.mark.parametrize("mix", ["mixup", "cutmix one box", "cutmix own boxes"])
+def test_channels_last_images_stay_channels_last(mix):
+    x, perm = torch.rand(4, 3, 6, 6), torch.tensor([1, 2, 3, 0])
+    boxes = {
+        "cutmix one box": torch.tensor([1, 2, 4, 6]),
+        "cutmix own boxes": torch.tensor([[0, 0, i, 3] for i in range(4)]),
+    }
+
+    def mixed(x):
+        return (
+            mixup(x, perm, torch.rand(4, generator=torch.Generator().manual_seed(0)))
+            if mix == "mixup"
+            else cutmix(x, perm, boxes[mix])
+        )
+
+    found = mixed(x.to(memory_format=torch.channels_last))
+    assert found.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(found, mixed(x))
+
+
+def test_one_box_for_all_equals_the_same_box_for_each():
+    x, perm, box = torch.rand(3, 2, 5, 6), torch.tensor([1, 2, 0]), torch.tensor([1, 2, 4, 6])
+    expected = torch.where(box_mask(box.expand(3, 4), 5, 6), x, x[perm])
+    assert torch.equal(cutmix(x, perm, box), expected)
+    assert torch.equal(cutmix(x, perm, box.expand(3, 4)), expected)
+    assert torch.equal(torch.compile(cutmix, backend="eager", fullgraph=True)(x, perm, box), expected)
+
+
 def test_each_sample_may_have_its_own_box():
     x = torch.tensor([1.0, 2.0])[:, None, None, None].expand(2, 1, 2, 2)
     mixed = cutmix(x, torch.tensor([1, 0]), torch.tensor([[0, 0, 1, 2], [0, 0, 0, 0]]))

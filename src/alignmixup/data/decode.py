@@ -24,7 +24,8 @@ def decode_image(path: Path) -> Any:
     pil = optional("PIL.Image")
     try:
         with pil.open(path) as image:
-            return image.convert("RGB")
+            image.load()
+            return image if image.mode == "RGB" else image.convert("RGB")  # it copies where nothing changes too
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{path} is listed in its data set but missing: restore it from the release") from error
     except (OSError, SyntaxError, ValueError, pil.DecompressionBombError) as error:

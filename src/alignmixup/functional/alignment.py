@@ -5,7 +5,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from alignmixup.functional.interpolation import check_pairing, lerp
+from alignmixup.functional.interpolation import check_pairing, lerp, partners
 from alignmixup.functional.parts import parts
 from alignmixup.functional.transport import Solver, assignment_matrix, cost_matrix, sinkhorn
 
@@ -124,7 +124,7 @@ def align_mix(
         raise ValueError(f"keep must be 'first' or 'partner', got {keep!r}")
     first = features.flatten(2)
     with torch.no_grad():
-        costs = [cost_matrix(first[part], first[perm[part]]) for part in parts(first)]
+        costs = [cost_matrix(first[part], partners(first, perm[part])) for part in parts(first)]
         cost = torch.cat(costs) if len(costs) > 1 else costs[0]
         if normalize_cost:
             cost = cost / cost.mean(dim=(1, 2), keepdim=True).clamp_min(torch.finfo(cost.dtype).tiny)
@@ -145,7 +145,7 @@ class _AlignedInterpolation(torch.autograd.Function):
     def forward(first: Tensor, perm: Tensor, lam: Tensor, assignment: Tensor, keep: Keep) -> Tensor:
         mixed = torch.empty_like(first)  # keeps channels-last memory
         for part in parts(first):
-            own, partner = first[part], first[perm[part]]
+            own, partner = first[part], partners(first, perm[part])
             if keep == "first":
                 partner = _to_first(partner, assignment[part])
             else:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
+from alignmixup.training.allocator import keep_freed_memory
 from alignmixup.training.config import TrainConfig
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -37,6 +38,8 @@ class Engine:
         self.world_size = int(os.environ.get("WORLD_SIZE", "1"))
         self.rank = int(os.environ.get("RANK", "0"))
         self.device = choose_device(train.device, local_rank=int(os.environ.get("LOCAL_RANK", "0")))
+        if self.device.type == "cpu":
+            keep_freed_memory()
         self._threads_before = torch.get_num_threads()
         torch.set_num_threads(train.threads or self._threads_before)
         self.precision = train.precision

@@ -1,0 +1,245 @@
+"""Large images: decode, crop, resize, and what workers bring."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import io
+import math
+import os
+import statistics
+import tempfile
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from alignmixup.benchmarks.report import Report
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from alignmixup.data import ImageData
+
+WIDTH, HEIGHT, QUALITY = 500, 375, 90
+CLASSES = 4
+NOISE = (10.0, 22.0)  # smoothest and roughest image, in grey levels; with it a file has the size of a photograph's
+
+Pass = Callable[[], Any]
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Options of this question."""
+    parser.add_argument("--images", type=int, default=64, help="500x375 JPEGs in a pass (default: 64)")
+    parser.add_argument("--batch", type=int, default=8, help="images in a batch (default: 8, for even shares)")
+    parser.add_argument("--size", type=int, default=224, help="side of the images that come out (default: 224)")
+    parser.add_argument("--workers", type=int, nargs="+", default=[0, 1, 2], help="processes (default: 0 1 2)")
+    parser.add_argument("--feed", type=float, default=2500.0, help="images/s to find the workers for (default: 2500)")
+
+
+def run(options: argparse.Namespace) -> Report:
+    """Time the loaders with each number of workers, then the parts of one image's time."""
+    from alignmixup import data
+    from alignmixup.benchmarks.measure import interleave
+
+    check(options)
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        coded = write_images(root, options.images)
+        dataset = data.load("folder", root=root, image_size=options.size, in_memory=False)
+        for workers in options.workers:
+            cases = loaders(dataset, root, options, workers=workers)
+            taken = interleave(cases, repeats=options.repeats, device=options.device)
+            rows += compare("loader", taken, images=options.images, workers=workers)
+        for part, cases in steps(sorted((root / "train").rglob("*.jpg")), options.size).items():
+            taken = interleave(cases, repeats=options.repeats)
+            rows += compare(part, taken, images=options.images, workers=None)
+    sizes = f"{min(coded) / 1024:.0f} to {max(coded) / 1024:.0f} KiB each"
+    notes = [f"{WIDTH}x{HEIGHT} JPEGs of quality {QUALITY}, {sizes}", workers_note(rows, options.feed)]
+    if not has("torchvision"):
+        notes.append("torchvision is not installed: its cases are left out")
+    keys = ("images", "batch", "size", "workers", "feed", "repeats")
+    return Report("decoding", {key: getattr(options, key) for key in keys}, rows, notes)
+
+
+def check(options: argparse.Namespace) -> None:
+    """Refuse values out of range.
+
+    Raises:
+        ValueError: one is.
+    """
+    if options.images < CLASSES:
+        raise ValueError(f"--images must be >= {CLASSES}, one for each class, got {options.images}")
+    if options.batch < 1 or options.size < 1:
+        raise ValueError(f"--batch and --size must be >= 1, got {options.batch} and {options.size}")
+    if min(options.workers) < 0:
+        raise ValueError(f"--workers must be >= 0, got {min(options.workers)}")
+    if not 0 < options.feed < math.inf:
+        raise ValueError(f"--feed must be > 0 and finite, got {options.feed}")
+
+
+def write_images(root: Path, count: int) -> list[int]:
+    """Write ``train/CLASS/`` with ``count`` JPEGs in all and ``val/CLASS/`` with one each; return sizes in bytes.
+
+    Fields of random colours from coarse to fine, in which amplitude falls with frequency as in photographs, under
+    noise; the amount of noise sets the size of the file, on which the time to decode depends.
+    """
+    import torch
+    from PIL import Image
+    from torch.nn.functional import interpolate
+
+    generator = torch.Generator().manual_seed(0)
+    sizes = []
+    for number in range(count):
+        picture = torch.full((1, 3, HEIGHT, WIDTH), 128.0)
+        for side in (2, 4, 8, 16, 32, 64, 128, 256):
+            field = 50 * side**-0.5 * torch.randn(1, 3, side, side, generator=generator)
+            picture += interpolate(field, size=(HEIGHT, WIDTH), mode="bilinear")
+        noise = NOISE[0] + (NOISE[1] - NOISE[0]) * number / max(count - 1, 1)
+        picture += noise * torch.randn(picture.shape, generator=generator)
+        coded = io.BytesIO()
+        pixels = picture[0].clamp(0, 255).byte().permute(1, 2, 0).contiguous().numpy()
+        Image.fromarray(pixels).save(coded, "JPEG", quality=QUALITY)
+        for split in ("train", "val") if number < CLASSES else ("train",):
+            path = root / split / f"class{number % CLASSES}" / f"{number:06d}.jpg"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(coded.getvalue())
+        sizes.append(len(coded.getvalue()))
+    return sizes
+
+
+def loaders(dataset: ImageData, root: Path, options: argparse.Namespace, *, workers: int) -> dict[str, Pass]:
+    """Passes over the training images with so many workers, ours first."""
+    import torch
+
+    from alignmixup.data import build_loaders
+
+    device = torch.device(options.device)
+    ours, _ = build_loaders(dataset, batch_size=options.batch, device=device, workers=workers)
+    cases: dict[str, Pass] = {"ours": partial(_drain, ours, device)}
+    if has("torchvision"):
+        from torch.utils.data import DataLoader
+        from torchvision.datasets import ImageFolder
+        from torchvision.datasets.folder import pil_loader
+
+        for kind, read in {"v1 on PIL": pil_loader, "v2 on decode_jpeg": read_tensor}.items():
+            chain = transform(dataset, pil=read is pil_loader)
+            loader = DataLoader(
+                ImageFolder(str(root / "train"), transform=chain, loader=read),
+                batch_size=options.batch,
+                shuffle=True,
+                num_workers=workers,
+                persistent_workers=workers > 0,
+                pin_memory=device.type == "cuda",
+            )
+            cases[f"torchvision {kind}"] = partial(_drain, loader, device)
+    return cases
+
+
+def transform(dataset: ImageData, *, pil: bool) -> Any:
+    """The usual transform of ImageNet's training images, on PIL images or on tensors of bytes."""
+    import torch
+    from torchvision import transforms
+    from torchvision.transforms import v2
+
+    made: Any = transforms if pil else v2
+    convert = transforms.ToTensor() if pil else v2.ToDtype(torch.float32, scale=True)
+    moved = [made.RandomResizedCrop(dataset.image_size), made.RandomHorizontalFlip()]
+    return made.Compose([*moved, convert, made.Normalize(dataset.mean, dataset.std)])
+
+
+def read_tensor(path: str | Path) -> Tensor:
+    """(3, H, W) uint8 of a JPEG, by torchvision's own decoder."""
+    from torchvision.io import ImageReadMode, decode_jpeg, read_file
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # announced to move to torchcodec; works as before
+        image: Tensor = decode_jpeg(read_file(str(path)), mode=ImageReadMode.RGB)
+    return image
+
+
+def steps(paths: Sequence[Path], size: int) -> dict[str, dict[str, Pass]]:
+    """Parts of one image's time, each on all images in this process, ours first.
+
+    The box is the same for all and of the mean area of the random ones, 0.54 of the image.
+    """
+    from PIL import Image
+
+    from alignmixup.data.decode import decode_image, to_tensor
+
+    box = (66, 50, 434, 325)
+    decoded = [decode_image(path) for path in paths]
+    small = decoded[0].resize((size, size), Image.Resampling.BILINEAR, box=box)
+    found: dict[str, dict[str, Pass]] = {
+        "read the file": {"bytes": partial(_each, Path.read_bytes, paths)},
+        "read and decode": {"ours, with PIL": partial(_each, decode_image, paths)},
+        "crop and resize": {
+            "ours, with PIL": partial(
+                _each, lambda image: image.resize((size, size), Image.Resampling.BILINEAR, box=box), decoded
+            )
+        },
+        "to a tensor": {"ours": partial(_each, to_tensor, [small] * len(paths))},
+    }
+    if has("torchvision"):
+        from torchvision.transforms.v2 import functional
+
+        tensors = [read_tensor(path) for path in paths]
+        crop = partial(functional.resized_crop, top=50, left=66, height=275, width=368, size=[size, size])
+        found["read and decode"]["torchvision decode_jpeg"] = partial(_each, read_tensor, paths)
+        found["crop and resize"]["torchvision v2 on tensors"] = partial(_each, crop, tensors)
+        found["to a tensor"]["torchvision v2"] = partial(_each, functional.pil_to_tensor, [small] * len(paths))
+    return found
+
+
+def compare(part: str, seconds: Mapping[str, list[float]], *, images: int, workers: int | None) -> list[dict[str, Any]]:
+    """One row for each case, with ratios to the first, round by round."""
+    from alignmixup.benchmarks.measure import summary
+
+    ours = next(iter(seconds.values()))
+    rows = []
+    for case, taken in seconds.items():
+        ratio = summary(ours, taken)
+        rows.append(
+            {
+                "part": part,
+                "case": case,
+                "workers": workers,
+                "images/s": images / statistics.median(taken),
+                "ms per image": 1e3 * statistics.median(taken) / images,
+                "ours is faster": ratio["faster"],
+                "min": ratio["min_faster"],
+                "max": ratio["max_faster"],
+            }
+        )
+    return rows
+
+
+def workers_note(rows: Sequence[Mapping[str, Any]], feed: float) -> str:
+    """What one worker of ours gives, what the largest measured number of them gives, how many a faster GPU takes."""
+    rates = {row["workers"]: row["images/s"] for row in rows if row["part"] == "loader" and row["case"] == "ours"}
+    fewest = min(filter(None, rates), default=0)
+    each = rates[fewest] / max(fewest, 1)
+    measured = ", ".join(f"{rate:.0f} images/s with {workers}" for workers, rate in sorted(rates.items()))
+    needed = math.ceil(feed / each)
+    return (
+        f"ours: {measured} workers on {os.cpu_count()} cores; at {each:.0f} images/s each, {feed:g} images/s take "
+        f"{needed} workers with a core of their own each"
+    )
+
+
+def has(library: str) -> bool:
+    """Whether a rival is installed."""
+    return importlib.util.find_spec(library) is not None
+
+
+def _drain(batches: Any, device: Any) -> None:
+    for x, y in batches:
+        x.to(device, non_blocking=True)
+        y.to(device, non_blocking=True)
+
+
+def _each(function: Callable[[Any], Any], values: Sequence[Any]) -> None:
+    for value in values:
+        function(value)

@@ -1,0 +1,251 @@
+"""Images per second from memory to mixed batch, and through the trainer, against the usual loops."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import statistics
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from alignmixup.benchmarks.report import Report
+from alignmixup.benchmarks.usual_loops import (
+    CLASSES,
+    MEAN,
+    SIDE,
+    STD,
+    Batches,
+    Mix,
+    Pass,
+    Task,
+    plain_epoch,
+    timm_mix,
+    usual_batches,
+)
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from alignmixup.data import BatchLoader
+    from alignmixup.training.engine import Engine
+
+Groups = Mapping[str, Mapping[str, Pass]]  # by what is compared, then by case; ours comes first
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Options of this question."""
+    parser.add_argument("--images", type=int, default=5120, help="32x32 images in a pass (default: 5120)")
+    parser.add_argument("--batch", type=int, default=128, help="images in a batch, an even number (default: 128)")
+    parser.add_argument("--workers", type=int, default=1, help="processes of the usual loaders (default: 1)")
+    parser.add_argument("--width", type=int, default=8, help="channels of PreActResNet-18's first stage (default: 8)")
+
+
+def run(options: argparse.Namespace) -> Report:
+    """Time loading, mixing and training."""
+    from alignmixup.benchmarks.measure import interleave
+    from alignmixup.training.config import TrainConfig
+    from alignmixup.training.engine import Engine
+
+    task = make_task(options)
+    train = TrainConfig(epochs=1, batch_size=task.batch, drop_last=True, device=options.device)
+    rows: list[dict[str, Any]] = []
+    with closing(Engine(train)) as engine:
+        parts: dict[str, Callable[[], Groups]] = {
+            "loading": partial(loading, task),
+            "mixing": partial(mixing, task),
+            "training": partial(training, task, engine),
+        }
+        for part, make in parts.items():
+            groups = make()
+            cases = {f"{group}{case}": one for group, inside in groups.items() for case, one in inside.items()}
+            taken = interleave(cases, repeats=options.repeats, device=task.device)
+            for group, inside in groups.items():
+                seconds = {case: taken[f"{group}{case}"] for case in inside}
+                rows += [{"part": part, **row} for row in compare(group, seconds, task)]
+    notes = [f"{name} is not installed: its cases are left out" for name in ("torchvision", "timm") if not has(name)]
+    notes.append("mixing: in place in timm, so that it need not write the images that it leaves alone")
+    notes.append("parts of a millisecond on several threads mean little on a busy machine: try --threads 1 there")
+    notes.append("training: an epoch and the test of one image; ratios to the first case with the same mixing")
+    keys = ("images", "batch", "workers", "width", "repeats")
+    return Report("loading", {key: getattr(options, key) for key in keys}, rows, notes)
+
+
+def make_task(options: argparse.Namespace) -> Task:
+    """Random bytes and labels, the same in every run.
+
+    Raises:
+        ValueError: an option out of range.
+    """
+    import torch
+
+    if options.batch < 2 or options.batch % 2:
+        raise ValueError(f"--batch must be an even number >= 2 (timm mixes no odd ones), got {options.batch}")
+    if options.images < options.batch:
+        raise ValueError(f"--images must be >= --batch, got {options.images} and {options.batch}")
+    if options.workers < 0 or options.width < 1:
+        raise ValueError(f"--workers must be >= 0 and --width >= 1, got {options.workers} and {options.width}")
+    generator = torch.Generator().manual_seed(0)
+    return Task(
+        images=torch.randint(256, (options.images, 3, SIDE, SIDE), generator=generator, dtype=torch.uint8),
+        labels=torch.randint(CLASSES, (options.images,), generator=generator),
+        batch=options.batch,
+        workers=options.workers,
+        width=options.width,
+        device=torch.device(options.device),
+    )
+
+
+def compare(group: str, seconds: Mapping[str, list[float]], task: Task) -> list[dict[str, Any]]:
+    """One row for each case, with ratios to the first, round by round."""
+    from alignmixup.benchmarks.measure import summary
+
+    ours = next(iter(seconds.values()))
+    rows = []
+    for case, taken in seconds.items():
+        ratio = summary(ours, taken)
+        rows.append(
+            {
+                "case": f"{group}{case}",
+                "images/s": task.batches * task.batch / statistics.median(taken),
+                "ms per batch": 1e3 * statistics.median(taken) / task.batches,
+                "ours is faster": ratio["faster"],
+                "min": ratio["min_faster"],
+                "max": ratio["max_faster"],
+            }
+        )
+    return rows
+
+
+def loading(task: Task) -> Groups:
+    """Passes that make augmented, normalised batches on the device."""
+    cases: dict[str, Pass] = {"ours": _drain(our_batches(task))}
+    if has("torchvision"):
+        for kind in ("v1 on PIL", "v2 on tensors"):
+            for workers in sorted({task.workers, 0}, reverse=True):
+                batches = usual_batches(task, kind=kind, workers=workers)
+                cases[f"torchvision {kind}, workers: {workers}"] = _drain(batches)
+    return {"": cases}
+
+
+def mixing(task: Task) -> Groups:
+    """Passes that mix a batch again and again, as often as a pass over the images would."""
+    import torch
+
+    from alignmixup.methods.cutmix import CutMix
+    from alignmixup.methods.mixup import Mixup
+    from alignmixup.methods.switch import Switch
+
+    generator = torch.Generator().manual_seed(1)
+    x = torch.randn(task.batch, 3, SIDE, SIDE, generator=generator).to(task.device)
+    y = task.labels[: task.batch].to(task.device)
+    groups: dict[str, dict[str, Mix]] = {
+        "mixup or cutmix: ": {"ours": Switch(num_classes=CLASSES)},
+        "mixup: ": {"ours": Mixup(num_classes=CLASSES)},
+        "cutmix: ": {"ours": CutMix(num_classes=CLASSES)},
+    }
+    if has("timm"):
+        for group, (mixup, cutmix) in zip(groups, ((1.0, 1.0), (1.0, 0.0), (0.0, 1.0)), strict=True):
+            groups[group]["timm"] = timm_mix(mixup, cutmix)
+    if has("torchvision"):
+        from torchvision.transforms import v2
+
+        mixup, cutmix = v2.MixUp(num_classes=CLASSES), v2.CutMix(num_classes=CLASSES)
+        for group, mix in zip(groups, (v2.RandomChoice([mixup, cutmix]), mixup, cutmix), strict=True):
+            groups[group]["torchvision v2"] = mix
+    return {
+        group: {case: _mix_often(mix, x.clone(), y, task.batches) for case, mix in inside.items()}
+        for group, inside in groups.items()
+    }
+
+
+def training(task: Task, engine: Engine) -> Groups:
+    """Epochs of training, without mixing and with mixup or CutMix."""
+    groups: dict[str, dict[str, Pass]] = {
+        "no mixing: ": {
+            "ours": trainer_epoch(task, engine, method="baseline"),
+            "plain loop over our batches": plain_epoch(task, our_batches(task), None),
+        },
+        "mixup or cutmix: ": {"ours": trainer_epoch(task, engine, method="switch")},
+    }
+    if has("torchvision"):
+        name = f"plain loop, torchvision v1 on PIL, workers: {task.workers}"
+        batches = usual_batches(task, kind="v1 on PIL", workers=task.workers)
+        groups["no mixing: "][name] = plain_epoch(task, batches, None)
+        if has("timm"):
+            groups["mixup or cutmix: "][f"{name}, timm"] = plain_epoch(task, batches, timm_mix(1.0, 1.0))
+    return groups
+
+
+def trainer_epoch(task: Task, engine: Engine, *, method: str) -> Pass:
+    """An epoch through the package's trainer, with the test of one image that follows its last epoch."""
+    from alignmixup.data import ImageData, Split
+    from alignmixup.training.build import build_loaders, build_mixer, build_model
+    from alignmixup.training.config import Config, MethodConfig, ModelConfig, TrainConfig
+    from alignmixup.training.trainer import Trainer
+
+    dataset = ImageData(
+        name="random",
+        train=Split(task.images, task.labels),
+        test=Split(task.images[:1], task.labels[:1]),
+        class_names=tuple(str(label) for label in range(CLASSES)),
+        mean=MEAN,
+        std=STD,
+        image_size=SIDE,
+        augment="crop4_flip",
+    )
+    config = Config(
+        model=ModelConfig("preact_resnet18", {"width": task.width}),
+        method=MethodConfig(method),
+        train=TrainConfig(epochs=1, batch_size=task.batch, drop_last=True, device=task.device.type),
+    )
+    train_loader, test_loader = build_loaders(config, dataset, engine)
+    model = engine.place(build_model(config, dataset))
+    mixer = build_mixer(config, model, num_classes=CLASSES)
+    return lambda: Trainer(
+        config=config,
+        engine=engine,
+        model=model,
+        mixer=mixer,
+        train_loader=train_loader,
+        test_loader=test_loader,
+    ).fit()
+
+
+def our_batches(task: Task) -> BatchLoader:
+    """The package's loader with the usual augmentation of CIFAR."""
+    from alignmixup.data import BatchLoader, Split
+    from alignmixup.data.augment import preset
+
+    return BatchLoader(
+        Split(task.images, task.labels),
+        batch_size=task.batch,
+        mean=MEAN,
+        std=STD,
+        augment=preset("crop4_flip"),
+        shuffle=True,
+        drop_last=True,
+        device=task.device,
+    )
+
+
+def has(library: str) -> bool:
+    """Whether a rival is installed."""
+    return importlib.util.find_spec(library) is not None
+
+
+def _drain(batches: Batches) -> Pass:
+    def one_pass() -> None:
+        for _ in batches:
+            pass
+
+    return one_pass
+
+
+def _mix_often(mix: Mix, x: Tensor, y: Tensor, times: int) -> Pass:
+    def mix_often() -> None:
+        for _ in range(times):
+            mix(x, y)
+
+    return mix_often

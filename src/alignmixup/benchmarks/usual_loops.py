@@ -1,0 +1,140 @@
+"""Loading and training as tutorials write it: one image at a time, worker processes, a plain loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+    from torch.utils.data import DataLoader
+
+SIDE, CLASSES = 32, 10
+MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
+
+Batches = Iterable[tuple["Tensor", "Tensor"]]
+Mix = Callable[["Tensor", "Tensor"], Iterable["Tensor"]]
+Pass = Callable[[], Any]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What all cases get.
+
+    Attributes:
+        images: (N, 3, 32, 32) uint8.
+        labels: (N,) int64.
+        batch: images in a batch; only whole batches are made.
+        workers: processes of the loaders that have some.
+        width: channels of the network's first stage.
+        device: where batches go.
+    """
+
+    images: Tensor
+    labels: Tensor
+    batch: int
+    workers: int
+    width: int
+    device: torch.device
+
+    @property
+    def batches(self) -> int:
+        """Whole batches in a pass."""
+        return len(self.images) // self.batch
+
+
+class OneByOne:
+    """Images as the usual loops read them: one at a time, through a transform.
+
+    Args:
+        task: holds the images.
+        transform: what happens to each.
+        pil: hand PIL images to it, else (3, H, W) tensors.
+    """
+
+    def __init__(self, task: Task, transform: Callable[[Any], Any], *, pil: bool) -> None:
+        self._images: Any = task.images.permute(0, 2, 3, 1).contiguous().numpy() if pil else task.images
+        self._labels = task.labels.tolist()
+        self._transform, self._pil = transform, pil
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    def __getitem__(self, index: int) -> tuple[Any, int]:
+        from PIL import Image
+
+        image = self._images[index]
+        return self._transform(Image.fromarray(image) if self._pil else image), self._labels[index]
+
+
+def plain_epoch(task: Task, batches: Batches, mix: Mix | None) -> Pass:
+    """An epoch through a loop as tutorials write it: same network, same optimiser, a loss that nobody reads."""
+    import torch
+    from torch.nn.functional import cross_entropy
+
+    from alignmixup.models import PreActResNet18
+
+    torch.manual_seed(0)
+    model = PreActResNet18(CLASSES, width=task.width).to(task.device)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, weight_decay=1e-4)
+
+    def epoch() -> None:
+        model.train()
+        for x, y in batches:
+            mixed, target = (x, y) if mix is None else mix(x, y)
+            loss = cross_entropy(model(mixed), target)
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+
+    return epoch
+
+
+def usual_batches(task: Task, *, kind: str, workers: int) -> Batches:
+    """The same augmentation through torchvision and torch's loader, whose processes stay between passes."""
+    import torch
+    from torch.utils.data import DataLoader
+    from torchvision import transforms
+    from torchvision.transforms import v2
+
+    pil = kind == "v1 on PIL"
+    made: Any = transforms if pil else v2
+    convert = [transforms.ToTensor()] if pil else [v2.ToDtype(torch.float32, scale=True)]
+    moved = [made.RandomCrop(SIDE, padding=4), made.RandomHorizontalFlip()]
+    one_by_one: Any = OneByOne(task, made.Compose([*moved, *convert, made.Normalize(MEAN, STD)]), pil=pil)
+    loader = DataLoader(
+        one_by_one,
+        batch_size=task.batch,
+        shuffle=True,
+        drop_last=True,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        pin_memory=task.device.type == "cuda",
+    )
+    return OnDevice(loader, task.device)
+
+
+class OnDevice:
+    """Batches of a loader, moved to a device.
+
+    Args:
+        loader: yields images and labels on the CPU.
+        device: where they go.
+    """
+
+    def __init__(self, loader: DataLoader[Any], device: torch.device) -> None:
+        self._loader, self._device = loader, device
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        for x, y in self._loader:
+            yield x.to(self._device, non_blocking=True), y.to(self._device, non_blocking=True)
+
+
+def timm_mix(mixup: float, cutmix: float) -> Mix:
+    """The mixing of timm with these two α; 0 leaves one out."""
+    from timm.data import Mixup
+
+    mix: Mix = Mixup(mixup_alpha=mixup, cutmix_alpha=cutmix, label_smoothing=0.0, num_classes=CLASSES)
+    return mix
