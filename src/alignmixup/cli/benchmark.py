@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -70,14 +71,14 @@ def show(report: Report) -> None:
     table = require("rich.table").Table(title=report.question)
     for key, value in report.rows[0].items():
         table.add_column(key, justify="left" if isinstance(value, str) else "right")
-    previous = None
-    for row in report.rows:
-        first = next(iter(row.values()))
-        if previous not in (None, first) and isinstance(first, str) and len(report.rows) > 2:
+    groups = [next(iter(row.values())) for row in report.rows]
+    grouped = len(set(groups)) < len(groups)
+    for number, row in enumerate(report.rows):
+        if grouped and number and groups[number] != groups[number - 1]:
             table.add_section()
-        previous = first
         table.add_row(*(cell(value) for value in row.values()))
-    console = require("rich.console").Console()
+    # written to a file, a table is as wide as it needs to be
+    console = require("rich.console").Console(width=None if sys.stdout.isatty() else 160)
     console.print(table)
     for note in report.notes:
         console.print(note)
