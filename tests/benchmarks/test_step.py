@@ -3,8 +3,9 @@
 import math
 
 import pytest
+import torch
 
-from alignmixup.benchmarks.step import CASES, over_baseline, run, step_operations
+from alignmixup.benchmarks.step import CASES, operation_shares, over_baseline, run, step_operations
 
 
 def test_rows(options_of):
@@ -13,6 +14,14 @@ def test_rows(options_of):
     assert report.rows[0]["over baseline"] == 1.0
     assert all(row["ms"] > 0 and math.isfinite(row["over baseline"]) for row in report.rows)
     assert "images/s" in report.notes[0]
+    assert "convolution" in report.notes[1]
+
+
+def test_shares_of_operations():
+    a = torch.randn(300, 300)
+    shares = operation_shares(lambda: [a @ a for _ in range(20)])
+    assert next(iter(shares)) == "aten::mm"
+    assert 0.5 < shares["aten::mm"] <= sum(shares.values()) <= 1.0001
 
 
 def test_ratios_by_hand():

@@ -30,6 +30,8 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     ),
 }
 
+PROFILED = "alignmixup, every batch at stage4"
+
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Options of this question."""
@@ -58,15 +60,19 @@ def run(options: argparse.Namespace) -> Report:
         compile=options.compile,
     )
     with closing(Engine(config)) as engine:
-        taken = interleave(_steps(engine, options), repeats=options.repeats, device=engine.device)
+        steps = _steps(engine, options)
+        taken = interleave(steps, repeats=options.repeats, device=engine.device)
         rate, _ = rates(engine.device)
+        shares = operation_shares(steps[PROFILED])
     rows = [{"case": label, **over_baseline(taken[label], taken["baseline"])} for label in CASES]
     operations = step_operations(options.width, options.size) * options.batch
     floor_ms = 1e3 * operations / rate
     notes = [
         f"baseline: {options.batch / rows[0]['ms'] * 1e3:.0f} images/s; {operations / 1e9:.0f} G operations a step, "
         f"{floor_ms:.0f} ms at the {rate / 1e9:.0f} GFLOP/s of a large float32 matrix product here: "
-        f"the step takes {rows[0]['ms'] / floor_ms:.2f} times that"
+        f"the step takes {rows[0]['ms'] / floor_ms:.2f} times that",
+        f"time on the host of a step of {PROFILED}: "
+        + ", ".join(f"{name.removeprefix('aten::')} {share:.1%}" for name, share in shares.items()),
     ]
     keys = ("width", "batch", "size", "precision", "compile", "contiguous", "repeats")
     return Report("step", {key: getattr(options, key) for key in keys}, rows, notes)
@@ -91,6 +97,18 @@ def _steps(engine: Engine, options: argparse.Namespace) -> dict[str, Callable[[]
             steps[label] = _step(engine, model, mixer, x, y)
             steps[label]()  # looks for layers, and warns
     return steps
+
+
+def operation_shares(step: Callable[[], Any], *, largest: int = 12) -> dict[str, float]:
+    """Share of each operation in the time that the host spends on a step, without what it calls; largest first."""
+    import torch
+
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        step()
+    own = {event.key: event.self_cpu_time_total for event in profile.key_averages()}
+    total = sum(own.values())
+    names = sorted(own, key=lambda name: -own[name])
+    return {name: own[name] / total for name in names[:largest]}
 
 
 def over_baseline(seconds: list[float], baseline: list[float]) -> dict[str, float]:
