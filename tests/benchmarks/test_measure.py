@@ -18,7 +18,7 @@ def test_cases_take_turns_and_the_first_round_is_not_counted():
 
 def test_seconds_are_seconds():
     taken = interleave({"sleep": lambda: time.sleep(0.02)}, repeats=2)
-    assert all(0.02 <= seconds < 0.5 for seconds in taken["sleep"])
+    assert all(0.02 <= seconds < 5 for seconds in taken["sleep"])
 
 
 def test_no_repetition_is_refused():
