@@ -6,8 +6,6 @@ import torch
 
 from alignmixup.data.cache import cached, fingerprint
 
-pytest.importorskip("safetensors")
-
 
 def build(calls: list[int]):
     def make():

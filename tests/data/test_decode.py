@@ -1,10 +1,12 @@
+import importlib
+
 import pytest
 import torch
 
 from alignmixup.data.decode import decode_all, decode_image, scaled_center, to_tensor
 
-pil = pytest.importorskip("PIL.Image")
-v2 = pytest.importorskip("torchvision.transforms.v2.functional")
+pil = importlib.import_module("PIL.Image")
+v2 = importlib.import_module("torchvision.transforms.v2.functional")
 
 
 def picture(width: int, height: int) -> object:

@@ -1,3 +1,5 @@
+import importlib
+
 import pytest
 import torch
 
@@ -5,7 +7,7 @@ from alignmixup import data
 
 FIRST_LABELS = [0, 1, 2, 3, 4, 5, 6, 9, 0, 2, 3, 6]
 PIXEL_SUM = 4_484_487
-sklearn_datasets = pytest.importorskip("sklearn.datasets")
+sklearn_datasets = importlib.import_module("sklearn.datasets")
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,6 @@ import torch
 
 from alignmixup import data
 
-pytest.importorskip("PIL.Image")
-
 
 def load(root, name="folder", **options):
     return data.load(name, root=root, progress=False, **options)

@@ -1,5 +1,6 @@
 """Figures without a display."""
 
+import importlib
 import sys
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from alignmixup.figures.save import new_figure, save_png
 
 
 def test_size_in_pixels(tmp_path: Path) -> None:
-    image = pytest.importorskip("PIL.Image")
+    image = importlib.import_module("PIL.Image")
     save_png(new_figure(width=2, height=1), tmp_path / "a.png")
     with image.open(tmp_path / "a.png") as opened:
         assert opened.size == (300, 150)
