@@ -36,6 +36,7 @@ def make(net: PreActResNet18) -> Callable[..., Mixer]:
     def build(name: str, *, seed: int = 0, model: Any = net, **changes: Any) -> Mixer:
         options = tomllib.loads((CONFIGS / f"{name}.toml").read_text())["method"]
         options.pop("name")
-        return methods.build(name, model=model, num_classes=NUM_CLASSES, seed=seed, options={**options, **changes})
+        known: dict[str, Any] = {"num_classes": NUM_CLASSES, "mean": (0.5,), "std": (0.25,)}
+        return methods.build(name, model=model, **known, seed=seed, options={**options, **changes})
 
     return build

@@ -45,6 +45,16 @@ def test_smoothing_is_applied_before_mixing():
     torch.testing.assert_close(mixed.target.sum(1), torch.ones(3))
 
 
+def test_pixels_undo_the_normalisation():
+    image = torch.rand(2, 3, 4, 4)
+    mean, std = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
+    normalised = (image - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
+    torch.testing.assert_close(Mixup(mean=mean, std=std).pixels(normalised), image)
+    assert Mixup(mean=(0.0,), std=(1.0,)).pixels(2 * image.half()).max() <= 1
+    with pytest.raises(ValueError, match="Mixup looks at pixels, so it must know how the images were normalised"):
+        Mixup().pixels(image)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -56,6 +66,8 @@ def test_smoothing_is_applied_before_mixing():
         ({"probability": 1.5}, r"probability must be in \[0, 1\], got 1.5"),
         ({"label_smoothing": 1.0}, r"label_smoothing must be in \[0, 1\), got 1.0"),
         ({"num_classes": 0}, "num_classes must be >= 1, got 0"),
+        ({"mean": (0.5,)}, r"mean and std go together, std > 0, got mean=\(0.5,\) and std=None"),
+        ({"mean": (0.5,), "std": (0.0,)}, r"std > 0, got mean=\(0.5,\) and std=\(0.0,\)"),
         (
             {"active_epochs": (5, 5)},
             r"active_epochs must be \(start, end\) with 0 <= start < end, got \(5, 5\)",

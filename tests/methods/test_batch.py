@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from alignmixup.methods.batch import MixedBatch
+from alignmixup.methods.batch import Draw, MixedBatch
 
 X, TARGET = torch.rand(2, 3), torch.eye(2)
 
@@ -32,3 +32,18 @@ def test_a_clean_batch_unpacks_and_is_a_scope():
 def test_a_batch_is_frozen():
     with pytest.raises(AttributeError):
         MixedBatch(X, TARGET, TARGET).x = X
+
+
+def test_pair_targets_follow_the_weights_that_a_method_finds():
+    draw = Draw(lam=torch.tensor([0.5, 0.5]), perm=torch.tensor([1, 0]))
+    found = MixedBatch(X, TARGET, TARGET, draw, lam=torch.tensor([0.25, 1.0]))
+    first, partner, lam = found.pair_targets()
+    assert torch.equal(first, TARGET)
+    assert torch.equal(partner, TARGET[[1, 0]])
+    assert lam.tolist() == [0.25, 1.0]
+    assert MixedBatch(X, TARGET, TARGET, draw).pair_targets()[2].tolist() == [0.5, 0.5]
+
+
+def test_samples_of_many_parents_have_no_pairs():
+    with pytest.raises(TypeError, match="mixed from more than two"):
+        MixedBatch(X, TARGET, TARGET, pairwise=False).pair_targets()

@@ -70,7 +70,7 @@ def test_bad_parts_name_their_table(tiny_config: MakeConfig, override: str, mess
     config = tiny_config(override)
     dataset = load_data(config)
     with pytest.raises(ConfigError, match=message):
-        build_mixer(config, build_model(config, dataset), num_classes=10)
+        build_mixer(config, build_model(config, dataset), dataset)
 
 
 def test_weights_round_trip_strictly(tmp_path: Path) -> None:

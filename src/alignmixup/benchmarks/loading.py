@@ -202,7 +202,7 @@ def trainer_epoch(task: Task, engine: Engine, *, method: str) -> Pass:
     )
     train_loader, test_loader = build_loaders(config, dataset, engine)
     model = engine.place(build_model(config, dataset))
-    mixer = build_mixer(config, model, num_classes=CLASSES)
+    mixer = build_mixer(config, model, dataset)
     return lambda: Trainer(
         config=config,
         engine=engine,

@@ -93,7 +93,7 @@ def _steps(engine: Engine, options: argparse.Namespace) -> dict[str, Callable[[]
         model = engine.place(PreActResNet18(100, width=options.width))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that alignment cancels at stage4 is known and not the question
-            mixer = methods.build(name, model=model, num_classes=100, options=extra)
+            mixer = methods.build(name, model=model, num_classes=100, mean=(0.5,), std=(0.25,), options=extra)
             steps[label] = _step(engine, model, mixer, x, y)
             steps[label]()  # looks for layers, and warns
     return steps
@@ -146,7 +146,9 @@ def _step(engine: Engine, model: nn.Module, mixer: Mixer, x: Tensor, y: Tensor) 
     wrapped = engine.wrap(model)
 
     def step() -> None:
-        with mixer(x, y) as batch:
+        with engine.autocast():
+            mixed = mixer(x, y)
+        with mixed as batch:
             with engine.autocast():
                 logits = wrapped(batch.x)
             engine.backward(batch.loss(logits.float(), cross_entropy))

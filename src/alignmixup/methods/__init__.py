@@ -4,7 +4,7 @@ import difflib
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 _FOUNDATIONS = {"base", "batch", "drop_in", "gradients", "hidden_mixer"}
-_NOT_OPTIONS = {"model", "num_classes", "generator"}
+_NOT_OPTIONS = {"model", "num_classes", "mean", "std", "generator"}
 
 
 def available() -> tuple[str, ...]:
@@ -77,6 +77,8 @@ def build(
     *,
     model: nn.Module | None = None,
     num_classes: int | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
     seed: int = 0,
     generator: torch.Generator | None = None,
     options: Mapping[str, Any] | None = None,
@@ -87,6 +89,8 @@ def build(
         name: a name from :func:`available`, or ``"package.module:Class"``.
         model: the classifier.
         num_classes: number of classes K.
+        mean: what normalising subtracted from each channel of the images; needed by methods that look at pixels.
+        std: what it divided each channel by.
         seed: seed of the mixer's own generator; give each rank its own.
         generator: CPU generator to use instead of one seeded with ``seed``.
         options: the method's options, see :func:`options`.
@@ -101,4 +105,4 @@ def build(
             near = difflib.get_close_matches(key, known, n=3, cutoff=0.4) or known
             raise ValueError(f"method {name!r} has no option {key!r}; near names: {', '.join(near)}")
     generator = generator or torch.Generator().manual_seed(seed)
-    return method(model, num_classes=num_classes, generator=generator, **(options or {}))
+    return method(model, num_classes=num_classes, mean=mean, std=std, generator=generator, **(options or {}))

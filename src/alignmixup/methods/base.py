@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass, field, fields
 from numbers import Real
 from typing import Any, Literal
@@ -38,6 +38,9 @@ class Mixer(ABC):
         model: the classifier; needed by methods that mix inside it, optional for the others, which then cannot
             see eval mode. Wrapped models (DistributedDataParallel, torch.compile) are unwrapped.
         num_classes: number of classes K; needed for integer labels.
+        mean: what was subtracted from each channel to normalise the images, in [0, 1] units; needed by methods that
+            look at pixels. (0.0,) for images in [0, 1].
+        std: what each channel was divided by. (1.0,) for images in [0, 1].
         alpha: parameter of λ ~ Beta(α, α), > 0.
         lam_per: one λ for the whole ``"batch"`` (all published codes), one per ``"pair"`` (partners are then
             mutual), or one per ``"sample"``.
@@ -51,6 +54,8 @@ class Mixer(ABC):
     model: nn.Module | None = field(default=None, repr=False)
     _: KW_ONLY
     num_classes: int | None = None
+    mean: Sequence[float] | None = field(default=None, repr=False)
+    std: Sequence[float] | None = field(default=None, repr=False)
     alpha: float = 1.0
     lam_per: LamPer = "batch"
     probability: float = 1.0
@@ -83,6 +88,8 @@ class Mixer(ABC):
             raise ValueError(f"label_smoothing must be in [0, 1), got {self.label_smoothing}")
         if self.num_classes is not None and self.num_classes < 1:
             raise ValueError(f"num_classes must be >= 1, got {self.num_classes}")
+        if (self.mean is None) != (self.std is None) or (self.std is not None and not min(self.std) > 0):
+            raise ValueError(f"mean and std go together, std > 0, got mean={self.mean} and std={self.std}")
         if self.active_epochs is not None:
             start, end = self.active_epochs
             if not 0 <= start < end:
@@ -134,6 +141,20 @@ class Mixer(ABC):
 
     def prepare(self, x: Tensor) -> None:  # noqa: B027  (most methods need nothing here)
         """Get ready for the first batch: methods that must see one (to find layers) do it here."""
+
+    def pixels(self, x: Tensor) -> Tensor:
+        """Undo the normalisation: (B, C, H, W) float32 in [0, 1].
+
+        Raises:
+            ValueError: the mixer was not told the normalisation.
+        """
+        if self.mean is None or self.std is None:
+            raise ValueError(
+                f"{type(self).__name__} looks at pixels, so it must know how the images were normalised: build it with "
+                "mean=... and std=..., those of your Normalize transform; (0.0,) and (1.0,) for images in [0, 1]"
+            )
+        mean, std = (x.new_tensor(value, dtype=torch.float32).view(1, -1, 1, 1) for value in (self.mean, self.std))
+        return (x.float() * std + mean).clamp(0, 1)
 
     @property
     def is_active(self) -> bool:

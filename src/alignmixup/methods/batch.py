@@ -45,6 +45,9 @@ class MixedBatch:
         draw: what was drawn; None for a batch that is not mixed.
         hidden: layer name -> function applied to that layer's output while the block is open.
         auxiliary: scalar loss term of the method, or None.
+        lam: (B,) weights of the first examples in ``target``, where the method finds them from the images; None where
+            they are those of ``draw``.
+        pairwise: each mixed sample has two parents; False where there may be more.
     """
 
     x: Tensor
@@ -53,6 +56,8 @@ class MixedBatch:
     draw: Draw | None = None
     hidden: Mapping[str, Hidden] = field(default_factory=dict)
     auxiliary: Callable[[], Tensor] | None = None
+    lam: Tensor | None = None
+    pairwise: bool = True
     tap: FeatureTap | None = field(default=None, repr=False)
 
     def __enter__(self) -> "MixedBatch":
@@ -95,11 +100,20 @@ class MixedBatch:
 
         Returns:
             Labels of the first examples (B, K), of their partners (B, K), and the first's weights (B,).
+
+        Raises:
+            TypeError: the samples have more than two parents.
         """
+        if not self.pairwise:
+            raise TypeError(
+                "samples of this batch are mixed from more than two: there are no pairs of labels; use the criterion "
+                "with `target`, in batch.loss(logits, criterion)"
+            )
         if self.draw is None:
             return (
                 self.clean_target,
                 self.clean_target,
                 self.clean_target.new_ones(self.clean_target.shape[0]),
             )
-        return self.clean_target, self.clean_target[self.draw.perm], self.draw.lam
+        lam = self.draw.lam if self.lam is None else self.lam
+        return self.clean_target, self.clean_target[self.draw.perm], lam

@@ -64,7 +64,15 @@ class Switch(Mixer):
         name = options.pop("name", None)
         if name is None:
             raise ValueError(f"a table in mixers needs a name, got {dict(options)}")
-        mixer = build(name, model=self.model, num_classes=self.num_classes, generator=self.generator, options=options)
+        mixer = build(
+            name,
+            model=self.model,
+            num_classes=self.num_classes,
+            mean=self.mean,
+            std=self.std,
+            generator=self.generator,
+            options=options,
+        )
         return self._check_entry(mixer)
 
     def _check_entry(self, mixer: Mixer) -> Mixer:

@@ -74,8 +74,8 @@ def build_model(config: Config, dataset: ImageData) -> nn.Module:
         raise ConfigError(f"[model]: {error}") from error
 
 
-def build_mixer(config: Config, model: nn.Module, *, num_classes: int, rank: int = 0) -> Mixer:
-    """The mixing method, hooked into ``model``; every process draws its own mixes.
+def build_mixer(config: Config, model: nn.Module, dataset: ImageData, *, rank: int = 0) -> Mixer:
+    """The mixing method for ``model`` and the images of ``dataset``; every process draws its own mixes.
 
     Raises:
         ConfigError: unknown method or option.
@@ -85,7 +85,9 @@ def build_mixer(config: Config, model: nn.Module, *, num_classes: int, rank: int
         return methods.build(
             config.method.name,
             model=model,
-            num_classes=num_classes,
+            num_classes=dataset.num_classes,
+            mean=dataset.mean,
+            std=dataset.std,
             seed=config.train.seed + rank,
             options=config.method.options,
         )

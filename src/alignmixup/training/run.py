@@ -77,7 +77,7 @@ def _prepare(config: Config, folder: RunFolder, engine: Engine, *, reporter: Rep
         dataset = load_data(config, progress=engine.is_main)
     train_loader, test_loader = build_loaders(config, dataset, engine)
     model = engine.place(build_model(config, dataset))
-    mixer = build_mixer(config, model, num_classes=dataset.num_classes, rank=engine.rank)
+    mixer = build_mixer(config, model, dataset, rank=engine.rank)
     if config.train.compile:
         # The hook that a mixer sets at its first batch must stand before the model is traced.
         mixer.prepare(next(iter(test_loader))[0])

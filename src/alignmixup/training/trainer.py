@@ -138,7 +138,9 @@ class Trainer:
         first = self.step - self.step % accumulation
         window = min(accumulation, self.batches - first)
         updates = self.step + 1 == first + window
-        with self.engine.gradients(reduced=updates), self.mixer(x, y) as batch:
+        with self.engine.autocast():  # a method may run the model to see where to mix
+            mixed = self.mixer(x, y)
+        with self.engine.gradients(reduced=updates), mixed as batch:
             with self.engine.autocast():
                 loss = batch.loss(self.wrapped(batch.x), self.criterion)
             self.engine.backward(loss / window)
