@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import nn
 
+from alignmixup.functional import native
 from alignmixup.functional import parts as part_module
 from alignmixup.functional.alignment import _AlignedInterpolation, align, align_mix
 from alignmixup.functional.interpolation import mixup
@@ -134,6 +135,7 @@ def test_working_in_parts_changes_nothing(keep, monkeypatch):
         mixed = align_mix(leaf, perm, lam, keep)
         return mixed, torch.autograd.grad(mixed.square().sum(), leaf)[0]
 
+    monkeypatch.setattr(native, "library", lambda: None)
     whole = result()
     monkeypatch.setattr(part_module, "PART_BYTES", 1)
     assert len(part_module.parts(maps)) == 3

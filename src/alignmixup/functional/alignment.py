@@ -5,9 +5,17 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from alignmixup.functional.alignment_native import (
+    gradient_native,
+    interpolate_native,
+    interpolates_natively,
+    is_permutation,
+)
 from alignmixup.functional.interpolation import check_pairing, lerp, partners
+from alignmixup.functional.native import runs_natively
 from alignmixup.functional.parts import parts
 from alignmixup.functional.transport import Solver, assignment_matrix, cost_matrix, sinkhorn
+from alignmixup.functional.transport_native import distances_native
 
 Keep = Literal["first", "partner"]
 
@@ -124,14 +132,21 @@ def align_mix(
         raise ValueError(f"keep must be 'first' or 'partner', got {keep!r}")
     first = features.flatten(2)
     with torch.no_grad():
-        costs = [cost_matrix(first[part], partners(first, perm[part])) for part in parts(first)]
-        cost = torch.cat(costs) if len(costs) > 1 else costs[0]
+        cost = _pair_costs(first, perm)
         if normalize_cost:
             cost = cost / cost.mean(dim=(1, 2), keepdim=True).clamp_min(torch.finfo(cost.dtype).tiny)
         plan = sinkhorn(cost, epsilon, iterations, tolerance, solver=solver)
         assignment = assignment_matrix(plan.plan)
     mixed: Tensor = _AlignedInterpolation.apply(first, perm, lam, assignment, keep)
     return mixed.view(features.shape)
+
+
+def _pair_costs(features: Tensor, perm: Tensor) -> Tensor:
+    """Costs between each map and its partner's, without a copy of all partners."""
+    if runs_natively(features):
+        return distances_native(features, features, perm)
+    costs = [cost_matrix(features[part], partners(features, perm[part])) for part in parts(features)]
+    return torch.cat(costs) if len(costs) > 1 else costs[0]
 
 
 class _AlignedInterpolation(torch.autograd.Function):
@@ -143,6 +158,8 @@ class _AlignedInterpolation(torch.autograd.Function):
 
     @staticmethod
     def forward(first: Tensor, perm: Tensor, lam: Tensor, assignment: Tensor, keep: Keep) -> Tensor:
+        if interpolates_natively(first):
+            return interpolate_native(first, perm, lam, assignment, to_first=keep == "first")
         mixed = torch.empty_like(first)  # keeps channels-last memory
         for part in parts(first):
             own, partner = first[part], partners(first, perm[part])
@@ -161,6 +178,10 @@ class _AlignedInterpolation(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None, None]:
         perm, lam, assignment = ctx.saved_tensors
+        # With gradients on, somebody wants the gradient of this gradient.
+        if not torch.is_grad_enabled() and interpolates_natively(grad) and is_permutation(perm):
+            to_features = gradient_native(grad, perm, lam, assignment, to_first=ctx.keep == "first")
+            return to_features, None, None, None, None
         wide = torch.promote_types(grad.dtype, torch.float32)
         weight = lam.to(wide).view(-1, 1, 1)
         to_features = torch.empty_like(grad)

@@ -11,7 +11,9 @@ from typing import Literal, NamedTuple, get_args
 import torch
 from torch import Tensor
 
+from alignmixup.functional.native import runs_natively
 from alignmixup.functional.parts import parts
+from alignmixup.functional.transport_native import distances_native, native_fits, solve_newton_native
 from alignmixup.functional.transport_solvers import solve_newton, solve_plain
 
 Solver = Literal["newton", "plain"]
@@ -36,10 +38,10 @@ class TransportPlan(NamedTuple):
 def cost_matrix(a: Tensor, b: Tensor) -> Tensor:
     """Squared Euclidean distances between the positions of two feature maps.
 
-    ``cost[n, i, j] = |a[n, :, i] - b[n, :, j]|^2``, summed over channels and not scaled, by one batched
-    matrix product of centred features: nothing of size (B, r, s, C) is made. Where the backend is set to
-    round the inputs of a matrix product (TF32, bfloat16), the product is made in float64: the rounding would
-    exceed epsilon.
+    ``cost[n, i, j] = |a[n, :, i] - b[n, :, j]|^2``, summed over channels and not scaled. Nothing of size
+    (B, r, s, C) is made: by C code on the CPU where no gradient is asked for, elsewhere by one batched matrix
+    product of centred features. Where the backend is set to round the inputs of a matrix product (TF32,
+    bfloat16), the product is made in float64: the rounding would exceed epsilon.
 
     Convention:
         Row = position of ``a``, the first example; column = position of ``b``, the partner.
@@ -56,8 +58,7 @@ def cost_matrix(a: Tensor, b: Tensor) -> Tensor:
         TypeError: an input that is not floating point.
 
     Source:
-        Venkataramanan et al., AlignMixup, CVPR 2022. Deviation: features are centred and multiplied, not
-        subtracted pair by pair.
+        Venkataramanan et al., AlignMixup, CVPR 2022. Deviation: the matrix product.
 
     Example:
         >>> import torch
@@ -71,6 +72,8 @@ def cost_matrix(a: Tensor, b: Tensor) -> Tensor:
             f"{tuple(b.shape)}; flatten feature maps with .flatten(2) first"
         )
     with torch.autocast(a.device.type, enabled=False):
+        if runs_natively(a, b) and not (torch.is_grad_enabled() and (a.requires_grad or b.requires_grad)):
+            return distances_native(a, b, torch.arange(len(b)))
         costs = [_distances(_as_computed(a[part], "a"), _as_computed(b[part], "b")) for part in parts(a)]
         return torch.cat(costs) if len(costs) > 1 else costs[0]
 
@@ -181,16 +184,19 @@ def _solve(
     batch_stop: float | None,
 ) -> tuple[Tensor, Tensor]:
     with torch.autocast(cost.device.type, enabled=False):  # compiled code runs this under the caller's autocast
-        if solver == "plain":
-            return solve_plain(cost, epsilon, iterations, tolerance, batch_stop)
         # A little below the tolerance, so that rounding does not put a stopped sample above it.
-        target = 0.9 * tolerance if tolerance else (1e-8 if cost.dtype == torch.float64 else 1e-5)
+        target = 0.9 * tolerance if tolerance else None
+        if solver == "plain":
+            return solve_plain(cost, epsilon, iterations, target, batch_stop)
+        target = target or (1e-8 if cost.dtype == torch.float64 else 1e-5)
         plan, rounds = _newton(cost)(cost, epsilon, iterations, target)
         return plan.contiguous(), rounds
 
 
 def _newton(cost: Tensor) -> Callable[[Tensor, float, int, float], tuple[Tensor, Tensor]]:
-    """One kernel on a GPU that can run it, batched tensor operations elsewhere: the same mathematics."""
+    """C code or one kernel where they can run, batched tensor operations elsewhere: the same mathematics."""
+    if cost.device.type == "cpu":
+        return solve_newton_native if native_fits(cost) else solve_newton
     if cost.device.type != "cuda" or not _has_triton():
         return solve_newton
     from alignmixup.functional import transport_kernel

@@ -1,0 +1,56 @@
+"""The aligned interpolation and its gradient, in C for the CPU."""
+
+import torch
+from torch import Tensor
+
+from alignmixup.functional.native import call, runs_natively
+
+_Factors = tuple[Tensor, Tensor]  # alpha and beta of `_carry`, (B,) each
+
+
+def interpolates_natively(maps: Tensor) -> bool:
+    """Whether the functions below can take these maps (B, C, r): float32 on the CPU, dense, channels first or last."""
+    return runs_natively(maps) and (maps.is_contiguous() or maps.mT.is_contiguous())
+
+
+def interpolate_native(first: Tensor, perm: Tensor, lam: Tensor, assignment: Tensor, *, to_first: bool) -> Tensor:
+    """Interpolate each map with its partner's, one of them carried to the positions of the other.
+
+    Args:
+        first: (B, C, r) maps that `interpolates_natively`.
+        perm: (B,) int64 in [0, B).
+        lam: (B,) weights of the first.
+        assignment: (B, r, r).
+        to_first: carry the partner's map by the transposed assignment; else the first's by the assignment.
+
+    Returns:
+        (B, C, r) in the memory format of ``first``. Not differentiable.
+    """
+    itself = torch.arange(len(first))
+    if to_first:
+        return _carry(first, perm, assignment, itself, (1 - lam, lam), turn=True)
+    return _carry(first, itself, assignment, perm, (lam, 1 - lam), turn=False)
+
+
+def gradient_native(grad: Tensor, perm: Tensor, lam: Tensor, assignment: Tensor, *, to_first: bool) -> Tensor:
+    """Gradient of `interpolate_native` by its maps, for a ``perm`` that holds each index once."""
+    itself, back = torch.arange(len(grad)), perm.argsort()
+    if to_first:
+        return _carry(grad, back, assignment[back], itself, (1 - lam[back], lam), turn=False)
+    return _carry(grad, itself, assignment, back, (lam, 1 - lam[back]), turn=True)
+
+
+def is_permutation(perm: Tensor) -> bool:
+    """Whether (B,) indices hold each of 0 to B - 1 once."""
+    return torch.equal(perm.sort().values, torch.arange(len(perm)))
+
+
+def _carry(maps: Tensor, map_of: Tensor, weights: Tensor, own_of: Tensor, factors: _Factors, *, turn: bool) -> Tensor:
+    """``alpha maps[map_of] W + beta maps[own_of]``, with W or its transpose for each sample of the result."""
+    batch, channels, r = maps.shape
+    out = torch.empty_like(maps)
+    alpha, beta, weights = (value.to(torch.float32).contiguous() for value in (*factors, weights))
+    tensors = (maps, map_of.contiguous(), weights, alpha, maps, own_of.contiguous(), beta, out)
+    shape = (batch, channels, r, int(maps.is_contiguous()), int(turn))
+    call("alignmixup_carry", *tensors, *shape, work=maps.numel() * r)
+    return out
