@@ -18,7 +18,7 @@ def test_rows(options_of):
     assert all(number > 0 and math.isfinite(number) for number in numbers)
     assert [row["workers"] for row in report.rows if row["part"] == "loader"] == [0, 0, 0, 1, 1, 1]
     ours = [row for row in report.rows if row["case"].startswith("ours")]
-    assert len(ours) == 5
+    assert len(ours) == 4
     assert all(row["ours is faster"] == row["min"] == row["max"] == 1.0 for row in ours)
     assert "images/s with 1 workers" in report.notes[1]
 

@@ -3,7 +3,7 @@ import importlib
 import pytest
 import torch
 
-from alignmixup.data.crops import draw_boxes, pad_crop_flip, resized_crop
+from alignmixup.data.crops import draw_box, draw_boxes, pad_crop_flip, resized_crop
 
 
 def test_hand_computed_crop_and_flip():
@@ -85,6 +85,16 @@ def test_boxes_keep_area_ratio_and_image():
 def test_a_box_that_never_fits_is_the_largest_in_the_centre():
     boxes = draw_boxes(3, height=10, width=100, area=(0.99, 1.0), generator=torch.Generator().manual_seed(0))
     assert boxes.tolist() == [[0, 43, 10, 56]] * 3
+
+
+@pytest.mark.parametrize(("height", "width"), [(60, 80), (375, 500), (10, 100), (100, 10), (1, 1)])
+@pytest.mark.parametrize("area", [(0.08, 1.0), (0.9, 1.0), (0.25, 0.25)])
+def test_one_box_is_what_many_are(height, width, area):
+    for seed in range(100):
+        one, many = torch.Generator().manual_seed(seed), torch.Generator().manual_seed(seed)
+        box = draw_box(height, width, area=area, generator=one)
+        assert draw_boxes(1, height=height, width=width, area=area, generator=many).tolist() == [list(box)]
+        assert torch.equal(one.get_state(), many.get_state())
 
 
 def test_reflection_needs_a_larger_image():

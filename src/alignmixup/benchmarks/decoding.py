@@ -167,29 +167,23 @@ def steps(paths: Sequence[Path], size: int) -> dict[str, dict[str, Pass]]:
     """
     from PIL import Image
 
-    from alignmixup.data.decode import decode_image, to_tensor
+    from alignmixup.data.decode import decode_image, decode_pixels, scaled_box
 
-    box = (66, 50, 434, 325)
-    decoded = [decode_image(path) for path in paths]
-    small = decoded[0].resize((size, size), Image.Resampling.BILINEAR, box=box)
+    y0, x0, y1, x1 = box = (50, 66, 325, 434)
+    images, pixels = [decode_image(path) for path in paths], [decode_pixels(path) for path in paths]
+    ours = partial(scaled_box, box=box, size=size, interpolation="bilinear")
+    pil = partial(Image.Image.resize, size=(size, size), resample=Image.Resampling.BILINEAR, box=(x0, y0, x1, y1))
     found: dict[str, dict[str, Pass]] = {
         "read the file": {"bytes": partial(_each, Path.read_bytes, paths)},
-        "read and decode": {"ours, with PIL": partial(_each, decode_image, paths)},
-        "crop and resize": {
-            "ours, with PIL": partial(
-                _each, lambda image: image.resize((size, size), Image.Resampling.BILINEAR, box=box), decoded
-            )
-        },
-        "to a tensor": {"ours": partial(_each, to_tensor, [small] * len(paths))},
+        "read and decode": {"ours": partial(_each, decode_pixels, paths), "PIL": partial(_each, decode_image, paths)},
+        "crop and resize": {"ours": partial(_each, ours, pixels), "PIL": partial(_each, pil, images)},
     }
     if has("torchvision"):
         from torchvision.transforms.v2 import functional
 
-        tensors = [read_tensor(path) for path in paths]
-        crop = partial(functional.resized_crop, top=50, left=66, height=275, width=368, size=[size, size])
+        crop = partial(functional.resized_crop, top=y0, left=x0, height=y1 - y0, width=x1 - x0, size=[size, size])
         found["read and decode"]["torchvision decode_jpeg"] = partial(_each, read_tensor, paths)
-        found["crop and resize"]["torchvision v2 on tensors"] = partial(_each, crop, tensors)
-        found["to a tensor"]["torchvision v2"] = partial(_each, functional.pil_to_tensor, [small] * len(paths))
+        found["crop and resize"]["torchvision v2 on tensors"] = partial(_each, crop, pixels)
     return found
 
 

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["Interpolation", "draw_boxes", "pad_crop_flip", "resized_crop"]
+__all__ = ["Interpolation", "draw_box", "draw_boxes", "pad_crop_flip", "resized_crop"]
 
 Interpolation = Literal["bilinear", "bicubic"]
 _ATTEMPTS = 10  # of torchvision's RandomResizedCrop, before it takes the centre
@@ -88,7 +88,22 @@ def draw_boxes(
     y0 = (where[:, 2] * (height - box_height + 1)).long()
     x0 = (where[:, 3] * (width - box_width + 1)).long()
     boxes = torch.stack((y0, x0, y0 + box_height, x0 + box_width), dim=1)
-    return torch.where(fits.any(1, keepdim=True), boxes, _central_box(height, width))
+    return torch.where(fits.any(1, keepdim=True), boxes, torch.tensor(_central_box(height, width)))
+
+
+def draw_box(
+    height: int, width: int, *, area: tuple[float, float], generator: torch.Generator
+) -> tuple[int, int, int, int]:
+    """What ``draw_boxes`` draws for one image, without its thirty small tensor operations."""
+    drawn = torch.rand(_ATTEMPTS, 4, generator=generator, dtype=torch.float64).tolist()
+    for size, shape, down, right in drawn:
+        pixels = height * width * (area[0] + (area[1] - area[0]) * size)
+        ratio = math.exp(math.log(3 / 4) + math.log(16 / 9) * shape)
+        box_width, box_height = round(math.sqrt(pixels * ratio)), round(math.sqrt(pixels / ratio))
+        if 1 <= box_width <= width and 1 <= box_height <= height:
+            y0, x0 = int(down * (height - box_height + 1)), int(right * (width - box_width + 1))
+            return y0, x0, y0 + box_height, x0 + box_width
+    return _central_box(height, width)
 
 
 def resized_crop(images: Tensor, box: Tensor, *, interpolation: Interpolation = "bilinear") -> Tensor:
@@ -128,11 +143,11 @@ def _interpolation_matrix(start: Tensor, end: Tensor, side: int, interpolation: 
     return weight / weight.sum(2, keepdim=True)
 
 
-def _central_box(height: int, width: int) -> Tensor:
+def _central_box(height: int, width: int) -> tuple[int, int, int, int]:
     box_width = round(height * 4 / 3) if width > height * 4 / 3 else width
     box_height = round(width * 4 / 3) if width < height * 3 / 4 else height
     y0, x0 = (height - box_height) // 2, (width - box_width) // 2
-    return torch.tensor([y0, x0, y0 + box_height, x0 + box_width])
+    return y0, x0, y0 + box_height, x0 + box_width
 
 
 def _reflected(images: Tensor, pad: int) -> Tensor:

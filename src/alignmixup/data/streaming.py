@@ -9,11 +9,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from alignmixup.data.augment import Augment
-from alignmixup.data.crops import draw_boxes
+from alignmixup.data.crops import Interpolation, draw_box
 from alignmixup.data.dataset import FileSplit
-from alignmixup.data.decode import decode_image, scaled_center, to_tensor
+from alignmixup.data.decode import decode_image, decode_pixels, jpeg_decoder, scaled_box, scaled_center, to_tensor
 from alignmixup.data.loaders import Normalizer
-from alignmixup.data.optional import optional
 from alignmixup.data.order import EpochOrder, epoch_generator, mix_seed
 
 __all__ = ["StreamLoader"]
@@ -113,10 +112,11 @@ class StreamLoader:
             draw = augment.draw(order.num_positions, image_size=self._image_size, generator=generator)
             draw = draw.select(order.positions()).to(self.device)
         for number, (decoded, labels) in enumerate(self._decoded(), start=skip):
-            images = decoded.to(self.device, non_blocking=True)
+            images = decoded.to(self.device, non_blocking=True).permute(0, 3, 1, 2)
             if augment is not None and draw is not None:
                 start = number * order.batch_size
-                images = augment.apply(images, draw.select(slice(start, start + len(images))))
+                # mirroring takes several times as long where images are channels-last in memory
+                images = augment.apply(images.contiguous(), draw.select(slice(start, start + len(images))))
             yield self._normalizer(images), labels.to(self.device, non_blocking=True)
 
     def _decoded(self) -> Iterator[tuple[Tensor, Tensor]]:
@@ -153,20 +153,20 @@ class _Files(Dataset[tuple[Tensor, Tensor]]):
         self._split = split
         self._image_size = image_size
         self._area = None if augment is None else augment.resized_crop
-        self._bicubic = augment is not None and augment.interpolation == "bicubic"
+        self._interpolation: Interpolation = "bilinear" if augment is None else augment.interpolation
         self._seed = seed
+        if self._area is not None:
+            jpeg_decoder()  # imported here, for all workers
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, Tensor]:
         epoch, index = key
-        image = decode_image(self._split.root / self._split.paths[index])
+        path, size = self._split.root / self._split.paths[index], self._image_size
         if self._area is None:
-            image = scaled_center(image, self._image_size, margin=_TEST_MARGIN)
+            pixels = to_tensor(scaled_center(decode_image(path), size, margin=_TEST_MARGIN))
         else:
+            pixels = decode_pixels(path)
             generator = torch.Generator().manual_seed(mix_seed(self._seed, epoch, index, 3))
-            width, height = image.size
-            drawn = draw_boxes(1, height=height, width=width, area=self._area, generator=generator)
-            y0, x0, y1, x1 = drawn[0].tolist()
-            kernel = optional("PIL.Image").Resampling
-            size = (self._image_size, self._image_size)
-            image = image.resize(size, kernel.BICUBIC if self._bicubic else kernel.BILINEAR, box=(x0, y0, x1, y1))
-        return to_tensor(image), self._split.labels[index]
+            box = draw_box(*pixels.shape[1:], area=self._area, generator=generator)
+            pixels = scaled_box(pixels, box, size=size, interpolation=self._interpolation)
+        # (H, W, C), as it lies in memory, is quick to stack
+        return pixels.permute(1, 2, 0), self._split.labels[index]
