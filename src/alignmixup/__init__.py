@@ -9,9 +9,12 @@ if TYPE_CHECKING:
     from alignmixup.methods.base import Mixer
     from alignmixup.methods.baseline import Baseline
     from alignmixup.methods.batch import MixedBatch
+    from alignmixup.methods.comixup import CoMixup
     from alignmixup.methods.cutmix import CutMix
     from alignmixup.methods.manifold_mixup import ManifoldMixup
     from alignmixup.methods.mixup import Mixup
+    from alignmixup.methods.puzzlemix import PuzzleMix
+    from alignmixup.methods.saliencymix import SaliencyMix
     from alignmixup.methods.switch import Switch
 
 __version__ = "0.1.0"
@@ -19,22 +22,28 @@ __version__ = "0.1.0"
 _HOMES = {
     "AlignMixup": "methods.alignmixup",
     "Baseline": "methods.baseline",
+    "CoMixup": "methods.comixup",
     "CutMix": "methods.cutmix",
     "ManifoldMixup": "methods.manifold_mixup",
     "MixedBatch": "methods.batch",
     "Mixer": "methods.base",
     "Mixup": "methods.mixup",
+    "PuzzleMix": "methods.puzzlemix",
+    "SaliencyMix": "methods.saliencymix",
     "Switch": "methods.switch",
 }
 
 __all__ = [
     "AlignMixup",
     "Baseline",
+    "CoMixup",
     "CutMix",
     "ManifoldMixup",
     "MixedBatch",
     "Mixer",
     "Mixup",
+    "PuzzleMix",
+    "SaliencyMix",
     "Switch",
     "__version__",
     "functional",

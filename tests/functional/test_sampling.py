@@ -10,8 +10,10 @@ from alignmixup.functional.sampling import (
     choice,
     coin,
     cutmix_box,
+    dirichlet,
     matching,
     permutation,
+    random_start,
     to_device,
 )
 
@@ -114,3 +116,40 @@ def test_box_centres_cover_the_image():
 def test_to_device_keeps_the_values():
     draw = torch.rand(3)
     assert torch.equal(to_device(draw, torch.device("cpu")), draw)
+
+
+@pytest.mark.parametrize("alpha", [0.5, 1.0, 2.0])
+def test_dirichlet_has_the_known_moments(alpha):
+    shares = dirichlet(alpha, 20000, 4, generator=seeded())
+    assert shares.dtype == torch.float64
+    torch.testing.assert_close(shares.sum(1), torch.ones(20000, dtype=torch.float64))
+    # mean 1/m, variance (1/m)(1 - 1/m) / (m α + 1)
+    torch.testing.assert_close(shares.mean(0), torch.full((4,), 0.25, dtype=torch.float64), atol=0.01, rtol=0)
+    variance = 0.25 * 0.75 / (4 * alpha + 1)
+    expected = torch.full((4,), variance, dtype=torch.float64)
+    torch.testing.assert_close(shares.var(0), expected, atol=0.005, rtol=0.05)
+
+
+def test_small_concentrations_do_not_underflow():
+    shares = dirichlet(1e-3, 1000, 5, generator=seeded())
+    assert bool(shares.isfinite().all())
+    assert bool((shares.amax(1) > 0.5).all())
+
+
+def test_concentration_is_checked():
+    with pytest.raises(ValueError, match="alpha must be a positive finite number, got 0"):
+        dirichlet(0, 1, 2, generator=seeded())
+
+
+def test_starts_are_uniform():
+    start = random_start(50, 5, 4, 4, generator=seeded())
+    assert start.shape == (50, 5, 4, 4)
+    assert start.dtype == torch.int64
+    share = torch.bincount(start.flatten(), minlength=5) / start.numel()
+    torch.testing.assert_close(share, torch.full((5,), 0.2), atol=0.03, rtol=0)
+
+
+def test_the_seed_decides():
+    assert torch.equal(dirichlet(2.0, 2, 3, generator=seeded(1)), dirichlet(2.0, 2, 3, generator=seeded(1)))
+    one, other = (random_start(1, 4, 4, 4, generator=seeded(seed)) for seed in (1, 2))
+    assert not torch.equal(one, other)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from alignmixup import AlignMixup, methods
+from alignmixup import methods
 from alignmixup.models import PreActResNet18
 
 pytestmark = [pytest.mark.gpu, pytest.mark.filterwarnings("ignore:AlignMixup at layer:UserWarning")]
@@ -12,7 +12,7 @@ pytestmark = [pytest.mark.gpu, pytest.mark.filterwarnings("ignore:AlignMixup at 
 def parts(device, name="alignmixup", **options):
     torch.manual_seed(0)
     net = PreActResNet18(5, width=8, final_norm=True).to(device)
-    mixer = methods.build(name, model=net, num_classes=5, seed=0, options=options)
+    mixer = methods.build(name, model=net, num_classes=5, mean=(0.5,), std=(0.25,), seed=0, options=options)
     generator = torch.Generator().manual_seed(1)
     x, y = torch.randn(8, 3, 32, 32, generator=generator), torch.randint(5, (8,), generator=generator)
     return net, mixer, x.to(device), y.to(device)
@@ -35,9 +35,9 @@ def test_a_step_equals_that_of_the_cpu(name):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
-def test_no_step_waits_for_the_device(dtype):
-    net, mixer, x, y = parts("cuda", layer="stage4")
-    assert isinstance(mixer, AlignMixup)
+@pytest.mark.parametrize("name", methods.available())
+def test_no_step_waits_for_the_device(name, dtype):
+    net, mixer, x, y = parts("cuda", name, **({"layer": "stage4"} if name == "alignmixup" else {}))
 
     def step():
         with torch.autocast("cuda", dtype=dtype, enabled=dtype != torch.float32), mixer(x, y) as batch:

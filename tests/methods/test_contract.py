@@ -24,6 +24,16 @@ def step(net, mixer, x, y):
     return loss.detach(), batch
 
 
+def forward(net, x):
+    """Run the network and restore its running statistics, which a method that looks at it in eval mode would see."""
+    buffers = {name: buffer.clone() for name, buffer in net.named_buffers()}
+    with torch.no_grad():
+        logits = net(x)
+        for name, buffer in net.named_buffers():
+            buffer.copy_(buffers[name])
+    return logits
+
+
 def test_inputs_are_left_alone(name, make, net, batch):
     x, y = batch
     copies = x.clone(), y.clone()
@@ -61,7 +71,7 @@ def test_same_seed_same_batches(name, make, net, batch):
     for _ in range(HIDDEN):
         for record, mixer in zip(losses, (one, two, other), strict=True):
             with mixer(*batch) as mixed, torch.no_grad():
-                record.append(mixed.loss(net(mixed.x)).item())
+                record.append(mixed.loss(forward(net, mixed.x)).item())
     # BatchNorm uses batch statistics in training, so equal draws give equal losses
     assert losses[0] == losses[1]
     if not isinstance(one, Baseline):
@@ -180,6 +190,10 @@ def test_multi_label_targets_train_with_bce(name, make, net, batch):
 
 @pytest.mark.parametrize("lam_per", ["batch", "pair", "sample"])
 def test_every_kind_of_lambda(name, make, net, batch, lam_per):
+    if lam_per != "batch" and not make(name)(*batch).pairwise:
+        with pytest.raises(ValueError, match="lam_per has no meaning"):  # no pairs, no λ to share
+            make(name, lam_per=lam_per)
+        return
     mixer = make(name) if name == "switch" else make(name, lam_per=lam_per)
     for _ in range(4):
         loss, mixed = step(net, mixer, *batch)
@@ -201,6 +215,10 @@ def test_pair_targets_give_the_same_loss(name, make, net, batch):
     for _ in range(4):
         with mixer(*batch) as mixed, torch.no_grad():
             logits = net(mixed.x)
+        if not mixed.pairwise:
+            with pytest.raises(TypeError, match="mixed from more than two"):
+                mixed.pair_targets()
+            continue
         first, partner, lam = mixed.pair_targets()
         pairwise = lam * nn.functional.cross_entropy(logits, first, reduction="none")
         pairwise = pairwise + (1 - lam) * nn.functional.cross_entropy(logits, partner, reduction="none")
@@ -246,11 +264,15 @@ def test_drop_in_trains_a_loop_that_cannot_be_edited(name, make, net, batch):
     mixer, twin = make(name), make(name)
     mixup_fn = mixer.drop_in()
     for _ in range(HIDDEN):
+        with twin(*batch) as mixed, torch.no_grad():
+            expected = mixed.loss(forward(net, mixed.x))
+        if mixed.auxiliary is not None:
+            with pytest.raises(TypeError, match="auxiliary loss, which a drop-in cannot add"):
+                mixup_fn(*batch)
+            continue
         with torch.no_grad():
             x, target = mixup_fn(*batch)
             loss = nn.functional.cross_entropy(net(x), target)
-        with twin(*batch) as mixed, torch.no_grad():
-            expected = mixed.loss(net(mixed.x))
         torch.testing.assert_close(loss, expected)
     mixup_fn.close()
     assert FeatureTap.of(net).depth == 0

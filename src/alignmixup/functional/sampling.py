@@ -1,4 +1,4 @@
-"""Random draws of one batch: mixing coefficients, partners, boxes. The only file that consumes a generator.
+"""Random draws of one batch: mixing coefficients, partners, boxes, starts. The only file that consumes a generator.
 
 Everything is drawn on the CPU in float64 and moved afterwards, so one seed gives the same draw on every device.
 """
@@ -90,6 +90,41 @@ def box_centres(size: int, height: int, width: int, *, generator: Generator) -> 
     return torch.stack([rows, columns], dim=1)
 
 
+def dirichlet(alpha: float, groups: int, size: int, *, generator: Generator) -> Tensor:
+    """Draw from symmetric Dirichlet distributions.
+
+    Normalised Gamma(α) variates; their logarithms are drawn, log G(α) = log G(α + 1) + log(U) / α, so that small α
+    do not underflow.
+
+    Args:
+        alpha: concentration, > 0.
+        groups: number of independent draws.
+        size: number of shares of a draw.
+        generator: CPU generator, advanced by the call.
+
+    Returns:
+        (groups, size) float64 on the CPU; rows sum to 1.
+
+    Raises:
+        ValueError: ``alpha`` is not a positive finite number.
+    """
+    if not (alpha > 0 and math.isfinite(alpha)):
+        raise ValueError(f"alpha must be a positive finite number, got {alpha}")
+    shape = torch.full((groups, size), alpha + 1.0, dtype=torch.float64)
+    log_gamma = torch._standard_gamma(shape, generator=generator).log()
+    uniform = torch.rand(groups, size, dtype=torch.float64, generator=generator).clamp_min_(1e-300)
+    return (log_gamma + uniform.log() / alpha).softmax(1)
+
+
+def random_start(groups: int, inputs: int, height: int, width: int, *, generator: Generator) -> Tensor:
+    """Draw where Co-Mixup's search starts: an input for each block of each output of each group, uniformly.
+
+    Returns:
+        (groups, inputs, height, width) int64 on the CPU, in [0, inputs).
+    """
+    return torch.randint(inputs, (groups, inputs, height, width), generator=generator)
+
+
 def cutmix_box(lam: Tensor, centres: Tensor, height: int, width: int) -> Tensor:
     """Place CutMix boxes that cover about 1 - λ of the image.
 
@@ -114,7 +149,7 @@ def cutmix_box(lam: Tensor, centres: Tensor, height: int, width: int) -> Tensor:
         Yun et al., CutMix, ICCV 2019, section 3.1, and its published code.
     """
     ratio = (1.0 - lam.double()).clamp(0.0, 1.0).sqrt()
-    extent = torch.tensor([height, width], device=lam.device)
+    extent = to_device(torch.tensor([height, width]), lam.device)
     half = (ratio[:, None] * extent).floor().long() // 2
     low = (centres - half).clamp_min(0)
     high = torch.minimum(centres + half, extent)

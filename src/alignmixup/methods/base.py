@@ -153,7 +153,10 @@ class Mixer(ABC):
                 f"{type(self).__name__} looks at pixels, so it must know how the images were normalised: build it with "
                 "mean=... and std=..., those of your Normalize transform; (0.0,) and (1.0,) for images in [0, 1]"
             )
-        mean, std = (x.new_tensor(value, dtype=torch.float32).view(1, -1, 1, 1) for value in (self.mean, self.std))
+        mean, std = (
+            to_device(torch.tensor(value, dtype=torch.float32).view(1, -1, 1, 1), x.device)
+            for value in (self.mean, self.std)
+        )
         return (x.float() * std + mean).clamp(0, 1)
 
     @property

@@ -1,0 +1,137 @@
+"""The energy of Puzzle Mix masks: what each label costs in each block, and what different neighbours cost."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from alignmixup.functional.sampling import to_device
+
+_PRIOR_FLOOR = 1e-8  # inside the logarithm, so that λ of 0 or 1 stays finite; as published
+
+
+@dataclass(frozen=True, eq=False)
+class PuzzleEnergy:
+    """Energy of masks on a grid of n x n blocks: Σ unary + Σ w (m_p - m_q)² over neighbouring blocks p, q.
+
+    Label t stands for the mask value m = 1 - t / (L - 1): label 0 shows the first image, label L - 1 the partner. The
+    batch comes last, since the grid's sides are short and operations run along the last axis.
+
+    Attributes:
+        unary: (L, n, n, B) cost of each label of each block.
+        vertical: (n - 1, n, B) weight w between a block and the one below it.
+        horizontal: (n, n - 1, B) weight between a block and the one to its right.
+    """
+
+    unary: Tensor
+    vertical: Tensor
+    horizontal: Tensor
+
+    def __call__(self, labels: Tensor) -> Tensor:
+        """Evaluate labellings (n, n, B) int64; returns (B,)."""
+        value = label_values(self.unary)[labels]
+        cost = self.unary.gather(0, labels[None]).sum(dim=(0, 1, 2))
+        cost = cost + (self.vertical * value.diff(dim=0).square()).sum(dim=(0, 1))
+        return cost + (self.horizontal * value.diff(dim=1).square()).sum(dim=(0, 1))
+
+
+def label_values(unary: Tensor) -> Tensor:
+    """Give the mask value of each label, (L,): from 1 down to 0 in equal steps."""
+    return torch.linspace(1, 0, unary.shape[0], dtype=unary.dtype, device=unary.device)
+
+
+def block_saliency(saliency: Tensor, blocks: int) -> Tensor:
+    """Give each block's share of an image's saliency.
+
+    Args:
+        saliency: (B, H, W) >= 0.
+        blocks: blocks n on a side; divides H and W.
+
+    Returns:
+        (B, n, n) float32 (float64 for float64), sums to 1 per image; uniform where the saliency is 0 everywhere.
+
+    Raises:
+        ValueError: ``saliency`` is not three-dimensional, or ``blocks`` does not divide its sides.
+    """
+    if saliency.ndim != 3:
+        raise ValueError(f"saliency must be (B, H, W), got {tuple(saliency.shape)}")
+    height, width = _block_sides(saliency, blocks)
+    wide = saliency.to(torch.promote_types(saliency.dtype, torch.float32))
+    pooled = F.avg_pool2d(wide[:, None], (height, width))[:, 0]
+    total = pooled.sum(dim=(1, 2), keepdim=True)
+    return torch.where(total > 0, pooled / total, 1 / blocks**2)
+
+
+def puzzle_energy(
+    saliency: Tensor,
+    images: Tensor,
+    perm: Tensor,
+    lam: Tensor | float,
+    blocks: int,
+    *,
+    beta: float,
+    gamma: float,
+    eta: float,
+    neighbourhood: int,
+    labels: int,
+) -> PuzzleEnergy:
+    """Build the energy of the masks of a batch; see :func:`alignmixup.functional.puzzlemix_mask` for the arguments."""
+    share = block_saliency(saliency, blocks)
+    if images.ndim != 4 or images.shape[2:] != saliency.shape[1:] or len(images) != len(saliency):
+        raise ValueError(f"images {tuple(images.shape)} and saliency {tuple(saliency.shape)} do not belong together")
+    if labels < 2:
+        raise ValueError(f"labels must be >= 2, got {labels}")
+    smoothness = beta / (16 * blocks)
+    data = smoothness * gamma / 2
+    cells = _cells(images.to(share.dtype), blocks, neighbourhood)
+    # showing the first image loses the saliency of its partner, and the other way round
+    shown = torch.stack((share[perm], share))
+    vertical = _boundary(cells, perm, blocks)
+    horizontal = _boundary(cells.transpose(2, 3), perm, blocks).transpose(3, 4)
+    for steps, axis in ((vertical, 2), (horizontal, 3)):
+        count = blocks - 1
+        shown.narrow(axis, 0, count).add_(steps.sum(1), alpha=data)
+        shown.narrow(axis, 1, count).add_(steps.sum(0), alpha=data)
+    weights = [smoothness + data * (s[0, 1] + s[1, 0] - s[0, 0] - s[1, 1]) for s in (vertical, horizontal)]
+    price = shown.permute(0, 2, 3, 1)
+    value = torch.linspace(1, 0, labels, dtype=share.dtype, device=share.device).view(-1, 1, 1, 1)
+    unary = value * price[0] + (1 - value) * price[1] + (eta / blocks**2) * _prior(lam, labels, share)[:, None, None]
+    return PuzzleEnergy(unary.contiguous(), *(w.permute(1, 2, 0).contiguous() for w in weights))
+
+
+def _block_sides(maps: Tensor, blocks: int) -> tuple[int, int]:
+    height, width = maps.shape[-2:]
+    if blocks < 1 or height % blocks or width % blocks:
+        raise ValueError(f"images of {height} x {width} do not divide into {blocks} x {blocks} whole blocks")
+    return height // blocks, width // blocks
+
+
+def _cells(images: Tensor, blocks: int, neighbourhood: int) -> Tensor:
+    """Average the images over cells: of side ``neighbourhood``, or the largest smaller one that divides a block."""
+    sides = _block_sides(images, blocks)
+    cell = [max(side for side in range(1, min(neighbourhood, block) + 1) if block % side == 0) for block in sides]
+    return F.avg_pool2d(images, cell) if max(cell) > 1 else images
+
+
+def _boundary(cells: Tensor, perm: Tensor, blocks: int) -> Tensor:
+    """Mean absolute step across the boundary of vertically adjacent blocks, for each choice of image on either side.
+
+    Returns:
+        (2, 2, B, n - 1, n): image shown above (0: first, 1: partner), image shown below, sample, boundary.
+    """
+    side = cells.shape[2] // blocks
+    above = cells[:, :, side - 1 : -1 : side]
+    below = cells[:, :, side::side]
+    step = (torch.stack((above, above[perm]))[:, None] - torch.stack((below, below[perm]))).abs()
+    return step.view(*step.shape[:-1], blocks, step.shape[-1] // blocks).mean(dim=(3, -1))
+
+
+def _prior(lam: Tensor | float, labels: int, like: Tensor) -> Tensor:
+    """Negative log of the binomial distribution of the labels, (L, B) or (L, 1)."""
+    lam = lam.to(like) if isinstance(lam, Tensor) else like.new_full((), lam)
+    lam = lam.reshape(1, -1)
+    partner = torch.arange(labels, dtype=like.dtype, device=like.device)[:, None]
+    ways = to_device(torch.tensor([math.comb(labels - 1, t) for t in range(labels)], dtype=like.dtype), like.device)
+    return -(ways[:, None] * lam ** (labels - 1 - partner) * (1 - lam) ** partner + _PRIOR_FLOOR).log()

@@ -1,0 +1,223 @@
+"""Puzzle Mix."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import get_args
+
+import torch
+from torch import Tensor
+
+from alignmixup.functional.labels import soft_labels
+from alignmixup.functional.puzzle_energy import block_saliency
+from alignmixup.functional.puzzlemix import puzzlemix, puzzlemix_mask, puzzlemix_transport
+from alignmixup.functional.sampling import choice, coin, to_device
+from alignmixup.methods.base import PairMixer
+from alignmixup.methods.batch import Draw, MixedBatch
+from alignmixup.methods.gradients import CleanScale, input_gradient, saliency_of
+
+_STEP_BEYOND = 2 / 255  # by which the adversarial step exceeds the noise's bound
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Adversary:
+    """What is random about an adversarial batch.
+
+    Attributes:
+        noise: (B, C, H, W) float32, uniform in [-1, 1).
+        strength: share of the adversarial noise that is added, in [0, 1).
+        first: the first images receive it.
+        partner: their partners receive it.
+    """
+
+    noise: Tensor
+    strength: float
+    first: bool
+    partner: bool
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class PuzzleMixDraw(Draw):
+    """Draw of Puzzle Mix.
+
+    Attributes:
+        blocks: blocks on a side.
+        adversary: None for a batch without adversarial noise.
+    """
+
+    blocks: int
+    adversary: Adversary | None = None
+
+
+@dataclass(eq=False, kw_only=True)
+class PuzzleMix(PairMixer):
+    """Keep the salient blocks of both images: a mask that loses little saliency, and moves of salient blocks into view.
+
+    The model's loss on the clean images gives the saliency, by one more forward pass and a backward pass to the input.
+    Labels follow the area of each sample's mask.
+
+    Args:
+        blocks: blocks on a side; each batch draws one of those that divide its images into whole blocks.
+        labels: number of mask values, >= 2. Paper: 3, for 0, 1/2 and 1.
+        beta: weight of a smooth mask, >= 0.
+        gamma: weight of smooth images across the boundaries of blocks, in [0, 1].
+        eta: weight of the prior that the mask's mean be λ, >= 0.
+        neighbourhood: side in pixels of the cells that are compared across boundaries. Paper: 4, and 2 on ImageNet.
+        transport: move salient blocks into view.
+        transport_size: side in pixels of the blocks that are moved, if smaller than those of the mask; None for the
+            same. Paper: 4 on CIFAR.
+        cost_weight: cost of moving a block across the image, in units of saliency, >= 0.
+        clean_lam: weight of the clean images' loss as a further loss term, >= 0. Where it is > 0 the saliency is found
+            in training mode, and the batch does not unpack. Paper: 0 on CIFAR, 1 on Tiny-ImageNet.
+        clean_scale: the criterion whose scale that term matches: ``"bce_softmax"`` or ``"cross_entropy"``.
+        adversarial_probability: probability, for the first images and for the partners of a batch, that they receive
+            adversarial noise, in [0, 1]. Paper: 0.1 on CIFAR, 0.15 on Tiny-ImageNet.
+        adversarial_epsilon: largest noise, in units of [0, 1] pixels.
+
+    Source:
+        Kim, Choo, Song, Puzzle Mix, ICML 2020, and its published code.
+    """
+
+    blocks: Sequence[int] = (2, 4, 8, 16)
+    labels: int = 3
+    beta: float = 1.2
+    gamma: float = 0.5
+    eta: float = 0.2
+    neighbourhood: int = 4
+    transport: bool = True
+    transport_size: int | None = None
+    cost_weight: float = 0.8
+    clean_lam: float = 0.0
+    clean_scale: CleanScale = "bce_softmax"
+    adversarial_probability: float = 0.0
+    adversarial_epsilon: float = 10 / 255
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self._root is None:
+            raise ValueError("PuzzleMix asks the model which pixels matter: pass it as PuzzleMix(model, ...)")
+
+    def _check_options(self) -> None:
+        super()._check_options()
+        if not self.blocks or not all(isinstance(n, int) and n >= 1 for n in self.blocks):
+            raise ValueError(f"blocks must be one or more whole numbers >= 1, got {self.blocks}")
+        for name, least in (("labels", 2), ("neighbourhood", 1), ("transport_size", 1)):
+            value = getattr(self, name)
+            if value is not None and not (isinstance(value, int) and value >= least):
+                raise ValueError(f"{name} must be a whole number >= {least}, got {value}")
+        for name in ("beta", "eta", "cost_weight", "clean_lam", "adversarial_epsilon"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} must be >= 0, got {getattr(self, name)}")
+        for name in ("gamma", "adversarial_probability"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must be in [0, 1], got {getattr(self, name)}")
+        if self.clean_scale not in get_args(CleanScale):
+            raise ValueError(f"clean_scale must be one of {get_args(CleanScale)}, got {self.clean_scale!r}")
+
+    def draw(self, x: Tensor, target: Tensor) -> PuzzleMixDraw:
+        """Draw partners, λ, the number of blocks, and whether and what noise is added."""
+        if x.ndim != 4:
+            raise ValueError(f"PuzzleMix needs images of shape (B, C, H, W), got {tuple(x.shape)}")
+        pairs = super().draw(x, target)
+        sizes = self._whole_blocks(*x.shape[2:])
+        blocks = sizes[choice([1.0] * len(sizes), generator=self.generator)]
+        first, partner = (coin(self.adversarial_probability, generator=self.generator) for _ in range(2))
+        adversary = None
+        if first or partner:
+            noise = torch.rand(x.shape, generator=self.generator) * 2 - 1
+            strength = torch.rand((), generator=self.generator).item()
+            adversary = Adversary(noise=to_device(noise, x.device), strength=strength, first=first, partner=partner)
+        return PuzzleMixDraw(lam=pairs.lam, perm=pairs.perm, blocks=blocks, adversary=adversary)
+
+    def _whole_blocks(self, height: int, width: int) -> list[int]:
+        """The block counts that divide images of this size."""
+        sizes = [n for n in self.blocks if height % n == 0 and width % n == 0]
+        if not sizes:
+            whole = [n for n in range(2, min(height, width) + 1) if height % n == 0 and width % n == 0]
+            raise ValueError(
+                f"none of blocks {list(self.blocks)} divides images of {height} x {width} into whole blocks; "
+                f"these do: {whole or [1]}"
+            )
+        return sizes
+
+    def mix(self, x: Tensor, target: Tensor, draw: Draw) -> MixedBatch:
+        """Find saliency, masks and moves, and mix images and labels."""
+        assert isinstance(draw, PuzzleMixDraw)
+        assert self._root is not None
+        pixels = self.pixels(x)
+        adversary = draw.adversary
+        noisy = x if adversary is None else self._noisy(pixels, adversary, x)
+        gradient, auxiliary = input_gradient(
+            self._root,
+            noisy,
+            target,
+            train_statistics=self.clean_lam > 0,
+            clean_weight=self.clean_lam,
+            clean_scale=self.clean_scale,
+        )
+        first = partner = x
+        if adversary is not None:
+            attacked = self._attacked(pixels, adversary, gradient, x)
+            first, partner = (attacked if chosen else x for chosen in (adversary.first, adversary.partner))
+        saliency = saliency_of(gradient)
+        mask = puzzlemix_mask(
+            saliency,
+            pixels,
+            draw.perm,
+            draw.lam,
+            draw.blocks,
+            beta=self.beta,
+            gamma=self.gamma,
+            eta=self.eta,
+            neighbourhood=self.neighbourhood,
+            labels=self.labels,
+        )
+        ratio = mask.mean(dim=(1, 2))
+        mask, plans = self._plans(mask, saliency, draw.perm)
+        mixed_target = soft_labels(target, draw.perm, ratio)
+        mixed = puzzlemix(first, draw.perm, mask, plans, partner)
+        return MixedBatch(mixed, mixed_target, target, draw, auxiliary=auxiliary, lam=ratio)
+
+    def _plans(self, mask: Tensor, saliency: Tensor, perm: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor] | None]:
+        """Plan the moves of both images, on the grid of the mask or a finer one; the mask comes on that grid."""
+        if not self.transport:
+            return mask, None
+        finer = self._finer(saliency.shape[1] // mask.shape[1], saliency.shape[2] // mask.shape[2])
+        mask = mask.repeat_interleave(finer, dim=1).repeat_interleave(finer, dim=2)
+        share = block_saliency(saliency, mask.shape[1])
+        # both images' moves in one call: its rounds cost launches, not arithmetic
+        plans = puzzlemix_transport(
+            torch.cat((mask, 1 - mask)), torch.cat((share, share[perm])), cost_weight=self.cost_weight
+        )
+        first, partner = plans.chunk(2)
+        return mask, (first, partner)
+
+    def _finer(self, height: int, width: int) -> int:
+        """How many moved blocks make a side of a mask's block of this size."""
+        size = self.transport_size
+        if size is None or size >= min(height, width):
+            return 1
+        if height != width or height % size:
+            raise ValueError(f"transport_size {size} does not divide the mask's blocks of {height} x {width} pixels")
+        return height // size
+
+    def _normalised(self, pixels: Tensor, like: Tensor) -> Tensor:
+        """Normalise images as ``like`` was; inverse of :meth:`pixels`."""
+        assert self.mean is not None
+        assert self.std is not None
+        mean, std = (pixels.new_tensor(value).view(1, -1, 1, 1) for value in (self.mean, self.std))
+        return ((pixels - mean) / std).to(like.dtype)
+
+    def _start(self, pixels: Tensor, adversary: Adversary) -> Tensor:
+        """The random start of the noise, cut so that the images stay in [0, 1]."""
+        return (pixels + self.adversarial_epsilon * adversary.noise).clamp(0, 1) - pixels
+
+    def _noisy(self, pixels: Tensor, adversary: Adversary, like: Tensor) -> Tensor:
+        """The images in which the gradient is taken."""
+        return self._normalised(pixels + self._start(pixels, adversary), like)
+
+    def _attacked(self, pixels: Tensor, adversary: Adversary, gradient: Tensor, like: Tensor) -> Tensor:
+        """Add noise that raises the loss: from the random start one step along the gradient's sign."""
+        bound = self.adversarial_epsilon
+        noise = self._start(pixels, adversary) + (bound + _STEP_BEYOND) * gradient.sign()
+        noise = adversary.strength * noise.clamp(-bound, bound)
+        return self._normalised((pixels + noise).clamp(0, 1), like)
