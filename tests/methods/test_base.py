@@ -49,7 +49,9 @@ def test_pixels_undo_the_normalisation():
     image = torch.rand(2, 3, 4, 4)
     mean, std = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
     normalised = (image - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
-    torch.testing.assert_close(Mixup(mean=mean, std=std).pixels(normalised), image)
+    mixer = Mixup(mean=mean, std=std)
+    torch.testing.assert_close(mixer.pixels(normalised), image)
+    torch.testing.assert_close(mixer.normalized(image), normalised)
     assert Mixup(mean=(0.0,), std=(1.0,)).pixels(2 * image.half()).max() <= 1
     with pytest.raises(ValueError, match="Mixup looks at pixels, so it must know how the images were normalised"):
         Mixup().pixels(image)

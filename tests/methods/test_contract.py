@@ -1,6 +1,7 @@
 """What every method promises, checked for each file of the folder through its digits configuration."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -222,7 +223,8 @@ def test_pair_targets_give_the_same_loss(name, make, net, batch):
         first, partner, lam = mixed.pair_targets()
         pairwise = lam * nn.functional.cross_entropy(logits, first, reduction="none")
         pairwise = pairwise + (1 - lam) * nn.functional.cross_entropy(logits, partner, reduction="none")
-        torch.testing.assert_close(pairwise.mean(), mixed.loss(logits))
+        without_auxiliary = replace(mixed, auxiliary=None)
+        torch.testing.assert_close(pairwise.mean(), without_auxiliary.loss(logits))
 
 
 def test_two_forwards_of_one_batch_agree(name, make, net, batch):
@@ -301,3 +303,20 @@ def test_copies_of_the_model_stay_unmixed(name, make, net, batch):
                 net(mixed.x)
         clean = copy.deepcopy(twin).eval()(batch[0])
         assert torch.equal(twin.eval()(batch[0]), clean)
+
+
+def test_masks_say_what_the_labels_say(name, make, net, batch):
+    mixer = make(name)
+    x, y = batch
+    for _ in range(HIDDEN):
+        mixed = mixer(x, y)
+        if mixed.mask is None:
+            continue
+        mask, one_hot = mixed.mask(), nn.functional.one_hot(y, 5).float()
+        assert mask.min() >= 0
+        if mask.ndim == 4:  # weights of a group's inputs; this batch is one group
+            torch.testing.assert_close(mask.sum(3), torch.ones(mask.shape[:3]))
+            torch.testing.assert_close(mask.mean((1, 2)) @ one_hot, mixed.target)
+        else:
+            own = mask.mean((1, 2))[:, None]
+            torch.testing.assert_close(own * one_hot + (1 - own) * one_hot[mixed.draw.perm], mixed.target)

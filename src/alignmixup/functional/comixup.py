@@ -1,7 +1,5 @@
 """Co-Mixup: which block of which input goes into which output, for whole groups of images at once."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Literal
 
 import torch
@@ -9,6 +7,7 @@ from torch import Generator, Tensor
 
 from alignmixup.functional.comixup_rounds import Problem, objective, solve
 from alignmixup.functional.sampling import random_start, to_device
+from alignmixup.functional.threads import one_thread
 
 Threshold = Literal["hard", "soft"]
 Variant = Literal["as_described", "as_released"]
@@ -94,7 +93,7 @@ def comixup_masks(
     if variant not in ("as_described", "as_released"):
         raise ValueError(f"variant must be 'as_described' or 'as_released', got {variant!r}")
     options = (beta, gamma, eta, tau, omega)
-    with torch.no_grad(), torch.autocast(saliency.device.type, enabled=False), _one_thread(saliency):
+    with torch.no_grad(), torch.autocast(saliency.device.type, enabled=False), one_thread(saliency):
         problem = _problem(saliency, distances, prior, options, threshold, released=variant == "as_released")
         start = _starts(saliency, start, tries, generator)
         groups, tries = start.shape[:2]
@@ -156,20 +155,6 @@ def comixup_objective(
         grouped = (masks if masks.ndim == 5 else masks[None]).to(problem.unary.dtype)
         value = objective(problem, grouped)
     return value if masks.ndim == 5 else value[0]
-
-
-@contextmanager
-def _one_thread(like: Tensor) -> Iterator[None]:
-    """Keep a CPU's operations in one thread: they are so small that handing them round costs more than they do."""
-    threads = torch.get_num_threads()
-    if like.device.type != "cpu" or threads == 1 or torch.compiler.is_compiling():
-        yield
-        return
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _starts(saliency: Tensor, start: Tensor | None, tries: int, generator: Generator | None) -> Tensor:

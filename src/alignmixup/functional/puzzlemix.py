@@ -1,8 +1,5 @@
 """Puzzle Mix: masks that keep salient blocks, moves of salient blocks into view, and the mixed images."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import torch
 from torch import Tensor
 
@@ -10,6 +7,7 @@ from alignmixup.functional.interpolation import check_pairing
 from alignmixup.functional.puzzle_energy import block_saliency, puzzle_energy
 from alignmixup.functional.puzzle_solver import solve_puzzle
 from alignmixup.functional.puzzle_transport import auction
+from alignmixup.functional.threads import one_thread
 
 
 def puzzlemix_mask(
@@ -59,7 +57,7 @@ def puzzlemix_mask(
     Source:
         Kim et al., Puzzle Mix, ICML 2020, Eqs. (3) to (6), and its published code for the scales.
     """
-    with torch.no_grad(), torch.autocast(saliency.device.type, enabled=False), _one_thread(saliency):
+    with torch.no_grad(), torch.autocast(saliency.device.type, enabled=False), one_thread(saliency):
         energy = puzzle_energy(
             saliency,
             images,
@@ -137,7 +135,7 @@ def puzzlemix_transport(mask: Tensor, saliency: Tensor, *, cost_weight: float = 
     """
     if mask.ndim != 3 or mask.shape[1] != mask.shape[2] or len(mask) != len(saliency):
         raise ValueError(f"mask must be (B, n, n) and saliency of the same B: {tuple(mask.shape)}, {len(saliency)}")
-    with torch.no_grad(), torch.autocast(mask.device.type, enabled=False), _one_thread(mask):
+    with torch.no_grad(), torch.autocast(mask.device.type, enabled=False), one_thread(mask):
         share = saliency if saliency.shape == mask.shape else block_saliency(saliency, mask.shape[1])
         return auction(mask, share, cost_weight)
 
@@ -194,17 +192,3 @@ def _moved(tiles: Tensor, sample: Tensor, plan: Tensor, weight: Tensor) -> Tenso
     index = sample[:, None] * plan.shape[1] + plan.clamp(min=0)
     weight = weight.masked_fill(plan < 0, 0.0)
     return tiles.index_select(0, index.view(-1)) * weight.reshape(-1, 1)
-
-
-@contextmanager
-def _one_thread(like: Tensor) -> Iterator[None]:
-    """Keep a CPU's operations in one thread: they are so small that handing them round costs more than they do."""
-    threads = torch.get_num_threads()
-    if like.device.type != "cpu" or threads == 1:
-        yield
-        return
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

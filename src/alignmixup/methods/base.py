@@ -148,6 +148,19 @@ class Mixer(ABC):
         Raises:
             ValueError: the mixer was not told the normalisation.
         """
+        mean, std = self._normalization(x)
+        return (x.float() * std + mean).clamp(0, 1)
+
+    def normalized(self, pixels: Tensor) -> Tensor:
+        """Normalise images (B, C, H, W) in [0, 1] as the mixer's images are; inverse of :meth:`pixels`.
+
+        Raises:
+            ValueError: the mixer was not told the normalisation.
+        """
+        mean, std = self._normalization(pixels)
+        return (pixels - mean) / std
+
+    def _normalization(self, x: Tensor) -> tuple[Tensor, Tensor]:
         if self.mean is None or self.std is None:
             raise ValueError(
                 f"{type(self).__name__} looks at pixels, so it must know how the images were normalised: build it with "
@@ -157,7 +170,7 @@ class Mixer(ABC):
             to_device(torch.tensor(value, dtype=torch.float32).view(1, -1, 1, 1), x.device)
             for value in (self.mean, self.std)
         )
-        return (x.float() * std + mean).clamp(0, 1)
+        return mean, std
 
     @property
     def is_active(self) -> bool:

@@ -48,6 +48,8 @@ class MixedBatch:
         lam: (B,) weights of the first examples in ``target``, where the method finds them from the images; None where
             they are those of ``draw``.
         pairwise: each mixed sample has two parents; False where there may be more.
+        mask: for pictures, gives what each place shows: (B, h, w) weights of the first example, or (B, h, w, m) weights
+            of the m inputs of the sample's group; None where one λ holds everywhere.
     """
 
     x: Tensor
@@ -58,6 +60,7 @@ class MixedBatch:
     auxiliary: Callable[[], Tensor] | None = None
     lam: Tensor | None = None
     pairwise: bool = True
+    mask: Callable[[], Tensor] | None = None
     tap: FeatureTap | None = field(default=None, repr=False)
 
     def __enter__(self) -> "MixedBatch":

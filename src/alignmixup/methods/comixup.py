@@ -2,9 +2,11 @@
 
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from alignmixup.functional.comixup import Threshold, Variant, comixup_masks
 from alignmixup.functional.comixup_images import block_saliency, comixup_compose, peak_distances
@@ -140,11 +142,12 @@ class CoMixup(Mixer):
             clean_weight=self.clean_lam,
             clean_scale=self.clean_scale,
         )
-        images, labels = [], []
+        images, labels, shown = [], [], []
         for first, last in self._parts(x.shape[0]):
             part = slice(first, last)
             masks = self._masks(saliency[part], draw.prior[part], draw.start[:, part])
             images.append(comixup_compose(x[part], masks))
+            shown.append(masks)
             with torch.autocast(x.device.type, enabled=False):
                 mean = masks.mean((2, 3))
                 labels.append((mean @ target[part].view(*mean.shape[:2], -1)).flatten(0, 1))
@@ -155,6 +158,7 @@ class CoMixup(Mixer):
             draw,
             auxiliary=auxiliary,
             pairwise=False,
+            mask=partial(_join, shown),
         )
 
     def _parts(self, batch: int) -> list[tuple[int, int]]:
@@ -182,3 +186,9 @@ class CoMixup(Mixer):
             variant=self.variant,
             start=start.view(-1, groups, size, n, n).transpose(0, 1),
         )
+
+
+def _join(parts: list[Tensor]) -> Tensor:
+    """Masks of all groups, (B, n, n, m); a smaller last group has inputs without weight."""
+    size = parts[0].shape[-1]
+    return torch.cat([F.pad(masks.flatten(0, 1), (0, size - masks.shape[-1])) for masks in parts])

@@ -1,10 +1,11 @@
 """CutMix."""
 
 from dataclasses import dataclass
+from functools import partial
 
 from torch import Tensor
 
-from alignmixup.functional.interpolation import box_lam, cutmix
+from alignmixup.functional.interpolation import box_lam, box_mask, cutmix
 from alignmixup.functional.sampling import box_centres, cutmix_box, to_device
 from alignmixup.methods.base import PairMixer
 from alignmixup.methods.batch import Draw, MixedBatch
@@ -52,4 +53,10 @@ class CutMix(PairMixer):
     def mix(self, x: Tensor, target: Tensor, draw: Draw) -> MixedBatch:
         """Paste the boxes and mix the labels by area."""
         assert isinstance(draw, CutMixDraw)
-        return MixedBatch(cutmix(x, draw.perm, draw.box), self.mixed_target(target, draw), target, draw)
+        mixed, mask = cutmix(x, draw.perm, draw.box), partial(box_weights, draw.box, *x.shape[2:])
+        return MixedBatch(mixed, self.mixed_target(target, draw), target, draw, mask=mask)
+
+
+def box_weights(box: Tensor, height: int, width: int) -> Tensor:
+    """Give the weight of the first example at each pixel, (B, H, W) float32: 0 inside the boxes."""
+    return box_mask(box, height, width)[:, 0].float()

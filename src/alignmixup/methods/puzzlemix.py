@@ -172,10 +172,10 @@ class PuzzleMix(PairMixer):
             labels=self.labels,
         )
         ratio = mask.mean(dim=(1, 2))
-        mask, plans = self._plans(mask, saliency, draw.perm)
+        fine, plans = self._plans(mask, saliency, draw.perm)
         mixed_target = soft_labels(target, draw.perm, ratio)
-        mixed = puzzlemix(first, draw.perm, mask, plans, partner)
-        return MixedBatch(mixed, mixed_target, target, draw, auxiliary=auxiliary, lam=ratio)
+        mixed = puzzlemix(first, draw.perm, fine, plans, partner)
+        return MixedBatch(mixed, mixed_target, target, draw, auxiliary=auxiliary, lam=ratio, mask=lambda: mask)
 
     def _plans(self, mask: Tensor, saliency: Tensor, perm: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor] | None]:
         """Plan the moves of both images, on the grid of the mask or a finer one; the mask comes on that grid."""
@@ -200,24 +200,17 @@ class PuzzleMix(PairMixer):
             raise ValueError(f"transport_size {size} does not divide the mask's blocks of {height} x {width} pixels")
         return height // size
 
-    def _normalised(self, pixels: Tensor, like: Tensor) -> Tensor:
-        """Normalise images as ``like`` was; inverse of :meth:`pixels`."""
-        assert self.mean is not None
-        assert self.std is not None
-        mean, std = (pixels.new_tensor(value).view(1, -1, 1, 1) for value in (self.mean, self.std))
-        return ((pixels - mean) / std).to(like.dtype)
-
     def _start(self, pixels: Tensor, adversary: Adversary) -> Tensor:
         """The random start of the noise, cut so that the images stay in [0, 1]."""
         return (pixels + self.adversarial_epsilon * adversary.noise).clamp(0, 1) - pixels
 
     def _noisy(self, pixels: Tensor, adversary: Adversary, like: Tensor) -> Tensor:
         """The images in which the gradient is taken."""
-        return self._normalised(pixels + self._start(pixels, adversary), like)
+        return self.normalized(pixels + self._start(pixels, adversary)).to(like.dtype)
 
     def _attacked(self, pixels: Tensor, adversary: Adversary, gradient: Tensor, like: Tensor) -> Tensor:
         """Add noise that raises the loss: from the random start one step along the gradient's sign."""
         bound = self.adversarial_epsilon
         noise = self._start(pixels, adversary) + (bound + _STEP_BEYOND) * gradient.sign()
         noise = adversary.strength * noise.clamp(-bound, bound)
-        return self._normalised((pixels + noise).clamp(0, 1), like)
+        return self.normalized((pixels + noise).clamp(0, 1)).to(like.dtype)

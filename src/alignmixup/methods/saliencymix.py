@@ -1,6 +1,7 @@
 """SaliencyMix."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from torch import Tensor
@@ -16,6 +17,7 @@ from alignmixup.functional.saliency import (
 from alignmixup.functional.sampling import cutmix_box
 from alignmixup.methods.base import PairMixer
 from alignmixup.methods.batch import Draw, MixedBatch
+from alignmixup.methods.cutmix import box_weights
 
 
 @dataclass(eq=False, kw_only=True)
@@ -68,7 +70,8 @@ class SaliencyMix(PairMixer):
             centres = self._centres(x).index_select(0, draw.perm)
         box = cutmix_box(draw.lam, centres, height, width)
         lam = box_lam(box, height, width)
-        return MixedBatch(cutmix(x, draw.perm, box), soft_labels(target, draw.perm, lam), target, draw=draw, lam=lam)
+        mixed, mask = cutmix(x, draw.perm, box), partial(box_weights, box, height, width)
+        return MixedBatch(mixed, soft_labels(target, draw.perm, lam), target, draw, lam=lam, mask=mask)
 
     def _centres(self, x: Tensor) -> Tensor:
         """Find the most salient pixel of each image: (B, 2) int64 row and column."""

@@ -1,0 +1,43 @@
+import numpy as np
+import pytest
+import torch
+
+from alignmixup.cli import main
+from alignmixup.cli.gallery import mask_colours
+
+SMALL = ["train.epochs=1", "data.subset=3", "model.width=2", "train.threads=1"]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("gallery") / "run"
+    assert main(["train", "--config", "digits/baseline", "--out", str(folder), "--set", *SMALL]) == 0
+    return folder
+
+
+def test_a_picture_of_every_method(trained, tmp_path, capsys):
+    out = tmp_path / "new" / "gallery.png"
+    names = "cutmix,puzzlemix,comixup,alignmixup,manifold_mixup"
+    assert main(["gallery", str(trained), "--methods", names, "--columns", "3", "--out", str(out)]) == 0
+    assert out.stat().st_size > 10_000
+    assert str(out) in capsys.readouterr().out
+
+
+def test_what_cannot_be_drawn_is_said(trained, tmp_path, capsys):
+    assert main(["gallery", str(tmp_path)]) == 1
+    assert "is no run folder" in capsys.readouterr().err
+    assert main(["gallery", str(trained), "--columns", "0"]) == 1
+    assert "--columns must be >= 1, got 0" in capsys.readouterr().err
+    assert main(["gallery", str(trained), "--methods", "cutmux"]) == 1
+    assert "unknown method 'cutmux'; near names: cutmix" in capsys.readouterr().err
+
+
+def test_colours_of_masks():
+    pair = mask_colours(torch.tensor([[[1.0, 0.5], [0.0, 0.0]]]))
+    assert pair.shape == (1, 2, 2, 3)
+    assert pair[0, 0].tolist() == [[1.0] * 3, [0.5] * 3]
+    many = torch.zeros(1, 1, 3, 4)
+    many[0, 0, 0, 1] = many[0, 0, 1, 2] = 1
+    many[0, 0, 2, 1:3] = 0.5
+    one, two, both = mask_colours(many)[0, 0]
+    np.testing.assert_allclose((one + two) / 2, both)
