@@ -6,6 +6,8 @@ of saliency, those of tests/functional/test_puzzle_solver.py; run it from the re
     python -m benchmarks.puzzlemix                       # 1,000 random problems for each grid, and times
     python -m benchmarks.puzzlemix --vectors VECTOR_DIR  # golden vectors of the published code besides
     python -m benchmarks.puzzlemix --problems 0 --threads 2 --batch 256
+
+"cut, one by one": the minimum cut of the same energies on the CPU, a graph for each image, as the published code works.
 """
 
 import argparse
@@ -79,7 +81,7 @@ def milliseconds(function: Callable[[], Any], repeats: int) -> str:
 
 def times(batch: int, repeats: int) -> None:
     print(f"\nms: median (min - max), batch {batch}, 32 x 32 images, 3 labels")
-    print(f"{'blocks':>6} {'mask':>24} {'transport':>24} {'compose':>24}")
+    print(f"{'blocks':>6} {'mask':>24} {'cut, one by one':>24} {'transport':>24} {'compose':>24}")
     generator = torch.Generator().manual_seed(0)
     images = torch.rand(batch, 3, 32, 32, generator=generator)
     saliency = torch.rand(batch, 32, 32, generator=generator) ** 3
@@ -90,8 +92,11 @@ def times(batch: int, repeats: int) -> None:
         weights, shares = torch.cat((mask, 1 - mask)), torch.cat((share, share[perm]))
         first, partner = puzzlemix_transport(weights, shares).chunk(2)
         plans = (first, partner)
+        options = {"beta": 1.2, "gamma": 0.5, "eta": 0.2, "neighbourhood": 4, "labels": 3}
+        energy = puzzle_energy(saliency, images, perm, 0.4, blocks, **options)
         cells = [
             milliseconds(lambda n=blocks: puzzlemix_mask(saliency, images, perm, 0.4, n), repeats),
+            milliseconds(lambda e=energy: least_energy(e), repeats),
             milliseconds(lambda w=weights, s=shares: puzzlemix_transport(w, s), repeats),
             milliseconds(lambda m=mask, p=plans: puzzlemix(images, perm, m, p), repeats),
         ]

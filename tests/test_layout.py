@@ -18,7 +18,7 @@ ALLOWED = {
     "taps": {"taps"},
     "models": {"models"},
     "data": {"data"},
-    "methods": {"methods", "functional", "taps"},
+    "methods": {"methods", "functional", "taps", "models"},
     "evaluation": {"evaluation", "methods", "functional", "taps", "models", "data"},
     "training": {"training", "evaluation", "methods", "functional", "taps", "models", "data"},
     "figures": {"figures", "training", "evaluation", "methods", "functional", "taps", "models", "data"},

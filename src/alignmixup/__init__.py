@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from alignmixup.methods.mixup import Mixup
     from alignmixup.methods.puzzlemix import PuzzleMix
     from alignmixup.methods.saliencymix import SaliencyMix
+    from alignmixup.methods.stylecutmix import StyleCutMix
+    from alignmixup.methods.stylemix import StyleMix
     from alignmixup.methods.switch import Switch
 
 __version__ = "0.1.0"
@@ -30,6 +32,8 @@ _HOMES = {
     "Mixup": "methods.mixup",
     "PuzzleMix": "methods.puzzlemix",
     "SaliencyMix": "methods.saliencymix",
+    "StyleCutMix": "methods.stylecutmix",
+    "StyleMix": "methods.stylemix",
     "Switch": "methods.switch",
 }
 
@@ -44,6 +48,8 @@ __all__ = [
     "Mixup",
     "PuzzleMix",
     "SaliencyMix",
+    "StyleCutMix",
+    "StyleMix",
     "Switch",
     "__version__",
     "functional",

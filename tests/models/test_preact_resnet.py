@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from alignmixup.models import PreActResNet18
-from alignmixup.models.preact_resnet import PreActBlock
+from alignmixup.models.preact_resnet import PreActBlock, StridedPointwise
 
 
 def multiply_adds(model: nn.Module, image_size: int) -> int:
@@ -133,3 +133,28 @@ def test_bad_options(options, message):
 def test_bad_num_classes():
     with pytest.raises(ValueError, match="num_classes must be an integer >= 1, got -1"):
         PreActResNet18(-1)
+
+
+@pytest.mark.parametrize("memory", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("side", [1, 7, 8])
+def test_strided_pointwise_is_the_convolution(memory, side):
+    ours, theirs = StridedPointwise(8, 16, 1, stride=2), nn.Conv2d(8, 16, 1, stride=2)
+    ours.load_state_dict(theirs.state_dict())
+    x = torch.randn(3, 8, side, side)
+    results = []
+    for layer, image in ((ours, x.to(memory_format=memory)), (theirs, x)):
+        leaf = image.clone().requires_grad_()
+        output = layer(leaf)
+        output.square().sum().backward()
+        results.append((output, leaf.grad, layer.weight.grad, layer.bias.grad))
+    for found, expected in zip(*results, strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_narrow_networks_train_in_channels_last_memory():
+    # strided 1x1 convolutions of 8 channels at 64 pixels made processes crash
+    net = PreActResNet18(5, width=8).to(memory_format=torch.channels_last)
+    x = torch.randn(4, 3, 64, 64).to(memory_format=torch.channels_last)
+    for _ in range(3):
+        net(x).sum().backward()
+    assert all(parameter.grad.isfinite().all() for parameter in net.parameters())

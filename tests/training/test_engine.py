@@ -1,9 +1,12 @@
 """Device, precision and a single process; several processes are in tests/training/test_distributed.py."""
 
+from contextlib import closing
+
 import pytest
 import torch
 from torch import nn
 
+from alignmixup.models import PreActResNet18
 from alignmixup.training.config import TrainConfig
 from alignmixup.training.engine import Engine, choose_device
 
@@ -63,6 +66,20 @@ def test_channels_last_changes_the_layout() -> None:
     weight = engine.place(nn.Conv2d(3, 4, 3)).weight
     assert weight.is_contiguous(memory_format=torch.channels_last)
     engine.close()
+
+
+def test_channels_last_refuses_what_the_cpu_library_computes_out_of_bounds() -> None:
+    narrow = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 16, 1, stride=2))
+    with closing(Engine(TrainConfig(device="cpu", channels_last=True))) as engine:
+        with pytest.raises(
+            ValueError, match=r"train.channels_last = true: 1 is a strided 1x1 convolution of fewer than 16"
+        ):
+            engine.place(narrow)
+        engine.place(nn.Conv2d(16, 32, 1, stride=2))
+        engine.place(nn.Conv2d(8, 16, 1))
+        engine.place(PreActResNet18(10, width=4))
+    with closing(Engine(TrainConfig(device="cpu"))) as engine:
+        engine.place(narrow)
 
 
 def test_threads_are_set_and_restored() -> None:

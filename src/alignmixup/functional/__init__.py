@@ -8,10 +8,12 @@ from alignmixup.functional.labels import one_hot, smooth, soft_labels
 from alignmixup.functional.puzzlemix import puzzlemix, puzzlemix_energy, puzzlemix_mask, puzzlemix_transport
 from alignmixup.functional.saliency import fine_grained_saliency, spectral_residual_saliency
 from alignmixup.functional.sampling import beta, cutmix_box
+from alignmixup.functional.style import adain, style_distances, stylecutmix, stylemix
 from alignmixup.functional.transport import TransportPlan, assignment_matrix, cost_matrix, sinkhorn
 
 __all__ = [
     "TransportPlan",
+    "adain",
     "align",
     "align_mix",
     "assignment_matrix",
@@ -35,4 +37,7 @@ __all__ = [
     "smooth",
     "soft_labels",
     "spectral_residual_saliency",
+    "style_distances",
+    "stylecutmix",
+    "stylemix",
 ]

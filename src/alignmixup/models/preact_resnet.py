@@ -10,9 +10,24 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["PreActBlock", "PreActResNet18"]
+__all__ = ["PreActBlock", "PreActResNet18", "StridedPointwise"]
 
 Variant = Literal["A", "B"]
+
+
+class StridedPointwise(nn.Conv2d):
+    """1x1 convolution with a stride, which picks its pixels first on a CPU.
+
+    oneDNN's own (as of 3.13) writes beyond its scratch memory in the backward pass, where images are channels-last and
+    have fewer channels than a vector: processes crash some time later.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolve (B, C, H, W)."""
+        if x.device.type != "cpu":
+            return super().forward(x)
+        rows, columns = self.stride
+        return F.conv2d(x[:, :, ::rows, ::columns], self.weight, self.bias)
 
 
 class PreActBlock(nn.Module):
@@ -40,7 +55,7 @@ class PreActBlock(nn.Module):
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False)
         self.shortcut: nn.Conv2d | None = None
         if stride != 1 or in_channels != out_channels:
-            self.shortcut = nn.Conv2d(in_channels, out_channels, 1, stride=stride, bias=False)
+            self.shortcut = StridedPointwise(in_channels, out_channels, 1, stride=stride, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         activated = F.relu(self.bn1(x))

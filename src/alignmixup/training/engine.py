@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 from alignmixup.training.allocator import keep_freed_memory
 from alignmixup.training.config import TrainConfig
 
+_VECTOR = 16  # floats in the widest vector of a CPU
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -61,7 +62,16 @@ class Engine:
         return self.rank == 0
 
     def place(self, model: nn.Module) -> nn.Module:
-        """Move a model to the device in the memory layout of the run."""
+        """Move a model to the device in the memory layout of the run.
+
+        Raises:
+            ValueError: on a CPU, a network whose channels-last gradients oneDNN computes out of bounds.
+        """
+        if self._channels_last and self.device.type == "cpu" and (name := _out_of_bounds(model)):
+            raise ValueError(
+                f"train.channels_last = true: {name} is a strided 1x1 convolution of fewer than {_VECTOR} channels, "
+                "whose gradient oneDNN writes out of bounds in this layout; set train.channels_last = false"
+            )
         layout = torch.channels_last if self._channels_last else torch.preserve_format
         return model.to(self.device, memory_format=layout)  # type: ignore[call-overload, no-any-return]
 
@@ -194,3 +204,13 @@ def choose_device(name: str, *, local_rank: int = 0) -> torch.device:
             raise ValueError(f"process {local_rank} has no GPU of its own: this machine has {count}")
         return torch.device("cuda", local_rank)
     return torch.device(name)
+
+
+def _out_of_bounds(model: nn.Module) -> str | None:
+    """The first convolution that `models.preact_resnet.StridedPointwise` tells of; its own are safe."""
+    for name, module in model.named_modules():
+        if type(module) is not nn.Conv2d or module.kernel_size != (1, 1) or max(module.stride) == 1:
+            continue
+        if module.in_channels // module.groups < _VECTOR:
+            return str(name)
+    return None

@@ -1,0 +1,133 @@
+"""``alignmixup train-style``: the autoencoder that StyleMix and StyleCutMix mix in."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from alignmixup.cli.config_options import add_set
+from alignmixup.cli.train import train
+from alignmixup.training.config import Config, describe
+from alignmixup.training.config_file import FREE_KEYS, ConfigError, load
+from alignmixup.training.run_folder import Mode, RunFolder
+from alignmixup.training.style_config import StyleConfig
+
+_FIGURE_IMAGES = 7
+_RUN_KEYS = (*FREE_KEYS, "data.subset", "train.seed", "train.precision")
+# A classifier whose first stages are worth encoding with, and no more: narrow and briefly trained.
+_CLASSIFIER = (
+    "model.width=32",
+    "model.strides=[1,2,2,2]",
+    "model.in_channels=3",
+    "model.final_norm=false",
+    "optimizer.lr=0.1",
+    "train.batch_size=128",
+    "train.epochs=10",
+    "train.threads=0",
+)
+_DIGITS_CLASSIFIER = ("model.width=16",)
+
+
+def add_parser(subparsers: Any) -> argparse.ArgumentParser:
+    """Describe the command."""
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        "train-style",
+        help="train the autoencoder of StyleMix and StyleCutMix",
+        description="Train a style autoencoder. Its encoder is frozen: the first stages of a finished run's network; "
+        "without --run, of a small classifier that is trained first, in a folder beside FILE (--set changes it); or "
+        "VGG-19. FILE gets the weights, the styles of the classes and what was measured, and a picture goes beside "
+        "it. After an interruption the same command continues.",
+    )
+    parser.add_argument("--data", metavar="NAME", help="data set, such as cifar100 (default: that of --run)")
+    parser.add_argument("--run", metavar="RUN", dest="run_folder", type=Path, help="run folder of a preact_resnet18")
+    add_set(parser)
+    parser.add_argument("--out", metavar="FILE", type=Path, required=True, help="file to write, such as x.safetensors")
+    parser.add_argument("--overwrite", action="store_true", help="start everything anew and replace FILE")
+    for item in fields(StyleConfig):
+        allowed = describe(item)
+        text = item.metadata["help"] + (f" ({allowed})" if allowed and not item.metadata["choices"] else "")
+        parser.add_argument(
+            f"--{item.name.replace('_', '-')}",
+            type=type(item.default),
+            default=item.default,
+            choices=item.metadata["choices"] or None,
+            metavar=None if item.metadata["choices"] else "N" if isinstance(item.default, int) else "X",
+            help=f"{text}; default: {item.default}".replace("%", "%%"),
+        )
+    return parser
+
+
+def run(options: argparse.Namespace) -> int:
+    """Train, draw the picture, print what was measured."""
+    style = StyleConfig(**{item.name: getattr(options, item.name) for item in fields(StyleConfig)})
+    if options.out.is_dir() or not options.out.suffix:
+        raise ValueError(f"--out takes a file, such as {options.out}.safetensors, got {options.out}")
+    if options.out.exists() and not options.overwrite:
+        raise ValueError(f"{options.out} is there already: --overwrite replaces it, --out takes another file")
+    config, classifier = _resolve(options, style)
+    if classifier is not None and options.run_folder is None:
+        arguments = shlex.join(["alignmixup", "train-style", "--data", options.data, "--out", str(options.out)])
+        mode: Mode = "overwrite" if options.overwrite else "resume"
+        if train(config, classifier, mode=mode, way_on=f"{arguments} (and your other options)") is None:
+            return 130
+    from alignmixup.training.progress import default_reporter
+    from alignmixup.training.style import train_style
+
+    measured = train_style(
+        config,
+        style,
+        options.out,
+        weights=None if classifier is None else classifier.weights,
+        overwrite=options.overwrite,
+        reporter=default_reporter(),
+    )
+    picture = _draw(config, options.out)
+    print(
+        f"{options.out}: reconstruction {measured['psnr_db']:.1f} dB, content loss {measured['content_loss']:.3f}, "
+        f"style loss {measured['style_loss']:.3f} on the test images, {measured['seconds']:.0f} s; {picture}"
+    )
+    return 0
+
+
+def _resolve(options: argparse.Namespace, style: StyleConfig) -> tuple[Config, RunFolder | None]:
+    """Configuration of the data and the encoder, and the run folder that has or gets the encoder's weights."""
+    if options.run_folder is None:
+        if options.data is None:
+            raise ConfigError("--data or --run says which images to train on")
+        network = _DIGITS_CLASSIFIER if options.data == "digits" else _CLASSIFIER
+        config = load("digits/baseline", [f"data.name={options.data}", *network, *options.set])
+        folder = RunFolder(options.out.with_name(f"{options.out.stem}-classifier"))
+        return config, None if style.encoder == "vgg19" else folder
+    folder = RunFolder(options.run_folder)
+    if style.encoder == "vgg19":
+        raise ConfigError("--run gives an encoder and so does --encoder vgg19: leave one of them out")
+    if not folder.config.is_file():
+        raise ConfigError(f"{folder.path} is no run folder: it has no config.toml")
+    for text in options.set:
+        if text.partition("=")[0].strip() not in _RUN_KEYS:
+            raise ConfigError(f"--set {text}: with --run the run decides; open are {', '.join(_RUN_KEYS)}")
+    config = load(folder.config, options.set)
+    if options.data not in (None, config.data.name):
+        raise ConfigError(f"--data {options.data}: the run's network was trained on {config.data.name}")
+    return config, folder
+
+
+def _draw(config: Config, out: Path) -> Path:
+    """Draw the first test images in each other's styles."""
+    import torch
+
+    from alignmixup import data
+    from alignmixup.figures.style_grid import draw_style_grid
+    from alignmixup.models.style_autoencoder import load_style_autoencoder
+    from alignmixup.training.build import load_data
+
+    dataset = load_data(config, progress=False)
+    test = data.build_loaders(dataset, batch_size=_FIGURE_IMAGES, augment=None, workers=0)[1]
+    x, _ = next(iter(test))
+    mean, std = (torch.tensor(value).view(1, -1, 1, 1) for value in (dataset.mean, dataset.std))
+    picture = out.with_suffix(".png")
+    draw_style_grid(load_style_autoencoder(out), (x * std + mean).clamp(0, 1), picture)
+    return picture

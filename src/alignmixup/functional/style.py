@@ -1,0 +1,238 @@
+"""Style of feature maps: adaptive instance normalisation, its mixtures, and how far the styles of classes lie apart.
+
+The style of a map is the mean and the standard deviation of each channel over the positions; what remains is content.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from alignmixup.functional.interpolation import check_pairing, partners
+
+EPSILON = 1e-5
+
+
+def style_statistics(features: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of each channel over the positions, std = sqrt(unbiased variance + 1e-5).
+
+    Args:
+        features: (B, C, h, w) floating point; a single position has variance 0.
+
+    Returns:
+        Two tensors (B, C, 1, 1), float32, or float64 for float64 features.
+
+    Source:
+        Huang and Belongie, Arbitrary Style Transfer in Real-time with Adaptive Instance Normalization, ICCV 2017, Eqs.
+        (5) and (6) for the place of the constant; its published code for the unbiased variance.
+    """
+    _check_map(features, what="features")
+    wide = features.to(torch.promote_types(features.dtype, torch.float32))
+    variance, mean = torch.var_mean(wide, dim=(2, 3), correction=min(1, wide[0, 0].numel() - 1), keepdim=True)
+    return mean, (variance + EPSILON).sqrt()
+
+
+def adain(content: Tensor, style: Tensor) -> Tensor:
+    """Give one feature map the style of another: σ(s) (c - μ(c)) / σ(c) + μ(s), for each sample and channel.
+
+    Convention:
+        - the first argument keeps its content (where what is), the second gives mean and deviation.
+
+    Args:
+        content: (B, C, h, w) floating point; half precision is computed in float32.
+        style: (B, C, h', w'); the maps may differ in size.
+
+    Returns:
+        Shape and dtype of ``content``.
+
+    Raises:
+        TypeError: a map is not floating point.
+        ValueError: a map has not four axes, or batch or channels differ.
+
+    Source:
+        Huang and Belongie, AdaIN, ICCV 2017, Eq. (8).
+
+    Example:
+        >>> import torch
+        >>> content, style = torch.tensor([[[[0.0, 1.0, 2.0]]]]), torch.tensor([[[[5.0, 15.0, 25.0]]]])
+        >>> adain(content, style).flatten().round(decimals=2)
+        tensor([ 5., 15., 25.])
+    """
+    mean, std = style_statistics(content)
+    style_mean, style_std = style_statistics(style)
+    if content.shape[:2] != style.shape[:2]:
+        raise ValueError(
+            f"content {tuple(content.shape)} and style {tuple(style.shape)} must agree in batch and channels"
+        )
+    return torch.addcmul(style_mean, content - mean, style_std / std).to(content.dtype)
+
+
+def stylemix(
+    features: Tensor, perm: Tensor, content_ratio: Tensor | float, style_ratio: Tensor | float, overlap: Tensor | float
+) -> Tensor:
+    """Mix content and style of each feature map with its partner's in different shares.
+
+    With F the features, F' = F[π] and r_c, r_s, t the content ratio, the style ratio and the overlap, the result is
+    t F + (1 - r_c - r_s + t) F' + (r_c - t) AdaIN(F, F') + (r_s - t) AdaIN(F', F).
+
+    Convention:
+        - all three weigh the FIRST example: ratios and overlap 1 return ``features``, 0 its partner; content ratio 1
+          with style ratio and overlap 0 gives the first's content in the partner's style.
+
+    Args:
+        features: (B, C, h, w) floating point; half precision is computed in float32.
+        perm: (B,) int64 partner of each sample.
+        content_ratio: (B,) in [0, 1], or one number for all.
+        style_ratio: (B,) in [0, 1], or one number for all.
+        overlap: (B,) or one number, in [max(0, r_c + r_s - 1), min(r_c, r_s)], so that no weight is negative: the
+            share of the first example as it is, content and style together.
+
+    Returns:
+        Shape and dtype of ``features``; differentiable in ``features``.
+
+    Raises:
+        TypeError: ``features`` is not floating point.
+        ValueError: ``features`` has not four axes, batch sizes differ, or numbers given as such are out of range.
+
+    Source:
+        Hong, Choi, Kim, StyleMix: Separating Content and Style for Enhanced Data Augmentation, CVPR 2021, section 3.
+    """
+    check_pairing(features, perm, what="features")
+    _check_numbers(content_ratio, style_ratio, overlap)
+    mean, std = style_statistics(features)
+    content, style, both = (_rows(ratio, mean) for ratio in (content_ratio, style_ratio, overlap))
+    partner_mean, partner_std = mean[perm], std[perm]
+    # Each term is affine in F - μ or F' - μ', so two products and one sum replace two restyled maps. The means then
+    # add up to μ and μ' in the shares of the styles.
+    scale = both + (content - both) * (partner_std / std)
+    partner_scale = (1 - content - style + both) + (style - both) * (std / partner_std)
+    centred = features - mean
+    mixed = torch.addcmul(torch.lerp(partner_mean, mean, style), centred, scale)
+    return mixed.addcmul(partners(centred, perm), partner_scale).to(features.dtype)
+
+
+def stylecutmix(
+    x: Tensor,
+    perm: Tensor,
+    mask: Tensor,
+    *,
+    style_ratio: Tensor | float,
+    gamma: Tensor | float,
+    restyled: Tensor,
+    partner_restyled: Tensor,
+) -> Tensor:
+    """Take the content of each image inside a mask and its partner's outside, in a style that is mixed everywhere.
+
+    Inside stands r_s x + (1 - r_s) g with g = γ x + (1 - γ) ``restyled``, the image drawn towards its partner's style;
+    outside (1 - r_s) x' + r_s g' with g' = γ x' + (1 - γ) ``partner_restyled``, x' = x[π].
+
+    Convention:
+        - ``style_ratio`` weighs the first example's style; γ = 1 leaves all images as they are: CutMix.
+        - the mask is 1 where the FIRST example's content stands.
+
+    Args:
+        x: (B, C, H, W) floating point images.
+        perm: (B,) int64 partner of each image.
+        mask: (B, 1, H, W) bool, or (1, 1, H, W) for all.
+        style_ratio: (B,) in [0, 1], or one number for all.
+        gamma: (B,) in [0, 1], or one number for all.
+        restyled: (B, C, H, W) content of each image, style of its partner.
+        partner_restyled: (B, C, H, W) content of each partner, style of the image.
+
+    Returns:
+        Shape and dtype of ``x``.
+
+    Raises:
+        TypeError: ``x`` is not floating point.
+        ValueError: batch sizes differ, or ``x`` and the restyled images differ in shape.
+
+    Source:
+        Hong et al., StyleMix, CVPR 2021, section 3: its four-term sum, whose pixelwise weights leave these two cases.
+    """
+    check_pairing(x, perm, what="x")
+    if x.ndim != 4 or not x.shape == restyled.shape == partner_restyled.shape:
+        raise ValueError(
+            f"stylecutmix needs images of one shape (B, C, H, W), got {tuple(x.shape)}, {tuple(restyled.shape)} and "
+            f"{tuple(partner_restyled.shape)}"
+        )
+    _check_numbers(style_ratio, gamma)
+    wide = x.to(torch.promote_types(x.dtype, torch.float32))
+    style, kept = _rows(style_ratio, wide), _rows(gamma, wide)
+    content = torch.where(mask, wide, partners(wide, perm))
+    target = torch.where(mask, restyled.to(wide.dtype), partner_restyled.to(wide.dtype))
+    return torch.lerp(content, target, (1 - kept) * torch.where(mask, 1 - style, style)).to(x.dtype)
+
+
+def style_vector(maps: Sequence[Tensor]) -> Tensor:
+    """Describe the style of each image in one row: means and standard deviations of the channels of several maps.
+
+    Args:
+        maps: feature maps (B, C_i, h_i, w_i) of the same images.
+
+    Returns:
+        (B, 2 ΣC_i) float32, for each map its means, then its deviations.
+    """
+    return torch.cat([part.flatten(1) for features in maps for part in style_statistics(features)], dim=1)
+
+
+def class_style_sums(vectors: Tensor, labels: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
+    """Add up style vectors class by class, every image of a batch counted.
+
+    Args:
+        vectors: (B, D) style of each image.
+        labels: (B,) int64 in [0, num_classes).
+        num_classes: number of classes K.
+
+    Returns:
+        Sums (K, D) and counts (K,), both float64, to be added over batches; sums / counts are the class means.
+
+    Source:
+        Deviation from the published code of StyleMix, which assigns where it means to add: of several images of a
+        class in a batch only one counts there.
+    """
+    wide = vectors.double()
+    sums = wide.new_zeros(num_classes, wide.shape[1]).index_add_(0, labels, wide)
+    return sums, wide.new_zeros(num_classes).index_add_(0, labels, wide.new_ones(len(labels)))
+
+
+def style_distances(class_means: Tensor) -> Tensor:
+    """Mean squared difference of the styles of each two classes.
+
+    Args:
+        class_means: (K, D) mean style vector of each class.
+
+    Returns:
+        (K, K), symmetric, 0 on the diagonal.
+
+    Source:
+        Hong et al., StyleMix, CVPR 2021, section 3, and its published code.
+    """
+    difference = torch.cdist(class_means, class_means, compute_mode="donot_use_mm_for_euclid_dist")
+    return difference.square() / class_means.shape[1]
+
+
+def _check_map(features: Tensor, *, what: str) -> None:
+    if not features.is_floating_point():
+        raise TypeError(f"{what} must be floating point, got {features.dtype}")
+    if features.ndim != 4 or features.shape[2] * features.shape[3] == 0:
+        raise ValueError(f"{what} must have shape (B, C, h, w) with h, w >= 1, got {tuple(features.shape)}")
+
+
+def _check_numbers(*ratios: Tensor | float) -> None:
+    """Refuse plain numbers out of range; tensors are not looked at, since a device would have to be waited for."""
+    numbers = [ratio for ratio in ratios if not isinstance(ratio, Tensor)]
+    if any(not 0 <= ratio <= 1 for ratio in numbers):
+        raise ValueError(f"ratios must be in [0, 1], got {', '.join(map(str, numbers))}")
+    if len(numbers) == 3:
+        content, style, overlap = numbers
+        low, high = max(0.0, content + style - 1), min(content, style)
+        if not low - 1e-6 <= overlap <= high + 1e-6:
+            raise ValueError(
+                f"overlap must be in [max(0, content_ratio + style_ratio - 1), min(content_ratio, style_ratio)] = "
+                f"[{low:g}, {high:g}], got {overlap}"
+            )
+
+
+def _rows(ratio: Tensor | float, like: Tensor) -> Tensor:
+    """Shape a ratio so that it multiplies (B, C, h, w) maps sample by sample."""
+    return torch.as_tensor(ratio, dtype=like.dtype, device=like.device).reshape(-1, 1, 1, 1)

@@ -1,0 +1,130 @@
+"""StyleMix."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from alignmixup.functional.labels import soft_labels
+from alignmixup.functional.sampling import beta, to_device
+from alignmixup.functional.style import stylemix
+from alignmixup.methods.base import PairMixer
+from alignmixup.methods.batch import Draw, MixedBatch
+from alignmixup.models.style_autoencoder import StyleAutoencoder, load_style_autoencoder
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class StyleMixDraw(Draw):
+    """Draw of StyleMix; ``lam`` is the content ratio.
+
+    Attributes:
+        style_ratio: (B,) float32 weight of the first example's style.
+        overlap: (B,) float32 share of the first example as it is, content and style together.
+    """
+
+    style_ratio: Tensor
+    overlap: Tensor
+
+
+@dataclass(eq=False, kw_only=True)
+class StyleMix(PairMixer):
+    """Mix content and style of two images in different shares, in the features of a frozen autoencoder.
+
+    Needs ``mean`` and ``std``, since the autoencoder sees pixels. Content and style ratio are drawn as λ is and shared
+    as ``lam_per`` says; the λ of the labels is the ``lam`` of the batch. Other options are those of :class:`Mixer`.
+    Paper: ``alpha`` 0.5 and ``probability`` 0.2 on CIFAR.
+
+    Args:
+        autoencoder: a file made by ``alignmixup train-style``; ``"patches"`` or ``"patches:P"``, an orthonormal
+            transform of patches of 4 or P pixels, which needs no training; or a module with its ``encode`` and
+            ``decode``. It is frozen and none of the classifier's parameters.
+        content_share: share of the label that content decides, in [0, 1]; style decides the rest. Paper: 0.7.
+
+    Source:
+        Hong, Choi, Kim, StyleMix: Separating Content and Style for Enhanced Data Augmentation, CVPR 2021, section 3.
+        Deviation: the autoencoder; the published weights are not to be had.
+    """
+
+    alpha: float = 0.5
+    autoencoder: str | nn.Module = ""
+    content_share: float = 0.7
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        source = self.autoencoder
+        self._autoencoder: Any = source if isinstance(source, nn.Module) else load_style_autoencoder(source)
+        self._autoencoder.eval().requires_grad_(False)
+        self._device: torch.device | None = None
+        self._check_autoencoder()
+
+    def _check_options(self) -> None:
+        super()._check_options()
+        if not 0 <= self.content_share <= 1:
+            raise ValueError(f"content_share must be in [0, 1], got {self.content_share}")
+        if not isinstance(self.autoencoder, str | nn.Module) or self.autoencoder == "":
+            raise ValueError(
+                f"{type(self).__name__} mixes in the features of an autoencoder, got autoencoder={self.autoencoder!r}: "
+                'name a file made by `alignmixup train-style --data DATASET --out FILE`, or take "patches", an '
+                "orthonormal transform that needs no training"
+            )
+
+    def _check_autoencoder(self) -> None:
+        """Refuse an autoencoder that does not fit the options; a module need not be one of ours."""
+        if not all(callable(getattr(self._autoencoder, name, None)) for name in ("encode", "decode")):
+            kind = type(self._autoencoder).__name__
+            raise TypeError(f"autoencoder must have encode(images) and decode(features, size), got a {kind}")
+        if self.mean is None:
+            self.pixels(torch.empty(0))  # says what is missing
+        channels = self._autoencoder.channels if isinstance(self._autoencoder, StyleAutoencoder) else None
+        if self.mean is not None and channels is not None and len(self.mean) not in (1, channels):
+            raise ValueError(
+                f"this style autoencoder was trained on images of {channels} channels, and mean has {len(self.mean)}"
+            )
+
+    def draw(self, x: Tensor, target: Tensor) -> Draw:
+        """Draw partners, content ratio, style ratio, and the overlap of the two."""
+        perm = self.draw_perm(x.shape[0])
+        content, style = self.draw_ratio(perm, self.alpha), self.draw_ratio(perm, self.alpha)
+        low, high = (content + style - 1).clamp_min(0), torch.minimum(content, style)
+        overlap = low + (high - low) * self.draw_ratio(perm, 1.0)
+        content, style, overlap, perm = (
+            to_device(value, x.device) for value in (content.float(), style.float(), overlap.float(), perm)
+        )
+        return StyleMixDraw(lam=content, perm=perm, style_ratio=style, overlap=overlap)
+
+    def draw_ratio(self, perm: Tensor, alpha: float) -> Tensor:
+        """Draw a ratio ~ Beta(α, α) for each sample, (B,) float64 on the CPU, shared as ``lam_per`` says."""
+        size = perm.shape[0]
+        if self.lam_per == "batch":
+            return beta(alpha, 1, generator=self.generator).expand(size)
+        ratio = beta(alpha, size, generator=self.generator)
+        return ratio[torch.minimum(perm, torch.arange(size))] if self.lam_per == "pair" else ratio
+
+    def mix(self, x: Tensor, target: Tensor, draw: Draw) -> MixedBatch:
+        """Encode, mix, decode; the label follows content and style in their shares."""
+        assert isinstance(draw, StyleMixDraw)
+        with torch.no_grad():
+            features = stylemix(self.encode(x), draw.perm, draw.lam, draw.style_ratio, draw.overlap)
+            mixed = self.decode(features, x)
+        lam = self.label_weight(draw.lam, draw.style_ratio)
+        return MixedBatch(mixed, soft_labels(target, draw.perm, lam), target, draw=draw, lam=lam)
+
+    def label_weight(self, content: Tensor, style: Tensor) -> Tensor:
+        """Weight of the first example's label, given its shares of content and style."""
+        return self.content_share * content + (1 - self.content_share) * style
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Map normalised images to features; the autoencoder follows them to their device."""
+        if x.ndim != 4:
+            raise ValueError(f"{type(self).__name__} needs images of shape (B, C, H, W), got {tuple(x.shape)}")
+        if self._device != x.device:
+            self._autoencoder.to(x.device)
+            self._device = x.device
+        features: Tensor = self._autoencoder.encode(self.pixels(x))
+        return features
+
+    def decode(self, features: Tensor, like: Tensor) -> Tensor:
+        """Map features to normalised images of the size, type and memory format of ``like``."""
+        pixels: Tensor = self._autoencoder.decode(features, (like.shape[2], like.shape[3]))
+        return self.normalized(pixels).to(like.dtype)
