@@ -171,7 +171,7 @@ def test_compiled_run_gives_the_same_errors(tiny_config: MakeConfig, tmp_path: P
 
     compiled = torch.compile
     try:
-        torch.compile = lambda model: compiled(model, backend="eager")  # type: ignore[assignment]
+        torch.compile = lambda model, mode: compiled(model, backend="eager")  # type: ignore[assignment]
         got = run(tiny_config("train.compile=true", base="digits/manifold_mixup"), RunFolder(tmp_path / "a"))
     finally:
         torch.compile = compiled
