@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from alignmixup import functional
     from alignmixup.methods.alignmixup import AlignMixup
+    from alignmixup.methods.alignmixup_ae import AlignMixupAE
     from alignmixup.methods.base import Mixer
     from alignmixup.methods.baseline import Baseline
     from alignmixup.methods.batch import MixedBatch
@@ -23,6 +24,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "AlignMixup": "methods.alignmixup",
+    "AlignMixupAE": "methods.alignmixup_ae",
     "Baseline": "methods.baseline",
     "CoMixup": "methods.comixup",
     "CutMix": "methods.cutmix",
@@ -39,6 +41,7 @@ _HOMES = {
 
 __all__ = [
     "AlignMixup",
+    "AlignMixupAE",
     "Baseline",
     "CoMixup",
     "CutMix",

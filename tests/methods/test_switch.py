@@ -3,6 +3,7 @@ import torch
 
 from alignmixup import Baseline, CutMix, Mixup, Switch
 from alignmixup.methods.switch import SwitchDraw
+from alignmixup.models import PreActResNet18
 
 X, Y = torch.rand(4, 3, 8, 8), torch.tensor([0, 1, 2, 0])
 
@@ -47,3 +48,23 @@ def test_bad_options_are_refused(options, message):
 
 def test_a_baseline_is_a_share_of_clean_batches():
     assert Switch(num_classes=3, mixers=[Baseline(num_classes=3)])(X, Y).draw is None
+
+
+def test_a_state_holds_those_of_the_mixers():
+    def switch(**names):
+        model = PreActResNet18(3, width=4, final_norm=True)
+        return Switch(model, num_classes=3, mixers=[{"name": name, **options} for name, options in names.items()])
+
+    both = {"cutmix": {}, "alignmixup_ae": {"layer": "stage3"}}
+    first, second = switch(**both), switch(**both)
+    x = torch.rand(4, 3, 16, 16)
+    first.prepare(x)
+    with torch.no_grad():
+        for parameter in first.parameters():
+            parameter.fill_(0.25)
+    second.load_state_dict(first.state_dict())
+    second.prepare(x)
+    assert all((parameter == 0.25).all() for parameter in second.parameters())
+    assert torch.equal(first.generator.get_state(), second.generator.get_state())
+    with pytest.raises(ValueError, match="the state is of 2 mixers, this switch has 1"):
+        switch(cutmix={}).load_state_dict(first.state_dict())

@@ -3,7 +3,7 @@ import torch
 import torchvision
 from torch import nn
 
-from alignmixup.taps.probe import evaluating, layer_use, probe
+from alignmixup.taps.probe import evaluating, feature_maps, layer_use, probe
 
 
 def conv_net(*tail):
@@ -98,3 +98,40 @@ def test_blocks_of_a_vision_transformer():
     assert found.early() == (f"{prefix}0", f"{prefix}1")
     assert layer_use(net, x, f"{prefix}3") == "nothing"
     assert layer_use(net, x, f"{prefix}1") == "positions"
+
+
+def test_feature_maps_come_in_the_order_of_the_network():
+    net = conv_net(*POOL)
+    flags = [module.training for module in net.modules()]
+    maps = feature_maps(net, X, ["2", "0"])
+    assert list(maps) == ["0", "2"]
+    torch.testing.assert_close(maps["0"], net[0](X))
+    torch.testing.assert_close(maps["2"], net[2](net[0](X).relu()))
+    assert not maps["2"].requires_grad
+    assert [module.training for module in net.modules()] == flags
+    assert not net[0]._forward_hooks
+
+
+def test_feature_maps_are_shown_channels_first_and_without_class_tokens():
+    torch.manual_seed(0)
+    vit = torchvision.models.VisionTransformer(
+        image_size=16, patch_size=4, num_layers=2, num_heads=2, hidden_dim=8, mlp_dim=8, num_classes=5
+    )
+    name = "encoder.layers.encoder_layer_0"
+    tokens = []
+    vit.get_submodule(name).register_forward_hook(lambda _, args, output: tokens.append(output))
+    features = feature_maps(vit, torch.randn(3, 3, 16, 16), [name])[name]
+    torch.testing.assert_close(features.flatten(2).transpose(1, 2), tokens[0][:, 1:])
+
+
+def test_a_layer_that_never_runs_is_named():
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.used, self.spare = nn.Conv2d(3, 4, 3), nn.Conv2d(3, 4, 3)
+
+        def forward(self, x):
+            return self.used(x)
+
+    with pytest.raises(ValueError, match="Net never runs layer 'spare': name another one"):
+        feature_maps(Net(), X, ["used", "spare"])

@@ -11,6 +11,7 @@ from alignmixup.training.build import (
     build_loaders,
     build_mixer,
     build_model,
+    example_images,
     load_data,
     load_model_weights,
     save_model,
@@ -32,6 +33,13 @@ def test_loaders_use_the_batch_sizes(tiny_config: MakeConfig) -> None:
     train, test = build_loaders(config, load_data(config), Engine(config.train))
     assert [len(y) for _, y in train] == [7] * 8 + [4]
     assert next(iter(test))[0].shape == (100, 1, 8, 8)
+
+
+def test_example_images_are_the_first_of_the_test_batches(tiny_config: MakeConfig) -> None:
+    config = tiny_config("train.channels_last=true")
+    dataset, engine = load_data(config), Engine(config.train)
+    images = example_images(config, dataset, engine)
+    assert torch.equal(images, next(iter(build_loaders(config, dataset, engine)[1]))[0][:2])
 
 
 def test_no_complete_batch_is_refused(tiny_config: MakeConfig) -> None:

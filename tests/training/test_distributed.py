@@ -7,7 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
+from alignmixup.training import checkpoint
 from alignmixup.training.config_file import load
 from alignmixup.training.record import read_record
 from alignmixup.training.run import run
@@ -25,10 +27,12 @@ KEYS = [
 ]
 
 
-def torchrun(folder: Path, *arguments: str, processes: int = 2) -> subprocess.CompletedProcess[str]:
+def torchrun(
+    folder: Path, *arguments: str, processes: int = 2, base: str = "mixup"
+) -> subprocess.CompletedProcess[str]:
     command = [
         sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}",
-        "-m", "alignmixup", "train", "--config", "digits/mixup", "--out", str(folder), *arguments,
+        "-m", "alignmixup", "train", "--config", f"digits/{base}", "--out", str(folder), *arguments,
     ]  # fmt: skip
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.run(command, capture_output=True, text=True, timeout=240, env=environment, check=False)
@@ -57,6 +61,16 @@ def test_two_processes_train_one_model(tmp_path: Path) -> None:
     again = torchrun(folder.path, "--set", *KEYS, "train.batch_size=8")
     assert again.returncode != 0
     assert again.stderr.count("holds a finished run") == 1
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_decoder(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "two")
+    keys = [key for key in KEYS if not key.startswith(("method", "model.strides"))]
+    done = torchrun(folder.path, "--set", *keys, "train.batch_size=8", "model.strides=[1,2,1,1]", base="alignmixup_ae")
+    assert done.returncode == 0, done.stderr
+    first, second = (rank["mixer"]["decoder"] for rank in checkpoint.load(folder.checkpoint)["ranks"])
+    assert all(torch.equal(first[name], second[name]) for name in first)
 
 
 @pytest.mark.slow

@@ -110,3 +110,15 @@ def test_one_process_needs_no_group() -> None:
     with engine.main_first(), engine.gradients(reduced=False):
         engine.wait()
     engine.close()
+
+
+def test_extra_parameters_without_a_gradient_count_as_zero() -> None:
+    engine = Engine(TrainConfig(device="cpu"))
+    weight, other = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(2))
+    optimizer = torch.optim.SGD([weight, other], lr=1.0, weight_decay=0.1)
+    engine.backward(weight.sum())
+    engine.update(optimizer, extra_parameters=[other])
+    torch.testing.assert_close(weight.detach(), torch.full((2,), -0.1))
+    torch.testing.assert_close(other.detach(), torch.full((2,), 0.9))
+    assert other.grad is None
+    engine.close()

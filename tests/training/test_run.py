@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 
+from alignmixup.training import checkpoint
 from alignmixup.training.build import build_model, load_data, load_model_weights
 from alignmixup.training.config import Config
 from alignmixup.training.record import read_record
@@ -63,6 +64,23 @@ def test_the_same_seed_gives_the_same_numbers(tiny_config: MakeConfig, tmp_path:
     second = run(tiny_config(), RunFolder(tmp_path / "b"))
     other = run(tiny_config("train.seed=1"), RunFolder(tmp_path / "c"))
     assert numbers(first) == numbers(second) != numbers(other)
+
+
+def test_a_methods_own_parameters_are_trained_saved_and_continued(tiny_config: MakeConfig, tmp_path: Path) -> None:
+    options = {"base": "digits/alignmixup_ae"}
+    overrides = ("schedule.name=constant", "model.strides=[1,2,1,1]", "train.epochs=2", "train.ema_decay=0.5")
+    whole, folder = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "run")
+    record = run(tiny_config(*overrides, **options), whole)
+    run(tiny_config(*overrides, "train.epochs=1", **options), folder)
+    half = checkpoint.load(folder.checkpoint)
+    assert numbers(run(tiny_config(*overrides, **options), folder, mode="resume")) == numbers(record)
+    first, second = (checkpoint.load(path.checkpoint) for path in (whole, folder))
+    for part in ("model", "average"):
+        assert all(torch.equal(first[part][name], second[part][name]) for name in first[part])
+    decoders = [state["ranks"][0]["mixer"]["decoder"] for state in (first, second, half)]
+    assert all(torch.equal(decoders[0][name], decoders[1][name]) for name in decoders[0])
+    assert not torch.equal(decoders[0]["exit.weight"], decoders[2]["exit.weight"])
+    assert not any("decoder" in name for name in first["model"])
 
 
 def test_a_finished_run_is_read_not_repeated(tiny_config: MakeConfig, tmp_path: Path) -> None:

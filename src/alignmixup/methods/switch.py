@@ -112,6 +112,22 @@ class Switch(Mixer):
         for mixer in self._mixers:
             yield from mixer.parameters()
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state of the switch and of every mixer."""
+        return {**super().state_dict(), "mixers": [mixer.state_dict() for mixer in self._mixers]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue where :meth:`state_dict` was taken.
+
+        Raises:
+            ValueError: the state is of a switch between other mixers.
+        """
+        super().load_state_dict(state)
+        if len(state["mixers"]) != len(self._mixers):
+            raise ValueError(f"the state is of {len(state['mixers'])} mixers, this switch has {len(self._mixers)}")
+        for mixer, own in zip(self._mixers, state["mixers"], strict=True):
+            mixer.load_state_dict(own)
+
 
 def _differs(mixer: Mixer, option: str) -> bool:
     """Tell whether an option was changed from its class's default."""

@@ -2,6 +2,6 @@
 
 from alignmixup.taps.feature_tap import FeatureTap, Hidden, unwrap
 from alignmixup.taps.layout import Layout
-from alignmixup.taps.probe import LayerUse, Probe, layer_use, probe
+from alignmixup.taps.probe import LayerUse, Probe, feature_maps, layer_use, probe
 
-__all__ = ["FeatureTap", "Hidden", "LayerUse", "Layout", "Probe", "layer_use", "probe", "unwrap"]
+__all__ = ["FeatureTap", "Hidden", "LayerUse", "Layout", "Probe", "feature_maps", "layer_use", "probe", "unwrap"]

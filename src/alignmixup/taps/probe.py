@@ -1,7 +1,7 @@
 """One look at a model with a sample: which layers could be mixed, and what the classifier reads from one of them."""
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -156,6 +156,48 @@ def probe(root: nn.Module, x: Tensor) -> Probe:
             "name one with layer=..., or use larger images"
         )
     return Probe(tuple(seen), count_prefix_tokens(root))
+
+
+def feature_maps(root: nn.Module, x: Tensor, names: Iterable[str], layout: Layout | None = None) -> dict[str, Tensor]:
+    """Run images through the model, in eval mode and without gradients, and return the maps of some layers.
+
+    Args:
+        root: the unwrapped model.
+        x: (B, ...) a batch as the model takes it.
+        names: dotted names of the layers.
+        layout: layout of their outputs; None tells it from shape and module.
+
+    Returns:
+        layer name -> (B, C, h, w), as mixing functions see it, in the order in which the layers end.
+
+    Raises:
+        ValueError: the model does not run one of the layers.
+    """
+    prefix = count_prefix_tokens(root)
+    maps: dict[str, Tensor] = {}
+
+    def note(name: str) -> Callable[[nn.Module, Any, Any], None]:
+        def hook(module: nn.Module, args: Any, output: Any) -> None:
+            first = output[0] if isinstance(output, tuple | list) else output
+
+            def keep(features: Tensor) -> Tensor:
+                maps[name] = features
+                return features
+
+            apply_in_layout(keep, first, layout or guess_layout(module, tuple(first.shape)), prefix)
+
+        return hook
+
+    handles = {name: root.get_submodule(name).register_forward_hook(note(name)) for name in names}
+    try:
+        with evaluating(root):
+            root(x)
+    finally:
+        for handle in handles.values():
+            handle.remove()
+    if missed := [name for name in handles if name not in maps]:
+        raise ValueError(f"{type(root).__name__} never runs layer {', '.join(map(repr, missed))}: name another one")
+    return maps
 
 
 def _read_by_head(root: nn.Module, sample: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from alignmixup import data, methods, models
 from alignmixup.training.checkpoint import write_atomically
@@ -54,6 +54,21 @@ def build_loaders(config: Config, dataset: ImageData, engine: Engine) -> tuple[L
         channels_last=config.train.channels_last,
         workers=config.data.workers,
     )
+
+
+def example_images(config: Config, dataset: ImageData, engine: Engine) -> Tensor:
+    """Two test images as the model gets them, the same in every process, from a loader that starts no workers."""
+    _, loader = data.build_loaders(
+        dataset,
+        batch_size=1,
+        eval_batch_size=2,
+        augment=None,
+        device=engine.device,
+        channels_last=config.train.channels_last,
+        on_device=False,
+        workers=0,
+    )
+    return next(iter(loader))[0]
 
 
 def build_model(config: Config, dataset: ImageData) -> nn.Module:

@@ -107,14 +107,15 @@ class Engine:
 
         Args:
             optimizer: steps and is cleared.
-            extra_parameters: trained parameters outside the wrapped model, whose gradients nobody else
-                averages.
+            extra_parameters: trained parameters outside the wrapped model, whose gradients nobody else averages.
+                Without a gradient, in a batch that did not use them, theirs is zero, so that processes agree on what
+                is averaged, and any number of processes on what the optimiser does.
         """
-        if self.world_size > 1:
-            for parameter in extra_parameters:
-                if parameter.grad is not None:
-                    dist.all_reduce(parameter.grad)
-                    parameter.grad /= self.world_size
+        for parameter in extra_parameters:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        if self.world_size > 1 and extra_parameters:
+            self._average([parameter.grad for parameter in extra_parameters if parameter.grad is not None])
         if self._clip_norm > 0:
             self.scaler.unscale_(optimizer)
             clipped = [p for group in optimizer.param_groups for p in group["params"]]
@@ -122,6 +123,22 @@ class Engine:
         self.scaler.step(optimizer)
         self.scaler.update()
         optimizer.zero_grad(set_to_none=True)
+
+    def _average(self, tensors: Sequence[Tensor]) -> None:
+        """Replace tensors by their means over all processes, in one message."""
+        flat = torch.cat([tensor.flatten() for tensor in tensors])
+        dist.all_reduce(flat)
+        flat /= self.world_size
+        for tensor, mean in zip(tensors, torch.split(flat, [tensor.numel() for tensor in tensors]), strict=True):
+            tensor.copy_(mean.view_as(tensor))
+
+    def share(self, tensors: Iterable[Tensor]) -> None:
+        """Give every process the values of rank 0."""
+        if self.world_size > 1:
+            for tensor in tensors:
+                value = tensor.detach().contiguous()  # channels-last weights cannot be sent as they lie
+                dist.broadcast(value, src=0)
+                tensor.detach().copy_(value)
 
     def sum_over_ranks(self, value: Tensor) -> Tensor:
         """The sum of a tensor over all processes; the tensor itself with one process."""
@@ -139,10 +156,7 @@ class Engine:
 
     def share_buffers(self, modules: Iterable[nn.Module]) -> None:
         """Give every process the buffers of rank 0, so that all evaluate the network that rank 0 saves."""
-        if self.world_size > 1:
-            for module in modules:
-                for buffer in module.buffers():
-                    dist.broadcast(buffer, src=0)
+        self.share(buffer for module in modules for buffer in module.buffers())
 
     def main_first(self) -> AbstractContextManager[None]:
         """Context that rank 0 passes before the others, so that one process downloads and fills caches."""

@@ -12,7 +12,14 @@ from types import FrameType
 from typing import Any
 
 from alignmixup.training import checkpoint
-from alignmixup.training.build import build_loaders, build_mixer, build_model, load_data, save_model
+from alignmixup.training.build import (
+    build_loaders,
+    build_mixer,
+    build_model,
+    example_images,
+    load_data,
+    save_model,
+)
 from alignmixup.training.config import Config
 from alignmixup.training.engine import Engine
 from alignmixup.training.progress import Reporter, SilentReporter
@@ -78,9 +85,9 @@ def _prepare(config: Config, folder: RunFolder, engine: Engine, *, reporter: Rep
     train_loader, test_loader = build_loaders(config, dataset, engine)
     model = engine.place(build_model(config, dataset))
     mixer = build_mixer(config, model, dataset, rank=engine.rank)
-    if config.train.compile:
-        # The hook that a mixer sets at its first batch must stand before the model is traced.
-        mixer.prepare(next(iter(test_loader))[0])
+    # The mixer's hooks must stand before the model is traced, its parameters exist before the optimiser is made.
+    with engine.autocast():
+        mixer.prepare(example_images(config, dataset, engine))
     return Trainer(
         config=config,
         engine=engine,

@@ -41,7 +41,7 @@ class Trainer:
         config: the run; what it says of data, model and method is done already.
         engine: device, precision, processes.
         model: the network, on the engine's device, with the mixer's hooks in place.
-        mixer: the mixing method.
+        mixer: the mixing method; prepared, where it has parameters of its own.
         train_loader, test_loader: batches (x, y) on the device.
         checkpoint_path: where the state goes after each epoch; None saves nothing.
         reporter: shows progress.
@@ -70,6 +70,7 @@ class Trainer:
         self.reporter = reporter or SilentReporter()
         self.criterion = CRITERIA[config.train.loss]
         self.extra_parameters = list(mixer.parameters())
+        engine.share(self.extra_parameters)
         self.optimizer = build_optimizer(model, config.optimizer, extra_parameters=self.extra_parameters)
         self.average = average_weights(model, config.train.ema_decay) if config.train.ema_decay else None
         self.wrapped = engine.wrap(model)

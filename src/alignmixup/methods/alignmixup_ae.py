@@ -1,0 +1,295 @@
+"""AlignMixup/AE: AlignMixup with an autoencoder branch that reconstructs clean examples."""
+
+import logging
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Literal, get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from alignmixup.functional.reconstruction import structural_similarity
+from alignmixup.methods.alignmixup import AlignDraw, AlignMixup
+from alignmixup.methods.batch import Draw, MixedBatch
+from alignmixup.models.decoder import FeatureDecoder
+from alignmixup.taps import Hidden, feature_maps, unwrap
+
+logger = logging.getLogger("alignmixup")
+
+ReconstructionLoss = Literal["mse", "l1", "perceptual"]
+_SSIM_WEIGHT = 0.84  # Zhao et al., IEEE TCI 2017
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class AEDraw(AlignDraw):
+    """Draw of AlignMixup/AE.
+
+    Attributes:
+        clean: the batch is left unmixed and reconstructed; ``lam`` is then 1 and ``perm`` the identity.
+    """
+
+    clean: bool
+
+
+class _Seen:
+    """What the tap saw of one batch, for its reconstruction."""
+
+    def __init__(self) -> None:
+        self.features: Tensor | None = None
+        self.used_without_gradient = False
+
+
+def _look(features: Tensor, *, seen: _Seen, then: Hidden | None) -> Tensor:
+    """Keep a layer's map of the clean examples, and go on with what is to be done there."""
+    if seen.used_without_gradient and features.requires_grad:
+        raise RuntimeError(
+            "the reconstruction cannot reach the encoder from inside a reentrant activation checkpoint, which hides "
+            "the first forward pass from autograd: use checkpoint(..., use_reentrant=False), or detach_features=True"
+        )
+    seen.features = features
+    return features if then is None else then(features)
+
+
+@dataclass(eq=False, kw_only=True)
+class AlignMixupAE(AlignMixup):
+    """AlignMixup whose encoder also learns to reconstruct clean examples, through a decoder of its own.
+
+    Every so many batches one is left unmixed: besides classifying it, the decoder reconstructs its images from the map
+    of ``decoder_layer``, which the tap keeps from the model's own forward pass. Decoded images go nowhere but into the
+    reconstruction loss: the classifier never sees one. The other batches are AlignMixup's. The paper's decoder, loss,
+    weight and schedule were never published, so all defaults below are our choice. Options beyond those of
+    :class:`AlignMixup`:
+
+    The decoder is made by :meth:`prepare`, from the sizes of one batch, and must be trained together with the model::
+
+        mixer = AlignMixupAE(model, num_classes=100)
+        mixer.prepare(x)
+        optimizer = torch.optim.SGD([*model.parameters(), *mixer.parameters()], lr=0.1)
+
+    Args:
+        clean_share: share of the batches that are clean, in [0, 1], evenly spaced and so at the same time in every
+            process. 1/3: clean, input and aligned batches are equally many with ``input_probability`` 0.5.
+        reconstruct_aligned: reconstruct also in batches mixed at ``decoder_layer`` or behind it, up to where the model
+            sees clean examples; with ``clean_share=0`` and ``input_probability=0`` this is every batch.
+        reconstruction_weight: weight of the reconstruction loss, > 0.
+        reconstruction_loss: ``"mse"`` or ``"l1"``, means over all values in the units of normalised images, or
+            ``"perceptual"``: 0.84 (1 - SSIM) + 0.16 L1, with SSIM on pixels (``mean`` and ``std`` are needed) in
+            windows of 7 x 7.
+        decoder_layer: layer whose map is decoded: a dotted name or the module; None for the aligned one, the last of
+            several.
+        decoder_width: channels of the decoder at the images' resolution, see :class:`FeatureDecoder`.
+        detach_features: train the decoder alone: no gradient of the reconstruction reaches the encoder.
+
+    Source:
+        Venkataramanan et al., AlignMixup: Improving Representations By Interpolating Aligned Features, CVPR 2022,
+        variant AlignMixup/AE; that the decoder is trained on clean examples only, and without alignment, is the
+        authors' word. SSIM: Wang et al., IEEE TIP 2004; its weight: Zhao et al., IEEE TCI 2017.
+    """
+
+    clean_share: float = 1 / 3
+    reconstruct_aligned: bool = False
+    reconstruction_weight: float = 1.0
+    reconstruction_loss: ReconstructionLoss = "mse"
+    decoder_layer: str | nn.Module | None = None
+    decoder_width: int = 24
+    detach_features: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._decoder: nn.Module | None = None
+        self._waiting: dict[str, Tensor] | None = None  # decoder weights loaded before there was a decoder
+        self._handed_out = False
+        self._batches = 0
+        if self.decoder_layer is not None:
+            self.decoder_layer = self._tap.attach(self.decoder_layer, self.layout)
+
+    def _check_options(self) -> None:
+        super()._check_options()
+        if not 0 <= self.clean_share <= 1:
+            raise ValueError(f"clean_share must be in [0, 1], got {self.clean_share}")
+        if self.clean_share == 0 and not self.reconstruct_aligned:
+            raise ValueError("clean_share=0 leaves nothing to reconstruct: set reconstruct_aligned=True")
+        if not (self.reconstruction_weight > 0 and math.isfinite(self.reconstruction_weight)):
+            raise ValueError(f"reconstruction_weight must be > 0, got {self.reconstruction_weight}; or use AlignMixup")
+        if self.reconstruction_loss not in get_args(ReconstructionLoss):
+            known = ", ".join(map(repr, get_args(ReconstructionLoss)))
+            raise ValueError(f"reconstruction_loss must be one of {known}, got {self.reconstruction_loss!r}")
+        if self.reconstruction_loss == "perceptual" and self.mean is None:
+            raise ValueError("reconstruction_loss='perceptual' looks at pixels: it needs mean=... and std=...")
+        if not isinstance(self.decoder_width, int) or self.decoder_width < 1:
+            raise ValueError(f"decoder_width must be a whole number >= 1, got {self.decoder_width}")
+
+    @property
+    def decoder(self) -> nn.Module:
+        """The decoder. In a loop of your own, assign ``DistributedDataParallel(mixer.decoder)`` to it.
+
+        Raises:
+            RuntimeError: it is not made yet.
+        """
+        if self._decoder is None:
+            raise RuntimeError(
+                "the decoder of AlignMixupAE is made when the sizes of maps and images are known: call "
+                "mixer.prepare(x) with a batch of images before using it, or its parameters in an optimizer"
+            )
+        return self._decoder
+
+    @decoder.setter
+    def decoder(self, decoder: nn.Module) -> None:
+        self._decoder = decoder
+
+    def prepare(self, x: Tensor) -> None:
+        """Find the layers and make the decoder for images of this size, on the device of their maps.
+
+        Its initial weights follow ``torch.manual_seed`` and leave the global generators alone.
+        """
+        super().prepare(x)
+        if self._decoder is not None:
+            return
+        if self.decoder_layer is None:
+            self.decoder_layer = self._layers[-1]
+        assert self._root is not None
+        assert isinstance(self.decoder_layer, str)
+        maps = feature_maps(self._root, x[:2], {*self._layers, self.decoder_layer}, self.layout)
+        order = list(maps)
+        self._behind = order[order.index(self.decoder_layer) :]  # mixing there leaves the decoder's map clean
+        if self.clean_share == 0 and not set(self._behind) & set(self._layers):
+            raise ValueError(
+                f"nothing to reconstruct: mixing at {', '.join(map(repr, self._layers))} comes before decoder_layer="
+                f"{self.decoder_layer!r}; name an earlier decoder_layer, or set clean_share"
+            )
+        self._decoder = self._make_decoder(maps[self.decoder_layer], x)
+        if self._waiting is not None:
+            self._load_decoder(self._waiting)
+
+    def _make_decoder(self, features: Tensor, x: Tensor) -> nn.Module:
+        if x.ndim != 4:
+            raise ValueError(f"AlignMixupAE reconstructs images of shape (B, C, H, W), got {tuple(x.shape)}")
+        with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+            torch.default_generator.manual_seed(torch.initial_seed())
+            decoder = FeatureDecoder(
+                features.shape[1],
+                (features.shape[2], features.shape[3]),
+                (x.shape[2], x.shape[3]),
+                out_channels=x.shape[1],
+                width=self.decoder_width,
+            )
+        channels_last = features.is_contiguous(memory_format=torch.channels_last)
+        layout = torch.channels_last if channels_last else torch.contiguous_format
+        return decoder.to(features.device, memory_format=layout)  # type: ignore[call-overload, no-any-return]
+
+    def draw(self, x: Tensor, target: Tensor) -> AEDraw:
+        """Leave every so many batches clean; draw λ, partners, the layer and the direction for the others."""
+        self._batches += 1
+        if math.floor(self._batches * self.clean_share) > math.floor((self._batches - 1) * self.clean_share):
+            size, device = x.shape[0], x.device
+            lam, perm = torch.ones(size, device=device), torch.arange(size, device=device)
+            return AEDraw(lam=lam, perm=perm, layer=None, keep="first", clean=True)
+        mixed = super().draw(x, target)
+        return AEDraw(lam=mixed.lam, perm=mixed.perm, layer=mixed.layer, keep=mixed.keep, clean=False)
+
+    def mix(self, x: Tensor, target: Tensor, draw: Draw) -> MixedBatch:
+        """Mix as AlignMixup does, or not at all; record the map to reconstruct from where it is clean."""
+        assert isinstance(draw, AEDraw)
+        clean = draw.clean
+        batch = MixedBatch(x, target, target, draw, tap=self._tap) if clean else super().mix(x, target, draw)
+        self.prepare(x)
+        assert isinstance(self.decoder_layer, str)
+        if not clean and not (self.reconstruct_aligned and draw.layer in self._behind):
+            return batch
+        seen = _Seen()
+        look = partial(_look, seen=seen, then=batch.hidden.get(self.decoder_layer))
+        hidden: dict[str, Hidden] = {**batch.hidden, self.decoder_layer: look}
+        return replace(batch, hidden=hidden, auxiliary=partial(self._reconstruction, seen, x))
+
+    def _reconstruction(self, seen: _Seen, x: Tensor) -> Tensor:
+        """The weighted reconstruction loss of clean images ``x`` from what was seen of them."""
+        if seen.features is None:
+            raise RuntimeError(
+                "there is no feature map to reconstruct from: call model(batch.x) inside the `with mixer(x, y) as "
+                "batch:` block, with model.train(), before batch.loss(...)"
+            )
+        if not self._handed_out:
+            self._handed_out = True
+            logger.warning(
+                "the decoder of AlignMixupAE trains only if the optimizer has its parameters: call mixer.prepare(x), "
+                "then give the optimizer [*model.parameters(), *mixer.parameters()]"
+            )
+        features = seen.features.detach() if self.detach_features else seen.features
+        seen.used_without_gradient = torch.is_grad_enabled() and not self.detach_features and not features.requires_grad
+        decoded = self.decoder(features.float())
+        with torch.autocast(x.device.type, enabled=False):
+            return self.reconstruction_weight * self._distance(decoded.float(), x.float())
+
+    def _distance(self, decoded: Tensor, x: Tensor) -> Tensor:
+        if self.reconstruction_loss == "mse":
+            return F.mse_loss(decoded, x)
+        l1 = F.l1_loss(decoded, x)
+        if self.reconstruction_loss == "l1":
+            return l1
+        dissimilarity = 1 - structural_similarity(self.pixels(decoded), self.pixels(x))
+        return _SSIM_WEIGHT * dissimilarity + (1 - _SSIM_WEIGHT) * l1
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Return the map (B, C, h, w) that the decoder reads, of images (B, ...) normalised; in eval mode."""
+        self.prepare(x)
+        assert self._root is not None
+        assert isinstance(self.decoder_layer, str)
+        return feature_maps(self._root, x, (self.decoder_layer,), self.layout)[self.decoder_layer]
+
+    def decode(self, features: Tensor) -> Tensor:
+        """Show maps of ``decoder_layer`` as images.
+
+        Args:
+            features: (B, C, h, w) maps, of images (:meth:`encode`) or mixed from such.
+
+        Returns:
+            (B, channels, H, W) float32 pixels in [0, 1]; differentiable.
+
+        Raises:
+            ValueError: another size of map, or the mixer was not told ``mean`` and ``std``.
+            RuntimeError: the decoder is not made yet.
+        """
+        return self.pixels(self.decoder(features.float()))
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """Yield the decoder's parameters, for the optimiser.
+
+        Raises:
+            RuntimeError: the decoder is not made yet.
+        """
+        parameters = self.decoder.parameters()
+        self._handed_out = True
+        return parameters
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return AlignMixup's state, how many batches were drawn, and the decoder's weights."""
+        state = {**super().state_dict(), "batches": self._batches}
+        if self._decoder is not None:
+            # on the CPU: processes send their states to each other, and another one's device is none of theirs
+            state["decoder"] = {name: value.cpu() for name, value in unwrap(self._decoder).state_dict().items()}
+        elif self._waiting is not None:
+            state["decoder"] = self._waiting
+        return state
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue where :meth:`state_dict` was taken; a decoder not made yet gets its weights when it is.
+
+        Raises:
+            ValueError: the weights are of another decoder.
+        """
+        super().load_state_dict(state)
+        self._batches = int(state["batches"])
+        self._waiting = state.get("decoder")
+        if self._decoder is not None and self._waiting is not None:
+            self._load_decoder(self._waiting)
+
+    def _load_decoder(self, weights: dict[str, Tensor]) -> None:
+        self._waiting = None
+        try:
+            unwrap(self.decoder).load_state_dict(weights)
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())[:300]
+            raise ValueError(f"the saved decoder has another layer, width or image size: {reason}") from None
