@@ -23,6 +23,8 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "saliencymix": ("saliencymix", {}),
     "puzzlemix": ("puzzlemix", {}),
     "comixup": ("comixup", {}),
+    "stylemix, patches": ("stylemix", {"autoencoder": "patches"}),
+    "stylecutmix, patches": ("stylecutmix", {"autoencoder": "patches"}),
     "manifold_mixup": ("manifold_mixup", {"layer": ["stage1", "stage2"]}),
     "alignmixup (input half, stage4 half)": ("alignmixup", {"layer": "stage4"}),
     "alignmixup, every batch at stage4": ("alignmixup", {"layer": "stage4", "input_probability": 0.0}),
@@ -31,6 +33,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
         "alignmixup",
         {"layer": "stage4", "input_probability": 0.0, "solver": "plain"},
     ),
+    "alignmixup_ae, every batch clean and reconstructed": ("alignmixup_ae", {"layer": "stage4", "clean_share": 1.0}),
 }
 
 PROFILED = "alignmixup, every batch at stage4"
@@ -145,7 +148,9 @@ def _step(engine: Engine, model: nn.Module, mixer: Mixer, x: Tensor, y: Tensor) 
     from alignmixup.training.config import OptimizerConfig
     from alignmixup.training.optimizers import build_optimizer
 
-    optimizer = build_optimizer(model, OptimizerConfig(name="sgd", lr=0.01))
+    mixer.prepare(x)
+    own = list(mixer.parameters())
+    optimizer = build_optimizer(model, OptimizerConfig(name="sgd", lr=0.01), extra_parameters=own)
     wrapped = engine.wrap(model)
 
     def step() -> None:
@@ -155,6 +160,6 @@ def _step(engine: Engine, model: nn.Module, mixer: Mixer, x: Tensor, y: Tensor) 
             with engine.autocast():
                 logits = wrapped(batch.x)
             engine.backward(batch.loss(logits.float(), cross_entropy))
-        engine.update(optimizer)
+        engine.update(optimizer, extra_parameters=own)
 
     return step
