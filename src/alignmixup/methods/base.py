@@ -205,12 +205,18 @@ class Mixer(ABC):
         draw = matching if self.lam_per == "pair" else permutation
         return draw(size, generator=self.generator)
 
-    def draw_lam(self, perm: Tensor) -> Tensor:
-        """Draw λ for each sample, (B,) float64 on the CPU, shared as ``lam_per`` says."""
+    def draw_lam(self, perm: Tensor, alpha: float | None = None) -> Tensor:
+        """Draw λ ~ Beta(α, α) for each sample, (B,) float64 on the CPU, shared as ``lam_per`` says.
+
+        Args:
+            perm: (B,) each sample's partner.
+            alpha: None for the mixer's own.
+        """
         size = perm.shape[0]
+        alpha = self.alpha if alpha is None else alpha
         if self.lam_per == "batch":
-            return beta(self.alpha, 1, generator=self.generator).expand(size)
-        lam = beta(self.alpha, size, generator=self.generator)
+            return beta(alpha, 1, generator=self.generator).expand(size)
+        lam = beta(alpha, size, generator=self.generator)
         if self.lam_per == "pair":
             lam = lam[torch.minimum(perm, torch.arange(size))]
         return lam

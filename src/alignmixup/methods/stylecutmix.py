@@ -91,12 +91,12 @@ class StyleCutMix(StyleMix):
             raise ValueError(f"StyleCutMix needs images of shape (B, C, H, W), got {tuple(x.shape)}")
         batch, _, height, width = x.shape
         perm = self.draw_perm(batch)
-        style, content = self.draw_ratio(perm, self.alpha), self.draw_ratio(perm, self.alpha)
+        style, content = self.draw_lam(perm), self.draw_lam(perm)
         centres = box_centres(1 if self.lam_per == "batch" else batch, height, width, generator=self.generator)
         if self.lam_per == "pair":
             centres = centres[perm.minimum(perm[perm])]
         box = cutmix_box(1 - content, centres.expand(batch, 2), height, width)
-        gamma = self.draw_ratio(perm, self.gamma_alpha).float() if self.gamma == "drawn" else None
+        gamma = self.draw_lam(perm, alpha=self.gamma_alpha).float() if self.gamma == "drawn" else None
         return StyleCutMixDraw(
             lam=to_device(1 - box_lam(box, height, width), x.device),
             perm=to_device(perm, x.device),

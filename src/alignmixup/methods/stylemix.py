@@ -85,21 +85,13 @@ class StyleMix(PairMixer):
     def draw(self, x: Tensor, target: Tensor) -> Draw:
         """Draw partners, content ratio, style ratio, and the overlap of the two."""
         perm = self.draw_perm(x.shape[0])
-        content, style = self.draw_ratio(perm, self.alpha), self.draw_ratio(perm, self.alpha)
+        content, style = self.draw_lam(perm), self.draw_lam(perm)
         low, high = (content + style - 1).clamp_min(0), torch.minimum(content, style)
-        overlap = low + (high - low) * self.draw_ratio(perm, 1.0)
+        overlap = low + (high - low) * self.draw_lam(perm, alpha=1.0)
         content, style, overlap, perm = (
             to_device(value, x.device) for value in (content.float(), style.float(), overlap.float(), perm)
         )
         return StyleMixDraw(lam=content, perm=perm, style_ratio=style, overlap=overlap)
-
-    def draw_ratio(self, perm: Tensor, alpha: float) -> Tensor:
-        """Draw a ratio ~ Beta(α, α) for each sample, (B,) float64 on the CPU, shared as ``lam_per`` says."""
-        size = perm.shape[0]
-        if self.lam_per == "batch":
-            return beta(alpha, 1, generator=self.generator).expand(size)
-        ratio = beta(alpha, size, generator=self.generator)
-        return ratio[torch.minimum(perm, torch.arange(size))] if self.lam_per == "pair" else ratio
 
     def mix(self, x: Tensor, target: Tensor, draw: Draw) -> MixedBatch:
         """Encode, mix, decode; the label follows content and style in their shares."""

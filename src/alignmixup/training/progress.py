@@ -61,10 +61,10 @@ class LineReporter:
         last = row["epoch"] + 1 == self._epochs
         if last or time.monotonic() - self._printed >= self._seconds:
             self._printed = time.monotonic()
-            error = f"{row['error_percent']:.2f} %" if "error_percent" in row else "not evaluated"
+            error = f"error {row['error_percent']:.2f} %  " if "error_percent" in row else ""
             print(
                 f"{self._title}  epoch {row['epoch'] + 1}/{self._epochs}  loss {row['train_loss']:.4f}  "
-                f"error {error}  {row['images_per_second']:.0f} images/s  {left} left",
+                f"{error}{row['images_per_second']:.0f} images/s  {left} left",
                 flush=True,
             )
 
