@@ -22,10 +22,12 @@ ALLOWED = {
     "evaluation": {"evaluation", "methods", "functional", "taps", "models", "data"},
     "training": {"training", "evaluation", "methods", "functional", "taps", "models", "data"},
     "figures": {"figures", "training", "evaluation", "methods", "functional", "taps", "models", "data"},
+    "report": {"report", "training", "evaluation", "methods", "functional", "taps", "models", "data"},
     "benchmarks": {"benchmarks", "training", "evaluation", "methods", "functional", "taps", "models", "data"},
     "cli": {
         "cli",
         "benchmarks",
+        "report",
         "figures",
         "training",
         "evaluation",

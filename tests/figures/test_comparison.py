@@ -17,6 +17,16 @@ def method(name: str, errors: list[float], spread: float | None) -> dict[str, An
     }
 
 
+def test_the_papers_number_does_not_stretch_the_axis(tmp_path: Path) -> None:
+    near, far = (method("a", [20.0], None) | {"published_error_percent": error} for error in (18.0, 2.0))
+    sizes = []
+    for entry in (near, far, method("a", [20.0], None)):
+        draw_comparison({"data": "cifar100", "methods": [entry]}, tmp_path / "x.png")
+        sizes.append((tmp_path / "x.png").read_bytes())
+    assert sizes[0] != sizes[1]  # a diamond and a line about it
+    assert sizes[1] == sizes[2]
+
+
 @pytest.mark.parametrize("spread", [None, 0.5])
 def test_writes_a_png(tmp_path: Path, spread: float | None) -> None:
     file = tmp_path / "comparison.png"

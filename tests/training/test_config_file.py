@@ -119,7 +119,7 @@ def test_bundled_files_are_complete(name: str) -> None:
         missing = {item.name for item in fields(cls) if item.name != "options"} - set(tables[table])
         assert not missing, f"[{table}] lacks {missing}"
     config = load(name)
-    data, _, method = name.partition("/")
+    data, *_, method = name.split("/")
     assert (config.data.name, config.method.name) == (data, method)
 
 

@@ -37,7 +37,19 @@ def draw_comparison(results: dict[str, Any], path: Path) -> None:
     axes.set_ylim(len(methods) - 0.5, -0.5)
     axes.set_xlabel(
         "test error (%), mean of the last 10 epochs\npoints: seeds; bars: mean ± standard deviation over seeds"
+        + _draw_reported(axes, methods)
     )
     axes.grid(alpha=0.3, axis="x")
     axes.set_title(results["data"])
     save_png(figure, path)
+
+
+def _draw_reported(axes: Any, methods: list[dict[str, Any]]) -> str:
+    """The paper's numbers where they would not stretch the axis; returns what the axis has to say of them."""
+    own = [run[_KEY] for method in methods for run in method["runs"]]
+    reported = [(row, method.get("published_error_percent")) for row, method in enumerate(methods)]
+    shown = [(row, error) for row, error in reported if error is not None and min(own) < 2 * error]
+    if not shown:
+        return ""
+    axes.plot([error for _, error in shown], [row for row, _ in shown], "D", mfc="none", color="tab:red", zorder=4)
+    return "\ndiamonds: the AlignMixup paper, best epoch"

@@ -7,14 +7,8 @@ from statistics import fmean, stdev
 from typing import Any
 
 FORMAT = 1
-_AVERAGED = (
-    "last10_error_percent",
-    "best_error_percent",
-    "last_error_percent",
-    "last_cross_entropy",
-    "seconds",
-    "images_per_second",
-)
+ERRORS = ("last10_error_percent", "best_error_percent", "last_error_percent")
+_AVERAGED = (*ERRORS, "last_cross_entropy", "seconds", "images_per_second")
 
 
 def summarise_runs(name: str, records: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
@@ -33,8 +27,39 @@ def summarise_runs(name: str, records: Mapping[str, dict[str, Any]]) -> dict[str
         "seeds": [record["seed"] for record in records.values()],
         "folders": list(records),
         "mean": {key: fmean(numbers) for key, numbers in values.items()},
-        "spread": {key: stdev(numbers) if len(numbers) > 1 else None for key, numbers in values.items()},
+        "spread": {key: _spread(numbers) for key, numbers in values.items()},
         "runs": [{key: record["metrics"][key] for key in _AVERAGED} for record in records.values()],
+    }
+
+
+def difference(method: Mapping[str, Any], baseline: Mapping[str, Any]) -> dict[str, Any] | None:
+    """How far a method is from the baseline, paired by seed.
+
+    Two runs with one seed share initial weights and the order of the images, so the spread of their difference says
+    more about the method than the spreads of the two do.
+
+    Convention:
+        - Method minus baseline: negative is better than the baseline.
+        - Over the seeds that both have. Spread as in `summarise_runs`.
+
+    Args:
+        method: what `summarise_runs` gives.
+        baseline: the same, of the runs without mixing.
+
+    Returns:
+        Mean and spread of each error; None where they have no seed in common.
+    """
+    of_baseline = dict(zip(baseline["seeds"], baseline["runs"], strict=True))
+    own = dict(zip(method["seeds"], method["runs"], strict=True))
+    seeds = [seed for seed in method["seeds"] if seed in of_baseline]
+    if not seeds:
+        return None
+    values = {key: [own[seed][key] - of_baseline[seed][key] for seed in seeds] for key in ERRORS}
+    return {
+        "baseline": baseline["name"],
+        "seeds": seeds,
+        "mean": {key: fmean(numbers) for key, numbers in values.items()},
+        "spread": {key: _spread(numbers) for key, numbers in values.items()},
     }
 
 
@@ -44,19 +69,37 @@ def build_results(
     data: str,
     environment: Mapping[str, Any],
     revision: Mapping[str, Any],
+    failures: Sequence[Mapping[str, Any]] = (),
+    command: str = "",
 ) -> dict[str, Any]:
-    """The content of ``results.json``: one entry per method, as `summarise_runs` makes them."""
+    """The content of ``results.json``: one entry per method, as `summarise_runs` makes them.
+
+    Args:
+        methods: the rows.
+        data: name of the data set.
+        environment: as in a run's record.
+        revision: as in a run's record.
+        failures: runs without a result: their names, messages and logs.
+        command: what was typed.
+    """
     return {
         "format": FORMAT,
         "data": data,
+        "command": command,
         "methods": list(methods),
+        "failures": [dict(failure) for failure in failures],
         "seconds": sum(run["seconds"] for method in methods for run in method["runs"]),
         "environment": dict(environment),
         "revision": dict(revision),
     }
 
 
-def mean_and_spread(method: Mapping[str, Any], key: str, *, digits: int = 2) -> str:
-    """``1.23 ± 0.45``, or the mean alone with a single seed."""
+def mean_and_spread(method: Mapping[str, Any], key: str, *, digits: int = 2, sign: bool = False) -> str:
+    """``1.23 ± 0.45``, or the mean alone with a single seed; ``sign`` writes a plus before positive means."""
     mean, spread = method["mean"][key], method["spread"][key]
-    return f"{mean:.{digits}f}" if spread is None else f"{mean:.{digits}f} ± {spread:.{digits}f}"
+    text = f"{mean:{'+' if sign else ''}.{digits}f}"
+    return text if spread is None else f"{text} ± {spread:.{digits}f}"
+
+
+def _spread(numbers: Sequence[float]) -> float | None:
+    return stdev(numbers) if len(numbers) > 1 else None

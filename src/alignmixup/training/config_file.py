@@ -75,7 +75,7 @@ def bundled_folder() -> Path:
 def bundled_names() -> list[str]:
     """Names of the bundled configurations, such as ``digits/cutmix``."""
     folder = bundled_folder()
-    return sorted(str(file.relative_to(folder).with_suffix("")) for file in folder.glob("*/*.toml"))
+    return sorted(str(file.relative_to(folder).with_suffix("")) for file in folder.rglob("*.toml"))
 
 
 def from_dict(tables: Mapping[str, Any], *, source: str) -> Config:

@@ -1,0 +1,1 @@
+"""Pages and tables from the records of runs: text in, text out. Imports no torch and no matplotlib."""

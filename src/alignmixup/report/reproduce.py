@@ -1,0 +1,64 @@
+"""The command that makes a run again, and what distinguishes its configuration from others."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from alignmixup.report.runs import Run
+from alignmixup.training.config import to_dict
+from alignmixup.training.config_file import FREE_KEYS, ConfigError, bundled_names, dump, from_dict, load
+
+Flat = dict[str, Any]
+
+
+def flatten(config: Mapping[str, Mapping[str, Any]]) -> Flat:
+    """``{"train": {"epochs": 20}}`` as ``{"train.epochs": 20}``."""
+    return {f"{table}.{key}": value for table, values in config.items() for key, value in values.items()}
+
+
+def command_for(run: Run) -> str:
+    """The shortest `alignmixup train` that means the same: a bundled configuration and the keys that differ."""
+    wanted = flatten(run.config)
+    method, data = run.config["method"]["name"], run.data
+    named = [name for name in bundled_names() if name.startswith(f"{data}/") and name.endswith(f"/{method}")]
+    bundled = {name: flatten(to_dict(load(name))) for name in named}
+    # an option that a bundled file gives cannot be taken back
+    settings = {name: _settings(wanted, own) for name, own in bundled.items() if set(own) <= set(wanted)}
+    if not settings:
+        return f"alignmixup train --config {shlex.quote(f'{run.label}.toml')}  # its text is below"
+    name = min(settings, key=lambda name: len(settings[name]))
+    root = [] if data == "digits" else ["data.root=DIR"]
+    chosen = [*root, *settings[name]]
+    ending = f" --set {' '.join(shlex.quote(text) for text in chosen)}" if chosen else ""
+    return f"alignmixup train --config {name}{ending}"
+
+
+def config_text(run: Run) -> str:
+    """The whole configuration as TOML."""
+    try:
+        return dump(from_dict(run.config, source=str(run.path)))
+    except ConfigError:  # of a version with other keys
+        return "\n".join(f"{key} = {value!r}" for key, value in flatten(run.config).items())
+
+
+def split_keys(runs: Sequence[Run]) -> tuple[list[str], Flat]:
+    """Keys whose values differ between the runs, and the keys and values that all share; seed and places aside."""
+    flat = [flatten(run.config) for run in runs]
+    keys = [key for key in dict.fromkeys(key for one in flat for key in one) if key not in (*FREE_KEYS, "train.seed")]
+    differing = [key for key in keys if any(one.get(key) != flat[0].get(key) for one in flat)]
+    return differing, {key: flat[0][key] for key in keys if key not in differing}
+
+
+def _settings(wanted: Flat, bundled: Flat) -> list[str]:
+    """What ``--set`` has to say; keys of no effect on the result are left out."""
+    differing = [key for key in wanted if key not in FREE_KEYS and wanted[key] != bundled.get(key)]
+    return [f"{key}={_written(wanted[key])}" for key in differing]
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))

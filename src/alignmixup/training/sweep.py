@@ -1,0 +1,134 @@
+"""Several values of options, as configurations with a label each."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from alignmixup.training.config import Config
+from alignmixup.training.config_file import ConfigError, load
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """One key and the values it takes, as written on the command line."""
+
+    key: str
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One row of a comparison.
+
+    Attributes:
+        label: names its run folders.
+        config: without regard to the seed.
+        values: swept key -> its value, as written.
+    """
+
+    label: str
+    config: Config
+    values: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def surroundings(self) -> dict[str, str]:
+        """The swept values that do not belong to the method: equal for a method and its baseline."""
+        return {key: value for key, value in self.values.items() if not key.startswith("method.")}
+
+
+def parse_sweep(text: str) -> Sweep:
+    """Read ``table.key=value,value,...``; commas inside brackets and quotes belong to a value.
+
+    Raises:
+        ConfigError: no key, or an empty value.
+    """
+    key, separator, listed = text.partition("=")
+    values = tuple(value.strip() for value in _split(listed))
+    if not separator or "." not in key or not all(values):
+        raise ConfigError(f"--sweep {text}: expected table.key=value,value,..., such as method.epsilon=0.05,0.1,1")
+    if len(set(values)) < len(values):
+        raise ConfigError(f"--sweep {text}: a value stands there twice")
+    return Sweep(key.strip(), values)
+
+
+def expand(files: Iterable[str], *, overrides: Sequence[str] = (), sweeps: Sequence[Sweep] = ()) -> list[Variant]:
+    """Every configuration with every combination of the swept values.
+
+    An option of a method is swept in the methods that have it; the others, such as the baseline, run as they are.
+
+    Args:
+        files: TOML files or names of bundled configurations; the name of the file is the label.
+        overrides: as ``--set`` takes them, for all.
+        sweeps: keys and their values.
+
+    Raises:
+        ConfigError: a key that stands in two sweeps or in none of the configurations, a value that is refused, two
+            rows with one label.
+    """
+    keys = [sweep.key for sweep in sweeps]
+    if len(set(keys)) < len(keys):
+        raise ConfigError("a key stands in two --sweep; list its values in one")
+    variants: list[Variant] = []
+    used: set[str] = set()
+    for file in files:
+        own = [sweep for sweep in sweeps if _concerns(sweep.key, load(file, overrides))]
+        used.update(sweep.key for sweep in own)
+        variants += _combinations(file, overrides, own)
+    for key in keys:
+        if key not in used:
+            raise ConfigError(f"--sweep {key}: none of the methods has this option; see `alignmixup methods NAME`")
+    labels = [variant.label for variant in variants]
+    for label in labels:
+        if labels.count(label) > 1:
+            raise ConfigError(f"two configurations are called {label}; their run folders would be the same")
+    return variants
+
+
+def _combinations(file: str, overrides: Sequence[str], sweeps: Sequence[Sweep]) -> list[Variant]:
+    variants = []
+    for chosen in itertools.product(*(sweep.values for sweep in sweeps)):
+        values = {sweep.key: value for sweep, value in zip(sweeps, chosen, strict=True)}
+        config = load(file, [*overrides, *(f"{key}={value}" for key, value in values.items())])
+        variants.append(Variant(_label(file, values), config, values))
+    return variants
+
+
+def _label(file: str, values: Mapping[str, str]) -> str:
+    """``alignmixup,epsilon=0.05``: the name of the file and the values, in characters that folders may have."""
+    last = [key.rpartition(".")[2] for key in values]
+    parts = [
+        f"{name if last.count(name) == 1 else key}={re.sub(r'[^A-Za-z0-9.+-]+', '_', value).strip('_')}"
+        for name, (key, value) in zip(last, values.items(), strict=True)
+    ]
+    return ",".join([Path(file).stem, *parts])
+
+
+def _concerns(key: str, config: Config) -> bool:
+    from alignmixup import methods
+
+    table, _, name = key.partition(".")
+    if table != "method" or name == "name":
+        return True
+    # the baseline takes the options that all methods share, such as alpha, and nothing comes of them
+    return config.method.name != "baseline" and name in methods.options(config.method.name)
+
+
+def _split(text: str) -> list[str]:
+    """Split at the commas outside brackets and quotes."""
+    parts, depth, quote = [""], 0, ""
+    for character in text:
+        if quote:
+            quote = "" if character == quote else quote
+        elif character in "\"'":
+            quote = character
+        else:
+            depth += (character in "[{") - (character in "]}")
+        if character == "," and not depth and not quote:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return parts

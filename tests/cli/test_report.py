@@ -1,0 +1,43 @@
+"""``alignmixup report``."""
+
+import argparse
+import json
+from pathlib import Path
+
+import pytest
+
+from alignmixup.cli import main, report
+
+
+def command(*arguments: str) -> int:
+    parser = argparse.ArgumentParser()
+    report.add_parser(parser.add_subparsers())
+    return report.run(parser.parse_args(["report", *arguments]))
+
+
+def test_a_page_a_table_and_stored_records_of_real_runs(small: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", "--methods", "baseline,mixup", "--seeds", "1", *small]) == 0
+    (results,) = Path("runs/digits").glob("results.json")
+    results.write_text(json.dumps(json.loads(results.read_text()) | {"command": "alignmixup compare --seeds 1"}))
+    capsys.readouterr()
+    assert command("runs/digits", "-o", "pages/report.html", "--records", "stored") == 0
+    assert capsys.readouterr().out == "stored/records: 2 records\npages/report.html\n"
+    page = Path("pages/report.html").read_text()
+    assert "<h1>2 runs on Digits</h1>" in page
+    assert "<code>alignmixup compare --seeds 1</code>" in page
+    assert command("runs/digits", "--markdown") == 0
+    table = capsys.readouterr().out
+    assert table.startswith(
+        "| method | last 10 | minus baseline | best | seconds | seeds |\n|---|---|---|---|---|---|\n"
+    )
+    assert command("stored", "--markdown", "-o", "table.md") == 0
+    assert Path("table.md").read_text() == table
+    assert command("stored", "--markdown", "--columns", "method, seeds") == 0
+    assert capsys.readouterr().out.endswith("| Baseline | 1 |\n| Mixup | 1 |\n")
+
+
+def test_bad_input(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="nowhere does not exist"):
+        command(str(tmp_path / "nowhere"))
+    with pytest.raises(ValueError, match="--columns chooses the columns of --markdown"):
+        command(str(tmp_path), "--columns", "method")

@@ -1,0 +1,56 @@
+"""Commands that make a run again."""
+
+import shlex
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from alignmixup.report.reproduce import command_for, config_text, flatten, split_keys
+from alignmixup.report.runs import find_runs
+from alignmixup.training.config import to_dict
+from alignmixup.training.config_file import load
+
+Make = Callable[..., Path]
+
+
+@pytest.mark.parametrize(
+    ("name", "overrides"),
+    [
+        ("digits/manifold_mixup", ("method.layer=['stage1','stage3']", "model.final_norm=false")),
+        ("cifar100/fast/alignmixup", ("train.epochs=7", "model.width=8", "data.normalization=half")),
+        ("cifar100/cutmix", ("schedule.milestones=[]", "schedule.name=cosine", "optimizer.lr=0.05")),
+    ],
+)
+def test_the_command_means_the_same_configuration(make: Make, name: str, overrides: tuple[str, ...]) -> None:
+    folder = make("run", 3, [20.0] * 7, name=name, overrides=overrides)
+    (run,) = find_runs([folder])
+    command = shlex.split(command_for(run))
+    assert command[:4] == ["alignmixup", "train", "--config", name]
+    again = load(command[3], [text for text in command[5:] if text != "data.root=DIR"])
+    assert flatten(to_dict(again)) == flatten(run.config)
+    assert len(command) <= 12  # the bundled file with the fewest differences
+
+
+def test_a_method_from_outside_has_its_own_file(make: Make) -> None:
+    (run,) = find_runs([make("mixup", 0, [20.0])])
+    config = {**run.config, "method": {"name": "package.module:Class"}}
+    other = replace(run, label="mine", record={**run.record, "config": config})
+    assert command_for(other) == "alignmixup train --config mine.toml  # its text is below"
+    assert 'name = "package.module:Class"' in config_text(other)
+
+
+def test_a_configuration_of_another_version_is_still_shown(make: Make) -> None:
+    (run,) = find_runs([make("mixup", 0, [20.0])])
+    config = {**run.config, "train": {**run.config["train"], "gone": 1}}
+    assert "train.gone = 1" in config_text(replace(run, record={**run.record, "config": config}))
+
+
+def test_keys_that_differ_and_keys_that_are_shared(make: Make, tmp_path: Path) -> None:
+    make("mixup", 0, [20.0], overrides=("optimizer.lr=0.3", "train.threads=1"))
+    make("cutmix", 1, [20.0])
+    differing, shared = split_keys(find_runs([tmp_path]))
+    assert set(differing) == {"optimizer.lr", "method.name", "method.probability"}
+    assert shared["train.batch_size"] == 32
+    assert "train.seed" not in shared

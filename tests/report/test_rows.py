@@ -1,0 +1,46 @@
+"""Rows of the table."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from alignmixup.report.rows import build_rows
+from alignmixup.report.runs import find_runs
+
+Make = Callable[..., Path]
+
+
+def test_rows_come_in_order_with_their_distance_to_the_baseline(make: Make, tmp_path: Path) -> None:
+    for seed in (1, 0):
+        make("alignmixup", seed, [18.0 + seed])
+        make("baseline", seed, [20.0 + 3 * seed])
+    rows = build_rows(find_runs([tmp_path]))
+    assert [(row.name, row.method, row.error()) for row in rows] == [
+        ("Baseline", "baseline", "21.50 ± 2.12"),
+        ("AlignMixup", "alignmixup", "18.50 ± 0.71"),
+    ]
+    assert rows[0].against is None
+    assert rows[1].against is not None
+    assert rows[1].against["mean"]["last10_error_percent"] == -3.0  # (18 - 20 + 19 - 23) / 2
+    assert [run.record["seed"] for run in rows[1].runs] == [0, 1]
+    assert rows[1].published is None
+
+
+def test_of_several_baselines_the_one_with_the_same_recipe_counts(make: Make, tmp_path: Path) -> None:
+    for rate in ("0.1", "0.01"):
+        make(f"baseline,lr={rate}", 0, [float(rate)], name="digits/baseline", overrides=(f"optimizer.lr={rate}",))
+        make(f"mixup,lr={rate}", 0, [1.0], name="digits/mixup", overrides=(f"optimizer.lr={rate}",))
+    make("cutmix", 0, [1.0])
+    against = {row.label: row.against and row.against["baseline"] for row in build_rows(find_runs([tmp_path]))}
+    assert against == {
+        "baseline,lr=0.1": None,
+        "baseline,lr=0.01": None,
+        "mixup,lr=0.1": "baseline,lr=0.1",
+        "mixup,lr=0.01": "baseline,lr=0.01",
+        "cutmix": None,
+    }
+
+
+def test_the_papers_numbers_stand_beside_their_network(make: Make, tmp_path: Path) -> None:
+    make("alignmixup", 0, [30.0], name="cifar100/alignmixup")
+    make("cutmix", 0, [30.0], name="cifar100/cutmix")
+    assert [row.published for row in build_rows(find_runs([tmp_path]))] == [None, 18.29]
