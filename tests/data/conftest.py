@@ -109,3 +109,43 @@ def counting_images() -> torch.Tensor:
         + 25 * torch.arange(6, dtype=torch.uint8).view(6, 1, 1, 1)
         + torch.tensor([0, 100], dtype=torch.uint8).view(1, 2, 1, 1)
     )
+
+
+def draw_bird(path: Path, *, size: tuple[int, int], box: tuple[int, int, int, int], grey: bool = False) -> None:
+    """A bright rectangle, the corners of ``box`` included, on a dark ground."""
+    image = pil.new("L" if grey else "RGB", size, 20 if grey else (20, 30, 40))
+    x0, y0, x1, y1 = box
+    image.paste(230 if grey else (220, 60, 200), (x0, y0, x1 + 1, y1 + 1))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image.save(path, "JPEG", quality=95)
+
+
+def write_cub(folder: Path) -> Path:
+    """The tree of CUB-200-2011: 4 classes of 3 training and 2 test images of odd sizes; image 2 is grey."""
+    root = folder / "CUB_200_2011"
+    rows: dict[str, list[str]] = {
+        name: [] for name in ("images", "image_class_labels", "train_test_split", "bounding_boxes")
+    }
+    number = 0
+    for label, name in enumerate(("Albatross", "Auklet", "Blackbird", "Bunting"), start=1):
+        for i in range(5):
+            number += 1
+            size = (61 + 7 * i, 47 + 5 * label)
+            box = (3 + i, 2 + label, 30 + 4 * i, 28 + 3 * label)
+            file = f"{label:03}.{name}/{name}_{i:04}_{number}.jpg"
+            draw_bird(root / "images" / file, size=size, box=box, grey=number == 2)
+            rows["images"].append(f"{number} {file}")
+            rows["image_class_labels"].append(f"{number} {label}")
+            rows["train_test_split"].append(f"{number} {int(i in (0, 2, 4))}")
+            x0, y0, x1, y1 = box
+            rows["bounding_boxes"].append(f"{number} {x0}.0 {y0}.0 {x1 - x0}.0 {y1 - y0}.0")
+    rows["classes"] = ["1 001.Albatross", "2 002.Auklet", "3 003.Blackbird", "4 004.Bunting"]
+    for name, lines in rows.items():
+        (root / f"{name}.txt").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+@pytest.fixture
+def cub(tmp_path: Path) -> Path:
+    """A root with a small CUB-200-2011."""
+    return write_cub(tmp_path)

@@ -88,3 +88,38 @@ def test_bad_options(options, message):
 def test_unknown_preset_lists_a_near_name():
     with pytest.raises(ValueError, match=r"unknown augmentation 'crop4flip'. Did you mean 'crop4_flip'"):
         preset("crop4flip")
+
+
+def test_windows_of_a_squeezed_image_are_uniform():
+    augment = preset("squeezed_crop_flip")
+    assert [augment.enlarged(side) for side in (224, 112, 64)] == [256, 128, 73]
+    draw = augment.draw(9000, image_size=224, generator=generator())
+    assert draw.offset is not None
+    assert draw.flipped is not None
+    counts = torch.bincount(draw.offset.flatten())
+    assert len(counts) == 33
+    assert counts.min() > 430
+    assert preset("squeezed_crop").draw(2, image_size=224, generator=generator()).flipped is None
+
+
+@pytest.mark.parametrize("size", [28, 31, 224])
+def test_a_window_is_cut_where_it_was_drawn(size):
+    augment = preset("squeezed_crop_flip")
+    side = augment.enlarged(size)
+    images = torch.randint(0, 256, (3, 2, side, side), dtype=torch.uint8, generator=generator())
+    draw = augment.draw(3, image_size=size, generator=generator(1))
+    assert draw.offset is not None
+    assert draw.flipped is not None
+    cut = augment.apply(images, draw)
+    assert cut.dtype == torch.uint8
+    for image, window, (top, left), flipped in zip(images, cut, draw.offset.tolist(), draw.flipped, strict=True):
+        seen = image.flip(2) if flipped else image
+        assert torch.equal(window, seen[:, top : top + size, left : left + size])
+
+
+@pytest.mark.parametrize(
+    "options", [{"margin": 0.9}, {"margin": 1.1, "pad": 2}, {"margin": 1.1, "resized_crop": (0.5, 1)}]
+)
+def test_a_margin_stands_alone(options):
+    with pytest.raises(ValueError, match="margin must be >= 1, and 1 beside pad or resized_crop"):
+        Augment(**options)

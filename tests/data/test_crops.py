@@ -3,7 +3,7 @@ import importlib
 import pytest
 import torch
 
-from alignmixup.data.crops import draw_box, draw_boxes, pad_crop_flip, resized_crop
+from alignmixup.data.crops import cut_windows, draw_box, draw_boxes, pad_crop_flip, resized_crop
 
 
 def test_hand_computed_crop_and_flip():
@@ -100,3 +100,12 @@ def test_one_box_is_what_many_are(height, width, area):
 def test_reflection_needs_a_larger_image():
     with pytest.raises(ValueError, match="reflection needs pad < the side of the images, got pad 3 for 3x3"):
         pad_crop_flip(torch.zeros(1, 1, 3, 3), torch.tensor([[0, 0]]), None, pad=3, pad_mode="reflect")
+
+
+def test_windows_of_any_shape(counting_images):
+    offset = torch.tensor([[0, 0], [2, 1], [1, 2], [2, 2], [0, 2], [1, 0]])
+    cut = cut_windows(counting_images, offset, height=3, width=3)
+    for image, window, (top, left) in zip(counting_images, cut, offset.tolist(), strict=True):
+        assert torch.equal(window, image[:, top : top + 3, left : left + 3])
+    tall = cut_windows(counting_images[:, :, :, :4], offset % 2, height=4, width=2)
+    assert torch.equal(tall[1], counting_images[1, :, 0:4, 1:3])

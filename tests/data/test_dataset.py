@@ -21,14 +21,18 @@ def test_properties():
     assert (dataset.num_classes, dataset.channels, dataset.in_memory, len(dataset.train)) == (2, 3, True, 2)
 
 
-def test_select_takes_boxes_along():
+def test_select_takes_boxes_and_paths_along():
     images = torch.arange(3, dtype=torch.uint8).view(3, 1, 1, 1)
     boxes = torch.arange(12).view(3, 4)
-    chosen = Split(images, torch.tensor([5, 6, 7]), boxes).select(torch.tensor([2, 0]))
+    paths = PathList(["a.png", "b.png", "c.png"])
+    chosen = Split(images, torch.tensor([5, 6, 7]), boxes, paths).select(torch.tensor([2, 0]))
     assert chosen.images.flatten().tolist() == [2, 0]
     assert chosen.labels.tolist() == [7, 5]
     assert chosen.boxes is not None
     assert chosen.boxes[:, 0].tolist() == [8, 0]
+    assert chosen.paths is not None
+    assert list(chosen.paths) == ["c.png", "a.png"]
+    assert split().select(torch.tensor([1])).paths is None
 
 
 def test_path_list_holds_any_name_and_travels():
@@ -38,6 +42,7 @@ def test_path_list_holds_any_name_and_travels():
     assert len(PathList([])) == 0
     with pytest.raises(IndexError, match=r"index 4 is outside \[0, 4\)"):
         paths[4]
+    assert list(paths.select(torch.tensor([2, 0]))) == ["ä/ü é.JPEG", "a/b.png"]
 
 
 def test_file_split_select(tmp_path):
@@ -82,3 +87,8 @@ def test_bad_boxes():
 def test_bad_data_sets(changes, message):
     with pytest.raises(ValueError, match=message):
         image_data(**changes)
+
+
+def test_paths_are_one_for_each_image():
+    with pytest.raises(ValueError, match="paths must be one for each of 2 images, got 1"):
+        Split(split().images, split().labels, paths=PathList(["a.png"]))

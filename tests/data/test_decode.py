@@ -9,10 +9,13 @@ from alignmixup.data.decode import (
     decode_all,
     decode_image,
     decode_pixels,
+    image_size,
     jpeg_decoder,
     scaled_box,
     scaled_center,
+    scaled_whole,
     to_tensor,
+    viewed,
 )
 
 pil = importlib.import_module("PIL.Image")
@@ -165,3 +168,36 @@ def test_decode_all_names_the_bad_file(tmp_path):
     paths = sorted(tmp_path.iterdir())
     with pytest.raises(ValueError, match=r"3\.png is an empty file"):
         decode_all(paths, lambda image, _path: image, size=4, title="images", progress=False)
+
+
+def test_whole_images_are_squeezed():
+    image = picture(90, 40)
+    assert scaled_whole(image, 32).size == (32, 32)
+    assert torch.equal(
+        to_tensor(scaled_whole(image, 28, margin=32 / 28)),
+        to_tensor(image.resize((32, 32), pil.Resampling.BILINEAR))[:, 2:30, 2:30],
+    )
+    square = picture(32, 32)
+    assert scaled_whole(square, 32) is square
+
+
+def test_views():
+    image = picture(90, 40)
+    views = {view: to_tensor(viewed(image, 224, view)) for view in ("center", "squeezed_center", "whole")}
+    assert all(view.shape == (3, 224, 224) for view in views.values())
+    squeezed = to_tensor(image.resize((256, 256), pil.Resampling.BILINEAR))
+    assert torch.equal(views["squeezed_center"], squeezed[:, 16:240, 16:240])
+    assert torch.equal(views["whole"], to_tensor(image.resize((224, 224), pil.Resampling.BILINEAR)))
+    assert torch.equal(views["center"], to_tensor(scaled_center(image, 224, margin=256 / 224)))
+
+
+def test_sizes_are_read_without_pixels(tmp_path):
+    picture(90, 40).save(tmp_path / "a.png")
+    content = (tmp_path / "a.png").read_bytes()
+    (tmp_path / "cut.png").write_bytes(content[:100])
+    assert image_size(tmp_path / "a.png") == image_size(tmp_path / "cut.png") == (90, 40)
+    (tmp_path / "b.png").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"b.png is an empty file"):
+        image_size(tmp_path / "b.png")
+    with pytest.raises(FileNotFoundError, match=r"c.png is listed in its data set but missing"):
+        image_size(tmp_path / "c.png")

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from alignmixup import data
+from alignmixup.data.decode import decode_image, scaled_center, scaled_whole, to_tensor
 
 
 def load(root, name="folder", **options):
@@ -96,3 +97,15 @@ def test_damaged_image_in_memory(folder, damage, how):
 
 
 FILES = ("0.png", "1.JPEG", "2.JPEG")
+
+
+@pytest.mark.parametrize("view", ["center", "whole"])
+def test_images_in_memory_keep_their_paths_and_show_what_the_view_says(folder, view):
+    streamed = load(folder, image_size=32, in_memory=False, test_view=view)
+    for _ in range(2):  # decoded, then from the cache, which is one for each view
+        memory = load(folder, image_size=32, in_memory=True, test_view=view)
+        assert memory.test_view == streamed.test_view == view
+        assert list(memory.test.paths) == list(streamed.test.paths)
+        for image, path in zip(memory.test.images, memory.test.paths, strict=True):
+            file = decode_image(folder / path)
+            assert torch.equal(image, to_tensor(scaled_whole(file, 32) if view == "whole" else scaled_center(file, 32)))

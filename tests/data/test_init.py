@@ -5,7 +5,7 @@ from alignmixup import data
 
 
 def test_available_names_are_the_loaded_ones():
-    assert data.available() == ("digits", "cifar10", "cifar100", "tiny-imagenet", "imagenet", "folder")
+    assert data.available() == ("digits", "cifar10", "cifar100", "tiny-imagenet", "cub", "imagenet", "folder")
 
 
 def test_subset_takes_the_first_of_each_class():
@@ -43,8 +43,9 @@ def test_normalization_option():
         ({"subset": 0}, "subset must be a number of images per class >= 1"),
         ({"validation": 899}, r"validation must be a number of images in \[1, 899\)"),
         ({"normalization": "imagenet"}, "for 3 channels and the images have 1"),
-        ({"in_memory": True}, "in_memory and test_split are options of imagenet and folder"),
+        ({"in_memory": True}, "in_memory, test_split and test_view are options of cub, imagenet, folder"),
         ({"test_split": "val"}, "leave them out for digits"),
+        ({"test_view": "whole"}, "leave them out for digits"),
     ],
 )
 def test_bad_options(options, message):

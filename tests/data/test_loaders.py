@@ -171,3 +171,12 @@ def test_augmentation_needs_square_images():
     wide = Split(torch.zeros(2, 3, 4, 6, dtype=torch.uint8), torch.zeros(2, dtype=torch.int64))
     with pytest.raises(ValueError, match="augmentation is for square images, got 4x6"):
         loader(wide, augment=preset("crop1"))
+
+
+def test_images_are_scaled_to_what_is_asked_for():
+    square = Split(torch.full((2, 3, 8, 8), 200, dtype=torch.uint8), torch.tensor([0, 1]))
+    batches = [next(iter(loader(square, image_size=6, augment=augment)))[0] for augment in (None, preset("crop1"))]
+    assert [batch.shape for batch in batches] == [(2, 3, 6, 6)] * 2
+    assert batches[0].std((0, 2, 3)).max() < 1e-6  # of one colour, as the images are
+    windows = next(iter(loader(square, augment=preset("squeezed_crop"))))[0]  # scaled to 9, then cut
+    torch.testing.assert_close(windows, next(iter(loader(square)))[0])

@@ -6,8 +6,8 @@ import torch
 from alignmixup import data
 from alignmixup.data.augment import preset
 from alignmixup.data.crops import draw_boxes
-from alignmixup.data.decode import decode_image, scaled_center, to_tensor
-from alignmixup.data.order import mix_seed
+from alignmixup.data.decode import decode_image, scaled_center, to_tensor, viewed
+from alignmixup.data.order import epoch_generator, mix_seed
 from alignmixup.data.streaming import StreamLoader
 
 
@@ -118,3 +118,23 @@ def test_global_generator_is_left_alone(folder):
 def test_bad_workers(folder):
     with pytest.raises(ValueError, match="workers must be >= 0, got -1"):
         loader(folder, workers=-1)
+
+
+@pytest.mark.parametrize("view", ["center", "squeezed_center", "whole"])
+def test_images_show_what_the_view_says(folder, view):
+    files = data.load("folder", root=folder).train
+    for augment in (None, preset("none")):
+        found = collect(loader(folder, view=view, augment=augment))[0]
+        for pixels, path in zip(found, files.paths, strict=True):
+            assert torch.equal((pixels * 255).round().byte(), to_tensor(viewed(decode_image(folder / path), 16, view)))
+
+
+def test_squeezed_images_are_cut_at_random(folder):
+    augment = preset("squeezed_crop")
+    batches = loader(folder, image_size=56, augment=augment, batch_size=6)
+    x, _ = collect(batches)
+    draw = augment.draw(6, image_size=56, generator=epoch_generator(0, 0, "augment"))
+    whole = collect(loader(folder, image_size=64, view="whole"))[0]
+    for window, image, (top, left) in zip(x, whole, draw.offset.tolist(), strict=True):
+        assert (window - image[:, top : top + 56, left : left + 56]).abs().max() <= 1 / 255 + 1e-6
+    assert len({tuple(offset) for offset in draw.offset.tolist()}) > 1

@@ -129,3 +129,9 @@ def test_binary_table(tiny):
     (tiny / "tiny-imagenet-200" / "wnids.txt").write_bytes(b"\xff\xfe\x00n01")
     with pytest.raises(ValueError, match=r"wnids\.txt is not a text file"):
         load(tiny)
+
+
+def test_images_keep_their_paths(tiny):
+    dataset = load(tiny)
+    assert list(dataset.train.paths)[:2] == ["train/n02/images/n02_0.JPEG", "train/n02/images/n02_1.JPEG"]
+    assert list(dataset.test.paths) == ["val/images/val_0.JPEG", "val/images/val_1.JPEG"]

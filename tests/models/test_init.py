@@ -30,7 +30,8 @@ def test_options_are_the_keywords_of_the_constructor():
     ("name", "message"),
     [
         ("preact_resnet", "Did you mean 'preact_resnet18'"),
-        ("preact_resnet18:x", "Known: preact_resnet18, torchvision:NAME, timm:NAME"),
+        ("preact_resnet18:x", "Known: preact_resnet18, vgg16_gap, resnet50_gap, torchvision:NAME, timm:NAME"),
+        ("vgg16", "Did you mean 'vgg16_gap'"),
         ("torchvision", "Did you mean 'torchvision:'"),
         ("timm:", "unknown model 'timm:'"),
         ("torchvison:resnet18", "unknown model"),
@@ -48,4 +49,4 @@ def test_unknown_options_list_near_ones(name):
 
 
 def test_available():
-    assert models.available() == ("preact_resnet18", "torchvision:NAME", "timm:NAME")
+    assert models.available() == ("preact_resnet18", "vgg16_gap", "resnet50_gap", "torchvision:NAME", "timm:NAME")

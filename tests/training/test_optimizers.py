@@ -82,3 +82,73 @@ def test_the_fused_update_is_the_plain_one_to_rounding(name: str) -> None:
         optimizer.step()
     for first, second in zip(plain.parameters(), fused.parameters(), strict=True):
         torch.testing.assert_close(first, second, rtol=1e-6, atol=1e-7)
+
+
+class Named(nn.Module):
+    """A model that says what its head is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.extra, self.head = nn.Linear(2, 2), nn.Linear(2, 2), nn.Linear(2, 3)
+
+    def head_parameters(self) -> list[nn.Parameter]:
+        return [*self.extra.parameters(), *self.head.parameters()]
+
+
+def test_the_head_has_its_own_rate_under_the_schedule() -> None:
+    model = network()
+    optimizer = build_optimizer(model, OptimizerConfig(lr=0.1, head_lr_factor=10.0))
+    body, head = optimizer.param_groups
+    assert {id(p) for p in head["params"]} == {id(p) for p in model[3].parameters()}
+    assert (len(body["params"]), body["lr"], head["lr"]) == (4, 0.1, 1.0)
+    set_learning_rate(optimizer, 0.02)
+    assert (body["lr"], head["lr"]) == (0.02, pytest.approx(0.2))
+
+
+def test_a_model_may_say_what_its_head_is() -> None:
+    model = Named()
+    _, head = build_optimizer(model, OptimizerConfig(head_lr_factor=0.5)).param_groups
+    assert {id(p) for p in head["params"]} == {id(p) for p in model.head_parameters()}
+
+
+def test_rates_and_decay_are_chosen_apart() -> None:
+    config = OptimizerConfig(head_lr_factor=3.0, decay_norm_and_bias=False, weight_decay=0.1)
+    extra = nn.Parameter(torch.zeros(2, 2))
+    groups = build_optimizer(network(), config, extra_parameters=[extra]).param_groups
+    found = [(len(g["params"]), g.get("lr_factor", 1.0), g["weight_decay"]) for g in groups]
+    assert found == [(2, 1.0, 0.1), (3, 1.0, 0.0), (1, 3.0, 0.1), (1, 3.0, 0.0)]
+    assert groups[0]["params"][1] is extra
+
+
+def test_head_step_by_hand() -> None:
+    model = nn.Sequential(nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False))
+    for layer in model:
+        nn.init.constant_(layer.weight, 2.0)  # type: ignore[arg-type]
+        layer.weight.grad = torch.ones(1, 1)
+    optimizer = build_optimizer(model, OptimizerConfig(momentum=0.0, weight_decay=0.5, head_lr_factor=4.0))
+    set_learning_rate(optimizer, 0.1)
+    optimizer.step()
+    assert [layer.weight.item() for layer in model] == pytest.approx([2 - 0.1 * 2, 2 - 0.4 * 2])
+
+
+def test_the_state_of_a_run_without_the_option_still_loads() -> None:
+    model = network()
+    old = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    optimizer = build_optimizer(model, OptimizerConfig(head_lr_factor=1.0))
+    optimizer.load_state_dict(old.state_dict())
+    set_learning_rate(optimizer, 0.3)
+    assert [group["lr"] for group in optimizer.param_groups] == [0.3]
+
+
+def test_the_factor_survives_in_the_state() -> None:
+    model = network()
+    optimizer = build_optimizer(model, OptimizerConfig(head_lr_factor=10.0))
+    again = build_optimizer(model, OptimizerConfig(head_lr_factor=10.0))
+    again.load_state_dict(optimizer.state_dict())
+    set_learning_rate(again, 0.5)
+    assert [group["lr"] for group in again.param_groups] == [0.5, 5.0]
+
+
+def test_a_factor_needs_a_head() -> None:
+    with pytest.raises(ValueError, match=r"optimizer.head_lr_factor needs a head: Conv2d has no linear layer"):
+        build_optimizer(nn.Conv2d(1, 1, 1), OptimizerConfig(head_lr_factor=2.0))

@@ -3,13 +3,14 @@
 import difflib
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 
 from alignmixup.data.augment import Augment, preset
 from alignmixup.data.cifar import load_cifar
-from alignmixup.data.dataset import FileSplit, ImageData, Split
+from alignmixup.data.cub import load_cub
+from alignmixup.data.dataset import FileSplit, ImageData, Split, TestView
 from alignmixup.data.digits import load_digits
 from alignmixup.data.folder import load_folder
 from alignmixup.data.loaders import BatchLoader, Loader
@@ -26,12 +27,14 @@ __all__ = [
     "Loader",
     "Split",
     "StreamLoader",
+    "TestView",
     "available",
     "build_loaders",
     "load",
 ]
 
-_NAMES = ("digits", "cifar10", "cifar100", "tiny-imagenet", "imagenet", "folder")
+_NAMES = ("digits", "cifar10", "cifar100", "tiny-imagenet", "cub", "imagenet", "folder")
+_OF_FILES = ("cub", "imagenet", "folder")
 VALIDATION_SEED = 21  # of the choice of held-out training images: the same for every run
 
 
@@ -51,6 +54,7 @@ def load(
     normalization: str | None = None,
     in_memory: bool | None = None,
     test_split: str | None = None,
+    test_view: TestView | None = None,
     cache: bool = True,
     progress: bool = True,
 ) -> ImageData:
@@ -60,14 +64,16 @@ def load(
         name: one of ``available()``.
         root: folder that holds the data; digits need none.
         download: fetch CIFAR through torchvision where it is absent.
-        image_size: side of the square images; None for the set's own (8, 32, 64; 224 for folders).
+        image_size: side of the square images; None for the set's own (8, 32, 64; 224 for folders and cub).
         subset: keep the first so many images of each class of the training split.
         validation: hold out so many training images (or that fraction), in proportion to the classes and
             always the same ones, and use them in place of the test split. Drawn before ``subset``.
         normalization: a name in ``alignmixup.data.normalization``; None for the set's default, which is the
             AlignMixup repository's (its CIFAR-10 constants for CIFAR-100 and Tiny-ImageNet too).
-        in_memory: imagenet and folder: decode everything at the start; None decides by size.
+        in_memory: cub, imagenet and folder: decode everything at the start; None decides by size (cub: no).
         test_split: imagenet and folder: name of the test folder.
+        test_view: cub, imagenet and folder: what a test image shows of its file, "center", "squeezed_center" or "whole"
+            (see ``alignmixup.data.dataset.TestView``); None for "center", or cub's "squeezed_center".
         cache: keep decoded images on disk, beside the data.
         progress: show a bar while decoding.
 
@@ -82,13 +88,21 @@ def load(
         >>> len(digits.train), len(digits.test), digits.num_classes
         (899, 898, 10)
     """
-    _check(name, image_size, of_folders_only=(in_memory, test_split))
+    _check(name, image_size, test_view, of_files_only=(in_memory, test_view), of_folders_only=(test_split,))
     if name == "digits":
         dataset = load_digits(image_size=image_size)
     elif name in ("cifar10", "cifar100"):
         dataset = load_cifar(name, root=root, download=download, image_size=image_size)
     elif name == "tiny-imagenet":
         dataset = load_tiny_imagenet(root=root, image_size=image_size, cache=cache, progress=progress)
+    elif name == "cub":
+        dataset = load_cub(
+            root=root,
+            image_size=image_size,
+            in_memory=in_memory,
+            test_view=test_view or "squeezed_center",
+            progress=progress,
+        )
     else:
         dataset = load_folder(
             name,
@@ -96,6 +110,7 @@ def load(
             image_size=image_size,
             in_memory=in_memory,
             test_split=test_split,
+            test_view=test_view or "center",
             cache=cache,
             progress=progress,
         )
@@ -149,25 +164,38 @@ def build_loaders(
     def loader(split: Split | FileSplit, size: int, chosen: Augment | None, *, training: bool) -> Loader:
         common: dict[str, Any] = {"batch_size": size, "augment": chosen, "seed": seed}
         common |= {"mean": dataset.mean, "std": dataset.std, "device": device, "channels_last": channels_last}
-        common |= {"rank": rank, "world_size": world_size}
+        common |= {"image_size": dataset.image_size, "rank": rank, "world_size": world_size}
         common |= {"shuffle": training, "drop_last": training and drop_last, "equal_shards": training}
         if isinstance(split, Split):
             return BatchLoader(split, on_device=on_device, **common)
-        return StreamLoader(split, image_size=dataset.image_size, workers=workers, **common)
+        return StreamLoader(split, workers=workers, view=dataset.test_view, **common)
 
     train = loader(dataset.train, batch_size, augment, training=True)
     return train, loader(dataset.test, eval_batch_size or batch_size, None, training=False)
 
 
-def _check(name: str, image_size: int | None, *, of_folders_only: tuple[object, object]) -> None:
+def _check(
+    name: str,
+    image_size: int | None,
+    test_view: str | None,
+    *,
+    of_files_only: tuple[object, ...],
+    of_folders_only: tuple[object, ...],
+) -> None:
     if name not in _NAMES:
         near = difflib.get_close_matches(name.replace("_", "-"), _NAMES, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise ValueError(f"unknown data set {name!r}.{hint} Known: {', '.join(_NAMES)}")
     if image_size is not None and (type(image_size) is not int or image_size < 1):
         raise ValueError(f"image_size must be an integer >= 1, got {image_size!r}")
-    if name not in ("imagenet", "folder") and of_folders_only != (None, None):
-        raise ValueError(f"in_memory and test_split are options of imagenet and folder: leave them out for {name}")
+    if test_view is not None and test_view not in get_args(TestView):
+        raise ValueError(f"test_view must be one of {', '.join(get_args(TestView))}, got {test_view!r}")
+    if name not in _OF_FILES and any(option is not None for option in (*of_files_only, *of_folders_only)):
+        raise ValueError(
+            f"in_memory, test_split and test_view are options of {', '.join(_OF_FILES)}: leave them out for {name}"
+        )
+    if name == "cub" and any(option is not None for option in of_folders_only):
+        raise ValueError("test_split is an option of imagenet and folder: leave it out for cub")
 
 
 def _chosen(dataset: ImageData, *, subset: int | None, validation: int | float | None) -> ImageData:

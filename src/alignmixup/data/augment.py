@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from alignmixup.data.color import color_jitter, lighting
-from alignmixup.data.crops import Interpolation, draw_boxes, pad_crop_flip, resized_crop
+from alignmixup.data.crops import Interpolation, cut_windows, draw_boxes, flip_some, pad_crop_flip, resized_crop
 
 __all__ = ["PRESETS", "Augment", "AugmentDraw", "preset"]
 
@@ -45,7 +45,9 @@ class Augment:
         flip: mirror each image left to right with probability 1/2.
         resized_crop: range of the area of a random box (fractions of the image), scaled to the full size;
             None for none.
-        interpolation: "bilinear" or "bicubic", of ``resized_crop``.
+        interpolation: "bilinear" or "bicubic", of ``resized_crop`` and ``margin``.
+        margin: scale both sides of the image (its aspect ratio is not kept) to this many times the size, >= 1, of which
+            a random window of the size remains; not with ``pad`` or ``resized_crop``. CUB: 256 / 224.
         jitter: largest change of brightness, contrast and saturation, in [0, 1].
         lighting: standard deviation of the lighting noise, >= 0.
 
@@ -58,6 +60,7 @@ class Augment:
     flip: bool = False
     resized_crop: tuple[float, float] | None = None
     interpolation: Interpolation = "bilinear"
+    margin: float = 1.0
     jitter: float = 0.0
     lighting: float = 0.0
 
@@ -70,14 +73,25 @@ class Augment:
             raise ValueError(f'interpolation must be "bilinear" or "bicubic", got {self.interpolation!r}')
         if self.resized_crop is not None and not 0 < self.resized_crop[0] <= self.resized_crop[1] <= 1:
             raise ValueError(f"resized_crop must be (low, high) with 0 < low <= high <= 1, got {self.resized_crop}")
+        if self.margin < 1 or (self.margin > 1 and (self.pad > 0 or self.resized_crop is not None)):
+            raise ValueError(
+                f"margin must be >= 1, and 1 beside pad or resized_crop, got {self.margin} with pad {self.pad} and "
+                f"resized_crop {self.resized_crop}"
+            )
         if not 0 <= self.jitter <= 1 or self.lighting < 0:
             raise ValueError(f"jitter must lie in [0, 1] and lighting be >= 0, got {self.jitter} and {self.lighting}")
+
+    def enlarged(self, image_size: int) -> int:
+        """Side of the images that ``apply`` takes, to give images of ``image_size``."""
+        return round(image_size * self.margin)
 
     def draw(self, count: int, *, image_size: int, generator: torch.Generator) -> AugmentDraw:
         """Draw for ``count`` images, from a CPU generator; a part that is switched off draws nothing."""
         offset = flipped = box = jitter = order = noise = None
         if self.pad > 0:
             offset = torch.randint(0, 2 * self.pad + 1, (count, 2), generator=generator)
+        elif self.margin > 1:
+            offset = torch.randint(0, self.enlarged(image_size) - image_size + 1, (count, 2), generator=generator)
         if self.flip:
             flipped = torch.rand(count, generator=generator) < 0.5
         if self.resized_crop is not None:
@@ -93,14 +107,19 @@ class Augment:
         """Augment a batch as drawn.
 
         Args:
-            images: (B, C, H, W) uint8.
+            images: (B, C, H, H) uint8 (or float32 in units of 255), of side ``enlarged(image_size)``.
             draw: the draws of these B images, on their device.
 
         Returns:
-            (B, C, H, W): uint8 if only pixels were moved, else float32 in units of 255 (colours may leave [0,
-            255]).
+            (B, C, image_size, image_size): the type of ``images`` if only pixels were moved, else float32 in units of
+            255 (colours may leave [0, 255]).
         """
-        images = pad_crop_flip(images, draw.offset, draw.flipped, pad=self.pad, pad_mode=self.pad_mode)
+        if self.margin > 1 and draw.offset is not None:
+            images = images if draw.flipped is None else flip_some(images, draw.flipped)
+            side = round(images.shape[-1] / self.margin)
+            images = cut_windows(images, draw.offset, height=side, width=side)
+        else:
+            images = pad_crop_flip(images, draw.offset, draw.flipped, pad=self.pad, pad_mode=self.pad_mode)
         if draw.box is not None:
             images = resized_crop(images, draw.box, interpolation=self.interpolation).clamp_(0, 255)
         if draw.jitter is not None and draw.jitter_order is not None:
@@ -125,6 +144,9 @@ PRESETS: dict[str, Augment] = {
     # ImageNet; of openmixup (also on Tiny-ImageNet) with the bicubic kernel
     "resized_crop_flip": Augment(resized_crop=(0.08, 1.0), flip=True),
     "resized_crop_flip_bicubic": Augment(resized_crop=(0.08, 1.0), flip=True, interpolation="bicubic"),
+    # CUB: both sides to 256 pixels, a window of 224; of the CutMix paper, and with flips of the evaluation code of 2020
+    "squeezed_crop": Augment(margin=256 / 224),
+    "squeezed_crop_flip": Augment(margin=256 / 224, flip=True),
     # ImageNet of AlignMixup, CutMix, Puzzle Mix and SaliencyMix
     "resized_crop_flip_color": Augment(resized_crop=(0.08, 1.0), flip=True, jitter=0.4, lighting=0.1),
 }

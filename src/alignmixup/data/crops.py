@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["Interpolation", "draw_box", "draw_boxes", "pad_crop_flip", "resized_crop"]
+__all__ = ["Interpolation", "cut_windows", "draw_box", "draw_boxes", "flip_some", "pad_crop_flip", "resized_crop"]
 
 Interpolation = Literal["bilinear", "bicubic"]
 _ATTEMPTS = 10  # of torchvision's RandomResizedCrop, before it takes the centre
@@ -39,22 +39,42 @@ def pad_crop_flip(
         (B, C, H, W), a new tensor unless there is nothing to do.
     """
     if flipped is not None:
-        # picking from (image, mirror) pairs by row index costs half of torch.where, which reads and writes
-        # both
-        pairs = torch.stack((images, images.flip(3)), dim=1).flatten(0, 1)
-        images = pairs.index_select(0, torch.arange(len(images), device=images.device) * 2 + flipped)
+        images = flip_some(images, flipped)
     if offset is None or pad == 0:
         return images
-    batch, channels, height, width = images.shape
+    height, width = images.shape[2:]
     if pad_mode == "reflect" and pad >= min(height, width):
         raise ValueError(f"reflection needs pad < the side of the images, got pad {pad} for {height}x{width}")
     padded = _reflected(images, pad) if pad_mode == "reflect" else F.pad(images, (pad,) * 4)
-    row, plane = width + 2 * pad, (height + 2 * pad) * (width + 2 * pad)
+    return cut_windows(padded, offset, height=height, width=width)
+
+
+def flip_some(images: Tensor, flipped: Tensor) -> Tensor:
+    """(B, C, H, W) images, those mirrored left to right where ``flipped`` (B,) is true."""
+    # picking from (image, mirror) pairs by row index costs half of torch.where, which reads and writes both
+    pairs = torch.stack((images, images.flip(3)), dim=1).flatten(0, 1)
+    return pairs.index_select(0, torch.arange(len(images), device=images.device) * 2 + flipped)
+
+
+def cut_windows(images: Tensor, offset: Tensor, *, height: int, width: int) -> Tensor:
+    """Cut one window out of each image.
+
+    Args:
+        images: (B, C, H, W), any type.
+        offset: (B, 2) int64: row and column of the window's top left corner, on the images' device; the window must lie
+            inside the image.
+        height: rows of a window, <= H.
+        width: columns of a window, <= W.
+
+    Returns:
+        (B, C, height, width), a new tensor.
+    """
+    batch, channels, rows, row = images.shape
     # all windows of the batch as one overlapping view: entry i starts at element i. Picking B * C of them is
     # one copy of whole rows; indexing pixel by pixel is eight times slower
     span = (height - 1) * row + width
-    windows = padded.contiguous().as_strided((padded.numel() - span + 1, height, width), (1, row, 1))
-    planes = torch.arange(batch * channels, device=images.device).view(batch, channels) * plane
+    windows = images.contiguous().as_strided((images.numel() - span + 1, height, width), (1, row, 1))
+    planes = torch.arange(batch * channels, device=images.device).view(batch, channels) * (rows * row)
     start = planes + (offset[:, 0] * row + offset[:, 1]).unsqueeze(1)
     return windows.index_select(0, start.flatten()).view(batch, channels, height, width)
 

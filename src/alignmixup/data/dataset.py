@@ -3,11 +3,18 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-__all__ = ["FileSplit", "ImageData", "PathList", "Split"]
+__all__ = ["FileSplit", "ImageData", "PathList", "Split", "TestView"]
+
+# What a test image shows of its file, at a side of S pixels and with S' = S * 256 / 224:
+# "center": shorter side scaled to S', centre cut out (the usual test transform of ImageNet);
+# "squeezed_center": both sides scaled to S', centre cut out (localisation in the CutMix paper);
+# "whole": both sides scaled to S, nothing cut (localisation since the evaluation of 2020).
+TestView = Literal["center", "squeezed_center", "whole"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,6 +25,7 @@ class Split:
         images: (N, C, H, W) uint8.
         labels: (N,) int64.
         boxes: (N, 4) int64 as y0, x0, y1, x1, half-open; None where the release has none. Some are empty.
+        paths: path of each image's file, relative to the data set's folder; None where images have none.
 
     Raises:
         ValueError: shapes or types that differ from these.
@@ -26,6 +34,7 @@ class Split:
     images: Tensor
     labels: Tensor
     boxes: Tensor | None = None
+    paths: "PathList | None" = None
 
     def __post_init__(self) -> None:
         if self.images.dim() != 4 or self.images.dtype != torch.uint8:
@@ -34,6 +43,8 @@ class Split:
         _check_labels(self.labels, len(self.images))
         if self.boxes is not None and self.boxes.shape != (len(self.images), 4):
             raise ValueError(f"boxes must be ({len(self.images)}, 4), got {tuple(self.boxes.shape)}")
+        if self.paths is not None and len(self.paths) != len(self.images):
+            raise ValueError(f"paths must be one for each of {len(self.images)} images, got {len(self.paths)}")
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -41,7 +52,8 @@ class Split:
     def select(self, index: Tensor) -> "Split":
         """The images at ``index`` (int64), in that order."""
         boxes = None if self.boxes is None else self.boxes[index]
-        return Split(self.images[index], self.labels[index], boxes)
+        paths = None if self.paths is None else self.paths.select(index)
+        return Split(self.images[index], self.labels[index], boxes, paths)
 
 
 class PathList(Sequence[str]):
@@ -69,6 +81,10 @@ class PathList(Sequence[str]):
         start, end = self._ends[index : index + 2].tolist()
         return bytes(self._bytes[start:end].tolist()).decode("utf-8", "surrogateescape")
 
+    def select(self, index: Tensor) -> "PathList":
+        """The names at ``index`` (int64), in that order."""
+        return PathList([self[i] for i in index.tolist()])
+
 
 @dataclass(frozen=True, eq=False)
 class FileSplit:
@@ -92,7 +108,7 @@ class FileSplit:
 
     def select(self, index: Tensor) -> "FileSplit":
         """The images at ``index`` (int64), in that order."""
-        return FileSplit(self.root, PathList([self.paths[i] for i in index.tolist()]), self.labels[index])
+        return FileSplit(self.root, self.paths.select(index), self.labels[index])
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,6 +124,7 @@ class ImageData:
         std: standard deviation of each channel, in [0, 1] units, > 0.
         image_size: side of the square images, in pixels.
         augment: the preset of ``alignmixup.data.augment`` that suits the set by default.
+        test_view: what a test image that is decoded from its file shows of it; see ``TestView``.
 
     Raises:
         ValueError: an empty split, labels outside [0, number of classes), or constants that do not fit.
@@ -121,6 +138,7 @@ class ImageData:
     std: tuple[float, ...]
     image_size: int
     augment: str
+    test_view: TestView = "center"
 
     def __post_init__(self) -> None:
         if len(self.mean) != len(self.std) or min(self.std) <= 0:

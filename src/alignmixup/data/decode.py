@@ -8,16 +8,30 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from alignmixup.data.crops import Interpolation
+from alignmixup.data.dataset import TestView
 from alignmixup.data.optional import optional
 
-__all__ = ["decode_all", "decode_image", "decode_pixels", "jpeg_decoder", "scaled_box", "scaled_center", "to_tensor"]
+__all__ = [
+    "decode_all",
+    "decode_image",
+    "decode_pixels",
+    "image_size",
+    "jpeg_decoder",
+    "scaled_box",
+    "scaled_center",
+    "scaled_whole",
+    "to_tensor",
+    "viewed",
+]
+
+_TEST_MARGIN = 256 / 224  # Resize(256), CenterCrop(224), and in proportion for other sizes
 
 
 def decode_image(path: Path) -> Any:
@@ -94,6 +108,36 @@ def scaled_center(image: Any, size: int, *, margin: float = 1.0) -> Any:
         image = image.resize(scaled, optional("PIL.Image").Resampling.BILINEAR)
     left, top = round((scaled[0] - size) / 2), round((scaled[1] - size) / 2)
     return image.crop((left, top, left + size, top + size))
+
+
+def scaled_whole(image: Any, size: int, *, margin: float = 1.0) -> Any:
+    """The centre of a PIL image whose sides are both scaled to ``size * margin``: ``size`` by ``size`` pixels of it.
+
+    With a margin of 1 that is all of the image, its aspect ratio not kept.
+    """
+    side = round(size * margin)
+    if image.size != (side, side):
+        image = image.resize((side, side), optional("PIL.Image").Resampling.BILINEAR)
+    start = round((side - size) / 2)
+    return image.crop((start, start, start + size, start + size)) if start else image
+
+
+def viewed(image: Any, size: int, view: TestView) -> Any:
+    """A PIL image as ``view`` shows it, ``size`` by ``size`` pixels."""
+    if view == "center":
+        return scaled_center(image, size, margin=_TEST_MARGIN)
+    return scaled_whole(image, size, margin=_TEST_MARGIN if view == "squeezed_center" else 1.0)
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Width and height of the image in a file, whose pixels are not read.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is empty or not an image.
+    """
+    with _naming(path), optional("PIL.Image").open(path) as image:
+        return cast(tuple[int, int], image.size)
 
 
 def to_tensor(image: Any) -> Tensor:

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from alignmixup.data.cache import cached, fingerprint
-from alignmixup.data.dataset import FileSplit, ImageData, PathList, Split
-from alignmixup.data.decode import decode_all, scaled_center
+from alignmixup.data.dataset import FileSplit, ImageData, PathList, Split, TestView
+from alignmixup.data.decode import decode_all, scaled_center, scaled_whole
 from alignmixup.data.normalization import normalization
 
 __all__ = ["load_folder"]
@@ -29,6 +29,7 @@ def load_folder(
     image_size: int | None = None,
     in_memory: bool | None = None,
     test_split: str | None = None,
+    test_view: TestView = "center",
     cache: bool = True,
     progress: bool = True,
 ) -> ImageData:
@@ -40,8 +41,10 @@ def load_folder(
         name: "folder", or "imagenet" whose test split is always ``val``.
         root: the folder that holds ``train``.
         image_size: side of the (square) images; None for 224.
-        in_memory: decode everything at the start, centre-cropped; None does so for up to 64 pixels and 2 GiB.
+        in_memory: decode everything at the start, centre-cropped (or whole, with ``test_view="whole"``); None does
+            so for up to 64 pixels and 2 GiB.
         test_split: folder used as test split; None for ``test``, or ``val`` where that is absent.
+        test_view: what a test image shows of its file; see ``alignmixup.data.dataset.TestView``.
         cache: keep images decoded into memory as ``decoded-cache-SIZE.safetensors`` in ``root``.
         progress: show a bar while decoding.
 
@@ -68,7 +71,7 @@ def load_folder(
     )
     splits: tuple[Split | FileSplit, Split | FileSplit] = (train, test)
     if in_memory:
-        splits = _decode(name, train, test, size, cache=cache, progress=progress)
+        splits = _decode(name, train, test, size, whole=test_view == "whole", cache=cache, progress=progress)
     mean, std = normalization("imagenet", channels=3)
     return ImageData(
         name=name,
@@ -79,6 +82,7 @@ def load_folder(
         std=std,
         image_size=size,
         augment="resized_crop_flip",
+        test_view=test_view,
     )
 
 
@@ -135,22 +139,27 @@ def _list_images(folder: Path, root: Path) -> list[str]:
 
 
 def _decode(
-    name: str, train: FileSplit, test: FileSplit, size: int, *, cache: bool, progress: bool
+    name: str, train: FileSplit, test: FileSplit, size: int, *, whole: bool, cache: bool, progress: bool
 ) -> tuple[Split, Split]:
     root = train.root
     paths: Sequence[Path] = [root / path for split in (train, test) for path in split.paths]
-    prepare = functools.partial(_centred, size=size)
+    prepare = functools.partial(_prepared, size=size, whole=whole)
+    view, suffix = ("whole", "-whole") if whole else ("centre", "")
 
     def decode() -> dict[str, Tensor]:
         return {"images": decode_all(paths, prepare, size=size, title=name, progress=progress)}
 
     if cache:
-        key = fingerprint(paths, root=root, settings=f"centre {size}")
-        images = cached(root / f"decoded-cache-{size}.safetensors", key, decode)["images"]
+        key = fingerprint(paths, root=root, settings=f"{view} {size}")
+        images = cached(root / f"decoded-cache-{size}{suffix}.safetensors", key, decode)["images"]
     else:
         images = decode()["images"]
-    return Split(images[: len(train)], train.labels), Split(images[len(train) :], test.labels)
+    count = len(train)
+    return (
+        Split(images[:count], train.labels, paths=train.paths),
+        Split(images[count:], test.labels, paths=test.paths),
+    )
 
 
-def _centred(image: object, _path: Path, *, size: int) -> object:
-    return scaled_center(image, size)
+def _prepared(image: object, _path: Path, *, size: int, whole: bool) -> object:
+    return scaled_whole(image, size) if whole else scaled_center(image, size)

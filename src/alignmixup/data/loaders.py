@@ -9,6 +9,7 @@ from torch import Tensor
 from alignmixup.data.augment import Augment
 from alignmixup.data.dataset import Split
 from alignmixup.data.order import EpochOrder, epoch_generator
+from alignmixup.data.resize import resize
 
 __all__ = ["BatchLoader", "Loader", "Normalizer"]
 
@@ -67,6 +68,7 @@ class BatchLoader:
 
     Args:
         split: the images.
+        image_size: side of the images that come out; None for that of ``split``, scaled where it differs.
         batch_size: images per batch and process.
         mean: of each channel, in [0, 1] units.
         std: of each channel, in [0, 1] units.
@@ -98,6 +100,7 @@ class BatchLoader:
         split: Split,
         *,
         batch_size: int,
+        image_size: int | None = None,
         mean: Sequence[float],
         std: Sequence[float],
         augment: Augment | None = None,
@@ -118,6 +121,8 @@ class BatchLoader:
             raise ValueError(f"augmentation is for square images, got {height}x{width}")
         self.device = torch.device(device)
         self.augment = augment
+        self._image_size = image_size or width
+        self._side = (augment or Augment()).enlarged(self._image_size)
         self.order = EpochOrder(
             len(split), batch_size, shuffle, drop_last, seed, rank, world_size, equal_shards=equal_shards
         )
@@ -151,12 +156,13 @@ class BatchLoader:
             # one draw for the whole epoch and all processes: cheap, and independent of the number of
             # processes
             generator = epoch_generator(order.seed, self._epoch, "augment")
-            side = self._images.shape[-1]
-            draw = augment.draw(order.num_positions, image_size=side, generator=generator)
+            draw = augment.draw(order.num_positions, image_size=self._image_size, generator=generator)
             draw = draw.select(order.positions()).to(self.device)
         for start in range(self._skip * order.batch_size, order.shard_size, order.batch_size):
             part = slice(start, min(start + order.batch_size, order.shard_size))
             images = self._on_device(self._images.index_select(0, index[part]))
+            if images.shape[-1] != self._side:
+                images = resize(images.to(torch.float32), self._side)  # CUDA scales no bytes with antialiasing
             if augment is not None and draw is not None:
                 images = augment.apply(images, draw.select(part))
             yield self._normalizer(images), self._labels.index_select(0, label_index[part])

@@ -11,4 +11,4 @@ def optional(module: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise ImportError(f'{module} is needed for this data set: pip install "alignmixup[train]"') from error
+        raise ImportError(f'{module} is needed for this: pip install "alignmixup[train]"') from error

@@ -10,11 +10,11 @@ def resize(images: Tensor, image_size: int) -> Tensor:
     """Images scaled to a square of ``image_size`` pixels, bilinear with antialiasing.
 
     Args:
-        images: (N, C, H, W) uint8.
+        images: (N, C, H, W), uint8 or float32.
         image_size: new side, >= 1.
 
     Returns:
-        (N, C, image_size, image_size) uint8; ``images`` itself where nothing changes.
+        (N, C, image_size, image_size) of the same type; ``images`` itself where nothing changes.
     """
     if images.shape[2:] == (image_size, image_size):
         return images

@@ -10,20 +10,18 @@ from torch.utils.data import DataLoader, Dataset
 
 from alignmixup.data.augment import Augment
 from alignmixup.data.crops import Interpolation, draw_box
-from alignmixup.data.dataset import FileSplit
-from alignmixup.data.decode import decode_image, decode_pixels, jpeg_decoder, scaled_box, scaled_center, to_tensor
+from alignmixup.data.dataset import FileSplit, TestView
+from alignmixup.data.decode import decode_image, decode_pixels, jpeg_decoder, scaled_box, to_tensor, viewed
 from alignmixup.data.loaders import Normalizer
 from alignmixup.data.order import EpochOrder, epoch_generator, mix_seed
 
 __all__ = ["StreamLoader"]
 
-_TEST_MARGIN = 256 / 224  # Resize(256), CenterCrop(224), and in proportion for other sizes
-
 
 class StreamLoader:
     """Batches of a split in files; same protocol and same guarantees as ``BatchLoader``.
 
-    Workers decode, cut (a random box, or the centre) and scale; bytes travel to the device, where everything
+    Workers decode, cut (a random box, or what ``view`` shows) and scale; bytes travel to the device, where everything
     else is done for the whole batch. Random boxes depend on (seed, epoch, image), not on the worker.
 
     Args:
@@ -41,6 +39,7 @@ class StreamLoader:
         world_size: number of processes.
         equal_shards: give all processes equally many images, by repeating a few; see ``EpochOrder``.
         channels_last: yield the images in channels-last memory format.
+        view: what an image that is not cut at random shows of its file; see ``alignmixup.data.dataset.TestView``.
         workers: processes that decode; 0 decodes in this one; None takes a number that suits the processor,
             up to 8.
 
@@ -65,6 +64,7 @@ class StreamLoader:
         world_size: int = 1,
         equal_shards: bool = True,
         channels_last: bool = False,
+        view: TestView = "center",
         workers: int | None = None,
     ) -> None:
         self.device = torch.device(device)
@@ -80,7 +80,7 @@ class StreamLoader:
         elif workers < 0:
             raise ValueError(f"workers must be >= 0, got {workers}")
         self._batches = DataLoader(
-            _Files(split, image_size, augment, seed),
+            _Files(split, image_size, augment, seed, view),
             batch_sampler=self._keys,
             num_workers=workers,
             pin_memory=self.device.type == "cuda",
@@ -149,24 +149,30 @@ class _BatchKeys:
 
 
 class _Files(Dataset[tuple[Tensor, Tensor]]):
-    def __init__(self, split: FileSplit, image_size: int, augment: Augment | None, seed: int) -> None:
+    def __init__(self, split: FileSplit, image_size: int, augment: Augment | None, seed: int, view: TestView) -> None:
+        augment = augment or Augment()
         self._split = split
-        self._image_size = image_size
-        self._area = None if augment is None else augment.resized_crop
-        self._interpolation: Interpolation = "bilinear" if augment is None else augment.interpolation
+        self._view: TestView = view
+        self._area = augment.resized_crop
+        self._whole = augment.margin > 1
+        self._size = augment.enlarged(image_size)
+        self._interpolation: Interpolation = augment.interpolation
         self._seed = seed
-        if self._area is not None:
+        if self._area is not None or self._whole:
             jpeg_decoder()  # imported here, for all workers
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, Tensor]:
         epoch, index = key
-        path, size = self._split.root / self._split.paths[index], self._image_size
-        if self._area is None:
-            pixels = to_tensor(scaled_center(decode_image(path), size, margin=_TEST_MARGIN))
+        path = self._split.root / self._split.paths[index]
+        if self._area is None and not self._whole:
+            pixels = to_tensor(viewed(decode_image(path), self._size, self._view))
         else:
             pixels = decode_pixels(path)
-            generator = torch.Generator().manual_seed(mix_seed(self._seed, epoch, index, 3))
-            box = draw_box(*pixels.shape[1:], area=self._area, generator=generator)
-            pixels = scaled_box(pixels, box, size=size, interpolation=self._interpolation)
+            height, width = pixels.shape[1:]
+            box = (0, 0, height, width)
+            if self._area is not None:
+                generator = torch.Generator().manual_seed(mix_seed(self._seed, epoch, index, 3))
+                box = draw_box(height, width, area=self._area, generator=generator)
+            pixels = scaled_box(pixels, box, size=self._size, interpolation=self._interpolation)
         # (H, W, C), as it lies in memory, is quick to stack
         return pixels.permute(1, 2, 0), self._split.labels[index]

@@ -7,13 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from alignmixup.data.box_table import Box, BoxTable
 from alignmixup.data.cache import cached, fingerprint
-from alignmixup.data.dataset import ImageData, Split
+from alignmixup.data.dataset import ImageData, PathList, Split
 from alignmixup.data.decode import decode_all
 from alignmixup.data.normalization import normalization
 from alignmixup.data.resize import resize
 
-__all__ = ["load_tiny_imagenet"]
+__all__ = ["load_tiny_imagenet", "read_tiny_boxes"]
 
 _FOLDER = "tiny-imagenet-200"
 _SIDE = 64
@@ -53,17 +54,41 @@ def load_tiny_imagenet(
     size = image_size or _SIDE
     images = resize(images, size)
     mean, std = normalization("cifar10", channels=3)  # the AlignMixup repository's
+    names = [path.relative_to(folder).as_posix() for path in paths]
     count = len(train_paths)
     return ImageData(
         name="tiny-imagenet",
-        train=Split(images[:count], torch.tensor(train_labels), _scaled(train_boxes, size)),
-        test=Split(images[count:], torch.tensor(test_labels), _scaled(test_boxes, size)),
+        train=Split(images[:count], torch.tensor(train_labels), _scaled(train_boxes, size), PathList(names[:count])),
+        test=Split(images[count:], torch.tensor(test_labels), _scaled(test_boxes, size), PathList(names[count:])),
         class_names=_read_words(folder / "words.txt", wnids),
         mean=mean,
         std=std,
         image_size=size,
         augment="crop4_flip",
     )
+
+
+def read_tiny_boxes(root: str | Path) -> tuple[BoxTable, Path]:
+    """The boxes of all images of the classes in ``wnids.txt``, as the release states them, and the set's folder.
+
+    Raises:
+        FileNotFoundError: the folder or a file of it is missing.
+        ValueError: a damaged table, or one that names an image twice.
+    """
+    folder = _find(Path(root))
+    boxes: dict[str, list[Box]] = {}
+    tables = {
+        f"train/{wnid}/images": (f"train/{wnid}/{wnid}_boxes.txt", 5) for wnid in _read_wnids(folder / "wnids.txt")
+    }
+    for images, (name, columns) in {**tables, "val/images": ("val/val_annotations.txt", 6)}.items():
+        if not (folder / name).is_file():
+            continue
+        for row in _read_table(folder / name, columns=columns):
+            if f"{images}/{row[0]}" in boxes:
+                raise ValueError(f"{folder / name} names {row[0]} twice: expected {_SOURCE}. Unpack it again")
+            y0, x0, y1, x1 = _box(row[-4:], folder / name)
+            boxes[f"{images}/{row[0]}"] = [(x0, y0, x1 - 1, y1 - 1)]
+    return BoxTable(folder, boxes, dict.fromkeys(boxes, (_SIDE, _SIDE))), folder
 
 
 def _find(root: Path) -> Path:

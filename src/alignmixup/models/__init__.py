@@ -1,4 +1,4 @@
-"""Networks that know nothing of mixing: PreActResNet-18, torchvision and timm classifiers by name."""
+"""Networks that know nothing of mixing: PreActResNet-18, VGG-GAP, torchvision and timm classifiers by name."""
 
 import difflib
 import inspect
@@ -9,19 +9,24 @@ from torch import nn
 
 from alignmixup.models.by_name import build_timm, build_torchvision
 from alignmixup.models.preact_resnet import PreActResNet18
+from alignmixup.models.resnet_gap import build_resnet50_gap
+from alignmixup.models.vgg_gap import VGG16GAP, build_vgg16_gap
 
-__all__ = ["PreActResNet18", "available", "build", "options"]
+__all__ = ["VGG16GAP", "PreActResNet18", "available", "build", "options"]
 
 _BUILDERS: dict[str, Callable[..., nn.Module]] = {
     "preact_resnet18": PreActResNet18,
+    "vgg16_gap": build_vgg16_gap,
+    "resnet50_gap": build_resnet50_gap,
     "torchvision": build_torchvision,
     "timm": build_timm,
 }
+_LIBRARIES = ("torchvision", "timm")
 
 
 def available() -> tuple[str, ...]:
     """Names that ``build`` accepts; NAME stands for any classifier of that library."""
-    return ("preact_resnet18", "torchvision:NAME", "timm:NAME")
+    return tuple(f"{name}:NAME" if name in _LIBRARIES else name for name in _BUILDERS)
 
 
 def options(name: str) -> dict[str, inspect.Parameter]:
@@ -35,7 +40,7 @@ def build(name: str, *, num_classes: int, options: Mapping[str, Any] | None = No
     """A network that maps images to (B, num_classes) logits.
 
     Args:
-        name: "preact_resnet18", "torchvision:resnet18", "timm:vit_tiny_patch16_224"...
+        name: "preact_resnet18", "vgg16_gap", "torchvision:resnet18", "timm:vit_tiny_patch16_224"...
         num_classes: outputs of the last layer, >= 1.
         options: keywords of the network; see ``alignmixup.models.options(name)``.
 
@@ -67,8 +72,9 @@ def build(name: str, *, num_classes: int, options: Mapping[str, Any] | None = No
 def _builder(name: str) -> Callable[..., nn.Module]:
     library, colon, library_name = name.partition(":")
     builder = _BUILDERS.get(library)
-    if builder is None or bool(colon) != (library != "preact_resnet18") or bool(colon) != bool(library_name):
-        near = difflib.get_close_matches(name, ["preact_resnet18", "torchvision:", "timm:"], n=1, cutoff=0.5)
+    if builder is None or bool(colon) != (library in _LIBRARIES) or bool(colon) != bool(library_name):
+        names = [f"{key}:" if key in _LIBRARIES else key for key in _BUILDERS]
+        near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise ValueError(f"unknown model {name!r}.{hint} Known: {', '.join(available())}")
     return builder

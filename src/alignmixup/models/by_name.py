@@ -4,20 +4,16 @@ Both libraries belong to the ``train`` extra and are imported when a model is as
 """
 
 import difflib
-import importlib
-import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, cast
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from alignmixup.models.preact_resnet import check_size
+from alignmixup.models.weights import download_weights, library, load_except_head, read_weights
 
 __all__ = ["build_timm", "build_torchvision"]
-
-_log = logging.getLogger(__name__)
 
 
 def build_torchvision(
@@ -46,7 +42,7 @@ def build_torchvision(
         ValueError: unknown name (near names are listed), option out of range or impossible for this model.
         FileNotFoundError: weights neither here nor to be downloaded.
     """
-    vision_models = _library("torchvision.models")
+    vision_models = library("torchvision.models")
     names = vision_models.list_models(module=vision_models)
     if library_name not in names:
         raise ValueError(_unknown("torchvision", library_name, names))
@@ -55,10 +51,10 @@ def build_torchvision(
     settings |= {"weights": None, "num_classes": num_classes}
     model = cast(nn.Module, vision_models.get_model(library_name, **settings))
     if weights is not None:
-        _load_except_head(model, _read_weights(weights), num_classes)
+        load_except_head(model, read_weights(weights), num_classes)
     elif pretrained:
         published = vision_models.get_model_weights(library_name).DEFAULT
-        _load_except_head(model, _download(published), num_classes)
+        load_except_head(model, download_weights(published), num_classes)
     if in_channels != 3:
         if pretrained or weights is not None:
             raise ValueError(
@@ -99,7 +95,7 @@ def build_timm(
         ValueError: unknown name (near names are listed), option out of range or impossible for this model.
         FileNotFoundError: weights neither here nor to be downloaded.
     """
-    timm = _library("timm")
+    timm = library("timm")
     architecture = library_name.partition(".")[0]
     if not timm.is_model(architecture):
         raise ValueError(_unknown("timm", library_name, timm.list_models()))
@@ -110,7 +106,7 @@ def build_timm(
         settings["img_size"] = image_size
     model = _create_timm(timm, library_name, settings)
     if weights is not None:
-        _load_except_head(model, _read_weights(weights), num_classes)
+        load_except_head(model, read_weights(weights), num_classes)
     if small_stem:
         _shrink_stem(model, f"timm:{library_name}", in_channels)
     return model
@@ -158,58 +154,6 @@ def _torchvision_settings(library_name: str, image_size: int | None, *, pretrain
     raise ValueError(f"torchvision:{library_name} takes images of any size: leave image_size out")
 
 
-def _load_except_head(model: nn.Module, state: Mapping[str, Tensor], num_classes: int) -> None:
-    """Load ``state``; layers that differ only by having ``num_classes`` outputs keep their start values."""
-    own = model.state_dict()
-    auxiliary = ("aux1.", "aux2.", "AuxLogits.")
-    given = {key: value for key, value in state.items() if not key.startswith(auxiliary)}
-    differing = [key for key, value in given.items() if key in own and value.shape != own[key].shape]
-    kept = [key for key in differing if _is_head(own[key], given[key], num_classes)]
-    problems = {
-        "missing": own.keys() - given.keys(),
-        "unknown": given.keys() - own.keys(),
-        "of another shape": set(differing) - set(kept),
-    }
-    found = [f"{len(keys)} {kind} ({', '.join(sorted(keys)[:3])}...)" for kind, keys in problems.items() if keys]
-    if found:
-        raise ValueError(f"the weights do not fit the model; tensors: {'; '.join(found)}")
-    model.load_state_dict({**given, **{key: own[key] for key in kept}})
-    if kept:
-        _log.info("weights loaded; starting afresh for %d classes: %s", num_classes, ", ".join(kept))
-
-
-def _is_head(own: Tensor, given: Tensor, num_classes: int) -> bool:
-    return own.shape[:1] == (num_classes,) and own.shape[1:] == given.shape[1:]
-
-
-def _read_weights(path: str | Path) -> Mapping[str, Tensor]:
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"no weights at {path}: expected a state dict, .pth or .safetensors")
-    try:
-        if Path(path).suffix == ".safetensors":
-            return cast(Mapping[str, Tensor], _library("safetensors.torch").load_file(str(path)))
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except ImportError:
-        raise
-    except Exception as error:  # a damaged file raises anything from EOFError to SafetensorError
-        raise ValueError(f"{path} is not a readable state dict ({type(error).__name__}: {error})") from error
-    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
-        kind = type(state).__name__
-        raise ValueError(f"{path} is not a state dict: expected a mapping from names to tensors, got {kind}")
-    return cast(Mapping[str, Tensor], state)
-
-
-def _download(entry: Any) -> Mapping[str, Tensor]:
-    try:
-        return cast(Mapping[str, Tensor], entry.get_state_dict(progress=False, check_hash=True))
-    except OSError as error:
-        target = Path(torch.hub.get_dir()) / "checkpoints" / Path(entry.url).name
-        raise FileNotFoundError(
-            f"the pretrained weights could not be downloaded from {entry.url} ({error}). "
-            f"Fetch that file by hand and put it at {target}, or name it in the option weights=PATH"
-        ) from error
-
-
 def _replace_first_convolution(model: nn.Module, in_channels: int) -> None:
     name, old = next((name, part) for name, part in model.named_modules() if isinstance(part, nn.Conv2d))
     new = nn.Conv2d(
@@ -249,10 +193,3 @@ def _unknown(library: str, library_name: str, names: Iterable[str]) -> str:
     near = difflib.get_close_matches(library_name, names, n=5, cutoff=0.5)
     hint = f"Near names: {', '.join(near)}" if near else f"See {library}'s list_models()"
     return f"{library} has no model {library_name!r}. {hint}"
-
-
-def _library(module: str) -> Any:
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise ImportError(f'{module} is needed for this model: pip install "alignmixup[train]"') from error

@@ -50,7 +50,7 @@ class Table:
 class DataConfig(Table):
     """Which images, and how a training image is augmented."""
 
-    name: str = option("digits", "digits, cifar10, cifar100, tiny-imagenet, imagenet or folder")
+    name: str = option("digits", "digits, cifar10, cifar100, tiny-imagenet, cub, imagenet or folder")
     root: str = option("data", "folder that holds the data sets; digits needs none")
     download: bool = option(False, "fetch the data set into root when it is absent (cifar10, cifar100)")
     image_size: int = option(0, "side of the images in pixels; 0 is the data set's own", minimum=0)
@@ -84,7 +84,7 @@ class OpenTable(Table):
 class ModelConfig(OpenTable):
     """Which network; its other keys are that network's own options, such as ``width``."""
 
-    name: str = option("preact_resnet18", "preact_resnet18, torchvision:NAME or timm:NAME")
+    name: str = option("preact_resnet18", "preact_resnet18, vgg16_gap, resnet50_gap, torchvision:NAME or timm:NAME")
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,7 @@ class OptimizerConfig(Table):
 
     name: str = option("sgd", "which optimiser", choices=("sgd", "adamw"))
     lr: float = option(0.05, "learning rate at factor 1 of the schedule; used as written, never rescaled", above=0)
+    head_lr_factor: float = option(1.0, "lr of the head is so many times lr; the model says what its head is", above=0)
     momentum: float = option(0.9, "momentum of sgd", minimum=0, below=1)
     nesterov: bool = option(False, "Nesterov momentum for sgd")
     beta1: float = option(0.9, "first-moment decay of adamw", minimum=0, below=1)

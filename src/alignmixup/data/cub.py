@@ -1,0 +1,218 @@
+"""Caltech-UCSD Birds-200-2011 in the tree of its release: 200 classes of birds, one box per image."""
+
+import functools
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from alignmixup.data.augment import preset
+from alignmixup.data.box_table import Box, BoxTable, whole_numbers
+from alignmixup.data.dataset import FileSplit, ImageData, PathList, Split, TestView
+from alignmixup.data.decode import decode_all, image_size, scaled_whole, viewed
+from alignmixup.data.normalization import normalization
+
+__all__ = ["cub_box", "load_cub", "read_cub_boxes"]
+
+_FOLDER = "CUB_200_2011"
+_SIDE = 224
+_AUGMENT = "squeezed_crop_flip"
+_SOURCE = "the tree of CUB_200_2011.tgz, https://www.vision.caltech.edu/datasets/cub_200_2011/"
+_TABLES = ("images.txt", "image_class_labels.txt", "train_test_split.txt", "classes.txt")
+
+
+def load_cub(
+    *,
+    root: str | Path,
+    image_size: int | None = None,
+    in_memory: bool | None = None,
+    test_view: TestView = "squeezed_center",
+    progress: bool = True,
+) -> ImageData:
+    """CUB-200-2011: the classes of its ``classes.txt`` (an excerpt with classes 1 to K is as good), split by
+    ``train_test_split.txt``, in the order of ``images.txt``.
+
+    Convention:
+        - a label is the class number of the release less 1.
+
+    Args:
+        root: folder that holds ``CUB_200_2011``, or that folder itself.
+        image_size: side of the (square) images; None for 224.
+        in_memory: decode everything at the start, the training images at 256 / 224 of ``image_size`` (2.3 GB for the
+            release at 224 pixels); None reads files as they are needed.
+        test_view: what a test image shows of its file; see ``alignmixup.data.dataset.TestView``.
+        progress: show a bar while decoding.
+
+    Raises:
+        FileNotFoundError: the folder, a table or an image is missing.
+        ValueError: damaged tables, class numbers that are not 1 to K, classes that differ between the splits.
+    """
+    folder = _find(Path(root))
+    names = _read_table(folder / "images.txt")
+    classes = _read_classes(folder)
+    label_of = _read_numbers(folder / "image_class_labels.txt", names, allowed=range(1, len(classes) + 1))
+    training = _read_numbers(folder / "train_test_split.txt", names, allowed=range(2))
+    _check_images(folder, list(names.values()))
+    train, test = (_split(folder, names, label_of, training, wanted) for wanted in (1, 0))
+    _check_classes(folder, train, test, classes)
+    size = image_size or _SIDE
+    mean, std = normalization("imagenet", channels=3)
+    dataset = ImageData("cub", train, test, classes, mean, std, size, _AUGMENT, test_view)
+    return _decoded(dataset, train, test, progress=progress) if in_memory else dataset
+
+
+def read_cub_boxes(root: str | Path, paths: Sequence[str]) -> tuple[BoxTable, Path]:
+    """The boxes of the images at ``paths``, and the set's folder that the paths start from.
+
+    Raises:
+        FileNotFoundError: the folder, ``bounding_boxes.txt`` or an image is missing.
+        ValueError: a damaged table or image, or an image without a box.
+    """
+    folder = _find(Path(root))
+    table = folder / "bounding_boxes.txt"
+    if not table.is_file():
+        raise FileNotFoundError(f"{table} is missing: expected {_SOURCE}. Unpack it again")
+    image_of = {f"images/{name}": image for image, name in _read_table(folder / "images.txt").items()}
+    rows = _read_table(table)
+    lost = [path for path in paths if image_of.get(path) not in rows]
+    if lost:
+        raise ValueError(f"{table} has no box for {len(lost)} images ({', '.join(lost[:3])}...): unpack it again")
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        sizes = dict(zip(paths, pool.map(lambda path: image_size(folder / path), paths), strict=True))
+    boxes = {path: [cub_box(rows[image_of[path]], sizes[path], place=f"{table}, {path}")] for path in paths}
+    return BoxTable(table, boxes, sizes), folder
+
+
+def cub_box(row: str, size: tuple[int, int], *, place: str = "bounding_boxes.txt") -> Box:
+    """The box that evaluation codes use for a row ``x y width height`` of the release.
+
+    The corners are inclusive: x0 = x, y0 = y, x1 = min(x + width, W - 1), y1 = min(y + height, H - 1), cut to integers.
+
+    Args:
+        row: the four numbers, apart by spaces.
+        size: width W and height H of the image.
+        place: named in the error.
+
+    Raises:
+        ValueError: not four numbers.
+
+    Source:
+        Choe et al., Evaluating weakly supervised object localization methods right, CVPR 2020: its boxes of CUB.
+
+    Example:
+        >>> cub_box("60.0 27.0 325.0 304.0", (500, 335))
+        (60, 27, 385, 331)
+    """
+    try:
+        x, y, width, height = (float(number) for number in row.split())
+        corners = int(x), int(y), int(x + width), int(y + height)
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"{place}: a box is four numbers, x y width height, got {row!r}") from error
+    return corners[0], corners[1], min(corners[2], size[0] - 1), min(corners[3], size[1] - 1)
+
+
+def _find(root: Path) -> Path:
+    folder = root if (root / "images.txt").is_file() else root / _FOLDER
+    if not folder.is_dir():
+        raise FileNotFoundError(f"cub is not at {folder}: expected {_SOURCE}. Get it by hand and unpack it in {root}")
+    for name in (*_TABLES, "images"):
+        if not (folder / name).exists():
+            raise FileNotFoundError(f"{folder / name} is missing: expected {_SOURCE}. Unpack it again")
+    return folder
+
+
+def _read_table(path: Path) -> dict[str, str]:
+    """Number at the start of each line -> the rest of the line."""
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not a text file ({error}): expected {_SOURCE}. Unpack it again") from error
+    rows: dict[str, str] = {}
+    for number, line in enumerate(lines, start=1):
+        key, _, rest = line.partition(" ")
+        if line and not rest.strip():
+            raise ValueError(f"{path}, line {number}: expected a number and its value, apart by a space, got {line!r}")
+        if key in rows:
+            raise ValueError(f"{path}, line {number}: number {key} stands there twice")
+        if line:
+            rows[key] = rest.strip()
+    if not rows:
+        raise ValueError(f"{path} is empty: expected {_SOURCE}. Unpack it again")
+    return rows
+
+
+def _read_classes(folder: Path) -> tuple[str, ...]:
+    classes = _read_table(folder / "classes.txt")
+    if set(classes) != {str(number) for number in range(1, len(classes) + 1)}:
+        raise ValueError(
+            f"{folder / 'classes.txt'} must number its {len(classes)} classes from 1 to {len(classes)}: renumber those "
+            "of an excerpt, there and in image_class_labels.txt"
+        )
+    return tuple(classes[str(number)] for number in range(1, len(classes) + 1))
+
+
+def _read_numbers(path: Path, images: dict[str, str], *, allowed: range) -> dict[str, int]:
+    """What ``path`` says of each image in ``images.txt``."""
+    rows = _read_table(path)
+    if rows.keys() != images.keys():
+        different = sorted(rows.keys() ^ images.keys())
+        raise ValueError(
+            f"{path} and images.txt must name the same images; {len(different)} are in one only ({different[0]}...)"
+        )
+    values = whole_numbers(list(rows.values()), place=str(path), meaning="values")
+    for image, value in zip(rows, values, strict=True):
+        if value not in allowed:
+            limits = f"{allowed[0]} to {allowed[-1]}"
+            raise ValueError(f"{path}: image {image} has the value {value}; values are {limits}")
+    return dict(zip(rows, values, strict=True))
+
+
+def _check_images(folder: Path, names: Sequence[str]) -> None:
+    if len(set(names)) != len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"{folder / 'images.txt'} names {twice} more than once")
+    lost = [name for name in names if not (folder / "images" / name).is_file()]
+    if lost:
+        raise FileNotFoundError(
+            f"{len(lost)} images of images.txt are missing in {folder / 'images'} ({lost[0]}...): expected {_SOURCE}. "
+            "Unpack it again"
+        )
+
+
+def _check_classes(folder: Path, train: FileSplit, test: FileSplit, classes: Sequence[str]) -> None:
+    differing = set(train.labels.tolist()) ^ set(test.labels.tolist())
+    if differing:
+        names = ", ".join(classes[label] for label in sorted(differing)[:3])
+        raise ValueError(
+            f"{folder / 'train_test_split.txt'}: {len(differing)} classes have images in one split only ({names}...)"
+        )
+
+
+def _split(
+    folder: Path, names: dict[str, str], label_of: dict[str, int], training: dict[str, int], wanted: int
+) -> FileSplit:
+    chosen = [image for image in names if training[image] == wanted]
+    labels = torch.tensor([label_of[image] - 1 for image in chosen], dtype=torch.int64)
+    return FileSplit(folder, PathList([f"images/{names[image]}" for image in chosen]), labels)
+
+
+def _decoded(dataset: ImageData, train: FileSplit, test: FileSplit, *, progress: bool) -> ImageData:
+    """The same set in memory: training images as their augmentation takes them, test images as they are seen."""
+    size = dataset.image_size
+    large = preset(_AUGMENT).enlarged(size)
+    view = functools.partial(viewed, size=size, view=dataset.test_view)
+    return replace(
+        dataset,
+        train=_decode(train, functools.partial(scaled_whole, size=large), large, progress=progress),
+        test=_decode(test, view, size, progress=progress),
+    )
+
+
+def _decode(split: FileSplit, prepare: Callable[[Any], Any], size: int, *, progress: bool) -> Split:
+    files = [split.root / path for path in split.paths]
+    images = decode_all(files, lambda image, _path: prepare(image), size=size, title="cub", progress=progress)
+    return Split(images, split.labels, paths=split.paths)

@@ -1,0 +1,102 @@
+"""Attacks by name, with options written as on a command line."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable
+from dataclasses import fields
+from typing import Any
+
+from alignmixup.evaluation.attacks import Attack, fgsm_attack
+
+_PRESETS: dict[str, tuple[Callable[..., Attack], tuple[str, ...]]] = {
+    "fgsm": (fgsm_attack, ("epsilon",)),
+    "pgd": (Attack, tuple(item.name for item in fields(Attack) if item.name != "name")),
+}
+_WORDS = {"true": True, "false": False}
+
+
+def available() -> tuple[str, ...]:
+    """Names that `parse_attack` accepts."""
+    return tuple(_PRESETS)
+
+
+def parse_attack(text: str) -> Attack:
+    """An attack written as ``NAME`` or ``NAME:KEY=VALUE,KEY=VALUE``.
+
+    "fgsm" has epsilon 8/255; "pgd" has epsilon 4/255, step 2/255, 20 iterations and one random start. Its other options
+    are those of `Attack`; fgsm takes epsilon alone, one step of that size being what it is.
+
+    Args:
+        text: such as "pgd:epsilon=8/255,iterations=50,restarts=5"; numbers are written 8/255 or 0.03.
+
+    Raises:
+        ValueError: unknown name or option (near ones are listed), or a value that cannot be read or is out of range.
+
+    Example:
+        >>> parse_attack("pgd:epsilon=8/255,iterations=50").iterations
+        50
+    """
+    name, _, rest = (part.strip() for part in text.partition(":"))
+    if name not in _PRESETS:
+        raise ValueError(f"unknown attack {name!r}.{_hint(name, _PRESETS)} Known: {', '.join(_PRESETS)}")
+    build, known = _PRESETS[name]
+    options: dict[str, Any] = {}
+    for part in filter(None, rest.split(",")):
+        key, equals, value = (piece.strip() for piece in part.partition("="))
+        if key not in known or not equals:
+            raise ValueError(f"{name} has no option {part!r}.{_hint(key, known)} Write KEY=VALUE of {', '.join(known)}")
+        options[key] = _read(key, value)
+    try:
+        return build(**options)
+    except ValueError as error:
+        raise ValueError(f"attack {text}: {error}") from None
+
+
+def parse_number(text: str) -> float:
+    """A number written 0.03 or 8/255.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    numerator, slash, denominator = text.partition("/")
+    try:
+        return float(numerator) / float(denominator) if slash else float(numerator)
+    except (ValueError, ZeroDivisionError):
+        raise ValueError(f"{text!r} is not a number; write 8/255 or 0.03") from None
+
+
+def describe(attack: Attack) -> str:
+    """The attack in a table's words: ``pgd 4/255, 20 x 2/255``."""
+    if attack.iterations == 1 and not attack.random_start and attack.step >= attack.epsilon:
+        return f"{attack.name} {_in_255(attack.epsilon)}"
+    restarts = f", {attack.restarts} restarts" if attack.restarts > 1 else ""
+    start = "" if attack.random_start else ", from the image"
+    steps = f"{attack.iterations} x {_in_255(attack.step)}"
+    return f"{attack.name} {_in_255(attack.epsilon)}, {steps}{restarts}{start}"
+
+
+def _read(key: str, value: str) -> float | int | bool:
+    if key == "random_start":
+        if value not in _WORDS:
+            raise ValueError(f"{key} must be true or false, got {value!r}")
+        return _WORDS[value]
+    if key in ("iterations", "restarts"):
+        try:
+            return int(value)
+        except ValueError:
+            raise ValueError(f"{key} must be a whole number, got {value!r}") from None
+    try:
+        return parse_number(value)
+    except ValueError as error:
+        raise ValueError(f"{key}: {error}") from None
+
+
+def _in_255(value: float) -> str:
+    levels = 255 * value
+    return f"{round(levels)}/255" if abs(levels - round(levels)) < 1e-6 else f"{value:.4g}"
+
+
+def _hint(name: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f" Did you mean {near[0]!r}?" if near else ""

@@ -1,0 +1,288 @@
+"""White-box attacks in the maximum norm, and the error of a classifier under them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from alignmixup.evaluation.outputs import Progress, device_of, evaluation_mode, no_progress
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attack:
+    """A projected gradient attack on the cross-entropy with the true label.
+
+    Args:
+        name: what tables call it.
+        epsilon: largest change of a pixel, in [0, 1]; pixels are in [0, 1] too, before normalisation.
+        step: change of a pixel in one iteration, in (0, 1].
+        iterations: gradients taken, >= 1.
+        restarts: attacks from independent random starts, >= 1; an image is robust when it withstands all of them.
+        random_start: begin at a uniform point of the ball around the image rather than at the image.
+
+    Raises:
+        ValueError: a value out of range, or restarts that would all begin at the image.
+    """
+
+    name: str = "pgd"
+    epsilon: float = 4 / 255
+    step: float = 2 / 255
+    iterations: int = 20
+    restarts: int = 1
+    random_start: bool = True
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.epsilon <= 1:
+            raise ValueError(f"epsilon must be in [0, 1], in units of pixels in [0, 1] (8/255), got {self.epsilon:g}")
+        if not 0 < self.step <= 1:
+            raise ValueError(f"step must be in (0, 1], in units of pixels in [0, 1] (2/255), got {self.step:g}")
+        for key, value in (("iterations", self.iterations), ("restarts", self.restarts)):
+            if type(value) is not int or value < 1:
+                raise ValueError(f"{key} must be an integer >= 1, got {value!r}")
+        if self.restarts > 1 and not self.random_start:
+            raise ValueError(f"restarts={self.restarts} needs random_start=true: all would begin at the image itself")
+
+
+@dataclass(frozen=True)
+class AttackPath:
+    """What an attack did to a batch.
+
+    Attributes:
+        pixels: (B, C, H, W) adversarial images in [0, 1]: the end of the first restart that fools the network, else of
+            the last one.
+        wrong: (restarts, B) bool; row r is true where one of the first r + 1 restarts ended in a wrong prediction.
+        path_wrong: (iterations + 1, B) bool; whether the prediction was wrong after so many iterations of restart 0.
+        path_loss: (iterations + 1, B) cross-entropy along restart 0.
+        zero_gradient: (B,) share of pixels whose first gradient is exactly zero (or NaN), which stay as they are.
+    """
+
+    pixels: Tensor
+    wrong: Tensor
+    path_wrong: Tensor
+    path_loss: Tensor
+    zero_gradient: Tensor
+
+
+def fgsm(
+    model: nn.Module,
+    pixels: Tensor,
+    labels: Tensor,
+    *,
+    mean: Sequence[float],
+    std: Sequence[float],
+    epsilon: float = 8 / 255,
+) -> Tensor:
+    """One step along the sign of the gradient: clip(x + epsilon · sign ∇L(f((x - mean) / std), y), 0, 1).
+
+    Args and errors as `pgd`.
+
+    Source:
+        Goodfellow et al., Explaining and Harnessing Adversarial Examples, ICLR 2015, Sec. 4.
+    """
+    attack = fgsm_attack(epsilon)
+    return follow(model, pixels, labels, attack, mean=mean, std=std).pixels
+
+
+def pgd(
+    model: nn.Module,
+    pixels: Tensor,
+    labels: Tensor,
+    *,
+    mean: Sequence[float],
+    std: Sequence[float],
+    epsilon: float = 4 / 255,
+    step: float = 2 / 255,
+    iterations: int = 20,
+    restarts: int = 1,
+    random_start: bool = True,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Projected gradient ascent: x <- clip(x̄ + clip(x + step · sign ∇L - x̄, -epsilon, epsilon), 0, 1).
+
+    Convention:
+        - Pixels are in [0, 1] and so are epsilon and step; the normalisation belongs to the network under attack.
+        - The network is in evaluation mode and computes in the precision of its weights, without autocast. Training
+          flags are restored and no ``.grad`` is touched.
+
+    Args:
+        model: gives logits (B, K) for normalised images.
+        pixels: (B, C, H, W) float32 (or float64) in [0, 1], on the model's device.
+        labels: (B,) int64, the true labels.
+        mean: of each channel, in [0, 1] units.
+        std: of each channel, in [0, 1] units, > 0.
+        epsilon: as in `Attack`, like the next four.
+        step: size of an iteration.
+        iterations: gradients taken.
+        restarts: independent random starts.
+        random_start: begin at random rather than at the image.
+        generator: CPU generator of the random starts; None takes a new one of seed 0. The starts of an image do not
+            depend on how images are grouped into batches.
+
+    Returns:
+        Adversarial images in [0, 1]: of each the first restart that fools the network, else the last one.
+
+    Raises:
+        ValueError: an option out of range, pixels outside [0, 1] or shapes that do not fit.
+        TypeError: weights or pixels in half precision, where small gradients round to zero.
+
+    Source:
+        Madry et al., Towards Deep Learning Models Resistant to Adversarial Attacks, ICLR 2018, Sec. 2.1.
+    """
+    attack = Attack(epsilon=epsilon, step=step, iterations=iterations, restarts=restarts, random_start=random_start)
+    return follow(model, pixels, labels, attack, mean=mean, std=std, generator=generator).pixels
+
+
+def fgsm_attack(epsilon: float = 8 / 255) -> Attack:
+    """FGSM as one iteration of a projected gradient attack from the image itself."""
+    return Attack(name="fgsm", epsilon=epsilon, step=epsilon or 1.0, iterations=1, random_start=False)
+
+
+def follow(
+    model: nn.Module,
+    pixels: Tensor,
+    labels: Tensor,
+    attack: Attack,
+    *,
+    mean: Sequence[float],
+    std: Sequence[float],
+    generator: torch.Generator | None = None,
+) -> AttackPath:
+    """Attack a batch and tell what happened on the way; arguments and errors as `pgd`."""
+    _check(model, pixels, mean, std)
+    shape = (1, -1, 1, 1)
+    mean_, std_ = pixels.new_tensor(mean).view(shape), pixels.new_tensor(std).view(shape)
+
+    def loss_of(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        logits = model((x - mean_) / std_)
+        right = logits.isfinite().all(dim=1) & (logits.argmax(dim=1) == y)
+        return F.cross_entropy(logits.to(x.dtype), y, reduction="none"), ~right
+
+    generator = generator or torch.Generator().manual_seed(0)
+    starts = _starts(pixels, attack, generator)
+    with evaluation_mode(model), torch.autocast(pixels.device.type, enabled=False):
+        first = _ascend(loss_of, pixels, starts[:, 0], labels, attack)
+        reached, wrong = first.pixels, [first.path_wrong[-1]]
+        for restart in range(1, attack.restarts):
+            left = (~wrong[-1]).nonzero().squeeze(1)  # who is fooled already is left alone
+            again = wrong[-1].clone()
+            if len(left):
+                path = _ascend(loss_of, pixels[left], starts[left, restart], labels[left], attack)
+                reached = reached.index_copy(0, left, path.pixels)
+                again[left] = path.path_wrong[-1]
+            wrong.append(again)
+    return AttackPath(reached, torch.stack(wrong), first.path_wrong, first.path_loss, first.zero_gradient)
+
+
+def _ascend(loss_of: Any, clean: Tensor, start: Tensor, labels: Tensor, attack: Attack) -> AttackPath:
+    """One restart."""
+    x, path_wrong, path_loss = start, [], []
+    zero = torch.empty(0)
+    low, high = (clean - attack.epsilon).clamp(min=0), (clean + attack.epsilon).clamp(max=1)
+    for iteration in range(attack.iterations):
+        x = x.detach().requires_grad_()
+        with torch.enable_grad():
+            loss, wrong = loss_of(x, labels)
+            # a sum: the mean would make gradients smaller, and more of them zero, in a larger batch
+            (gradient,) = torch.autograd.grad(loss.sum(), x)
+        gradient = gradient.nan_to_num(nan=0.0)
+        path_wrong.append(wrong)
+        path_loss.append(loss.detach())
+        if iteration == 0:
+            zero = (gradient == 0).flatten(1).float().mean(dim=1)
+        x = torch.minimum(torch.maximum(x.detach() + attack.step * gradient.sign(), low), high)
+    with torch.no_grad():
+        loss, wrong = loss_of(x, labels)
+    path = torch.stack([*path_wrong, wrong])
+    return AttackPath(x, wrong[None], path, torch.stack([*path_loss, loss]), zero)
+
+
+def _starts(pixels: Tensor, attack: Attack, generator: torch.Generator) -> Tensor:
+    """Where the restarts of each image begin: (B, restarts, C, H, W) in [0, 1]."""
+    centre = pixels[:, None]
+    if not attack.random_start:
+        return centre
+    # drawn image by image, so that the draws do not depend on the batch size; on the CPU, so not on the device either
+    uniform = torch.rand((len(pixels), attack.restarts, *pixels.shape[1:]), generator=generator)
+    return (centre + attack.epsilon * (2 * uniform - 1).to(pixels)).clamp(0, 1)
+
+
+def _check(model: nn.Module, pixels: Tensor, mean: Sequence[float], std: Sequence[float]) -> None:
+    if pixels.ndim != 4 or len(mean) != pixels.shape[1] or len(std) != len(mean) or min(std) <= 0:
+        raise ValueError(
+            f"expected pixels (B, C, H, W) and a mean and a std > 0 for each channel, got {tuple(pixels.shape)}, "
+            f"{tuple(mean)} and {tuple(std)}"
+        )
+    dtypes = {pixels.dtype} | {parameter.dtype for parameter in model.parameters()}
+    if not dtypes <= {torch.float32, torch.float64}:
+        found = ", ".join(sorted(map(str, dtypes)))
+        raise TypeError(f"attacks need float32 weights and pixels, small gradients would round to zero; got {found}")
+    low, high = pixels.aminmax()
+    if not (low >= 0 and high <= 1):
+        raise ValueError(
+            f"pixels must be in [0, 1], before normalisation, got values from {float(low):.4g} to {float(high):.4g}"
+        )
+
+
+def robust_error(
+    model: nn.Module,
+    loader: Iterable[tuple[Tensor, Tensor]],
+    attack: Attack,
+    *,
+    mean: Sequence[float],
+    std: Sequence[float],
+    seed: int = 0,
+    progress: Progress = no_progress,
+) -> dict[str, Any]:
+    """Top-1 error under an attack on every image, also those that are misclassified anyway; ready for JSON.
+
+    Convention:
+        - ``error_percent`` is the error after all restarts; with one, after the last iteration, as is usual.
+        - ``path_error_percent[t]`` is the error after t iterations of the first restart, ``path_loss[t]`` the mean
+          cross-entropy (None where it is not finite); place 0 is the start. ``restart_error_percent[r]`` is the error
+          after r + 1 restarts.
+
+    Args:
+        model: gives logits (B, K) for normalised images.
+        loader: (normalised images, labels) on the model's device, as the package's loaders yield them.
+        attack: what to do.
+        mean: that the loader normalised with, in [0, 1] units.
+        std: that the loader normalised with.
+        seed: of the random starts.
+        progress: hears of the images done.
+
+    Raises:
+        ValueError: the loader yields nothing, or as `pgd`.
+        TypeError: as `pgd`.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    device = device_of(model)
+    shape = (1, -1, 1, 1)
+    mean_, std_ = torch.tensor(mean, device=device).view(shape), torch.tensor(std, device=device).view(shape)
+    paths, images = [], 0
+    for x, y in loader:
+        pixels = (x.float() * std_ + mean_).clamp(0, 1)
+        path = follow(model, pixels, y, attack, mean=mean, std=std, generator=generator)
+        still = (path.zero_gradient == 1).float()
+        parts = [path.wrong, path.path_wrong, path.path_loss, path.zero_gradient[None], still[None]]
+        paths.append(torch.cat([part.cpu().double() for part in parts]).sum(dim=1))
+        images += len(x)
+        progress(len(x))
+    if not images:
+        raise ValueError("nothing to attack: the loader yields no batch")
+    sizes = [attack.restarts, attack.iterations + 1, attack.iterations + 1, 1, 1]
+    wrong, path_wrong, path_loss, zero, still = torch.split(torch.stack(paths).sum(dim=0) / images, sizes)
+    return {
+        "error_percent": 100 * float(wrong[-1]),
+        "images": images,
+        "path_error_percent": (100 * path_wrong).tolist(),
+        "path_loss": [value if math.isfinite(value) else None for value in path_loss.tolist()],
+        "restart_error_percent": (100 * wrong).tolist(),
+        "zero_gradient_percent": 100 * float(zero),
+        "images_without_gradient_percent": 100 * float(still),
+    }

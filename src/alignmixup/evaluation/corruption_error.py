@@ -1,0 +1,69 @@
+"""mCE: errors under corruptions relative to those of a baseline."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["mean_corruption_error"]
+
+_SAME = ("severities", "images", "source", "seed", "table")
+
+
+def mean_corruption_error(result: dict[str, Any], baseline: dict[str, Any]) -> dict[str, Any]:
+    """Mean corruption error (mCE) and relative mCE against a baseline's run on the same corruptions.
+
+    For each kind c the errors E of severities s are added before the division:
+
+        CE_c = sum_s E[s, c] / sum_s E_baseline[s, c]
+        relative CE_c = sum_s (E[s, c] - E[clean]) / sum_s (E_baseline[s, c] - E_baseline[clean])
+
+    and both are averaged over the kinds.
+
+    Convention:
+        - In percent; the baseline's own mCE is 100 and lower is better. With another baseline than the paper's AlexNet
+          the number cannot be compared with published ones.
+        - A plain mean of errors (``mean_error_percent``) or of accuracies is no mCE, whatever a script calls it.
+
+    Args:
+        result: what ``evaluate_corruptions`` returned.
+        baseline: the same for the baseline.
+
+    Returns:
+        JSON-ready: ``kinds``, ``mce_percent``, ``relative_mce_percent`` and the same per kind,
+        ``kind_ce_percent`` and ``kind_relative_ce_percent``. Relative ones are None where a kind does the
+        baseline no harm.
+
+    Raises:
+        ValueError: the runs differ in kinds, severities, images or how the corruptions were made, or the baseline
+            makes no error under a kind.
+
+    Source:
+        Hendrycks and Dietterich, ICLR 2019, section 3.1 (CE, mCE and relative mCE).
+    """
+    if set(result["kinds"]) != set(baseline["kinds"]):
+        differing = sorted(set(result["kinds"]) ^ set(baseline["kinds"]))
+        raise ValueError(f"both runs need the same corruptions; only one of them has {', '.join(differing)}")
+    for key in _SAME:
+        if result[key] != baseline[key]:
+            raise ValueError(
+                f"both runs need the same corrupted images: {key} is {result[key]!r} and the baseline's "
+                f"{baseline[key]!r}"
+            )
+    kinds = result["kinds"]
+    ratios, relative = {}, {}
+    for kind in kinds:
+        own, other = sum(result["error_percent"][kind]), sum(baseline["error_percent"][kind])
+        if other == 0:
+            raise ValueError(f"the baseline makes no error under {kind}: nothing to divide by. Use a weaker one")
+        ratios[kind] = 100 * own / other
+        rounds = len(result["severities"])
+        harm = other - rounds * baseline["clean_error_percent"]
+        relative[kind] = 100 * (own - rounds * result["clean_error_percent"]) / harm if harm > 0 else None
+    known = [value for value in relative.values() if value is not None]
+    return {
+        "kinds": list(kinds),
+        "mce_percent": sum(ratios.values()) / len(kinds),
+        "relative_mce_percent": sum(known) / len(kinds) if len(known) == len(kinds) else None,
+        "kind_ce_percent": ratios,
+        "kind_relative_ce_percent": relative,
+    }

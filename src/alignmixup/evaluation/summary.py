@@ -1,0 +1,72 @@
+"""Mean and spread of the evaluations of several runs, one group a method. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import fmean, stdev
+from typing import Any
+
+_SCORE = "msp"  # the published detector; evaluation.json holds the others too
+_DETECTION = ("detection_accuracy", "auroc", "aupr_in", "aupr_out", "fpr95")
+
+
+def headline(result: Mapping[str, Any]) -> dict[str, float]:
+    """The numbers of one evaluation that a table shows, by names such as ``ece_percent`` or ``pgd_error_percent``.
+
+    Args:
+        result: what `alignmixup evaluate` writes for one run; parts that were not measured are absent.
+    """
+    numbers = {key: result[key] for key in ("error_percent", "top5_error_percent", "cross_entropy")}
+    recorded = result.get("recorded") or {}
+    for key in ("best_error_percent", "last10_error_percent"):
+        if key in recorded:
+            numbers[key] = recorded[key]
+    if calibration := result.get("calibration"):
+        for key in ("ece_percent", "overconfidence_percent", "mean_confidence_percent", "brier"):
+            numbers[key] = calibration[key]
+        if "temperature" in calibration:
+            numbers["scaled_ece_percent"] = calibration["temperature"]["after"]["ece_percent"]
+    for attack in result.get("attacks", {}).get("attacks", ()):
+        numbers[f"{attack['label']} error_percent"] = attack["error_percent"]
+    if ood := result.get("ood", {}).get("mean", {}).get(_SCORE):
+        numbers |= {f"{key}_percent": 100 * ood[key] for key in _DETECTION}
+    if corruptions := result.get("corruptions"):
+        numbers["corruption_error_percent"] = corruptions["mean_error_percent"]
+        if "mce" in corruptions:
+            numbers["mce_percent"] = corruptions["mce"]["mce_percent"]
+    return numbers
+
+
+def group_by_method(results: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+    """Results under the name of their method, in the order of first appearance."""
+    groups: dict[str, list[Mapping[str, Any]]] = {}
+    for result in results:
+        groups.setdefault(result["method"], []).append(result)
+    return groups
+
+
+def summarise_evaluations(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Mean and spread of each method's headline numbers.
+
+    Convention:
+        - Spread is the sample standard deviation over seeds (n - 1); None with a single one.
+        - A number that some run of a method lacks is left out.
+
+    Args:
+        results: one a run.
+    """
+    summaries = []
+    for method, group in group_by_method(results).items():
+        rows = [headline(result) for result in group]
+        common = [key for key in rows[0] if all(key in row for row in rows)]
+        columns = {key: [row[key] for row in rows] for key in common}
+        summaries.append(
+            {
+                "method": method,
+                "seeds": [result["seed"] for result in group],
+                "runs": [result["run"] for result in group],
+                "mean": {key: fmean(values) for key, values in columns.items()},
+                "spread": {key: stdev(values) if len(values) > 1 else None for key, values in columns.items()},
+            }
+        )
+    return summaries

@@ -1,0 +1,60 @@
+"""Means and spreads by hand."""
+
+import math
+
+import pytest
+
+from alignmixup.evaluation.summary import group_by_method, headline, summarise_evaluations
+
+
+def result(run, method, seed, error, **parts):
+    numbers = {"error_percent": error, "top5_error_percent": 1.0, "cross_entropy": 2.0}
+    return {"run": run, "method": method, "seed": seed, **numbers, "recorded": None, **parts}
+
+
+def test_headline_takes_what_is_there():
+    assert headline(result("a", "mixup", 0, 5.0)) == {
+        "error_percent": 5.0,
+        "top5_error_percent": 1.0,
+        "cross_entropy": 2.0,
+    }
+    full = headline(
+        result(
+            "a",
+            "mixup",
+            0,
+            5.0,
+            calibration={
+                "ece_percent": 3.0,
+                "overconfidence_percent": 1.0,
+                "mean_confidence_percent": 90.0,
+                "brier": 0.1,
+                "temperature": {"after": {"ece_percent": 0.5}},
+            },
+            attacks={"attacks": [{"label": "fgsm 8/255", "error_percent": 60.0}]},
+            ood={"mean": {"msp": dict.fromkeys(("detection_accuracy", "auroc", "aupr_in", "aupr_out", "fpr95"), 0.7)}},
+            corruptions={"mean_error_percent": 40.0, "mce": {"mce_percent": 95.0}},
+        )
+        | {"recorded": {"best_error_percent": 4.0, "last10_error_percent": 5.5}}
+    )
+    assert full["best_error_percent"] == 4
+    assert full["scaled_ece_percent"] == 0.5
+    assert full["fgsm 8/255 error_percent"] == 60
+    assert full["auroc_percent"] == pytest.approx(70)
+    assert (full["corruption_error_percent"], full["mce_percent"]) == (40, 95)
+
+
+def test_groups_mean_and_spread():
+    results = [result("a", "mixup", 0, 4.0), result("b", "baseline", 0, 9.0), result("c", "mixup", 1, 6.0)]
+    assert list(group_by_method(results)) == ["mixup", "baseline"]
+    mixup, baseline = summarise_evaluations(results)
+    assert mixup["mean"]["error_percent"] == 5
+    assert mixup["spread"]["error_percent"] == pytest.approx(math.sqrt(2))
+    assert (mixup["seeds"], mixup["runs"]) == ([0, 1], ["a", "c"])
+    assert baseline["spread"] == dict.fromkeys(("error_percent", "top5_error_percent", "cross_entropy"))
+
+
+def test_a_number_that_one_run_lacks_is_left_out():
+    attacked = result("b", "mixup", 1, 6.0, attacks={"attacks": [{"label": "x", "error_percent": 1.0}]})
+    (summary,) = summarise_evaluations([attacked, result("a", "mixup", 0, 4.0)])
+    assert list(summary["mean"]) == ["error_percent", "top5_error_percent", "cross_entropy"]

@@ -1,0 +1,43 @@
+"""State dicts and their errors; what networks do with them is tested beside the networks."""
+
+import pytest
+import torch
+from torch import nn
+
+from alignmixup.models.weights import library, load_except_head, read_weights
+
+
+def network(classes: int, inner: int = 3) -> nn.Module:
+    return nn.Sequential(nn.Linear(2, inner), nn.Linear(inner, classes))
+
+
+def test_only_the_head_may_differ():
+    published = network(5).state_dict()
+    model = network(7)
+    head = model[1].weight.clone()
+    load_except_head(model, published, 7)
+    assert torch.equal(model[0].weight, published["0.weight"])
+    assert torch.equal(model[1].weight, head)
+    load_except_head(same := network(5), published, 5)
+    assert torch.equal(same[1].weight, published["1.weight"])
+
+
+def test_what_does_not_fit_is_named():
+    with pytest.raises(ValueError, match=r"tensors: 3 of another shape \(0.bias, 0.weight, 1.weight"):
+        load_except_head(network(5), network(5, inner=4).state_dict(), 5)
+    with pytest.raises(ValueError, match=r"4 missing \(0.bias.*1 unknown \(x\.\.\.\)"):
+        load_except_head(network(5), {"x": torch.zeros(1)}, 5)
+
+
+def test_a_file_is_a_state_dict(tmp_path):
+    path = tmp_path / "weights.pth"
+    torch.save({"a": torch.ones(2)}, path)
+    assert read_weights(path)["a"].tolist() == [1, 1]
+    torch.save({"a": 3}, path)
+    with pytest.raises(ValueError, match="expected a mapping from names to tensors, got dict"):
+        read_weights(path)
+
+
+def test_a_missing_library_names_the_extra():
+    with pytest.raises(ImportError, match=r'alignmixup_no_such is needed for this model: pip install "alignmixup'):
+        library("alignmixup_no_such")
