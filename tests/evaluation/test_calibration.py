@@ -209,3 +209,9 @@ def test_half_precision_probabilities_are_accepted() -> None:
     probs, labels = predictions(0)
     exact = expected_calibration_error(probs, labels)
     assert expected_calibration_error(probs.bfloat16(), labels) == pytest.approx(exact, abs=0.02)
+
+
+@pytest.mark.parametrize("error", ERRORS)
+def test_arrays_are_as_good_as_tensors(error) -> None:
+    probs, labels = predictions(0)
+    assert error(probs.numpy(), labels.numpy()) == error(probs, labels)

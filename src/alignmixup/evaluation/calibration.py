@@ -69,8 +69,8 @@ def expected_calibration_error(probs: Tensor, labels: Tensor, bins: int = 15) ->
         - Bins of equal width, (lo, hi], as in `reliability_bins`; the result is in [0, 1]. Papers print it times 100.
 
     Args:
-        probs: (N, K) probabilities; rows sum to 1.
-        labels: (N,) integer labels in [0, K).
+        probs: (N, K) probabilities, a tensor or an array; rows sum to 1.
+        labels: (N,) integer labels in [0, K), likewise.
         bins: number of bins, >= 1. The usual choice is 15.
 
     Raises:
@@ -262,7 +262,8 @@ def _bin_index(values: Tensor, bins: int) -> Tensor:
 
 
 def _checked(probs: Tensor, labels: Tensor, bins: int) -> tuple[Tensor, Tensor]:
-    """Probabilities as float64 and labels as int64 on the CPU; errors for what is neither."""
+    """Probabilities as float64 and labels as int64 on the CPU, also from arrays; errors for what is neither."""
+    probs, labels = torch.as_tensor(probs), torch.as_tensor(labels)
     if type(bins) is not int or bins < 1:
         raise ValueError(f"bins must be an integer >= 1, got {bins!r}")
     if probs.ndim != 2 or 0 in probs.shape or not probs.is_floating_point():

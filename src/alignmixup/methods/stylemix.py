@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from alignmixup.functional.labels import soft_labels
-from alignmixup.functional.sampling import beta, to_device
+from alignmixup.functional.sampling import to_device
 from alignmixup.functional.style import stylemix
 from alignmixup.methods.base import PairMixer
 from alignmixup.methods.batch import Draw, MixedBatch
