@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from alignmixup.evaluation.outputs import device_of, evaluation_mode
+
 
 @dataclass(frozen=True)
 class ErrorResult:
@@ -69,18 +71,13 @@ def evaluate_error(
     Raises:
         ValueError: the loader yields nothing.
     """
-    flags = {module: module.training for module in model.modules()}
-    model.eval()
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    device = device_of(model)
     totals = torch.zeros(4, device=device, dtype=torch.float32 if device.type == "mps" else torch.float64)
-    try:
+    with evaluation_mode(model):
         for x, y in loader:
             with autocast():
                 logits = model(x)
             totals += count_errors(logits, y)
-    finally:
-        for module, training in flags.items():
-            module.training = training
     wrong1, wrong5, loss, images = sum_over_ranks(totals).tolist()
     if not images:
         raise ValueError("nothing to evaluate: the loader yields no batch")

@@ -19,11 +19,21 @@ from alignmixup.training.extras import require
 
 if TYPE_CHECKING:
     from alignmixup.data import ImageData, Loader
+    from alignmixup.data.dataset import TestView
     from alignmixup.methods.base import Mixer
 
 
-def load_data(config: Config, *, progress: bool = True) -> ImageData:
-    """The data set of a run. Rank 0 goes first, so that one process downloads and fills caches."""
+def load_data(
+    config: Config, *, progress: bool = True, in_memory: bool | None = None, test_view: TestView | None = None
+) -> ImageData:
+    """The data set of a run. Rank 0 goes first, so that one process downloads and fills caches.
+
+    Args:
+        config: the run.
+        progress: show a bar while decoding.
+        in_memory: see ``data.load``.
+        test_view: see ``data.load``.
+    """
     options = config.data
     held_out = options.validation
     return data.load(
@@ -35,6 +45,8 @@ def load_data(config: Config, *, progress: bool = True) -> ImageData:
         validation=(held_out if held_out < 1 else int(held_out)) or None,
         normalization=_unless_default(options.normalization),
         test_split=_unless_default(options.test_split),
+        in_memory=in_memory,
+        test_view=test_view,
         progress=progress,
     )
 
