@@ -10,10 +10,22 @@ import warnings
 from collections.abc import Sequence
 
 from alignmixup import __version__
-from alignmixup.cli import benchmark, compare, evaluate, gallery, methods, train, train_style
+from alignmixup.cli import (
+    align,
+    benchmark,
+    compare,
+    evaluate,
+    gallery,
+    localize,
+    methods,
+    morph,
+    report,
+    train,
+    train_style,
+)
 from alignmixup.cli.config_options import CommandParser
 
-_COMMANDS = (train, compare, evaluate, gallery, methods, benchmark, train_style)
+_COMMANDS = (train, compare, report, evaluate, localize, gallery, morph, align, methods, benchmark, train_style)
 # What a user can cause and put right: shown as one line. Anything else is a defect and keeps its traceback.
 _USER_ERRORS = (ValueError, OSError, ImportError, FloatingPointError)
 

@@ -7,6 +7,8 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from alignmixup.cli.pictures import choose, load_run, pixels
+
 if TYPE_CHECKING:
     import numpy as np
     import torch
@@ -41,45 +43,24 @@ def run(options: argparse.Namespace) -> int:
     """Draw the picture."""
     from alignmixup import methods
     from alignmixup.figures.gallery import draw_gallery
-    from alignmixup.training.build import build_model, load_data, load_model_weights
-    from alignmixup.training.config_file import ConfigError, load
-    from alignmixup.training.run_folder import RunFolder
 
-    folder = RunFolder(options.folder)
-    if not folder.config.is_file():
-        raise ConfigError(f"{folder.path} is no run folder: it has no config.toml")
     if options.columns < 1:
         raise ValueError(f"--columns must be >= 1, got {options.columns}")
-    overrides = [f"data.root={options.data_root}"] if options.data_root else []
-    config = load(folder.config, overrides)
-    dataset = load_data(config)
-    model = build_model(config, dataset)
-    load_model_weights(folder.weights, model)
+    trained = load_run(options.folder, data_root=options.data_root)
+    dataset = trained.dataset
     x, y = choose(dataset, max(options.columns, _BATCH), seed=options.seed)
     named = options.methods.split(",") if options.methods else methods.available()
     rows = [plain_row(dataset, x, y, options.columns)]
     for name in named:
-        batch = mixed_batch(build_mixer(name, config, dataset, model, seed=options.seed), x, y)
+        batch = mixed_batch(build_mixer(name, trained.config, dataset, trained.model, seed=options.seed), x, y)
         if batch is not None:
             rows.append(row_of(name, dataset, batch, options.columns))
         elif options.methods:
             print(f"{name} mixes inside the network: there is no image to show")
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    draw_gallery(rows, options.out, title=f"{dataset.name}, saliency by {folder.path.name}")
+    draw_gallery(rows, options.out, title=f"{dataset.name}, saliency by {trained.folder.path.name}")
     print(options.out)
     return 0
-
-
-def choose(dataset: ImageData, count: int, *, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Normalised test images at random, with their labels."""
-    import torch
-
-    from alignmixup.data import build_loaders
-
-    order = torch.randperm(len(dataset.test), generator=torch.Generator().manual_seed(seed))[:count]
-    loader = build_loaders(_only(dataset, order), batch_size=count, augment=None)[1]
-    images, labels = next(iter(loader))
-    return images, labels
 
 
 def build_mixer(name: str, config: Config, dataset: ImageData, model: torch.nn.Module, *, seed: int) -> Mixer:
@@ -114,7 +95,7 @@ def plain_row(dataset: ImageData, x: torch.Tensor, y: torch.Tensor, columns: int
     """The images as they are."""
     from alignmixup.figures.gallery import GalleryRow
 
-    return GalleryRow("images", _pixels(dataset, x[:columns]), [dataset.class_names[k] for k in y[:columns].tolist()])
+    return GalleryRow("images", pixels(dataset, x[:columns]), [dataset.class_names[k] for k in y[:columns].tolist()])
 
 
 def row_of(name: str, dataset: ImageData, batch: MixedBatch, columns: int) -> GalleryRow:
@@ -127,7 +108,7 @@ def row_of(name: str, dataset: ImageData, batch: MixedBatch, columns: int) -> Ga
         parts = [(w, dataset.class_names[k]) for w, k in zip(weight.tolist(), label.tolist(), strict=True) if w > 0.005]
         captions.append("\n".join(f"{w:.2f} {text}" for w, text in parts))
     masks = None if batch.mask is None else mask_colours(batch.mask()[:columns])
-    return GalleryRow(name, _pixels(dataset, batch.x[:columns]), captions, masks)
+    return GalleryRow(name, pixels(dataset, batch.x[:columns]), captions, masks)
 
 
 def mask_colours(mask: torch.Tensor) -> np.ndarray:
@@ -147,17 +128,3 @@ def mask_colours(mask: torch.Tensor) -> np.ndarray:
 
     colours = colormaps["tab20"](np.arange(mask.shape[-1]) % 20)[:, :3]
     return np.asarray(mask.cpu().numpy() @ colours)
-
-
-def _pixels(dataset: ImageData, x: torch.Tensor) -> np.ndarray:
-    import numpy as np
-
-    images = x.detach().permute(0, 2, 3, 1).float().cpu().numpy()
-    images = (images * np.asarray(dataset.std) + np.asarray(dataset.mean)).clip(0, 1)
-    return np.asarray(images if images.shape[-1] == 3 else images.repeat(3, axis=-1))
-
-
-def _only(dataset: ImageData, index: torch.Tensor) -> ImageData:
-    from dataclasses import replace
-
-    return replace(dataset, test=dataset.test.select(index))

@@ -105,7 +105,7 @@ def print_tables(results: Mapping[str, Any]) -> None:
 
 def _print(title: str, headings: Mapping[str, str], lines: Sequence[Mapping[str, Any]]) -> None:
     table = require("rich.table").Table(title=title)
-    table.add_column("")
+    table.add_column("", overflow="fold", min_width=16)
     for name in headings.values():
         table.add_column(name, justify="right", overflow="fold")
     table.add_column("seeds", justify="right")

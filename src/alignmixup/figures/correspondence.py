@@ -1,0 +1,138 @@
+"""Which positions of two images an alignment matches: lines, a colour-coded field, and how sure it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from alignmixup.figures.save import new_figure, save_png
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_CORNERS = ((0.90, 0.15, 0.20), (0.98, 0.80, 0.10), (0.15, 0.35, 0.90), (0.10, 0.70, 0.35))
+_HEADINGS = (
+    "A, B and the surest matches",
+    "positions of B in colour",
+    "…that those of A take",
+    "doubt (dark: one position)",
+)
+
+
+@dataclass(frozen=True)
+class Match:
+    """One pair and its alignment.
+
+    Attributes:
+        names: classes of A and B.
+        images: (2, H, W, 3) in [0, 1].
+        size: sides (h, w) of the feature maps.
+        assignment: (h w, h w) assignment R; rows are positions of A, columns positions of B.
+        entropy: (h w,) entropy of each row, in nats.
+        caption: stands below the entropy.
+    """
+
+    names: tuple[str, str]
+    images: np.ndarray
+    size: tuple[int, int]
+    assignment: np.ndarray
+    entropy: np.ndarray
+    caption: str
+
+
+def position_colours(size: tuple[int, int]) -> np.ndarray:
+    """A colour for each position of a map of ``size``, (h w, 3): red, yellow, blue and green in the corners."""
+    import numpy as np
+
+    down, right = (np.linspace(0, 1, side) if side > 1 else np.array([0.5]) for side in size)
+    corners = np.asarray(_CORNERS).reshape(2, 2, 3)
+    field = np.einsum("ka,lb,abc->klc", _weights(down), _weights(right), corners)
+    return np.asarray(field.reshape(-1, 3))
+
+
+def strongest(assignment: np.ndarray, count: int) -> np.ndarray:
+    """The ``count`` largest entries of an assignment with at most one for each row, as (count, 2) rows and columns."""
+    import numpy as np
+
+    partner = assignment.argmax(axis=1)
+    rows = np.argsort(-assignment.max(axis=1), kind="stable")[:count]
+    return np.stack([rows, partner[rows]], axis=1)
+
+
+def draw_matches(matches: Sequence[Match], path: Path, *, lines: int = 12, title: str = "") -> None:
+    """Draw each pair as a row of panels into a PNG file.
+
+    The panels: both images with lines between the surest matches; B with each position in a colour of its own; A with
+    the colours of the positions of B that its positions take, mixed as the assignment mixes; and the entropy of each
+    position's match, dark at 0 (one partner position) and bright at log r (all alike).
+
+    Args:
+        matches: the pairs.
+        path: the file to write.
+        lines: number of lines.
+        title: stands above.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+    """
+    widths = [2.1, 1.0, 1.0, 1.0]
+    figure = new_figure(width=1.95 * sum(widths) + 0.4, height=2.2 * len(matches) + 0.4)
+    grid = figure.subplots(len(matches), len(widths), squeeze=False, width_ratios=widths)
+    for row, match in zip(grid, matches, strict=True):
+        _draw_row(row, match, lines=lines)
+    for axes, heading in zip(grid[0], _HEADINGS, strict=True):
+        axes.set_title(heading, fontsize=8)
+    figure.suptitle(title, fontsize=8)
+    save_png(figure, path)
+
+
+def _draw_row(row: Any, match: Match, *, lines: int) -> None:
+    import numpy as np
+
+    colours = position_colours(match.size)
+    weights = match.assignment / match.assignment.sum(axis=1, keepdims=True)
+    _draw_lines(row[0], match, strongest(weights, lines), colours)
+    row[1].imshow(_tinted(match.images[1], colours, match.size))
+    row[2].imshow(_tinted(match.images[0], weights @ colours, match.size))
+    row[3].imshow(match.entropy.reshape(match.size), cmap="magma", vmin=0, vmax=np.log(len(weights)))
+    for axes, label in zip(row, (f"A: {match.names[0]}, B: {match.names[1]}", "B", "A", match.caption), strict=True):
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.set_xlabel(label, fontsize=7)
+
+
+def _draw_lines(axes: Any, match: Match, pairs: np.ndarray, colours: np.ndarray) -> None:
+    """Both images side by side; a line has the colour of the position of B where it ends."""
+    import numpy as np
+
+    height, width = match.images.shape[1:3]
+    gap = width // 10 + 1
+    axes.imshow(np.concatenate([match.images[0], np.ones((height, gap, 3)), match.images[1]], axis=1), vmin=0, vmax=1)
+    scale = np.array([height / match.size[0], width / match.size[1]])
+    for first, partner in pairs:
+        (y0, x0), (y1, x1) = (
+            (np.array(divmod(int(position), match.size[1])) + 0.5) * scale - 0.5 for position in (first, partner)
+        )
+        ends = {"color": colours[partner], "markersize": 4, "markeredgecolor": "white", "markeredgewidth": 0.5}
+        axes.plot([x0, x1 + width + gap], [y0, y1], "o-", linewidth=1.1, **ends)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def _tinted(image: np.ndarray, colours: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The image in grey under colours (h w, 3) of its positions."""
+    import numpy as np
+
+    height, width = image.shape[:2]
+    down, right = (np.arange(side) * count // side for side, count in zip((height, width), size, strict=True))
+    field = colours.reshape(*size, 3)[down][:, right]
+    grey = image.mean(axis=2, keepdims=True)
+    return np.asarray((0.65 * field + 0.35 * grey).clip(0, 1))
+
+
+def _weights(at: np.ndarray) -> np.ndarray:
+    import numpy as np
+
+    return np.stack([1 - at, at], axis=1)

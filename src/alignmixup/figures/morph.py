@@ -1,0 +1,160 @@
+"""Feature maps interpolated between two images and shown as images: three paths, as a picture and as an animation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from alignmixup.figures.save import new_figure, save_png
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_COLOURS = ("#1f6fb4", "#d2571e")  # of the first example and of its partner, wherever their classes are named
+_ROWS = {"first": "aligned,\ngeometry of A", "partner": "aligned,\ngeometry of B", "none": "not aligned"}
+_HEADINGS = ("A", "aligned, geometry of A", "not aligned", "aligned, geometry of B", "B")
+
+
+@dataclass(frozen=True)
+class Morph:
+    """One pair and its three paths.
+
+    Attributes:
+        names: classes of A and B.
+        originals: (2, H, W, 3) in [0, 1].
+        reconstructions: (2, H, W, 3), the decoder's images of their unmixed maps.
+        frames: path -> (T, H, W, 3) decoded maps; paths are "first", "partner" and "none".
+        probs: path -> (T, 2) probabilities of the classes of A and B at each mixed map.
+    """
+
+    names: tuple[str, str]
+    originals: np.ndarray
+    reconstructions: np.ndarray
+    frames: Mapping[str, np.ndarray]
+    probs: Mapping[str, np.ndarray]
+
+
+def draw_morphs(morphs: Sequence[Morph], lam: Sequence[float], path: Path, *, title: str = "") -> None:
+    """Draw each pair as three rows of images into a PNG file.
+
+    Args:
+        morphs: the pairs.
+        lam: (T,) weights of A, written above the columns.
+        path: the file to write.
+        title: stands above.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+    """
+    gap, side = 0.22, 0.78
+    columns, heights = len(lam) + 2, [1.0, 1.0, 1.0, 0.25] * len(morphs)
+    height = side * 1.16 * sum(heights) + 0.9
+    figure = new_figure(width=side * (columns + 2 * gap) + 1.1, height=height)
+    widths = [1.0, gap, *[1.0] * len(lam), gap, 1.0]
+    grid = figure.subplots(len(heights), len(widths), squeeze=False, width_ratios=widths, height_ratios=heights)
+    figure.get_layout_engine().set(w_pad=0.01, h_pad=0.02, wspace=0, hspace=0)
+    for axes in grid.flat:
+        axes.set_axis_off()
+    for number, morph in enumerate(morphs):
+        _draw_block(grid[4 * number : 4 * number + 3], morph)
+    for axes, value in zip(grid[0][2:-2], lam, strict=True):
+        axes.set_title(f"λ = {value:g}" if value in (0, 1) else f"{value:.2g}", fontsize=7)
+    figure.suptitle(title, fontsize=8)
+    save_png(figure, path)
+
+
+def _draw_block(grid: Any, morph: Morph) -> None:
+    for end, (column, letter) in enumerate(((0, "A"), (-1, "B"))):
+        _show(grid[0][column], morph.originals[end])
+        _show(grid[1][column], morph.reconstructions[end])
+        grid[0][column].set_title(f"{letter}: {morph.names[end]}", fontsize=7, color=_COLOURS[end])
+        grid[1][column].text(
+            0.5, -0.05, "reconstructed", transform=grid[1][column].transAxes, ha="center", va="top", fontsize=6
+        )
+    for line, (name, label) in zip(grid, _ROWS.items(), strict=True):
+        line[0].text(-0.12, 0.5, label, transform=line[0].transAxes, ha="right", va="center", fontsize=7)
+        for axes, image, (first, partner) in zip(line[2:-2], morph.frames[name], morph.probs[name], strict=True):
+            _show(axes, image)
+            for at, side, value, colour in ((0.02, "left", first, 0), (0.98, "right", partner, 1)):
+                axes.text(
+                    at,
+                    -0.04,
+                    f"{100 * value:.0f}",
+                    transform=axes.transAxes,
+                    ha=side,
+                    va="top",
+                    fontsize=6,
+                    color=_COLOURS[colour],
+                )
+
+
+def _show(axes: Any, image: np.ndarray) -> None:
+    axes.imshow(image, vmin=0, vmax=1)
+
+
+def check_animation(path: Path) -> None:
+    """Refuse a file that no animation can be written to.
+
+    Raises:
+        ValueError: its ending is neither .gif nor .webp.
+        ImportError: Pillow is not installed.
+    """
+    _pillow("Image")
+    if path.suffix.lower() not in (".gif", ".webp"):
+        raise ValueError(f"an animation is written as .gif or .webp, got {path}")
+
+
+def animate_morphs(morphs: Sequence[Morph], path: Path, *, cell: int = 112, milliseconds: int = 60) -> None:
+    """Write an animation that runs from A to B and back, without end: one line for each pair.
+
+    Args:
+        morphs: the pairs; the more frames, the smoother.
+        path: a .gif or .webp file.
+        cell: side of an image in pixels.
+        milliseconds: time of a frame; the two ends stand for half a second.
+
+    Raises:
+        ValueError: another kind of file.
+        ImportError: Pillow is not installed.
+    """
+    check_animation(path)
+    count = len(next(iter(morphs[0].frames.values())))
+    forward = [_frame(morphs, number, count=count, cell=cell) for number in range(count)]
+    frames = [*forward, *forward[-2:0:-1]]
+    durations = [500 if number in (0, count - 1) else milliseconds for number in range(len(frames))]
+    more = {"quality": 75, "method": 4} if path.suffix.lower() == ".webp" else {"optimize": True}
+    frames[0].save(path, save_all=True, append_images=frames[1:], duration=durations, loop=0, **more)
+
+
+def _frame(morphs: Sequence[Morph], number: int, *, count: int, cell: int) -> Any:
+    """One picture: A, three paths at their frame, B, for each pair, below headings and above the place on the path."""
+    image, draw_on, font_of = _pillow("Image"), _pillow("ImageDraw"), _pillow("ImageFont")
+    gap, head, foot = 6, 22, 14
+    width = len(_HEADINGS) * (cell + gap) + gap
+    canvas = image.new("RGB", (width, head + len(morphs) * (cell + gap) + foot), "white")
+    pen, font = draw_on.Draw(canvas), font_of.load_default(size=max(8, cell // 11))
+    for column, heading in enumerate(_HEADINGS):
+        colour = {0: _COLOURS[0], 4: _COLOURS[1]}.get(column, "black")
+        pen.text((gap + column * (cell + gap) + cell / 2, head / 2), heading, fill=colour, font=font, anchor="mm")
+    for row, morph in enumerate(morphs):
+        shown = [morph.originals[0], *(morph.frames[name][number] for name in ("first", "none", "partner"))]
+        for column, pixels in enumerate([*shown, morph.originals[1]]):
+            small = image.fromarray((pixels * 255).round().astype("uint8"))
+            place = (gap + column * (cell + gap), head + row * (cell + gap))
+            canvas.paste(small.resize((cell, cell), image.Resampling.BICUBIC), place)
+    left, right, y = gap + cell + gap, width - cell - 2 * gap, canvas.height - foot / 2
+    pen.line((left, y, right, y), fill="#bbbbbb", width=2)
+    at = left + (right - left) * number / max(1, count - 1)
+    pen.ellipse((at - 4, y - 4, at + 4, y + 4), fill="#444444")
+    return canvas
+
+
+def _pillow(module: str) -> Any:
+    import importlib
+
+    try:
+        return importlib.import_module(f"PIL.{module}")
+    except ImportError as error:
+        raise ImportError('Pillow is needed for animations: pip install "alignmixup[train]"') from error

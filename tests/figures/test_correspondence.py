@@ -1,0 +1,33 @@
+"""The picture of an assignment."""
+
+import numpy as np
+
+from alignmixup.figures.correspondence import Match, draw_matches, position_colours, strongest
+
+
+def test_corners_have_their_own_colours_and_the_middle_their_mean():
+    colours = position_colours((3, 5)).reshape(3, 5, 3)
+    corners = np.stack([colours[0, 0], colours[0, -1], colours[-1, 0], colours[-1, -1]])
+    assert len(np.unique(corners, axis=0)) == 4
+    np.testing.assert_allclose(colours[1, 2], corners.mean(0))
+    assert position_colours((1, 1)).shape == (1, 3)
+
+
+def test_the_strongest_matches_one_for_each_row():
+    assignment = np.array([[0.2, 0.5, 0.3], [0.0, 0.1, 0.9], [0.7, 0.3, 0.0]])
+    assert strongest(assignment, 2).tolist() == [[1, 2], [2, 0]]
+    assert strongest(assignment, 9).tolist() == [[1, 2], [2, 0], [0, 1]]
+    assert strongest(assignment, 0).shape == (0, 2)
+
+
+def test_writes_a_png(tmp_path):
+    match = Match(
+        names=("a", "b"),
+        images=np.random.default_rng(0).random((2, 8, 8, 3)),
+        size=(2, 3),
+        assignment=np.eye(6)[[3, 1, 0, 2, 5, 4]],
+        entropy=np.zeros(6),
+        caption="caption",
+    )
+    draw_matches([match, match], tmp_path / "a.png", lines=3, title="title")
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
