@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
@@ -105,13 +106,13 @@ def print_tables(results: Mapping[str, Any]) -> None:
 
 def _print(title: str, headings: Mapping[str, str], lines: Sequence[Mapping[str, Any]]) -> None:
     table = require("rich.table").Table(title=title)
-    table.add_column("", overflow="fold", min_width=16)
+    table.add_column("", overflow="fold")
     for name in headings.values():
         table.add_column(name, justify="right", overflow="fold")
     table.add_column("seeds", justify="right")
     for line in lines:
         table.add_row(line["name"], *(mean_and_spread(line, key) for key in headings), str(len(line["runs"]) or ""))
-    require("rich.console").Console().print(table)
+    require("rich.console").Console(width=None if sys.stdout.isatty() else 140).print(table)
 
 
 def _groups(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
