@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
@@ -112,7 +111,7 @@ def _print(title: str, headings: Mapping[str, str], lines: Sequence[Mapping[str,
     table.add_column("seeds", justify="right")
     for line in lines:
         table.add_row(line["name"], *(mean_and_spread(line, key) for key in headings), str(len(line["runs"]) or ""))
-    require("rich.console").Console(width=None if sys.stdout.isatty() else 140).print(table)
+    require("rich.console").Console().print(table)
 
 
 def _groups(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
