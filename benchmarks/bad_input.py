@@ -25,6 +25,9 @@ import torch
 from torch import nn
 
 from alignmixup import AlignMixup, CutMix, ManifoldMixup, Mixup, data, functional, methods
+from alignmixup.evaluation.attacks import Attack
+from alignmixup.evaluation.calibration import expected_calibration_error
+from alignmixup.evaluation.localization import box_accuracy
 from alignmixup.models import PreActResNet18
 from alignmixup.models import build as build_model
 
@@ -98,6 +101,22 @@ def in_python() -> Iterator[tuple[str, Callable[[], object]]]:
         "weights that are not there",
         lambda: build_model("timm:resnet18", num_classes=5, options={"weights": "none.safetensors"}),
     )
+    yield from of_evaluation()
+
+
+def of_evaluation() -> Iterator[tuple[str, Callable[[], object]]]:
+    """Cases of what measures a network."""
+    box, size = torch.tensor([[0, 0, 9, 9]]), (10, 10)
+    yield "a score map above 1", lambda: box_accuracy(torch.full((1, 8, 8), 1.5), [box], [size])
+    yield "a score map with NaN", lambda: box_accuracy(torch.full((1, 8, 8), torch.nan), [box], [size])
+    yield "a box outside the image", lambda: box_accuracy(torch.rand(1, 8, 8), [box + 5], [size])
+    yield "an inverted box", lambda: box_accuracy(torch.rand(1, 8, 8), [box.flip(1)], [size])
+    yield "a box in fractions", lambda: box_accuracy(torch.rand(1, 8, 8), [box + 0.5], [size])
+    yield "an image without a box", lambda: box_accuracy(torch.rand(1, 8, 8), [box[:0]], [size])
+    yield "boxes of two images, maps of one", lambda: box_accuracy(torch.rand(1, 8, 8), [box, box], [size, size])
+    yield "logits for probabilities", lambda: expected_calibration_error(torch.randn(4, 3), y.clamp(max=2))
+    yield "labels beyond the classes", lambda: expected_calibration_error(torch.full((4, 2), 0.5), y)
+    yield "an attack of 8 instead of 8/255", lambda: Attack(epsilon=8)
 
 
 def cifar_folder(kind: str) -> None:
@@ -139,6 +158,8 @@ def image_folder(kind: str) -> None:
         Path("data/train/dog/1.jpg").unlink()
     elif kind == "garbled":
         Path("data/train/dog/1.jpg").write_bytes(b"no image")
+    elif kind == "other classes in val":
+        Path("data/val/dog").rename("data/val/horse")
 
 
 def finish_a_run() -> None:
@@ -186,7 +207,7 @@ def in_the_shell() -> Iterator[tuple[str, Callable[[], object], list[str]]]:
     for kind in ("absent", "missing", "truncated", "garbled", "empty", "label"):
         yield f"CIFAR-10: {kind}", lambda kind=kind: cifar_folder(kind), [*train, "data.name=cifar10"]
     folder = [*train, "data.name=folder", "data.image_size=32", "data.subset=0", "train.batch_size=2"]
-    for kind in ("no val", "empty class", "garbled"):
+    for kind in ("no val", "empty class", "garbled", "other classes in val"):
         yield f"image folder: {kind}", lambda kind=kind: image_folder(kind), folder
     yield "the run is finished", finish_a_run, [*train, "--out", "done"]
     yield "resume with another configuration", finish_a_run, [*train, "train.seed=5", "--out", "done", "--resume"]
@@ -203,7 +224,21 @@ def in_the_shell() -> Iterator[tuple[str, Callable[[], object], list[str]]]:
         yield "read-only run folder", lambda: mount("read-only", "ro"), [*train, "--out", "read-only/run"]
         yield "full disk", lambda: mount("full", "size=300k"), [*train, "--out", "full/run"]
     yield "`evaluate` of no run", bool, ["evaluate", "nowhere"]
+    yield "`evaluate --attack pdg`", finish_a_run, ["evaluate", "done", "--attack", "pdg"]
+    yield "`evaluate --ood` of the run's own data", finish_a_run, ["evaluate", "done", "--ood", "digits"]
+    yield "`evaluate` of a network of 1000 classes", bool, other_head("torchvision:resnet18")
+    yield "`localize` of images without boxes", finish_a_run, ["localize", "done"]
+    yield "`localize` with boxes that are not there", finish_a_run, ["localize", "done", "--boxes", "boxes.csv"]
+    yield "`morph` of a run without a decoder", finish_a_run, ["morph", "done"]
+    yield "`align` at an unknown layer", finish_a_run, ["align", "done", "--layer", "stage5"]
+    yield "`report` of nothing", bool, ["report", "nowhere"]
     yield "`compare` of an unknown method", bool, ["compare", "--methods", "mixup,cutmixx"]
+
+
+def other_head(name: str) -> list[str]:
+    """Evaluate a network whose checkpoint has 1000 classes on the digits."""
+    torch.save(build_model(name, num_classes=1000).state_dict(), "thousand.pth")
+    return ["evaluate", name, "--data", "digits", "--checkpoint", "thousand.pth"]
 
 
 def mount(path: str, options: str) -> None:
