@@ -226,9 +226,8 @@ def in_the_shell() -> Iterator[tuple[str, Callable[[], object], list[str]]]:
     yield "`evaluate` of no run", bool, ["evaluate", "nowhere"]
     yield "`evaluate --attack pdg`", finish_a_run, ["evaluate", "done", "--attack", "pdg"]
     yield "`evaluate --ood` of the run's own data", finish_a_run, ["evaluate", "done", "--ood", "digits"]
-    yield "`evaluate` of a network of 1000 classes", bool, other_head("torchvision:resnet18")
+    yield "`evaluate` of a network of 5 classes", lambda: image_folder("whole"), other_head("torchvision:resnet18")
     yield "`localize` of images without boxes", finish_a_run, ["localize", "done"]
-    yield "`localize` with boxes that are not there", finish_a_run, ["localize", "done", "--boxes", "boxes.csv"]
     yield "`morph` of a run without a decoder", finish_a_run, ["morph", "done"]
     yield "`align` at an unknown layer", finish_a_run, ["align", "done", "--layer", "stage5"]
     yield "`report` of nothing", bool, ["report", "nowhere"]
@@ -236,9 +235,9 @@ def in_the_shell() -> Iterator[tuple[str, Callable[[], object], list[str]]]:
 
 
 def other_head(name: str) -> list[str]:
-    """Evaluate a network whose checkpoint has 1000 classes on the digits."""
-    torch.save(build_model(name, num_classes=1000).state_dict(), "thousand.pth")
-    return ["evaluate", name, "--data", "digits", "--checkpoint", "thousand.pth"]
+    """Evaluate a network whose checkpoint has five classes on images of two."""
+    torch.save(build_model(name, num_classes=5).state_dict(), "five.pth")
+    return ["evaluate", name, "--data", "folder", "--root", "data", "--checkpoint", "five.pth"]
 
 
 def mount(path: str, options: str) -> None:
