@@ -2,8 +2,11 @@
 
 from dataclasses import fields
 
-from alignmixup.cli.config_options import CommandParser, list_keys
+import pytest
+
+from alignmixup.cli.config_options import CommandParser, check_keys, list_keys
 from alignmixup.training.config import TABLES
+from alignmixup.training.config_file import ConfigError
 
 
 def test_every_key_stands_with_its_default_and_its_help() -> None:
@@ -35,3 +38,9 @@ def test_a_parser_may_end_in_a_text_that_is_made_late() -> None:
     assert not made
     assert parser.format_help().endswith("\n\nthe keys\n")
     assert "the keys" not in CommandParser(prog="methods").format_help()
+
+
+def test_a_key_that_is_not_open_is_named_with_those_that_are() -> None:
+    check_keys(["data.root=x", " train.threads = 1"], ("data.root", "train.threads"), "open are {}")
+    with pytest.raises(ConfigError, match=r"--set train.seed=1: open are data.root, train.threads"):
+        check_keys(["data.root=x", "train.seed=1"], ("data.root", "train.threads"), "open are {}")

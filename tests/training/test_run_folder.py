@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from alignmixup.training.config import Config, MethodConfig, TrainConfig
-from alignmixup.training.config_file import load
+from alignmixup.training.config_file import ConfigError, load
 from alignmixup.training.run_folder import RunFolder, default_folder
 
 
@@ -100,3 +100,14 @@ def test_a_read_only_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_default_folder(name: str, stem: str) -> None:
     config = Config(method=MethodConfig(name=name), train=TrainConfig(seed=4))
     assert default_folder(config) == Path("runs/digits") / f"{stem}-seed4"
+
+
+def test_the_configuration_is_read_with_overrides(tmp_path: Path) -> None:
+    folder = started(tmp_path / "run", Config())
+    assert folder.read_config() == Config()
+    assert folder.read_config(["train.seed=7"]).train.seed == 7
+
+
+def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"is no run folder: it has no config\.toml"):
+        RunFolder(tmp_path).read_config()

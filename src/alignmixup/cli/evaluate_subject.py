@@ -9,6 +9,7 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import TYPE_CHECKING, Any
 
+from alignmixup.cli.config_options import check_keys
 from alignmixup.training.config_file import DEFAULT, FREE_KEYS, ConfigError, load
 from alignmixup.training.run_folder import RunFolder
 
@@ -87,8 +88,8 @@ def _run(
 ) -> Subject:
     if data is not None:
         raise ConfigError(f"--data {data}: the run {folder.path} has its own data; --data is for a model by name")
-    _check_keys(overrides, _RUN_KEYS, "an evaluation can change {} alone")
-    config = load(folder.config, overrides)
+    check_keys(overrides, _RUN_KEYS, "an evaluation can change {} alone")
+    config = folder.read_config(overrides)
     file = checkpoint or (folder.weights if weights == "model" else folder.raw_weights)
     method = config.method.name.rpartition(":")[2]
     return Subject(str(folder.path), config, _existing(file), method, config.train.seed, folder.path)
@@ -99,14 +100,8 @@ def _model_config(target: str, data: str | None, overrides: Sequence[str]) -> Co
         raise ConfigError(f"{target} is a model by name: say on which images with --data NAME (and --root DIR)")
     tables = ("data.", "model.")
     others = [text for text in overrides if not text.strip().startswith(tables)]
-    _check_keys(others, _RUN_KEYS, "the evaluation of a model by name can change data.*, model.* and {}")
+    check_keys(others, _RUN_KEYS, "the evaluation of a model by name can change data.*, model.* and {}")
     return load(DEFAULT, [f"data.name={data}", f"model.name={target}", *overrides])
-
-
-def _check_keys(overrides: Sequence[str], keys: Sequence[str], text: str) -> None:
-    for override in overrides:
-        if override.partition("=")[0].strip() not in keys:
-            raise ConfigError(f"--set {override}: {text.format(', '.join(keys))}")
 
 
 def _existing(file: Path | None) -> Path | None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alignmixup.cli.config_options import add_set
+from alignmixup.cli.config_options import add_set, check_keys
 
 if TYPE_CHECKING:
     from alignmixup.cli.localize_run import Task
@@ -75,7 +75,8 @@ def run(options: argparse.Namespace) -> int:
 
 def _check(options: argparse.Namespace) -> None:
     from alignmixup.evaluation.localization import check_options
-    from alignmixup.training.config_file import FREE_KEYS, ConfigError
+    from alignmixup.training.config_file import FREE_KEYS
+    from alignmixup.training.run_folder import RunFolder
 
     check_options("all", options.step, (0.5,))
     if bool(options.folders) == (options.maps is not None):
@@ -89,12 +90,8 @@ def _check(options: argparse.Namespace) -> None:
     if options.cam == "cam" and options.layer:
         raise ValueError("--layer is for Grad-CAM: CAM's map is the one that global average pooling receives")
     for folder in options.folders:
-        if not (folder / "config.toml").is_file():
-            raise ConfigError(f"{folder} is no run folder: it has no config.toml")
-    keys = (*FREE_KEYS, "train.precision", "train.channels_last")
-    for text in options.set:
-        if text.partition("=")[0].strip() not in keys:
-            raise ConfigError(f"--set {text}: a measurement can change {', '.join(keys)} alone")
+        RunFolder(folder).check()
+    check_keys(options.set, (*FREE_KEYS, "train.precision", "train.channels_last"), "a measurement can change {} alone")
 
 
 def _task(options: argparse.Namespace, contours: Sequence[Contours]) -> Task:

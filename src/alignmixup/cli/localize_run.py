@@ -22,7 +22,7 @@ from alignmixup.evaluation.localization_protocols import cutmix_top1, tabulate_c
 from alignmixup.evaluation.localize import MAP_SIZE, ImagePass, localize
 from alignmixup.training.build import build_loaders, build_model, example_images, load_data, load_model_weights
 from alignmixup.training.config import Config
-from alignmixup.training.config_file import ConfigError, load
+from alignmixup.training.config_file import ConfigError
 from alignmixup.training.engine import Engine
 from alignmixup.training.extras import require
 from alignmixup.training.run_folder import RunFolder
@@ -93,7 +93,7 @@ def localize_run(folder: RunFolder, task: Task) -> Found:
     Raises:
         ValueError, OSError: run, data or boxes that cannot be used.
     """
-    config = load(folder.config, [*task.overrides, "data.validation=0"])  # boxes belong to the test images
+    config = folder.read_config([*task.overrides, "data.validation=0"])  # boxes belong to the test images
     dataset, boxes = load_whole_images(config, task)
     pictures = _Pictures(spread(len(boxes), min(task.pictures, len(boxes))))
     watchers: list[Watcher] = [pictures.see]

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from alignmixup.training.config_file import ConfigError, load
 from alignmixup.training.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -45,9 +44,7 @@ def load_run(path: Path, *, data_root: str | None = None, device: str = "cpu") -
     from alignmixup.training.engine import choose_device
 
     folder = RunFolder(path)
-    if not folder.config.is_file():
-        raise ConfigError(f"{folder.path} is no run folder: it has no config.toml")
-    config = load(folder.config, [f"data.root={data_root}"] if data_root else [])
+    config = folder.read_config([f"data.root={data_root}"] if data_root else [])
     dataset = load_data(config)
     model = build_model(config, dataset)
     load_model_weights(folder.weights, model)

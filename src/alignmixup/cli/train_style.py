@@ -8,7 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from alignmixup.cli.config_options import add_set
+from alignmixup.cli.config_options import add_set, check_keys
 from alignmixup.cli.train import train
 from alignmixup.training.config import Config, describe
 from alignmixup.training.config_file import FREE_KEYS, ConfigError, load
@@ -104,12 +104,8 @@ def _resolve(options: argparse.Namespace, style: StyleConfig) -> tuple[Config, R
     folder = RunFolder(options.run_folder)
     if style.encoder == "vgg19":
         raise ConfigError("--run gives an encoder and so does --encoder vgg19: leave one of them out")
-    if not folder.config.is_file():
-        raise ConfigError(f"{folder.path} is no run folder: it has no config.toml")
-    for text in options.set:
-        if text.partition("=")[0].strip() not in _RUN_KEYS:
-            raise ConfigError(f"--set {text}: with --run the run decides; open are {', '.join(_RUN_KEYS)}")
-    config = load(folder.config, options.set)
+    check_keys(options.set, _RUN_KEYS, "with --run the run decides; open are {}")
+    config = folder.read_config(options.set)
     if options.data not in (None, config.data.name):
         raise ConfigError(f"--data {options.data}: the run's network was trained on {config.data.name}")
     return config, folder

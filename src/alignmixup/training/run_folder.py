@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from alignmixup.training.config import Config
-from alignmixup.training.config_file import dump, first_difference, load
+from alignmixup.training.config_file import ConfigError, dump, first_difference, load
 
 Mode = Literal["new", "resume", "overwrite"]
 State = Literal["fresh", "started", "finished"]
@@ -65,6 +66,24 @@ class RunFolder:
         if self.record.is_file():
             return "finished"
         return "started" if self.config.is_file() or self.checkpoint.is_file() else "fresh"
+
+    def check(self) -> None:
+        """Refuse a folder that holds no run.
+
+        Raises:
+            ConfigError: it has no configuration.
+        """
+        if not self.config.is_file():
+            raise ConfigError(f"{self.path} is no run folder: it has no config.toml")
+
+    def read_config(self, overrides: Sequence[str] = ()) -> Config:
+        """The configuration of the run that is here, with ``overrides`` such as ``data.root=DIR``.
+
+        Raises:
+            ConfigError: no run folder, or a key or value that is not understood.
+        """
+        self.check()
+        return load(self.config, overrides)
 
     def claim(self, config: Config, *, mode: Mode) -> State:
         """Check that the run may use this folder and that it can be written; make it, change nothing else.
