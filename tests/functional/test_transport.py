@@ -1,6 +1,7 @@
 """Cost matrix, Sinkhorn and assignment matrix: hand-computed, invariants, references (POT, golden vectors), errors."""
 
 import math
+import sys
 import warnings
 from types import SimpleNamespace
 
@@ -10,7 +11,14 @@ import torch
 from torch import Tensor
 
 from alignmixup.functional import transport
-from alignmixup.functional.transport import TransportPlan, _solve_operator, assignment_matrix, cost_matrix, sinkhorn
+from alignmixup.functional.transport import (
+    TransportPlan,
+    _solve_operator,
+    assignment_matrix,
+    cost_matrix,
+    relative_cost,
+    sinkhorn,
+)
 
 with warnings.catch_warnings():  # its sources have invalid escape sequences
     warnings.simplefilter("ignore")
@@ -399,8 +407,8 @@ def test_bad_tensors():
         assignment_matrix(torch.zeros(4, 4))
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="torch brings Triton on Linux only: the choice is not tried here")
 def test_the_kernel_serves_cuda_and_nothing_else(monkeypatch):
-    pytest.importorskip("triton", reason="torch brings Triton on Linux only")
     from alignmixup.functional import transport_kernel
 
     on_cuda = SimpleNamespace(device=torch.device("cuda"))
@@ -409,3 +417,11 @@ def test_the_kernel_serves_cuda_and_nothing_else(monkeypatch):
         assert transport._newton(on_cuda) is expected
     monkeypatch.setattr(transport, "_has_triton", lambda: False)
     assert transport._newton(on_cuda) is transport.solve_newton
+
+
+def test_relative_costs_have_mean_one_and_zero_stays_zero():
+    cost = torch.rand(3, 4, 5)
+    cost[1] = 0
+    relative = relative_cost(1000 * cost)
+    torch.testing.assert_close(relative.mean(dim=(1, 2)), torch.tensor([1.0, 0.0, 1.0]))
+    torch.testing.assert_close(relative, relative_cost(cost))

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from alignmixup.functional.alignment import align
 from alignmixup.functional.interpolation import lerp
-from alignmixup.functional.transport import Solver, assignment_matrix, cost_matrix, sinkhorn
+from alignmixup.functional.transport import Solver, assignment_matrix, cost_matrix, relative_cost, sinkhorn
 from alignmixup.taps import FeatureTap, Layout, feature_maps
 
 Path = Literal["first", "partner", "none"]
@@ -98,9 +98,7 @@ def align_pairs(first: Tensor, partner: Tensor, alignment: Alignment) -> PairMap
         raise ValueError(f"maps must be (n, C, h, w) alike, got {tuple(first.shape)} and {tuple(partner.shape)}")
     a, b = first.flatten(2), partner.flatten(2)
     cost = cost_matrix(a, b)
-    scaled = cost
-    if alignment.normalize_cost:
-        scaled = cost / cost.mean(dim=(1, 2), keepdim=True).clamp_min(torch.finfo(cost.dtype).tiny)
+    scaled = relative_cost(cost) if alignment.normalize_cost else cost
     plan = sinkhorn(scaled, alignment.epsilon, alignment.iterations, alignment.tolerance, solver=alignment.solver)
     assignment = assignment_matrix(plan.plan)
     at_first, at_partner = align(a, b, assignment)

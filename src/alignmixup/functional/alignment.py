@@ -14,7 +14,7 @@ from alignmixup.functional.alignment_native import (
 from alignmixup.functional.interpolation import check_pairing, lerp, partners
 from alignmixup.functional.native import runs_natively
 from alignmixup.functional.parts import parts
-from alignmixup.functional.transport import Solver, assignment_matrix, cost_matrix, sinkhorn
+from alignmixup.functional.transport import Solver, assignment_matrix, cost_matrix, relative_cost, sinkhorn
 from alignmixup.functional.transport_native import distances_native
 
 Keep = Literal["first", "partner"]
@@ -134,7 +134,7 @@ def align_mix(
     with torch.no_grad():
         cost = _pair_costs(first, perm)
         if normalize_cost:
-            cost = cost / cost.mean(dim=(1, 2), keepdim=True).clamp_min(torch.finfo(cost.dtype).tiny)
+            cost = relative_cost(cost)
         plan = sinkhorn(cost, epsilon, iterations, tolerance, solver=solver)
         assignment = assignment_matrix(plan.plan)
     mixed: Tensor = _AlignedInterpolation.apply(first, perm, lam, assignment, keep)

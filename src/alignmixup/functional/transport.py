@@ -78,6 +78,11 @@ def cost_matrix(a: Tensor, b: Tensor) -> Tensor:
         return torch.cat(costs) if len(costs) > 1 else costs[0]
 
 
+def relative_cost(cost: Tensor) -> Tensor:
+    """Each sample's cost over its own mean, so that epsilon is relative to the scale of the features: (B, r, s)."""
+    return cost / cost.mean(dim=(1, 2), keepdim=True).clamp_min(torch.finfo(cost.dtype).tiny)
+
+
 def sinkhorn(
     cost: Tensor,
     epsilon: float = 0.1,
