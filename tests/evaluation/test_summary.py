@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from alignmixup.evaluation.summary import group_by_method, headline, summarise_evaluations
+from alignmixup.evaluation.summary import group_by_method, headline, spread, summarise_evaluations
 
 
 def result(run, method, seed, error, **parts):
@@ -58,3 +58,8 @@ def test_a_number_that_one_run_lacks_is_left_out():
     attacked = result("b", "mixup", 1, 6.0, attacks={"attacks": [{"label": "x", "error_percent": 1.0}]})
     (summary,) = summarise_evaluations([attacked, result("a", "mixup", 0, 4.0)])
     assert list(summary["mean"]) == ["error_percent", "top5_error_percent", "cross_entropy"]
+
+
+def test_spread_is_the_sample_deviation() -> None:
+    assert spread([1.0, 3.0]) == pytest.approx(2**0.5)
+    assert spread([1.0]) is None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any, Protocol
 
 import torch
@@ -16,6 +16,7 @@ from alignmixup.evaluation.boxes import Contours, thresholds
 from alignmixup.evaluation.localization import scale_to_maps
 from alignmixup.evaluation.localization_protocols import TOP1_CONVENTIONS, tabulate_centre
 from alignmixup.evaluation.localize import MAP_SIZE
+from alignmixup.evaluation.summary import spread
 from alignmixup.figures.localization import MapRow, draw_boxes, draw_threshold_curves
 from alignmixup.training.comparison import mean_and_spread
 from alignmixup.training.extras import require
@@ -131,7 +132,7 @@ def _summary(name: str, group: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "runs": [record["run"] for record in group],
         "seeds": [record.get("seed") for record in group],
         "mean": {key: fmean(numbers) for key, numbers in values.items()},
-        "spread": {key: stdev(numbers) if len(numbers) > 1 else None for key, numbers in values.items()},
+        "spread": {key: spread(numbers) for key, numbers in values.items()},
     }
 
 

@@ -45,6 +45,11 @@ def group_by_method(results: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapp
     return groups
 
 
+def spread(values: Sequence[float]) -> float | None:
+    """Sample standard deviation (n - 1); None of a single value."""
+    return stdev(values) if len(values) > 1 else None
+
+
 def summarise_evaluations(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Mean and spread of each method's headline numbers.
 
@@ -66,7 +71,7 @@ def summarise_evaluations(results: Sequence[Mapping[str, Any]]) -> list[dict[str
                 "seeds": [result["seed"] for result in group],
                 "runs": [result["run"] for result in group],
                 "mean": {key: fmean(values) for key, values in columns.items()},
-                "spread": {key: stdev(values) if len(values) > 1 else None for key, values in columns.items()},
+                "spread": {key: spread(values) for key, values in columns.items()},
             }
         )
     return summaries

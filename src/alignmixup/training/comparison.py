@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any
+
+from alignmixup.evaluation.summary import spread
 
 FORMAT = 1
 ERRORS = ("last10_error_percent", "best_error_percent", "last_error_percent")
@@ -27,7 +29,7 @@ def summarise_runs(name: str, records: Mapping[str, dict[str, Any]]) -> dict[str
         "seeds": [record["seed"] for record in records.values()],
         "folders": list(records),
         "mean": {key: fmean(numbers) for key, numbers in values.items()},
-        "spread": {key: _spread(numbers) for key, numbers in values.items()},
+        "spread": {key: spread(numbers) for key, numbers in values.items()},
         "runs": [{key: record["metrics"][key] for key in _AVERAGED} for record in records.values()],
     }
 
@@ -59,7 +61,7 @@ def difference(method: Mapping[str, Any], baseline: Mapping[str, Any]) -> dict[s
         "baseline": baseline["name"],
         "seeds": seeds,
         "mean": {key: fmean(numbers) for key, numbers in values.items()},
-        "spread": {key: _spread(numbers) for key, numbers in values.items()},
+        "spread": {key: spread(numbers) for key, numbers in values.items()},
     }
 
 
@@ -99,7 +101,3 @@ def mean_and_spread(method: Mapping[str, Any], key: str, *, digits: int = 2, sig
     mean, spread = method["mean"][key], method["spread"][key]
     text = f"{mean:{'+' if sign else ''}.{digits}f}"
     return text if spread is None else f"{text} ± {spread:.{digits}f}"
-
-
-def _spread(numbers: Sequence[float]) -> float | None:
-    return stdev(numbers) if len(numbers) > 1 else None
