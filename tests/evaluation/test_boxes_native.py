@@ -1,11 +1,17 @@
 """The C code against OpenCV's contours, number for number."""
 
+import shutil
+
 import pytest
 import torch
 
 from alignmixup.evaluation import boxes_native
 from alignmixup.evaluation.boxes import tabulate_by_opencv
 from alignmixup.evaluation.boxes_native import tabulate_natively, tabulates_natively
+
+pytestmark = pytest.mark.skipif(
+    shutil.which("cc") is None, reason="no C compiler: the C code is not tried here, OpenCV serves"
+)
 
 NAMES = ("best_all", "best_largest", "largest", "counts", "peaks")
 

@@ -12,7 +12,7 @@ import torch
 from alignmixup.functional import native
 from alignmixup.functional.alignment import align_mix
 
-needs_compiler = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler on this machine")
+needs_compiler = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler: the C code is not tried here")
 
 
 @pytest.fixture

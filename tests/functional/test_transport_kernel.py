@@ -1,6 +1,5 @@
 """The fused kernel against the solver it repeats: interpreted, and on a GPU. Compiled for two generations of GPUs."""
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -13,7 +12,7 @@ from alignmixup.functional.transport import cost_matrix
 from alignmixup.functional.transport_solvers import solve_newton
 
 pytestmark = [
-    pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="triton is not installed"),
+    pytest.mark.skipif(sys.platform != "linux", reason="torch has Triton on Linux only: the kernel is not tried here"),
     pytest.mark.xdist_group("transport_kernel"),  # one interpreter run serves all comparisons
 ]
 
