@@ -1,11 +1,13 @@
 """How long box accuracy takes: maps of 224 x 224 pixels through all 1000 thresholds, both kinds of contours.
 
-python -m benchmarks.localization                  # 10,000 maps of each kind
-python -m benchmarks.localization --maps 400
+    python -m benchmarks.localization                  # 10,000 maps of each kind
+    python -m benchmarks.localization --maps 400
+    python -m benchmarks.localization --maps 16 --opencv   # OpenCV's contours at every cut, the reference and fallback
 """
 
 import argparse
 import itertools
+import os
 import time
 
 import torch
@@ -20,7 +22,10 @@ DISTINCT = 250  # maps that are made; they come again and again, and only these 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--maps", type=int, default=10_000, help="of each kind (default: 10000)")
+    parser.add_argument("--opencv", action="store_true", help="OpenCV's contours at every cut in place of the C code")
     options = parser.parse_args()
+    if options.opencv:
+        os.environ["ALIGNMIXUP_NATIVE"] = "0"  # read when the C code is first asked for
     generator = torch.Generator().manual_seed(0)
     kinds = {f"CAM of {side}x{side} positions": activations(side, generator) for side in (7, 14, 28)}
     kinds["white noise"] = torch.rand(DISTINCT, 224, 224, generator=generator)
