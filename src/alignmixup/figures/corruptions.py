@@ -29,7 +29,7 @@ def draw_corruptions(results: Mapping[str, dict[str, Any]], path: Path, *, title
     if not results or len({tuple(result["kinds"]) for result in results.values()}) != 1:
         raise ValueError(f"draw runs of the same corruptions, at least one; got {list(results)}")
     kinds = next(iter(results.values()))["kinds"]
-    figure = new_figure(width=max(4.0, 1.6 + 0.42 * len(kinds) + 0.14 * len(kinds) * len(results)), height=4)
+    figure = new_figure(width=max(6.0, 1.6 + 0.42 * len(kinds) + 0.14 * len(kinds) * len(results)), height=4)
     axes = figure.subplots()
     width = 0.8 / len(results)
     for number, (name, result) in enumerate(results.items()):
