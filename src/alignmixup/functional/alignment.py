@@ -14,7 +14,7 @@ from alignmixup.functional.alignment_native import (
 from alignmixup.functional.interpolation import check_pairing, lerp, partners
 from alignmixup.functional.native import runs_natively
 from alignmixup.functional.parts import parts
-from alignmixup.functional.transport import Solver, assignment_matrix, cost_matrix, relative_cost, sinkhorn
+from alignmixup.functional.transport import Solver, add_position_cost, assignment_matrix, cost_matrix, relative_cost, sinkhorn
 from alignmixup.functional.transport_native import distances_native
 
 Keep = Literal["first", "partner"]
@@ -89,6 +89,7 @@ def align_mix(
     tolerance: float | None = None,
     solver: Solver = "newton",
     normalize_cost: bool = False,
+    position_weight: float = 0.0,
 ) -> Tensor:
     """Interpolate feature maps after aligning one to the positions of the other.
 
@@ -114,6 +115,7 @@ def align_mix(
         tolerance: stop each sample at this marginal error; None runs the solver's full schedule.
         solver: which solver finds the plan, see :func:`sinkhorn`.
         normalize_cost: divide each sample's cost by its mean, so that ``epsilon`` is relative to the feature scale.
+        position_weight: how much moving far costs, >= 0, see :func:`add_position_cost`.
 
     Returns:
         Mixed features; shape, dtype and device of ``features``.
@@ -133,6 +135,8 @@ def align_mix(
     first = features.flatten(2)
     with torch.no_grad():
         cost = _pair_costs(first, perm)
+        if position_weight:
+            cost = add_position_cost(cost, features.shape[2:], position_weight)
         if normalize_cost:
             cost = relative_cost(cost)
         plan = sinkhorn(cost, epsilon, iterations, tolerance, solver=solver)
