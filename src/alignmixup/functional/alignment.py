@@ -3,6 +3,7 @@
 from typing import Any, Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from alignmixup.functional.alignment_native import (
@@ -90,6 +91,7 @@ def align_mix(
     solver: Solver = "newton",
     normalize_cost: bool = False,
     position_weight: float = 0.0,
+    block: int = 1,
 ) -> Tensor:
     """Interpolate feature maps after aligning one to the positions of the other.
 
@@ -132,6 +134,8 @@ def align_mix(
         raise ValueError(f"align_mix needs feature maps of shape (B, C, h, w), got {tuple(features.shape)}")
     if keep not in ("first", "partner"):
         raise ValueError(f"keep must be 'first' or 'partner', got {keep!r}")
+    if block > 1:
+        features = F.pixel_unshuffle(features, block)
     first = features.flatten(2)
     with torch.no_grad():
         cost = _pair_costs(first, perm)
@@ -142,7 +146,8 @@ def align_mix(
         plan = sinkhorn(cost, epsilon, iterations, tolerance, solver=solver)
         assignment = assignment_matrix(plan.plan)
     mixed: Tensor = _AlignedInterpolation.apply(first, perm, lam, assignment, keep)
-    return mixed.view(features.shape)
+    mixed = mixed.view(features.shape)
+    return F.pixel_shuffle(mixed, block) if block > 1 else mixed
 
 
 def _pair_costs(features: Tensor, perm: Tensor) -> Tensor:

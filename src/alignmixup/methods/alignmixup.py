@@ -49,6 +49,7 @@ class AlignMixup(HiddenMixer):
         normalize_cost: divide each sample's cost by its mean, so that ``epsilon`` is relative to the feature scale.
         position_weight: how much it costs to move a feature far: 0, nothing (paper); 1, as much as features that
             differ; large, everything stays where it is (no alignment).
+        block: side of the squares of positions that move together, >= 1.
 
     Source:
         Venkataramanan et al., AlignMixup: Improving Representations By Interpolating Aligned Features, CVPR 2022.
@@ -62,6 +63,7 @@ class AlignMixup(HiddenMixer):
     solver: Solver = "newton"
     normalize_cost: bool = False
     position_weight: float = 0.0
+    block: int = 1
 
     def _check_options(self) -> None:
         super()._check_options()
@@ -71,6 +73,10 @@ class AlignMixup(HiddenMixer):
             raise ValueError(f"epsilon must be > 0, got {self.epsilon}")
         if self.iterations < 1:
             raise ValueError(f"iterations must be >= 1, got {self.iterations}")
+        if not self.position_weight >= 0:
+            raise ValueError(f"position_weight must be >= 0, got {self.position_weight}")
+        if self.block < 1:
+            raise ValueError(f"block must be >= 1, got {self.block}")
         if self.tolerance is not None and not self.tolerance > 0:
             raise ValueError(f"tolerance must be > 0 or None, got {self.tolerance}")
         if self.solver not in get_args(Solver):
@@ -127,5 +133,6 @@ class AlignMixup(HiddenMixer):
             solver=self.solver,
             normalize_cost=self.normalize_cost,
             position_weight=self.position_weight,
+            block=self.block,
         )
         return MixedBatch(x, mixed_target, target, draw, {draw.layer: function}, tap=self._tap)
