@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from alignmixup.training.config import Config, TrainConfig
-from alignmixup.training.record import build_record, read_record, source_revision, summarise, write_json
+from alignmixup.training.record import build_record, last_ten, read_record, source_revision, summarise, write_json
 
 
 def curve(errors: list[float | None]) -> list[dict[str, Any]]:
@@ -31,6 +31,13 @@ def test_summary_by_hand() -> None:
     assert (got["best_error_percent"], got["best_epoch"], got["last_error_percent"]) == (1.0, 12, 3.0)
     assert got["last10_error_percent"] == pytest.approx((sum(range(1, 10)) + 3) / 10)
     assert (got["seconds"], got["train_seconds"], got["images_per_second"], got["epochs"]) == (34.5, 28.0, 50.0, 14)
+
+
+def test_the_mean_is_over_tests_of_the_last_ten_epochs_alone() -> None:
+    sparse = [9.0 if epoch % 8 == 7 else None for epoch in range(24)]
+    sparse[23] = 5.0
+    assert summarise(curve(sparse))["last10_error_percent"] == 7.0  # epochs 15 and 23; not 7
+    assert last_ten(curve([*[None] * 30, 4.0])) == [4.0]
 
 
 def test_schema(tmp_path: Path) -> None:

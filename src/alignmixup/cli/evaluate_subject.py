@@ -173,11 +173,11 @@ def recorded(folder: Path | None) -> dict[str, Any] | None:
     """What the run's record says of its error: best, last, mean and median of the last 10 epochs; None without one."""
     if folder is None or not (folder / "record.json").is_file():
         return None
-    from alignmixup.training.record import read_record
+    from alignmixup.training.record import last_ten, read_record
 
     record = read_record(folder / "record.json")
     metrics = record["metrics"]
-    last10 = [row["error_percent"] for row in record["curve"] if "error_percent" in row][-10:]
+    last10 = last_ten(record["curve"])
     return {
         "best_error_percent": metrics["best_error_percent"],
         "best_epoch": metrics["best_epoch"],

@@ -141,7 +141,7 @@ def _error_table(rows: Sequence[Row]) -> str:
     shown = {heading: cells for heading, cells in columns.items() if any(cells)}
     errors = [row.summary["mean"][_KEY] for row in rows]
     note = (
-        "Mean ± standard deviation over the runs. Last 10: mean over the last ten epochs that were tested, the number "
+        "Mean ± standard deviation over the runs. Last 10: mean over the tests in the last ten epochs, the number "
         "to compare. Best: the best epoch, chosen on the test set, as the papers report it. Minus baseline: paired by "
         "seed, below 0 is better."
     )
