@@ -1,8 +1,8 @@
 """How long box accuracy takes: maps of 224 x 224 pixels through all 1000 thresholds, both kinds of contours.
 
-    python -m benchmarks.localization                  # 10,000 maps of each kind
-    python -m benchmarks.localization --maps 400
-    python -m benchmarks.localization --maps 16 --opencv   # OpenCV's contours at every cut, the reference and fallback
+python -m benchmarks.localization                  # 10,000 maps of each kind
+python -m benchmarks.localization --maps 400
+python -m benchmarks.localization --maps 16 --opencv   # OpenCV's contours at every cut, the reference and fallback
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""The short recipe is one recipe: methods differ in what is theirs and in nothing else."""
+"""The short and the small recipe are one recipe each: methods differ in what is theirs and in nothing else."""
 
 import pytest
 
@@ -7,6 +7,8 @@ from alignmixup.training.config import to_dict
 from alignmixup.training.config_file import bundled_folder, bundled_names, load
 
 FAST = sorted(str(folder.parent.relative_to(bundled_folder())) for folder in bundled_folder().rglob("fast"))
+SMALL = sorted(str(folder.parent.relative_to(bundled_folder())) for folder in bundled_folder().rglob("small"))
+RECIPES = [*(f"{data}/fast" for data in FAST), *(f"{data}/small" for data in SMALL)]
 STYLE = {"stylemix", "stylecutmix"}  # published on CIFAR alone
 LOCALIZATION = {"baseline", "mixup", "cutmix", "alignmixup"}  # the rows of the paper's table on CUB
 # options of a method that would be a recipe's: how it is scaled to the loss, which the recipe fixes
@@ -15,19 +17,20 @@ NEEDED = {"comixup": {"clean_scale": "cross_entropy"}, "puzzlemix": {"clean_scal
 
 def test_the_data_sets_of_the_paper_have_it() -> None:
     assert {"cifar10", "cifar100", "tiny-imagenet", "imagenet", "cub/vgg16_gap", "cub/resnet50_gap"} == set(FAST)
+    assert {"cifar100", "tiny-imagenet"} == set(SMALL)
 
 
-@pytest.mark.parametrize("data", FAST)
-def test_every_method_has_the_same_recipe(data: str) -> None:
-    names = [name for name in bundled_names() if name.startswith(f"{data}/fast/")]
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_every_method_has_the_same_recipe(recipe: str) -> None:
+    names = [name for name in bundled_names() if name.startswith(f"{recipe}/")]
     found = {name.rpartition("/")[2] for name in names}
-    if data.startswith("cub/"):
+    if recipe.startswith("cub/"):
         assert found == LOCALIZATION
     else:
-        assert found == set(methods.available()) - {"switch"} - (STYLE if data == "imagenet" else set())
+        assert found == set(methods.available()) - {"switch"} - (STYLE if recipe.startswith("imagenet/") else set())
     tables = {name: to_dict(load(name)) for name in names}
     shared = {name: {key: own for key, own in table.items() if key != "method"} for name, table in tables.items()}
-    assert all(own == shared[f"{data}/fast/baseline"] for own in shared.values())
+    assert all(own == shared[f"{recipe}/baseline"] for own in shared.values())
     for name, table in tables.items():
         for key, value in NEEDED.get(name.rpartition("/")[2], {}).items():
             assert table["method"].get(key, value) == value, name
@@ -51,3 +54,13 @@ def test_imagenet_has_the_methods_of_the_paper(name: str) -> None:
     config = load(f"imagenet/{name}")
     assert (config.model.name, config.train.epochs) == ("torchvision:resnet50", 300)
     assert config.schedule.milestones == (75, 150, 225)
+
+
+@pytest.mark.parametrize("data", SMALL)
+def test_the_small_recipe_is_the_short_one_on_less(data: str) -> None:
+    for name in (name for name in bundled_names() if name.startswith(f"{data}/small/")):
+        small, fast = to_dict(load(name)), to_dict(load(name.replace("/small/", "/fast/")))
+        assert small["method"] == fast["method"]
+        assert small["optimizer"] == fast["optimizer"]
+        assert small["model"]["width"] < fast["model"]["width"]
+        assert small["data"]["subset"] > 0

@@ -15,7 +15,14 @@ from alignmixup.functional.alignment_native import (
 from alignmixup.functional.interpolation import check_pairing, lerp, partners
 from alignmixup.functional.native import runs_natively
 from alignmixup.functional.parts import parts
-from alignmixup.functional.transport import Solver, add_position_cost, assignment_matrix, cost_matrix, relative_cost, sinkhorn
+from alignmixup.functional.transport import (
+    Solver,
+    add_position_cost,
+    assignment_matrix,
+    cost_matrix,
+    relative_cost,
+    sinkhorn,
+)
 from alignmixup.functional.transport_native import distances_native
 
 Keep = Literal["first", "partner"]
