@@ -76,7 +76,7 @@ def test_it_warns_once_and_not_where_alignment_counts(net, batch):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"keep": "own"}, "keep must be 'first', 'partner', 'random' or 'larger', got 'own'"),
+        ({"keep": "own"}, "keep must be 'first', 'partner' or 'random', got 'own'"),
         ({"epsilon": 0.0}, "epsilon must be > 0, got 0.0"),
         ({"iterations": 0}, "iterations must be >= 1, got 0"),
         ({"tolerance": 0.0}, "tolerance must be > 0 or None, got 0.0"),

@@ -3,7 +3,6 @@
 from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from alignmixup.functional.alignment_native import (
@@ -15,14 +14,7 @@ from alignmixup.functional.alignment_native import (
 from alignmixup.functional.interpolation import check_pairing, lerp, partners
 from alignmixup.functional.native import runs_natively
 from alignmixup.functional.parts import parts
-from alignmixup.functional.transport import (
-    Solver,
-    add_position_cost,
-    assignment_matrix,
-    cost_matrix,
-    relative_cost,
-    sinkhorn,
-)
+from alignmixup.functional.transport import Solver, assignment_matrix, cost_matrix, relative_cost, sinkhorn
 from alignmixup.functional.transport_native import distances_native
 
 Keep = Literal["first", "partner"]
@@ -97,8 +89,6 @@ def align_mix(
     tolerance: float | None = None,
     solver: Solver = "newton",
     normalize_cost: bool = False,
-    position_weight: float = 0.0,
-    block: int = 1,
 ) -> Tensor:
     """Interpolate feature maps after aligning one to the positions of the other.
 
@@ -124,7 +114,6 @@ def align_mix(
         tolerance: stop each sample at this marginal error; None runs the solver's full schedule.
         solver: which solver finds the plan, see :func:`sinkhorn`.
         normalize_cost: divide each sample's cost by its mean, so that ``epsilon`` is relative to the feature scale.
-        position_weight: how much moving far costs, >= 0, see :func:`add_position_cost`.
 
     Returns:
         Mixed features; shape, dtype and device of ``features``.
@@ -141,20 +130,15 @@ def align_mix(
         raise ValueError(f"align_mix needs feature maps of shape (B, C, h, w), got {tuple(features.shape)}")
     if keep not in ("first", "partner"):
         raise ValueError(f"keep must be 'first' or 'partner', got {keep!r}")
-    if block > 1:
-        features = F.pixel_unshuffle(features, block)
     first = features.flatten(2)
     with torch.no_grad():
         cost = _pair_costs(first, perm)
-        if position_weight:
-            cost = add_position_cost(cost, features.shape[2:], position_weight)
         if normalize_cost:
             cost = relative_cost(cost)
         plan = sinkhorn(cost, epsilon, iterations, tolerance, solver=solver)
         assignment = assignment_matrix(plan.plan)
     mixed: Tensor = _AlignedInterpolation.apply(first, perm, lam, assignment, keep)
-    mixed = mixed.view(features.shape)
-    return F.pixel_shuffle(mixed, block) if block > 1 else mixed
+    return mixed.view(features.shape)
 
 
 def _pair_costs(features: Tensor, perm: Tensor) -> Tensor:

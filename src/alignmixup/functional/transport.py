@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cache
 from typing import Literal, NamedTuple, get_args
 
@@ -81,26 +81,6 @@ def cost_matrix(a: Tensor, b: Tensor) -> Tensor:
 def relative_cost(cost: Tensor) -> Tensor:
     """Each sample's cost over its own mean, so that epsilon is relative to the scale of the features: (B, r, s)."""
     return cost / cost.mean(dim=(1, 2), keepdim=True).clamp_min(torch.finfo(cost.dtype).tiny)
-
-
-def add_position_cost(cost: Tensor, size: Sequence[int], weight: float) -> Tensor:
-    """Make moving far dear: add the squared distance between positions, in units of each sample's mean cost.
-
-    With D the squared distances between the positions of an h x w grid, ``M + weight * mean(M) * D / mean(D)``: at
-    weight 1 positions matter as much as features; as it grows the plan tends to the identity (no alignment).
-
-    Args:
-        cost: (B, h * w, h * w) from :func:`cost_matrix`.
-        size: (h, w) of both maps.
-        weight: >= 0.
-
-    Returns:
-        (B, h * w, h * w), dtype and device of ``cost``.
-    """
-    grid = torch.cartesian_prod(*(torch.arange(side, device=cost.device, dtype=cost.dtype) / side for side in size))
-    grid = grid.view(-1, len(size))
-    distances = (grid[:, None] - grid[None]).square().sum(-1)
-    return cost + weight * cost.mean(dim=(1, 2), keepdim=True) * (distances / distances.mean())
 
 
 def sinkhorn(

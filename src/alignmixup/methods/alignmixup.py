@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal, get_args
 
-import torch
 from torch import Tensor
 
 from alignmixup.functional.alignment import Keep, align_mix
@@ -40,43 +39,33 @@ class AlignMixup(HiddenMixer):
     :class:`HiddenMixer` and :class:`Mixer`:
 
     Args:
-        keep: whose geometry survives: ``"first"``, ``"partner"``, ``"random"``, a fair coin per batch (paper), or
-            ``"larger"``, that of the example with the larger weight in each pair.
+        keep: whose geometry survives: ``"first"``, ``"partner"``, or ``"random"``, a fair coin per batch (paper).
         epsilon: entropic regularisation ε > 0, in units of squared feature distance. Paper: 0.1.
         iterations: cap on the Sinkhorn solver's rounds, >= 1. Paper: 100.
         tolerance: stop each sample at this marginal error; None runs the solver's full schedule.
         solver: which Sinkhorn solver, see :func:`alignmixup.functional.sinkhorn`.
         normalize_cost: divide each sample's cost by its mean, so that ``epsilon`` is relative to the feature scale.
-        position_weight: how much it costs to move a feature far: 0, nothing (paper); 1, as much as features that
-            differ; large, everything stays where it is (no alignment).
-        block: side of the squares of positions that move together, >= 1.
 
     Source:
         Venkataramanan et al., AlignMixup: Improving Representations By Interpolating Aligned Features, CVPR 2022.
     """
 
     alpha: float = 2.0
-    keep: Literal["first", "partner", "random", "larger"] = "random"
+    keep: Literal["first", "partner", "random"] = "random"
     epsilon: float = 0.1
     iterations: int = 100
     tolerance: float | None = None
     solver: Solver = "newton"
     normalize_cost: bool = False
-    position_weight: float = 0.0
-    block: int = 1
 
     def _check_options(self) -> None:
         super()._check_options()
-        if self.keep not in (*get_args(Keep), "random", "larger"):
-            raise ValueError(f"keep must be 'first', 'partner', 'random' or 'larger', got {self.keep!r}")
+        if self.keep not in (*get_args(Keep), "random"):
+            raise ValueError(f"keep must be 'first', 'partner' or 'random', got {self.keep!r}")
         if not self.epsilon > 0:
             raise ValueError(f"epsilon must be > 0, got {self.epsilon}")
         if self.iterations < 1:
             raise ValueError(f"iterations must be >= 1, got {self.iterations}")
-        if not self.position_weight >= 0:
-            raise ValueError(f"position_weight must be >= 0, got {self.position_weight}")
-        if self.block < 1:
-            raise ValueError(f"block must be >= 1, got {self.block}")
         if self.tolerance is not None and not self.tolerance > 0:
             raise ValueError(f"tolerance must be > 0 or None, got {self.tolerance}")
         if self.solver not in get_args(Solver):
@@ -105,16 +94,11 @@ class AlignMixup(HiddenMixer):
         pairing = super().draw(x, target)
         layer = self.draw_layer()
         keep: Keep
-        lam = pairing.lam
         if self.keep == "random":
             keep = "first" if coin(0.5, generator=self.generator) else "partner"
-        elif self.keep == "larger":
-            keep = "first"
-            if layer is not None:
-                lam = torch.maximum(lam, 1 - lam)
         else:
             keep = self.keep
-        return AlignDraw(lam=lam, perm=pairing.perm, layer=layer, keep=keep)
+        return AlignDraw(lam=pairing.lam, perm=pairing.perm, layer=layer, keep=keep)
 
     def mix(self, x: Tensor, target: Tensor, draw: Draw) -> MixedBatch:
         """Mix the images now, or record the function that will align and mix the layer."""
@@ -132,7 +116,5 @@ class AlignMixup(HiddenMixer):
             tolerance=self.tolerance,
             solver=self.solver,
             normalize_cost=self.normalize_cost,
-            position_weight=self.position_weight,
-            block=self.block,
         )
         return MixedBatch(x, mixed_target, target, draw, {draw.layer: function}, tap=self._tap)
