@@ -102,7 +102,16 @@ def test_a_difference_within_the_spread_is_called_none(make: Make, tmp_path: Pat
     single = build_page(find_runs(sorted(tmp_path.glob("runs/*-seed0"))))
     assert "one pair of runs says nothing about chance" in single
     assert "One run has no spread" in single
-    assert "Only 1 epoch was tested" in single
+    assert "Of the last ten epochs only 1 was tested" in single
+    assert "unaligned" not in page
+
+
+def test_what_aligning_changed_has_a_column(make: Make, tmp_path: Path) -> None:
+    shared = ("method.layer=stage3", "method.input_probability=0", "method.alpha=2")
+    for method, error in (("manifold_mixup", 30.0), ("alignmixup", 31.5)):
+        make(method, 0, [error], overrides=shared)
+    page = build_page(find_runs([tmp_path]))
+    assert "minus unaligned" in page and "+1.50" in page
 
 
 def test_several_data_sets_and_strange_texts(make: Make, tmp_path: Path) -> None:

@@ -44,3 +44,23 @@ def test_the_papers_numbers_stand_beside_their_network(make: Make, tmp_path: Pat
     make("alignmixup", 0, [30.0], name="cifar100/alignmixup")
     make("cutmix", 0, [30.0], name="cifar100/cutmix")
     assert [row.published for row in build_rows(find_runs([tmp_path]))] == [None, 18.29]
+
+
+def test_alignmixup_is_compared_with_the_same_mixing_unaligned(make: Make, tmp_path: Path) -> None:
+    at = ("method.input_probability=0", "method.alpha=2")
+    for seed in (0, 1):
+        for stage, error in (("stage2", 30.0), ("stage3", 20.0)):
+            shared = (*at, f"method.layer={stage}")
+            make(f"manifold_mixup,layer={stage}", seed, [error], name="digits/manifold_mixup", overrides=shared)
+            make(f"alignmixup,layer={stage}", seed, [error + 1 + seed], name="digits/alignmixup", overrides=shared)
+    make("alignmixup,input_probability=0.5", 0, [1.0], name="digits/alignmixup", overrides=("method.layer=stage3",))
+    found = {row.label: row.unaligned for row in build_rows(find_runs([tmp_path]))}
+    assert {label for label, unaligned in found.items() if unaligned} == {
+        "alignmixup,layer=stage2",
+        "alignmixup,layer=stage3",
+    }
+    for stage in ("stage2", "stage3"):
+        unaligned = found[f"alignmixup,layer={stage}"]
+        assert unaligned is not None
+        assert unaligned["baseline"] == f"manifold_mixup,layer={stage}"
+        assert unaligned["mean"]["last10_error_percent"] == 1.5

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from alignmixup.report.rows import Row, build_rows
 from alignmixup.report.runs import find_runs
@@ -16,6 +17,10 @@ Column = tuple[str, Callable[[Row], str]]
 _MARKED = re.compile(
     r"(<!-- results (?P<name>[\w.-]+): (?P<columns>[\w, -]+) -->\n)(?P<table>.*?)(<!-- end of results -->)", re.DOTALL
 )
+
+
+def _difference(against: Mapping[str, Any] | None) -> str:
+    return mean_and_spread(against, "last10_error_percent", sign=True) if against else ""
 
 
 def _loss(row: Row) -> str:
@@ -30,10 +35,8 @@ COLUMNS: dict[str, Column] = {
     "last10": ("last 10", lambda row: row.error("last10_error_percent")),
     "best": ("best", lambda row: row.error("best_error_percent")),
     "last": ("last", lambda row: row.error("last_error_percent")),
-    "against": (
-        "minus baseline",
-        lambda row: mean_and_spread(row.against, "last10_error_percent", sign=True) if row.against else "",
-    ),
+    "against": ("minus baseline", lambda row: _difference(row.against)),
+    "unaligned": ("minus unaligned", lambda row: _difference(row.unaligned)),
     "paper": ("paper (best)", lambda row: "" if row.published is None else f"{row.published:.2f}"),
     "cross-entropy": (
         "test cross-entropy",
@@ -44,7 +47,7 @@ COLUMNS: dict[str, Column] = {
     "rate": ("images/s", lambda row: f"{row.summary['mean']['images_per_second']:.0f}"),
     "seeds": ("seeds", lambda row: str(len(row.runs))),
 }
-DEFAULT_COLUMNS = ("method", "last10", "against", "best", "paper", "seconds", "seeds")
+DEFAULT_COLUMNS = ("method", "last10", "against", "unaligned", "best", "paper", "seconds", "seeds")
 
 
 def markdown_table(rows: Sequence[Row], columns: Sequence[str] = DEFAULT_COLUMNS) -> str:

@@ -20,6 +20,7 @@ from alignmixup.report.runs import Run, Shared
 from alignmixup.report.style import STYLE, series_rules
 from alignmixup.report.svg import SERIES
 from alignmixup.training.comparison import mean_and_spread
+from alignmixup.training.record import last_ten
 
 _KEY = "last10_error_percent"
 _MIB = 2**20
@@ -131,6 +132,7 @@ def _error_table(rows: Sequence[Row]) -> str:
         "runs": [str(len(row.runs)) for row in rows],
         "last 10 (%)": [row.error() for row in rows],
         "minus baseline": [mean_and_spread(row.against, _KEY, sign=True) if row.against else "" for row in rows],
+        "minus unaligned": [mean_and_spread(row.unaligned, _KEY, sign=True) if row.unaligned else "" for row in rows],
         "best (%)": [row.error("best_error_percent") for row in rows],
         "paper, best (%)": ["" if row.published is None else f"{row.published:.2f}" for row in rows],
         "last (%)": [row.error("last_error_percent") for row in rows],
@@ -144,6 +146,11 @@ def _error_table(rows: Sequence[Row]) -> str:
         "Mean ± standard deviation over the runs. Last 10: mean over the tests in the last ten epochs, the number "
         "to compare. Best: the best epoch, chosen on the test set, as the papers report it. Minus baseline: paired by "
         "seed, below 0 is better."
+        + (
+            " Minus unaligned: the same against Manifold mixup at the same layers."
+            if any(columns["minus unaligned"])
+            else ""
+        )
     )
     cells = list(zip(*shown.values(), strict=True))
     return table(list(shown), cells, caption="Test error", note=note, best=errors.index(min(errors)))
@@ -158,9 +165,9 @@ def _caveats(rows: Sequence[Row]) -> str:
             notes.append(
                 "The runs here use a narrower network or fewer images than the paper: its numbers set the scale."
             )
-    tested = min(sum("error_percent" in entry for entry in run.record["curve"]) for row in rows for run in row.runs)
+    tested = min(len(last_ten(run.record["curve"])) for row in rows for run in row.runs)
     if tested < 10:
-        notes.append(f"Only {tested} epoch{'s were' if tested > 1 else ' was'} tested: last 10 is the mean of those.")
+        notes.append(f"Of the last ten epochs only {tested} {'were' if tested > 1 else 'was'} tested in some run.")
     if any(len(row.runs) == 1 for row in rows):
         notes.append("One run has no spread: differences to it may be chance.")
     return tag("ul", "".join(tag("li", escape(note)) for note in notes), class_="caveats") if notes else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from alignmixup.evaluation.published import published_error
@@ -21,6 +21,8 @@ class Row:
         runs: one a seed.
         summary: mean and spread, as ``results.json`` holds them.
         against: difference to the baseline, paired by seed; None without one, and for the baseline itself.
+        unaligned: AlignMixup's difference to Manifold mixup with the same layers and shares, paired by seed: what
+            aligning does; None without such runs, and for other methods.
         published: the paper's error of the best epoch in percent; None where it has none.
     """
 
@@ -28,6 +30,7 @@ class Row:
     runs: tuple[Run, ...]
     summary: Mapping[str, Any]
     against: Mapping[str, Any] | None = None
+    unaligned: Mapping[str, Any] | None = None
     published: float | None = None
 
     @property
@@ -56,7 +59,8 @@ def build_rows(runs: Sequence[Run]) -> list[Row]:
         groups.setdefault(run.label, []).append(run)
     rows = [_row(label, group) for label, group in groups.items()]
     baselines = [row for row in rows if row.method == "baseline"]
-    return [_compared(row, baselines) for row in rows]
+    manifold = [row for row in rows if row.method == "manifold_mixup"]
+    return [replace(row, against=_against(row, baselines), unaligned=_unaligned(row, manifold)) for row in rows]
 
 
 def _row(label: str, runs: Sequence[Run]) -> Row:
@@ -69,13 +73,27 @@ def _row(label: str, runs: Sequence[Run]) -> Row:
     )
 
 
-def _compared(row: Row, baselines: Sequence[Row]) -> Row:
-    """Against the baseline with the same network, data and recipe; where recipes differ, against the only one."""
+def _against(row: Row, baselines: Sequence[Row]) -> dict[str, Any] | None:
+    """To the baseline with the same network, data and recipe; where recipes differ, to the only one."""
     same = [other for other in baselines if _surroundings(other) == _surroundings(row)] or baselines
-    if row.method == "baseline" or len(same) != 1:
-        return row
-    against = difference(row.summary, same[0].summary)
-    return Row(row.label, row.runs, row.summary, against=against, published=row.published)
+    return None if row.method == "baseline" or len(same) != 1 else difference(row.summary, same[0].summary)
+
+
+def _unaligned(row: Row, manifold: Sequence[Row]) -> dict[str, Any] | None:
+    """To the runs that mix as often, as much and at the same layers, without aligning."""
+    if row.method != "alignmixup":
+        return None
+    same = [
+        other for other in manifold if _mixing(other) == _mixing(row) and _surroundings(other) == _surroundings(row)
+    ]
+    return difference(row.summary, same[0].summary) if len(same) == 1 else None
+
+
+def _mixing(row: Row) -> dict[str, Any]:
+    options = row.runs[0].config["method"]
+    layers = options.get("layer")
+    shared = ("alpha", "lam_per", "probability", "input_probability", "layer_probabilities")
+    return {key: options.get(key) for key in shared} | {"layer": [layers] if isinstance(layers, str) else layers}
 
 
 def _surroundings(row: Row) -> dict[str, Any]:
