@@ -31,6 +31,18 @@ def test_every_run_is_a_point_and_every_row_a_colour(rows: list[Row]) -> None:
     assert draw_all(rows).count("<figure>") == 4
 
 
+def test_long_names_take_two_lines_and_crowded_ones_are_left_to_the_legend(make: Make, tmp_path: Path) -> None:
+    for number in range(30):
+        make(f"mixup,optimizer={number},schedule=a_long_name,another=value", 0, [30.0], name="digits/mixup")
+    drawn = build_rows(find_runs([tmp_path]))
+    errors, cost = draw_errors(drawn), draw_cost(drawn)
+    lines = re.findall(r'<text class="label"[^>]*>([^<]*)</text>', errors)
+    assert len(lines) == 60
+    assert max(map(len, lines)) <= 25
+    assert all(line.endswith("…") for line in lines[1::2])
+    assert 1 <= cost.count('<text class="label"') < 30  # all are at one point
+
+
 def test_the_papers_number_is_drawn_where_it_is_near(rows: list[Row]) -> None:
     assert draw_errors([replace(row, published=30.0) for row in rows]).count("<path") == 2
     assert "<path" not in draw_errors([replace(row, published=1.0) for row in rows])

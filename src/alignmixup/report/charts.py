@@ -12,6 +12,7 @@ from alignmixup.report.rows import Row
 from alignmixup.report.svg import HEIGHT, SERIES, WIDTH, Chart, Scale, plot, row_plot
 
 _KEY = "last10_error_percent"
+_LONGEST = 26  # characters of a name inside a chart
 _POINTS = 240  # of a curve, at most
 _BANDS = 4  # more areas hide each other: then the baseline and the best have one
 _UNITS = (("seconds", 1), ("minutes", 60), ("hours", 3600))
@@ -87,17 +88,19 @@ def draw_cost(rows: Sequence[Row]) -> str:
 
 
 def _place_names(chart: Chart, points: Sequence[tuple[float, float, str]]) -> None:
-    """Names beside their points, where no other name or point is."""
+    """Names beside their points, where no other name or point is; a name without room is left to the legend."""
     taken = [(x - 6, y - 6, x + 6, y + 6) for x, y, _ in points]
-    for x, y, name in sorted(points, key=lambda point: point[1]):
-        width = 6.2 * len(name)
+    for x, y, whole in sorted(points, key=lambda point: point[1]):
+        name = whole if len(whole) <= _LONGEST else f"{whole[: _LONGEST - 1]}…"
+        width = 7.2 * len(name)
         choices = [(x + 9, y + 4), (x - 9 - width, y + 4), (x - width / 2, y - 11), (x - width / 2, y + 20)]
         choices += [(x + 7, y - 9), (x + 7, y + 17), (x - 7 - width, y - 9), (x - 7 - width, y + 17)]
-        inside = [c for c in choices if c[0] >= chart.x.start and c[0] + width <= WIDTH and 10 < c[1] < chart.y.start]
+        inside = (c for c in choices if c[0] >= chart.x.start and c[0] + width <= WIDTH and 10 < c[1] < chart.y.start)
         free = [c for c in inside if not any(_overlap((c[0], c[1] - 10, c[0] + width, c[1] + 3), box) for box in taken)]
-        left, base = (free or inside or choices)[0]
-        taken.append((left, base - 10, left + width, base + 3))
-        chart.text(left, base, name)
+        if free:
+            left, base = free[0]
+            taken.append((left, base - 10, left + width, base + 3))
+            chart.text(left, base, name)
 
 
 def _overlap(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> bool:

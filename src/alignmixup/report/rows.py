@@ -55,7 +55,7 @@ def build_rows(runs: Sequence[Run]) -> list[Row]:
         runs: of one data set.
     """
     groups: dict[str, list[Run]] = {}
-    for run in sorted(runs, key=lambda run: (rank(run.config["method"]["name"]), run.record["seed"])):
+    for run in sorted(runs, key=lambda run: (rank(run.config["method"]["name"]), run.label, run.record["seed"])):
         groups.setdefault(run.label, []).append(run)
     rows = [_row(label, group) for label, group in groups.items()]
     baselines = [row for row in rows if row.method == "baseline"]

@@ -76,6 +76,7 @@ pre { overflow-x: auto; background: var(--code); border-radius: .5rem; padding: 
   font: .84rem/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, "Liberation Mono", monospace; }
 footer { padding-top: 2rem; padding-bottom: 3rem; font-size: .88rem; }
 @media (max-width: 40rem) { main, header, footer { padding-left: .9rem; padding-right: .9rem; }
+  tbody th { white-space: normal; min-width: 8.5rem; max-width: 45vw; overflow-wrap: break-word; }
   header { padding-top: 1.5rem; } th, td { padding: .4rem .6rem; } figure { padding: .6rem .5rem; }
   svg text { font-size: 13.5px; } svg text.label { font-size: 13.5px; } }
 @media print { details { break-inside: avoid; } figure { break-inside: avoid; } body { background: #fff; } }

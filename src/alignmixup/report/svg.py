@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -146,8 +147,10 @@ class Chart:
         for value, name in named:
             at = self.y(value)
             parts.append(f'<line class="grid" x1="{left:.1f}" y1="{at:.1f}" x2="{right:.1f}" y2="{at:.1f}"/>')
-            kind, place = "label" if self.rows else "tick", f'x="{left - 7:.1f}" y="{at + 4:.1f}"'
-            parts.append(f'<text class="{kind}" {place} text-anchor="end">{escape(name)}</text>')
+            kind, lines = ("label", _fold(name, left - 14)) if self.rows else ("tick", [name])
+            for number, line in enumerate(lines):
+                place = f'x="{left - 7:.1f}" y="{at + 4 + 13 * (number - (len(lines) - 1) / 2):.1f}"'
+                parts.append(f'<text class="{kind}" {place} text-anchor="end">{escape(line)}</text>')
         middle = (left + right) / 2
         parts.append(
             f'<text class="axis" x="{middle:.1f}" y="{self.height - 6:g}" text-anchor="middle">'
@@ -183,6 +186,12 @@ def row_plot(xs: Sequence[float], rows: Sequence[str], *, x_label: str, title: s
     x = fit_scale(xs, left, WIDTH - _RIGHT)
     y = Scale(-0.5, len(rows) - 0.5, 6, height - _BOTTOM)
     return Chart(x, y, x_label, "", title, height=height, rows=rows)
+
+
+def _fold(name: str, width: float) -> list[str]:
+    """A name in at most two lines of that many pixels; what does not fit is cut."""
+    lines = textwrap.wrap(name, int(width / _TEXT)) or [name]
+    return lines if len(lines) <= 2 else [lines[0], f"{lines[1][: int(width / _TEXT) - 1]}…"]
 
 
 def _series(number: int) -> str:
