@@ -9,7 +9,7 @@ from typing import Any
 
 from alignmixup.report.html import escape, figure, tag
 from alignmixup.report.rows import Row
-from alignmixup.report.svg import HEIGHT, SERIES, WIDTH, Chart, Scale, plot, row_plot
+from alignmixup.report.svg import HEIGHT, SERIES, TEXT, WIDTH, Chart, Scale, plot, row_plot
 
 _KEY = "last10_error_percent"
 _LONGEST = 26  # characters of a name inside a chart
@@ -92,7 +92,7 @@ def _place_names(chart: Chart, points: Sequence[tuple[float, float, str]]) -> No
     taken = [(x - 6, y - 6, x + 6, y + 6) for x, y, _ in points]
     for x, y, whole in sorted(points, key=lambda point: point[1]):
         name = whole if len(whole) <= _LONGEST else f"{whole[: _LONGEST - 1]}…"
-        width = 7.2 * len(name)
+        width = TEXT * len(name)
         choices = [(x + 9, y + 4), (x - 9 - width, y + 4), (x - width / 2, y - 11), (x - width / 2, y + 20)]
         choices += [(x + 7, y - 9), (x + 7, y + 17), (x - 7 - width, y - 9), (x - 7 - width, y + 17)]
         inside = (c for c in choices if c[0] >= chart.x.start and c[0] + width <= WIDTH and 10 < c[1] < chart.y.start)

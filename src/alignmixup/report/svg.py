@@ -12,7 +12,7 @@ from alignmixup.report.html import escape
 WIDTH, HEIGHT = 440, 300
 SERIES = 10  # colours of series that the style sheet has
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 12, 12, 40
-_TEXT = 7.2  # width of a character of a label
+TEXT = 7.2  # width of a character of a label
 
 
 @dataclass(frozen=True)
@@ -181,7 +181,7 @@ def plot(
 
 def row_plot(xs: Sequence[float], rows: Sequence[str], *, x_label: str, title: str) -> Chart:
     """A chart with one line a name, from top to bottom."""
-    left = min(190.0, 14 + _TEXT * max(len(name) for name in rows))
+    left = min(190.0, 14 + TEXT * max(len(name) for name in rows))
     height = 52 + len(rows) * max(26.0, min(44.0, (HEIGHT - 52) / len(rows)))
     x = fit_scale(xs, left, WIDTH - _RIGHT)
     y = Scale(-0.5, len(rows) - 0.5, 6, height - _BOTTOM)
@@ -190,8 +190,8 @@ def row_plot(xs: Sequence[float], rows: Sequence[str], *, x_label: str, title: s
 
 def _fold(name: str, width: float) -> list[str]:
     """A name in at most two lines of that many pixels; what does not fit is cut."""
-    lines = textwrap.wrap(name, int(width / _TEXT)) or [name]
-    return lines if len(lines) <= 2 else [lines[0], f"{lines[1][: int(width / _TEXT) - 1]}…"]
+    lines = textwrap.wrap(name, int(width / TEXT)) or [name]
+    return lines if len(lines) <= 2 else [lines[0], f"{lines[1][: int(width / TEXT) - 1]}…"]
 
 
 def _series(number: int) -> str:
