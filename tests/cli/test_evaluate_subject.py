@@ -106,6 +106,26 @@ def test_published_weights_for_other_classes(monkeypatch):
     assert subject.fingerprint == ""
 
 
+def test_a_model_of_the_users_own(tmp_path, monkeypatch):
+    (tmp_path / "my_net.py").write_text(
+        "from torch import nn\n"
+        "def build(num_classes, width=3, in_channels=1, pretrained=False):\n"
+        "    return nn.Sequential(nn.Conv2d(in_channels, width, 1), nn.Flatten(), nn.Linear(64 * width, num_classes))\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    subject = find_subject("my_net:build", data="digits", overrides=["model.width=2", "model.pretrained=true"])
+    assert load_model(subject, data.load("digits"))(torch.zeros(1, 1, 8, 8)).shape == (1, 10)
+    with pytest.raises(ValueError, match="module 'my_net' has no 'bild'"):
+        find_subject("my_net:bild", data="digits", overrides=[])
+
+
+def test_networks_whose_published_weights_have_no_last_layer(monkeypatch):
+    monkeypatch.setattr("alignmixup.training.build.build_model", lambda config, dataset: torch.nn.Identity())
+    subject = find_subject("vgg16_gap", data="digits", overrides=["model.pretrained=true"])
+    with pytest.raises(ConfigError, match="vgg16_gap are without its last layer: give --checkpoint FILE"):
+        load_model(subject, data.load("digits"))
+
+
 def test_what_the_record_says(tmp_path):
     assert recorded(None) is None
     assert recorded(tmp_path) is None

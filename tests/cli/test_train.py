@@ -83,3 +83,24 @@ def test_bad_input_is_one_line_and_leaves_nothing(
     assert message in error
     assert error.startswith("alignmixup train: ")
     assert not list(Path("runs").rglob("*.*")) or "wandb" in message
+
+
+def test_a_network_and_a_method_of_the_users_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By their names in a file of the current folder, and evaluated by the same names."""
+    monkeypatch.chdir(tmp_path)
+    Path("my_parts_for_training.py").write_text(
+        "from torch import nn\n"
+        "from alignmixup import CutMix\n"
+        "class MyMix(CutMix):\n"
+        "    pass\n"
+        "def build(num_classes, width=3, in_channels=1):\n"
+        "    return nn.Sequential(nn.Conv2d(in_channels, width, 1), nn.Flatten(), nn.Linear(64 * width, num_classes))\n"
+    )
+    keys = ["model.name=my_parts_for_training:build", "model.width=2", "method.name=my_parts_for_training:MyMix"]
+    keys += ["data.subset=6", "train.epochs=2", "train.device=cpu"]
+    assert main(["train", "--config", "digits/baseline", "--out", "run", "--set", *keys, "method.alpha=0.5"]) == 0
+    assert load("run/config.toml").model.options == {"width": 2}
+    assert main(["evaluate", "run", "--what", "error"]) == 0
+    trained = json.loads(Path("run/record.json").read_text())["metrics"]["last_error_percent"]
+    evaluated = json.loads(Path("run/evaluation.json").read_text())
+    assert evaluated["error_percent"] == pytest.approx(trained)

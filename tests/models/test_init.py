@@ -34,7 +34,10 @@ def test_options_are_the_keywords_of_the_constructor():
         ("vgg16", "Did you mean 'vgg16_gap'"),
         ("torchvision", "Did you mean 'torchvision:'"),
         ("timm:", "unknown model 'timm:'"),
-        ("torchvison:resnet18", "unknown model"),
+        ("torchvison:resnet18", "Did you mean 'torchvision:'.*no module 'torchvison'"),
+        ("torch.nn:Sequentail", "module 'torch.nn' has no 'Sequentail'"),
+        ("torch.nn:Flatten", "'torch.nn:Flatten' does not take num_classes"),
+        ("torch:pi", "'torch:pi' is a float, not a class or function"),
     ],
 )
 def test_unknown_names(name, message):
@@ -50,3 +53,29 @@ def test_unknown_options_list_near_ones(name):
 
 def test_available():
     assert models.available() == ("preact_resnet18", "vgg16_gap", "resnet50_gap", "torchvision:NAME", "timm:NAME")
+
+
+def test_a_model_outside_the_package():
+    name = "alignmixup.models.preact_resnet:PreActResNet18"
+    assert list(models.options(name)) == list(models.options("preact_resnet18"))
+    model = models.build(name, num_classes=4, options={"width": 4, "in_channels": 1})
+    assert model(torch.zeros(2, 1, 16, 16)).shape == (2, 4)
+    with pytest.raises(ValueError, match=r"has no option 'widht'\. Did you mean width"):
+        models.build(name, num_classes=4, options={"widht": 4})
+
+
+def any_keyword(**options):
+    return torch.nn.Linear(options["features"], options["num_classes"])
+
+
+def no_model(num_classes):
+    return num_classes
+
+
+def test_an_outside_function_that_takes_any_keyword():
+    assert models.build(f"{__name__}:any_keyword", num_classes=4, options={"features": 3}).out_features == 4
+
+
+def test_an_outside_function_that_makes_no_model():
+    with pytest.raises(TypeError, match=r"no_model' returned int, not an nn\.Module"):
+        models.build(f"{__name__}:no_model", num_classes=4)

@@ -26,9 +26,10 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = subparsers.add_parser(
         "evaluate",
         help="error, calibration, robustness and out-of-distribution detection of trained networks",
-        description="Measure trained networks on test images. RUN is a run folder; MODEL is preact_resnet18, "
-        "torchvision:NAME or timm:NAME, with --data and either --checkpoint or --set model.pretrained=true. Writes "
-        "evaluation.json and figures. Several runs end in one table, with mean and spread over the seeds of a method; "
+        description="Measure trained networks on test images. RUN is a run folder; MODEL is a name as of model.name "
+        "(torchvision:NAME, timm:NAME, package.module:function...), with --data and either --checkpoint or --set "
+        "model.pretrained=true. Writes evaluation.json and figures. Several runs end in one table, with mean and "
+        "spread over the seeds of a method; "
         "what a run's evaluation.json already answers is read.",
     )
     parser.add_argument("targets", nargs="+", metavar="RUN|MODEL", help="run folders, or models by name")

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from alignmixup.training.config import Config
 
 _RUN_KEYS = (*FREE_KEYS, "train.precision", "train.channels_last")
-_MODELS = ("preact_resnet18", "torchvision:", "timm:")
 
 
 @dataclass(frozen=True)
@@ -68,15 +67,20 @@ def find_subject(
 
     Raises:
         ConfigError: it is neither, a key cannot be changed, or weights or data are not named.
+        ValueError: no such library, module or function.
         FileNotFoundError: no weights there.
     """
     if (Path(target) / "config.toml").is_file():
         return _run(RunFolder(Path(target)), data=data, overrides=overrides, weights=weights, checkpoint=checkpoint)
-    if not target.startswith(_MODELS):
+    from alignmixup import models
+
+    known = models.available()
+    if target not in known and ":" not in target:
         raise ConfigError(
-            f"{target} is no run folder: it has no config.toml; nor is it a model (preact_resnet18, torchvision:NAME, "
-            "timm:NAME)"
+            f"{target} is no run folder: it has no config.toml; nor is it a model ({', '.join(known)}, "
+            "package.module:function)"
         )
+    models.options(target)  # an unknown name is refused before any data are read
     config = _model_config(target, data, overrides)
     if checkpoint is None and not config.model.options.get("pretrained"):
         raise ConfigError(f"{target} has no weights: give --checkpoint FILE or --set model.pretrained=true")
@@ -155,10 +159,13 @@ def _load_checkpoint(file: Path, model: nn.Module, dataset: ImageData) -> None:
 
 def _check_published(name: str, model: nn.Module, classes: int) -> None:
     """Refuse published weights whose head `models.build` had to start afresh."""
-    library, _, library_name = name.partition(":")
+    library, colon, library_name = name.partition(":")
+    if not colon:
+        raise ConfigError(f"the published weights of {name} are without its last layer: give --checkpoint FILE")
+    published = classes  # a function of the user's own knows what it loads
     if library == "timm":
         published = getattr(model, "pretrained_cfg", {}).get("num_classes", classes)
-    else:
+    elif library == "torchvision":
         from torchvision.models import get_model_weights
 
         published = len(get_model_weights(library_name).DEFAULT.meta["categories"])

@@ -14,6 +14,7 @@ from alignmixup.methods.base import Mixer, PairMixer
 from alignmixup.methods.batch import Draw, MixedBatch
 from alignmixup.methods.drop_in import DropIn
 from alignmixup.methods.hidden_mixer import HiddenMixer
+from alignmixup.outside import find
 
 __all__ = [
     "Draw",
@@ -45,10 +46,10 @@ def load(name: str) -> type[Mixer]:
 
     Raises:
         ValueError: there is no such method; near names are listed.
+        ImportError: the module of an outside method cannot be imported.
     """
     if ":" in name:
-        module_name, _, class_name = name.partition(":")
-        outside = getattr(importlib.import_module(module_name), class_name, None)
+        outside = find(name)
         if not (isinstance(outside, type) and issubclass(outside, Mixer)):
             raise ValueError(f"{name!r} is not a Mixer: expected package.module:Class with a subclass of Mixer")
         return outside

@@ -11,6 +11,7 @@ from alignmixup.models.by_name import build_timm, build_torchvision
 from alignmixup.models.preact_resnet import PreActResNet18
 from alignmixup.models.resnet_gap import build_resnet50_gap
 from alignmixup.models.vgg_gap import VGG16GAP, build_vgg16_gap
+from alignmixup.outside import find
 
 __all__ = ["VGG16GAP", "PreActResNet18", "available", "build", "options"]
 
@@ -25,12 +26,15 @@ _LIBRARIES = ("torchvision", "timm")
 
 
 def available() -> tuple[str, ...]:
-    """Names that ``build`` accepts; NAME stands for any classifier of that library."""
+    """Names that ``build`` accepts, beside ``package.module:function``; NAME stands for any of that library's."""
     return tuple(f"{name}:NAME" if name in _LIBRARIES else name for name in _BUILDERS)
 
 
 def options(name: str) -> dict[str, inspect.Parameter]:
-    """Options of the model ``name`` that ``build`` accepts, by their names, with defaults and annotations."""
+    """Options of the model ``name`` that ``build`` accepts, by their names, with defaults and annotations.
+
+    One that takes any keyword has a parameter of the kind ``VAR_KEYWORD`` among them.
+    """
     parameters = inspect.signature(_builder(name)).parameters
     given = ("library_name", "num_classes")
     return {key: parameter for key, parameter in parameters.items() if key not in given}
@@ -40,7 +44,8 @@ def build(name: str, *, num_classes: int, options: Mapping[str, Any] | None = No
     """A network that maps images to (B, num_classes) logits.
 
     Args:
-        name: "preact_resnet18", "vgg16_gap", "torchvision:resnet18", "timm:vit_tiny_patch16_224"...
+        name: "preact_resnet18", "vgg16_gap", "torchvision:resnet18", "timm:vit_tiny_patch16_224"..., or
+            "package.module:function" for a class or function outside this package that takes ``num_classes``.
         num_classes: outputs of the last layer, >= 1.
         options: keywords of the network; see ``alignmixup.models.options(name)``.
 
@@ -50,7 +55,8 @@ def build(name: str, *, num_classes: int, options: Mapping[str, Any] | None = No
     Raises:
         ValueError: unknown name or option (near names are listed), or an option out of range.
         FileNotFoundError: pretrained weights asked for that are neither here nor to be downloaded.
-        ImportError: torchvision or timm is not installed.
+        ImportError: torchvision or timm is not installed, or an outside module cannot be imported.
+        TypeError: what an outside function returns is no ``nn.Module``.
 
     Example:
         >>> from alignmixup import models
@@ -60,21 +66,44 @@ def build(name: str, *, num_classes: int, options: Mapping[str, Any] | None = No
     builder = _builder(name)
     chosen = dict(options or {})
     known = globals()["options"](name)
+    takes_any = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in known.values())
     for key in chosen:
-        if key not in known:
+        if key not in known and not takes_any:
             near = difflib.get_close_matches(key, known, n=3, cutoff=0.5)
             hint = f" Did you mean {' or '.join(near)}?" if near else ""
             raise ValueError(f"model {name!r} has no option {key!r}.{hint} Its options: {', '.join(known)}")
-    library_name = name.partition(":")[2]
-    return builder(library_name, num_classes, **chosen) if library_name else builder(num_classes, **chosen)
+    library, _, library_name = name.partition(":")
+    if library in _LIBRARIES:
+        return builder(library_name, num_classes, **chosen)
+    model = builder(num_classes=num_classes, **chosen)
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"{name!r} returned {type(model).__name__}, not an nn.Module")
+    return model
 
 
 def _builder(name: str) -> Callable[..., nn.Module]:
-    library, colon, library_name = name.partition(":")
-    builder = _BUILDERS.get(library)
-    if builder is None or bool(colon) != (library in _LIBRARIES) or bool(colon) != bool(library_name):
-        names = [f"{key}:" if key in _LIBRARIES else key for key in _BUILDERS]
-        near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"unknown model {name!r}.{hint} Known: {', '.join(available())}")
+    library, colon, rest = name.partition(":")
+    if library in _LIBRARIES and rest:
+        return _BUILDERS[library]
+    if not colon and name in _BUILDERS and name not in _LIBRARIES:
+        return _BUILDERS[name]
+    names = [f"{key}:" if key in _LIBRARIES else key for key in _BUILDERS]
+    near = difflib.get_close_matches(f"{library}:" if colon else library, names, n=1, cutoff=0.5)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    unknown = f"unknown model {name!r}.{hint} Known: {', '.join(available())}, package.module:function"
+    if not colon or not rest:
+        raise ValueError(unknown)
+    try:
+        return _accepted(name, find(name))
+    except ValueError as error:
+        raise ValueError(f"{unknown} ({error})") from error
+
+
+def _accepted(name: str, builder: object) -> Callable[..., nn.Module]:
+    """Check that what a user named can be called with the number of classes."""
+    if not callable(builder):
+        raise ValueError(f"{name!r} is a {type(builder).__name__}, not a class or function")
+    parameters = inspect.signature(builder).parameters
+    if "num_classes" not in parameters and not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        raise ValueError(f"{name!r} does not take num_classes")
     return builder

@@ -84,7 +84,10 @@ class OpenTable(Table):
 class ModelConfig(OpenTable):
     """Which network; its other keys are that network's own options, such as ``width``."""
 
-    name: str = option("preact_resnet18", "preact_resnet18, vgg16_gap, resnet50_gap, torchvision:NAME or timm:NAME")
+    name: str = option(
+        "preact_resnet18",
+        "preact_resnet18, vgg16_gap, resnet50_gap, torchvision:NAME, timm:NAME or package.module:function",
+    )
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,35 @@
+"""Objects of a user's own code, by the names that configurations give them."""
+
+import importlib
+import os
+import sys
+from typing import Any
+
+__all__ = ["find"]
+
+
+def find(path: str) -> Any:
+    """Import what ``path``, ``"package.module:name"``, stands for.
+
+    The current folder is searched too, after the installed packages, as ``python -m`` does and a console script does
+    not.
+
+    Raises:
+        ValueError: not of this form, no such module, or nothing of that name in it.
+        ImportError: the module is there and cannot be imported.
+    """
+    module_name, _, name = path.partition(":")
+    if not all(part.isidentifier() for part in [*module_name.split("."), name]):
+        raise ValueError(f"{path!r} is not of the form package.module:name")
+    here = os.getcwd()
+    if here not in sys.path and "" not in sys.path:
+        sys.path.append(here)
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+            raise  # the module is there, and misses something else
+        raise ValueError(f"{path!r}: no module {error.name!r}, neither installed nor in {here}") from error
+    if not hasattr(module, name):
+        raise ValueError(f"{path!r}: module {module_name!r} has no {name!r}")
+    return getattr(module, name)
