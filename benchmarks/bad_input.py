@@ -96,6 +96,8 @@ def in_python() -> Iterator[tuple[str, Callable[[], object]]]:
     yield "`perm` too short", lambda: functional.mixup(x, torch.tensor([0, 1]), torch.rand(4))
     yield "unknown data set", lambda: data.load("cifar1000")
     yield "unknown model", lambda: build_model("torchvision:resnet19", num_classes=5)
+    yield "unknown module of a model", lambda: build_model("my_nets:tiny_net", num_classes=5)
+    yield "a model that takes no `num_classes`", lambda: build_model("torch.nn:Flatten", num_classes=5)
     yield "unknown model option", lambda: build_model("preact_resnet18", num_classes=5, options={"widht": 8})
     yield (
         "weights that are not there",

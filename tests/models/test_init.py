@@ -36,8 +36,8 @@ def test_options_are_the_keywords_of_the_constructor():
         ("timm:", "unknown model 'timm:'"),
         ("torchvison:resnet18", "Did you mean 'torchvision:'.*no module 'torchvison'"),
         ("torch.nn:Sequentail", "module 'torch.nn' has no 'Sequentail'"),
-        ("torch.nn:Flatten", "'torch.nn:Flatten' does not take num_classes"),
-        ("torch:pi", "'torch:pi' is a float, not a class or function"),
+        ("torch.nn:Flatten", "^'torch.nn:Flatten' does not take num_classes"),
+        ("torch:pi", "^'torch:pi' is a float, not a class or function"),
     ],
 )
 def test_unknown_names(name, message):

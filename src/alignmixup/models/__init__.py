@@ -94,9 +94,10 @@ def _builder(name: str) -> Callable[..., nn.Module]:
     if not colon or not rest:
         raise ValueError(unknown)
     try:
-        return _accepted(name, find(name))
+        found = find(name)
     except ValueError as error:
         raise ValueError(f"{unknown} ({error})") from error
+    return _accepted(name, found)
 
 
 def _accepted(name: str, builder: object) -> Callable[..., nn.Module]:
