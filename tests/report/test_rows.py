@@ -54,11 +54,15 @@ def test_alignmixup_is_compared_with_the_same_mixing_unaligned(make: Make, tmp_p
             make(f"manifold_mixup,layer={stage}", seed, [error], name="digits/manifold_mixup", overrides=shared)
             make(f"alignmixup,layer={stage}", seed, [error + 1 + seed], name="digits/alignmixup", overrides=shared)
     make("alignmixup,input_probability=0.5", 0, [1.0], name="digits/alignmixup", overrides=("method.layer=stage3",))
+    own = (*at, "method.name=my_package:MyMethod", "method.layer=stage3")
+    make("MyMethod", 0, [25.0], name="digits/alignmixup", overrides=own)
     found = {row.label: row.unaligned for row in build_rows(find_runs([tmp_path]))}
     assert {label for label, unaligned in found.items() if unaligned} == {
         "alignmixup,layer=stage2",
         "alignmixup,layer=stage3",
+        "MyMethod",
     }
+    assert found["MyMethod"]["mean"]["last10_error_percent"] == 5.0
     for stage in ("stage2", "stage3"):
         unaligned = found[f"alignmixup,layer={stage}"]
         assert unaligned is not None

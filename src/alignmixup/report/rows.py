@@ -21,8 +21,8 @@ class Row:
         runs: one a seed.
         summary: mean and spread, as ``results.json`` holds them.
         against: difference to the baseline, paired by seed; None without one, and for the baseline itself.
-        unaligned: AlignMixup's difference to Manifold mixup with the same layers and shares, paired by seed: what
-            aligning does; None without such runs, and for other methods.
+        unaligned: difference of AlignMixup, or of a method outside the package, to Manifold mixup with the same layers
+            and shares, paired by seed: what aligning does; None without such runs, and for other methods.
         published: the paper's error of the best epoch in percent; None where it has none.
     """
 
@@ -81,7 +81,7 @@ def _against(row: Row, baselines: Sequence[Row]) -> dict[str, Any] | None:
 
 def _unaligned(row: Row, manifold: Sequence[Row]) -> dict[str, Any] | None:
     """To the runs that mix as often, as much and at the same layers, without aligning."""
-    if row.method != "alignmixup":
+    if row.method != "alignmixup" and ":" not in row.method:
         return None
     same = [
         other for other in manifold if _mixing(other) == _mixing(row) and _surroundings(other) == _surroundings(row)
