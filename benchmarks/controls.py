@@ -1,0 +1,79 @@
+"""Controls for what aligning does: methods that move the partner's features as much and align nothing.
+
+    python -m alignmixup compare --data cifar100 --recipe small --methods alignmixup --seeds 3 --jobs 2 \\
+      --sweep method.name=benchmarks.controls:PermutedMixup,benchmarks.controls:FlippedMixup \\
+      --set data.root=DIR data.augment=none method.layer=stage2 method.input_probability=0.5
+
+What came out: docs/alignment.md.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from alignmixup import AlignMixup, ManifoldMixup
+from alignmixup.functional.alignment import align
+from alignmixup.functional.interpolation import lerp
+from alignmixup.methods import Draw, MixedBatch
+from alignmixup.methods.alignmixup import AlignDraw
+
+
+@dataclass(eq=False, kw_only=True)
+class PermutedMixup(AlignMixup):
+    """AlignMixup with a random permutation of the positions, one a sample, in place of the assignment."""
+
+    def mix(self, x: Tensor, target: Tensor, draw: Draw) -> MixedBatch:
+        batch = super().mix(x, target, draw)
+        if not isinstance(draw, AlignDraw) or draw.layer is None:
+            return batch
+        seed = int(torch.randint(2**31, (), generator=self.generator))
+        return replace(batch, hidden={draw.layer: partial(mix_permuted, draw=draw, seed=seed)})
+
+
+def mix_permuted(features: Tensor, draw: AlignDraw, seed: int) -> Tensor:
+    """Interpolate after one map's positions were permuted at random."""
+    generator = torch.Generator().manual_seed(seed)
+    first, partner = features.flatten(2), features[draw.perm].flatten(2)
+    order = torch.rand(first.shape[0], first.shape[2], generator=generator).argsort(dim=1)
+    assignment = torch.eye(first.shape[2])[order].to(features)
+    at_first, at_partner = align(first, partner, assignment)
+    kept = lerp(at_first, first, draw.lam) if draw.keep == "first" else lerp(partner, at_partner, draw.lam)
+    return kept.view(features.shape)
+
+
+@dataclass(eq=False, kw_only=True)
+class FlippedMixup(ManifoldMixup):
+    """Manifold mixup whose partner's map is flipped in half of the pairs and shifted by up to an eighth, as a whole."""
+
+    alpha: float = 2.0
+
+    def mix(self, x: Tensor, target: Tensor, draw: Draw) -> MixedBatch:
+        batch = super().mix(x, target, draw)
+        layer = next(iter(batch.hidden), None)
+        if layer is None:
+            return batch
+        seed = int(torch.randint(2**31, (), generator=self.generator))
+        return replace(batch, hidden={layer: partial(mix_flipped, perm=draw.perm, lam=draw.lam, seed=seed)})
+
+
+def mix_flipped(features: Tensor, perm: Tensor, lam: Tensor, seed: int) -> Tensor:
+    """Interpolate with the partner flipped and shifted at random; edges are repeated."""
+    places = torch.stack(list(_places(*features.shape[2:])))
+    chosen = torch.randint(len(places), (len(features),), generator=torch.Generator().manual_seed(seed))
+    partner = features[perm].flatten(2)
+    index = places[chosen].to(features.device)[:, None].expand(partner.shape)
+    return lerp(partner.gather(2, index).view(features.shape), features, lam)
+
+
+def _places(height: int, width: int) -> Iterator[Tensor]:
+    """For each flip and shift, which position of the partner stands at each position."""
+    rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    down, right = max(height // 8, 1), max(width // 8, 1)
+    for flip in (False, True):
+        for y in range(-down, down + 1):
+            for x in range(-right, right + 1):
+                row, column = (rows + y).clamp(0, height - 1), (columns + x).clamp(0, width - 1)
+                yield (row * width + (width - 1 - column if flip else column)).flatten()

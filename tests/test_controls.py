@@ -1,0 +1,62 @@
+"""The controls of ``benchmarks/controls.py`` move features and align nothing."""
+
+import torch
+
+from alignmixup.functional.interpolation import mixup
+from alignmixup.methods.alignmixup import AlignDraw
+from alignmixup.methods.manifold_mixup import ManifoldDraw
+from alignmixup.models import PreActResNet18
+from benchmarks import controls
+
+FEATURES = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+PERM, LAM = torch.tensor([1, 0, 3, 2]), torch.tensor([0.0, 1.0, 0.3, 0.6])
+
+
+def drawn(keep):
+    return AlignDraw(lam=LAM, perm=PERM, layer="stage2", keep=keep)
+
+
+def test_a_permutation_keeps_every_feature_of_the_moved_map():
+    found = controls.mix_permuted(FEATURES, drawn("first"), seed=0)
+    torch.testing.assert_close(found[1], FEATURES[1])  # λ = 1, the first stays where it is
+    assert not torch.equal(found[0], FEATURES[1])
+    torch.testing.assert_close(found[0].sum(dim=(1, 2)), FEATURES[1].sum(dim=(1, 2)))
+    torch.testing.assert_close(found[0].flatten(1).sort().values, FEATURES[1].flatten(1).sort().values)
+    found = controls.mix_permuted(FEATURES, drawn("partner"), seed=0)
+    torch.testing.assert_close(found[0], FEATURES[1])  # λ = 0, the partner stays
+    assert not torch.equal(found[1], FEATURES[1])
+    torch.testing.assert_close(found[1].flatten(1).sort().values, FEATURES[1].flatten(1).sort().values)
+    assert not torch.equal(found, controls.mix_permuted(FEATURES, drawn("partner"), seed=1))
+
+
+def test_places_are_flips_and_shifts():
+    places = torch.stack(list(controls._places(8, 8))).view(18, 8, 8)
+    assert len(places.flatten(1).unique(dim=0)) == 18
+    unmoved = torch.arange(64).view(8, 8)
+    assert any(torch.equal(place, unmoved) for place in places)
+    assert any(torch.equal(place, unmoved.flip(1)) for place in places)
+    assert any(torch.equal(place[:-1, :-1], unmoved[1:, 1:]) for place in places)
+
+
+def test_the_partner_is_moved_and_the_first_is_not():
+    found = controls.mix_flipped(FEATURES, PERM, LAM, seed=3)
+    torch.testing.assert_close(found[1], FEATURES[1])
+    assert not torch.allclose(found, mixup(FEATURES, PERM, LAM))
+
+
+def test_both_mix_the_named_layer_and_the_input():
+    model = PreActResNet18(5, width=4, strides=(1, 2, 2, 1))
+    x, target = torch.randn(4, 3, 16, 16), torch.eye(5)[[0, 1, 2, 3]]
+    for control, draw in (
+        (controls.PermutedMixup, drawn("first")),
+        (controls.FlippedMixup, ManifoldDraw(lam=LAM, perm=PERM, layer="stage2")),
+    ):
+        mixer = control(model, num_classes=5, layer="stage2")
+        batch = mixer.mix(x, target, draw)
+        assert batch.x is x
+        assert list(batch.hidden) == ["stage2"]
+        torch.testing.assert_close(batch.target, LAM[:, None] * target + (1 - LAM[:, None]) * target[PERM])
+        once, again = (batch.hidden["stage2"](FEATURES) for _ in range(2))
+        torch.testing.assert_close(once, again)  # checkpointing runs the forward pass twice
+        at_input = mixer.mix(x, target, type(draw)(**(vars(draw) | {"layer": None})))
+        torch.testing.assert_close(at_input.x, mixup(x, PERM, LAM))
