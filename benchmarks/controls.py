@@ -1,10 +1,10 @@
-"""Controls for what aligning does: methods that move the partner's features as much and align nothing.
+"""Controls for what aligning does: methods that move the partner's features and align nothing.
 
     python -m alignmixup compare --data cifar100 --recipe small --methods alignmixup --seeds 3 --jobs 2 \\
       --sweep method.name=benchmarks.controls:PermutedMixup,benchmarks.controls:FlippedMixup \\
       --set data.root=DIR data.augment=none method.layer=stage2 method.input_probability=0.5
 
-What came out: docs/alignment.md.
+The other rows: without `data.augment=none`, and with `--data tiny-imagenet`. What came out: docs/alignment.md.
 """
 
 from collections.abc import Iterator
