@@ -2,28 +2,30 @@
 VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
+CONSTRAINTS ?= constraints.txt
 export PYTHONWARNINGS ?=
 
-.PHONY: help train test test-slow test-gpu lint format types clean
+.PHONY: help train test pytest test-slow test-gpu test-oldest lint format types clean
 
 help:
-	@echo "make train      compare the methods on real handwritten digits (minutes on two CPU cores)"
-	@echo "make test       lint, type check and test"
-	@echo "make test-slow  the tests that take longer (compilation by Inductor, long runs)"
-	@echo "make test-gpu   the tests that need a CUDA device"
-	@echo "make format     format the code"
-	@echo "make clean      remove the virtual environment and caches"
+	@echo "make train        compare the methods on real handwritten digits (minutes on two CPU cores)"
+	@echo "make test         lint, type check and test"
+	@echo "make test-slow    the tests that take longer (compilation by Inductor, long runs)"
+	@echo "make test-gpu     the tests that need a CUDA device"
+	@echo "make test-oldest  the tests with the oldest torch that is supported, in an environment of its own"
+	@echo "make format       format the code"
+	@echo "make clean        remove the virtual environment and caches"
 
 $(BIN)/uv:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 
-$(VENV)/.train: $(BIN)/uv pyproject.toml constraints.txt
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable ".[train]"
+$(VENV)/.train: $(BIN)/uv pyproject.toml $(CONSTRAINTS)
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint $(CONSTRAINTS) --editable ".[train]"
 	@touch $@
 
-$(VENV)/.dev: $(BIN)/uv pyproject.toml constraints.txt
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable ".[dev]"
+$(VENV)/.dev: $(BIN)/uv pyproject.toml $(CONSTRAINTS)
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint $(CONSTRAINTS) --editable ".[dev]"
 	@touch $@
 
 train: $(VENV)/.train
@@ -36,8 +38,10 @@ lint: $(VENV)/.dev
 types: $(VENV)/.dev
 	$(BIN)/mypy
 
+test: lint types pytest
+
 # one thread for each of two workers: many small tensors, where threads only get in each other's way
-test: lint types
+pytest: $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadgroup
 
 test-slow: $(VENV)/.dev
@@ -46,9 +50,12 @@ test-slow: $(VENV)/.dev
 test-gpu: $(VENV)/.dev
 	$(BIN)/pytest -m gpu
 
+test-oldest:
+	$(MAKE) VENV=.venv-oldest CONSTRAINTS=constraints-oldest.txt pytest
+
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build dist
+	rm -rf $(VENV) .venv-oldest .mypy_cache .ruff_cache .pytest_cache build dist

@@ -123,6 +123,8 @@ def spectral_residual_saliency(images: Tensor) -> Tensor:
         ``StaticSaliencySpectralResidual`` for sizes, blurs and log(1 + |F|).
     """
     _check_images(images)
+    if len(images) == 0:  # which the FFT of torch 2.11 refuses
+        return images.new_zeros(images.shape[:1] + images.shape[2:], dtype=torch.float32)
     small = _resize_to_spectrum(_grey(images)).double()
     saliency = torch.cat([_spectral_residual(small[part]) for part in parts(small)])
     return F.interpolate(saliency[:, None], images.shape[2:], mode="bilinear", align_corners=False)[:, 0]
