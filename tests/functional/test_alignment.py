@@ -190,7 +190,8 @@ def test_align_mix_compiles_without_graph_breaks():
 
 @pytest.mark.parametrize("keep", ["first", "partner"])
 def test_channels_last_memory_is_kept_and_gives_the_same_result(keep):
-    maps, lam = features(), torch.tensor([0.2, 0.5, 0.9])
+    # small costs: other memory is summed in another order, and a plan multiplies a cost's rounding by cost / epsilon
+    maps, lam = features(scale=0.15), torch.tensor([0.2, 0.5, 0.9])
     mixed = align_mix(maps.to(memory_format=torch.channels_last), PERM, lam, keep)
     torch.testing.assert_close(mixed, align_mix(maps, PERM, lam, keep))
     assert mixed.is_contiguous(memory_format=torch.channels_last)
