@@ -12,6 +12,7 @@ PERM = torch.tensor([1, 2, 0])
 
 
 def features(scale=1.0, channels=16, size=4, dtype=torch.float32):
+    """Maps; at a scale of 1 a plan multiplies rounding in the costs by 300, so compare two ways at a smaller one."""
     torch.manual_seed(0)
     return (scale * torch.randn(3, channels, size, size)).to(dtype)
 
@@ -128,7 +129,7 @@ def test_first_and_second_derivatives_with_the_plan_held(keep, perm):
 @pytest.mark.parametrize("keep", ["first", "partner"])
 def test_working_in_parts_changes_nothing(keep, monkeypatch):
     torch.manual_seed(0)
-    maps, perm, lam = torch.randn(7, 8, 3, 3), torch.randperm(7), torch.rand(7)
+    maps, perm, lam = 0.3 * torch.randn(7, 8, 3, 3), torch.randperm(7), torch.rand(7)
 
     def result():
         leaf = maps.clone().requires_grad_()
@@ -182,7 +183,7 @@ def test_nan_features_stay_with_their_own_pair():
 
 
 def test_align_mix_compiles_without_graph_breaks():
-    maps, lam = features(), torch.tensor([0.2, 0.5, 0.9])
+    maps, lam = features(scale=0.15), torch.tensor([0.2, 0.5, 0.9])
     compiled = torch.compile(align_mix, backend="eager", fullgraph=True)
     for keep in ("first", "partner"):
         torch.testing.assert_close(compiled(maps, PERM, lam, keep), align_mix(maps, PERM, lam, keep))
@@ -190,7 +191,6 @@ def test_align_mix_compiles_without_graph_breaks():
 
 @pytest.mark.parametrize("keep", ["first", "partner"])
 def test_channels_last_memory_is_kept_and_gives_the_same_result(keep):
-    # small costs: other memory is summed in another order, and a plan multiplies a cost's rounding by cost / epsilon
     maps, lam = features(scale=0.15), torch.tensor([0.2, 0.5, 0.9])
     mixed = align_mix(maps.to(memory_format=torch.channels_last), PERM, lam, keep)
     torch.testing.assert_close(mixed, align_mix(maps, PERM, lam, keep))
