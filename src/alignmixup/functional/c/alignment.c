@@ -120,26 +120,20 @@ int alignmixup_distances(
     return failed;
 }
 
-/* out = alpha * (map * weights, or map * weights^T) + beta * own, for one sample: maps C x r, weights r x r. `turned`
- * has room for the weights. */
+/* out = alpha * (map * weights, or map * weights^T) + beta * own, for one sample: maps C x r, weights r x r. */
 static void carry(
     const float *map, const float *weights, const float *own, float *out, int channels, int r, int by_channel,
-    int turn, float alpha, float beta, float *edge, float *turned
+    int turn, float alpha, float beta, float *edge
 ) {
     Product p = {.own = own, .out = out, .alpha = alpha, .beta = beta, .k = r};
     if (by_channel) { /* rows of memory are channels */
-        if (turn) {
-            for (int i = 0; i < r; i++)
-                for (int j = 0; j < r; j++) turned[(size_t)j * r + i] = weights[(size_t)i * r + j];
-            weights = turned;
-        }
         p.m = channels, p.n = r, p.row = r;
         p.left = map, p.left_row = r, p.left_column = 1;
-        p.right = weights, p.right_row = r;
+        p.right = weights, p.right_row = turn ? 1 : r, p.right_column = turn ? r : 1;
     } else { /* rows of memory are positions */
         p.m = r, p.n = channels, p.row = channels;
         p.left = weights, p.left_row = turn ? r : 1, p.left_column = turn ? 1 : r;
-        p.right = map, p.right_row = channels;
+        p.right = map, p.right_row = channels, p.right_column = 1;
     }
     product(&p, edge);
 }
@@ -165,7 +159,7 @@ int alignmixup_carry(
     int failed = 0;
 #pragma omp parallel num_threads((int)threads)
     {
-        float *memory = calloc((size_t)r * (TILE + r), sizeof(float));
+        float *memory = calloc((size_t)r * TILE, sizeof(float));
         if (!memory) {
 #pragma omp atomic write
             failed = 1;
@@ -175,7 +169,7 @@ int alignmixup_carry(
             if (memory)
                 carry(
                     maps + map_of[n] * size, weights + n * r * r, own + own_of[n] * size, out + n * size, channels, r,
-                    by_channel, turn, alpha[n], beta[n], memory, memory + (size_t)r * TILE
+                    by_channel, turn, alpha[n], beta[n], memory
                 );
         free(memory);
     }

@@ -14,6 +14,7 @@
 #endif
 #define TILE (2 * LANES)
 #define ROWS 4
+#define FEW 4 /* blocks of rows for which copying the other side does not pay */
 #define ROUNDED(n, unit) (((n) + (unit) - 1) / (unit) * (unit))
 
 typedef float Lanes __attribute__((vector_size(LANES * 4)));
@@ -26,27 +27,39 @@ static inline Lanes load(const float *from) {
 
 static inline Lanes all(float value) { return value - (Lanes){0}; }
 
-/* out = alpha * left (m x k) * right (k x n) + beta * own, all rows of `right`, `own` and `out` contiguous; without `own`,
- * out = alpha * left * right. */
+/* out = alpha * left (m x k) * right (k x n) + beta * own, rows of `own` and `out` contiguous; without `own`, out = alpha *
+ * left * right. With `upper`, what lies below the diagonal of `out` is not all computed. */
 typedef struct {
     int m, n, k;
     const float *left, *right, *own;
     float *out;
-    ptrdiff_t left_row, left_column, right_row, row;
+    ptrdiff_t left_row, left_column, right_row, right_column, row;
     float alpha, beta;
+    int upper;
 } Product;
+
+/* Columns j to j + width of `right`, one row behind the other. */
+static void gather(const Product *p, int j, int width, float *restrict edge) {
+    const float *restrict right = p->right + j * p->right_column;
+    if (p->right_column == 1)
+        for (int k = 0; k < p->k; k++) memcpy(edge + (size_t)k * TILE, right + k * p->right_row, width * sizeof(float));
+    else
+        for (int l = 0; l < width; l++)
+            for (int k = 0; k < p->k; k++) edge[(size_t)k * TILE + l] = right[l * p->right_column + k * p->right_row];
+}
 
 /* `edge` has room for k * TILE numbers; what it holds is read, but never counts. */
 static void product(const Product *p, float *edge) {
     for (int j = 0; j < p->n; j += TILE) {
-        const int width = p->n - j < TILE ? p->n - j : TILE;
+        const int width = p->n - j < TILE ? p->n - j : TILE, rows = p->upper && j + width < p->m ? j + width : p->m;
         const float *right = p->right + j;
         ptrdiff_t right_row = p->right_row;
-        if (width < TILE) { /* whole vectors would run over the end */
-            for (int k = 0; k < p->k; k++) memcpy(edge + (size_t)k * TILE, right + k * right_row, width * sizeof(float));
+        /* Whole vectors would run over the end; and rows a power of two apart fall on each other in the cache. */
+        if (width < TILE || p->right_column != 1 || rows > FEW * ROWS) {
+            gather(p, j, width, edge);
             right = edge, right_row = TILE;
         }
-        for (int i = 0; i < p->m; i += ROWS) {
+        for (int i = 0; i < rows; i += ROWS) {
             const float *left[ROWS];
             Lanes sum[ROWS][2];
             for (int q = 0; q < ROWS; q++) {

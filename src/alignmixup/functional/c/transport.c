@@ -15,6 +15,7 @@
 #include "product.h"
 
 #define PADDED(n) ROUNDED(n, LANES)
+#define PANEL 4 /* rows that are eliminated together */
 #define SIMD _Pragma("omp simd")
 #define SUM(total) SIMD_REDUCTION(omp simd reduction(+ : total))
 #define LEAST(value) SIMD_REDUCTION(omp simd reduction(min : value))
@@ -32,7 +33,7 @@ typedef struct {
 
 typedef struct {
     int r, s, width, depth;         /* width: columns of (r, s) matrices; depth: of (r, r) matrices */
-    float *reduced, *plan, *matrix, *turned; /* (r, width), (r, width), (r, depth), (s, depth) */
+    float *reduced, *plan, *matrix; /* (r, width), (r, width), (r, depth) */
     float *row, *mass, *change, *first, *second, *scale; /* of length depth */
     float *column, *lowest, *total, *drift;              /* of length width */
     float *edge;                                         /* (s, TILE) */
@@ -91,14 +92,14 @@ static void restore_denormals(uint64_t before) {
 static int allocate(Work *work, int r, int s) {
     work->r = r, work->s = s, work->width = PADDED(s), work->depth = PADDED(r);
     size_t plane = (size_t)r * work->width, square = (size_t)r * work->depth;
-    size_t size = 2 * plane + square + (size_t)s * (work->depth + TILE) + 6 * (size_t)work->depth + 4 * (size_t)work->width;
-    float *memory = aligned_alloc(64, size * sizeof(float));
+    size_t size = 2 * plane + square + (size_t)s * TILE + 6 * (size_t)work->depth + 4 * (size_t)work->width;
+    const size_t bytes = ROUNDED(size * sizeof(float), 64); /* `aligned_alloc` may refuse less than whole lines */
+    float *memory = aligned_alloc(64, bytes);
     if (!memory) return 0;
-    memset(memory, 0, size * sizeof(float));
+    memset(memory, 0, bytes);
     work->reduced = memory, memory += plane;
     work->plan = memory, memory += plane;
     work->matrix = memory, memory += square;
-    work->turned = memory, memory += (size_t)s * work->depth;
     work->edge = memory, memory += (size_t)s * TILE;
     float **rows[] = {&work->row, &work->mass, &work->change, &work->first, &work->second, &work->scale};
     for (int k = 0; k < 6; k++, memory += work->depth) *rows[k] = memory;
@@ -220,21 +221,23 @@ static void drift_of_masses(const Work *w, float present) {
 /* The Laplacian of a graph on the rows with weights r s P P^T, scaled to a unit diagonal; upper triangle. */
 static void fill_system(const Work *w, float noise) {
     const int r = w->r, width = w->width;
-    for (int i = 0; i < r; i++)
-        for (int j = 0; j < w->s; j++) w->turned[(size_t)j * w->depth + i] = w->plan[(size_t)i * width + j];
     const Product gram = {
-        .m = r, .n = w->depth, .k = w->s, .left = w->plan, .left_row = width, .left_column = 1, .right = w->turned,
-        .right_row = w->depth, .out = w->matrix, .row = w->depth, .alpha = (float)r * w->s,
+        .m = r, .n = r, .k = w->s, .left = w->plan, .left_row = width, .left_column = 1, .right = w->plan,
+        .right_row = 1, .right_column = width, .out = w->matrix, .row = w->depth, .alpha = (float)r * w->s, .upper = 1,
     };
     product(&gram, w->edge);
-    for (int i = 0; i < r; i++) {
-        float *restrict matrix = w->matrix + (size_t)i * w->depth;
+    float *restrict scale = w->scale;
+    memset(scale, 0, w->depth * sizeof(float));
+    for (int i = 0; i < r; i++) { /* what stands right of the diagonal counts for its row and, mirrored, for its column */
+        const float *restrict matrix = w->matrix + (size_t)i * w->depth;
         float total = 0;
-        matrix[i] = 0;
-        SUM(total) for (int k = 0; k < r; k++) total += matrix[k];
-        w->scale[i] = total;
+        SUM(total) for (int k = i + 1; k < r; k++) {
+            total += matrix[k];
+            scale[k] += matrix[k];
+        }
+        scale[i] += total;
     }
-    for (int i = 0; i < r; i++) w->scale[i] = 1 / sqrtf(w->scale[i] + noise);
+    for (int i = 0; i < r; i++) scale[i] = 1 / sqrtf(scale[i] + noise);
     for (int i = 0; i < r; i++) {
         float *restrict matrix = w->matrix + (size_t)i * w->depth;
         const float own = -w->scale[i];
@@ -243,22 +246,35 @@ static void fill_system(const Work *w, float noise) {
     }
 }
 
+/* Subtract `count` pivot rows from row i, such that what lies below their pivots would be 0; the rows lie at `pivot`, the
+ * right sides of `first` and `second` from k on are theirs. */
+static inline void eliminate(const Work *w, int k, int count, int i) {
+    const int depth = w->depth;
+    const float *restrict pivot = w->matrix + (size_t)k * depth;
+    float *restrict matrix = w->matrix + (size_t)i * depth;
+    float ratio[PANEL];
+    for (int q = 0; q < count; q++) {
+        const float *own = pivot + (size_t)q * depth;
+        ratio[q] = own[i] / own[k + q];
+        w->first[i] -= ratio[q] * w->first[k + q];
+        w->second[i] -= ratio[q] * w->second[k + q];
+    }
+    const int start = i / LANES * LANES; /* what lies before i is not read again */
+    SIMD for (int j = start; j < depth; j++)
+        for (int q = 0; q < count; q++) matrix[j] -= ratio[q] * pivot[(size_t)q * depth + j];
+}
+
 /* Elimination and back substitution for both right sides; 0 where the matrix is not positive definite. */
 static int solve_system(const Work *w) {
     const int r = w->r;
     float *restrict first = w->first, *restrict second = w->second;
-    for (int k = 0; k < r; k++) {
-        const float *restrict pivot = w->matrix + (size_t)k * w->depth;
-        if (!(pivot[k] > 0)) return 0;
-        const float inverse = 1 / pivot[k];
-        for (int i = k + 1; i < r; i++) {
-            const float ratio = pivot[i] * inverse;
-            float *restrict matrix = w->matrix + (size_t)i * w->depth;
-            const int start = i / LANES * LANES; /* what lies before i is not read again */
-            SIMD for (int j = start; j < w->depth; j++) matrix[j] -= ratio * pivot[j];
-            first[i] -= ratio * first[k];
-            second[i] -= ratio * second[k];
+    for (int k = 0; k < r; k += PANEL) { /* a panel of rows at once: each row behind it is loaded once for all of them */
+        const int end = k + PANEL < r ? k + PANEL : r;
+        for (int q = k; q < end; q++) {
+            if (!(w->matrix[(size_t)q * w->depth + q] > 0)) return 0;
+            for (int i = q + 1; i < end; i++) eliminate(w, q, 1, i);
         }
+        for (int i = end; i < r; i++) eliminate(w, k, PANEL, i);
     }
     for (int k = r - 1; k >= 0; k--) {
         const float *restrict matrix = w->matrix + (size_t)k * w->depth;
