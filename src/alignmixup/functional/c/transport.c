@@ -240,9 +240,9 @@ static void fill_system(const Work *w, float noise) {
     for (int i = 0; i < r; i++) scale[i] = 1 / sqrtf(scale[i] + noise);
     for (int i = 0; i < r; i++) {
         float *restrict matrix = w->matrix + (size_t)i * w->depth;
-        const float own = -w->scale[i];
+        const float own = -scale[i];
         matrix[i] = 1;
-        SIMD for (int k = i + 1; k < r; k++) matrix[k] *= own * w->scale[k];
+        SIMD for (int k = i + 1; k < r; k++) matrix[k] *= own * scale[k];
     }
 }
 
