@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from alignmixup.evaluation.localization import count_accuracy, tabulate_boxes
+from alignmixup.evaluation.localization.box_accuracy import count_accuracy, tabulate_boxes
 
 DISTINCT = 250  # maps that are made; they come again and again, and only these are held in memory
 

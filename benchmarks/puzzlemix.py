@@ -23,8 +23,8 @@ from tests.functional.test_puzzle_energy import problem
 from tests.functional.test_puzzle_solver import KINDS, gap, least_energy, random_energy
 
 from alignmixup.functional import puzzlemix, puzzlemix_mask, puzzlemix_transport
-from alignmixup.functional.puzzle_energy import block_saliency, puzzle_energy
-from alignmixup.functional.puzzle_solver import solve_puzzle
+from alignmixup.functional.puzzlemix.energy import block_saliency, puzzle_energy
+from alignmixup.functional.puzzlemix.solver import solve_puzzle
 
 GRIDS = (2, 4, 8, 16)
 

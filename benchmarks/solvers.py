@@ -20,7 +20,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from alignmixup.functional import cost_matrix, sinkhorn, transport_solvers
+from alignmixup.functional import cost_matrix, sinkhorn
+from alignmixup.functional.transport import solvers as solver_module
 
 EPSILON, TARGET = 0.1, 1e-3
 Rounds = Iterator[Tensor]  # per-sample marginal error after each round
@@ -54,14 +55,14 @@ def potentials(cost: Tensor, omega: float = 1.0, annealing: float = 0.0, per_sta
 
 def kernel_rounds(cost: Tensor, per_stage: int = 20) -> Rounds:
     """Annealing with rounds on exp(-reduced cost / epsilon), potentials absorbed after each stage; no Newton step."""
-    state = transport_solvers._initial_state(cost, EPSILON, annealed=True)
+    state = solver_module._initial_state(cost, EPSILON, annealed=True)
     while True:
-        swept = transport_solvers._sweep(state, per_stage)
+        swept = solver_module._sweep(state, per_stage)
         error = (swept.row_mass - 1).abs().mean((1, 2))
         reduced = state.reduced - (swept.row_shift + swept.column_shift)
         final = bool((state.epsilon <= EPSILON).all())
-        lower = (state.epsilon * transport_solvers.ANNEALING).clamp(min=EPSILON)
-        state = transport_solvers._State(state.places, reduced, lower)
+        lower = (state.epsilon * solver_module.ANNEALING).clamp(min=EPSILON)
+        state = solver_module._State(state.places, reduced, lower)
         for _ in range(per_stage):
             yield error if final else torch.full_like(error, torch.inf)
 
@@ -80,14 +81,14 @@ def driven(rounds: Callable[[Tensor], Rounds], cap: int, limit: float) -> Callab
 
 def package(tolerance: float | None, **constants: float) -> Callable[[Tensor], tuple[int, Tensor]]:
     def run(cost: Tensor) -> tuple[int, Tensor]:
-        before = {name: getattr(transport_solvers, name) for name in constants}
+        before = {name: getattr(solver_module, name) for name in constants}
         for name, value in constants.items():
-            setattr(transport_solvers, name, value)
+            setattr(solver_module, name, value)
         try:
             result = sinkhorn(cost, EPSILON, 500 if constants else 100, tolerance)
         finally:
             for name, value in before.items():
-                setattr(transport_solvers, name, value)
+                setattr(solver_module, name, value)
         return int(result.iterations.max()), result.marginal_error
 
     return run

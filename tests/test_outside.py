@@ -53,3 +53,12 @@ def test_what_a_module_misses_itself_is_named(folder):
     (folder / "needs_more.py").write_text("import not_installed_anywhere\n")
     with pytest.raises(ModuleNotFoundError, match="not_installed_anywhere"):
         outside.find("needs_more:x")
+
+
+def test_an_optional_package_that_is_there():
+    assert outside.require("math").sqrt(4) == 2
+
+
+def test_an_optional_package_that_is_absent_says_how_to_install_it():
+    with pytest.raises(ImportError, match=r'no_such_package is needed for this: pip install "alignmixup\[train\]"'):
+        outside.require("no_such_package.inner")

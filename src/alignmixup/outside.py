@@ -1,11 +1,11 @@
-"""Objects of a user's own code, by the names that configurations give them."""
+"""What lies outside the package: optional packages, and objects of a user's own code by name."""
 
 import importlib
 import os
 import sys
 from typing import Any
 
-__all__ = ["find"]
+__all__ = ["find", "require"]
 
 
 def find(path: str) -> Any:
@@ -33,3 +33,16 @@ def find(path: str) -> Any:
     if not hasattr(module, name):
         raise ValueError(f"{path!r}: module {module_name!r} has no {name!r}")
     return getattr(module, name)
+
+
+def require(module: str) -> Any:
+    """Import a module that only an extra of this package brings.
+
+    Raises:
+        ImportError: it is not installed; says how to install it.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        package = module.partition(".")[0]
+        raise ImportError(f'{package} is needed for this: pip install "alignmixup[train]"') from error

@@ -4,9 +4,9 @@ from dataclasses import fields
 
 import pytest
 
-from alignmixup.cli.config_options import CommandParser, check_keys, list_keys
+from alignmixup.cli.config_options import CommandParser, list_keys
 from alignmixup.training.config import TABLES
-from alignmixup.training.config_file import ConfigError
+from alignmixup.training.config_file import ConfigError, check_keys
 
 
 def test_every_key_stands_with_its_default_and_its_help() -> None:

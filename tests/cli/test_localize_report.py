@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from alignmixup.cli.localize_maps import StoredMaps
 from alignmixup.cli.localize_report import print_tables, write_report
-from alignmixup.cli.localize_run import count_boxes
-from alignmixup.evaluation.localization_protocols import tabulate_centre
+from alignmixup.evaluation.localization.protocols import tabulate_centre
+from alignmixup.runs.localize import count_boxes
+from alignmixup.runs.localize_maps import StoredMaps
 
 BOXES, SIZES = [torch.tensor([[2, 2, 5, 5]])], torch.tensor([[8, 8]])
 

@@ -6,7 +6,7 @@ from alignmixup.functional import native
 from alignmixup.functional import parts as part_module
 from alignmixup.functional.alignment import _AlignedInterpolation, align, align_mix
 from alignmixup.functional.interpolation import mixup
-from alignmixup.functional.transport import assignment_matrix, cost_matrix, sinkhorn
+from alignmixup.functional.transport.plan import assignment_matrix, cost_matrix, sinkhorn
 
 PERM = torch.tensor([1, 2, 0])
 

@@ -9,10 +9,10 @@ from tests.data.conftest import write_cub
 
 from alignmixup import data, taps
 from alignmixup.data.boxes import load_boxes
+from alignmixup.runs.folder import RunFolder
+from alignmixup.runs.train import run
 from alignmixup.training.build import build_model, load_data, load_model_weights
 from alignmixup.training.config_file import load
-from alignmixup.training.run import run
-from alignmixup.training.run_folder import RunFolder
 
 pytestmark = pytest.mark.filterwarnings("ignore:AlignMixup at layer:UserWarning")
 

@@ -56,9 +56,9 @@ def test_no_step_waits_for_the_device(name, dtype):
 
 
 def test_no_step_of_the_trainer_waits_for_the_device(tmp_path, monkeypatch):
+    from alignmixup.runs.folder import RunFolder
+    from alignmixup.runs.train import run
     from alignmixup.training.config_file import load
-    from alignmixup.training.run import run
-    from alignmixup.training.run_folder import RunFolder
     from alignmixup.training.trainer import Trainer
 
     step, calls = Trainer._train_step, []

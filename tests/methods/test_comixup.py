@@ -4,7 +4,7 @@ from torch import nn
 
 from alignmixup import CoMixup
 from alignmixup.functional import comixup_compose, comixup_masks
-from alignmixup.functional.comixup_images import block_saliency, peak_distances
+from alignmixup.functional.comixup.images import block_saliency, peak_distances
 from alignmixup.methods import comixup
 from alignmixup.methods.gradients import input_saliency
 

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from alignmixup import PuzzleMix
 from alignmixup.functional import puzzlemix, puzzlemix_mask, puzzlemix_transport
-from alignmixup.functional.puzzle_energy import block_saliency
+from alignmixup.functional.puzzlemix.energy import block_saliency
 from alignmixup.methods.gradients import input_saliency
 
 

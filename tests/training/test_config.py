@@ -58,6 +58,6 @@ def test_every_option_has_a_help_text() -> None:
 
 
 def test_imports_no_torch() -> None:
-    code = "import sys, alignmixup.training.config_file, alignmixup.training.run_folder; print('torch' in sys.modules)"
+    code = "import sys, alignmixup.training.config_file, alignmixup.runs.folder; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from alignmixup.runs.folder import RunFolder
+from alignmixup.runs.record import read_record
+from alignmixup.runs.train import run
 from alignmixup.training import checkpoint
 from alignmixup.training.config_file import load
-from alignmixup.training.record import read_record
-from alignmixup.training.run import run
-from alignmixup.training.run_folder import RunFolder
 
 KEYS = [
     "data.subset=6",

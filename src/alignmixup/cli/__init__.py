@@ -13,8 +13,6 @@ from alignmixup import __version__
 from alignmixup.cli import (
     align,
     benchmark,
-    compare,
-    evaluate,
     gallery,
     localize,
     methods,
@@ -23,9 +21,23 @@ from alignmixup.cli import (
     train,
     train_style,
 )
+from alignmixup.cli.compare import command as compare_command
 from alignmixup.cli.config_options import CommandParser
+from alignmixup.cli.evaluate import command as evaluate_command
 
-_COMMANDS = (train, compare, report, evaluate, localize, gallery, morph, align, methods, benchmark, train_style)
+_COMMANDS = (
+    train,
+    compare_command,
+    report,
+    evaluate_command,
+    localize,
+    gallery,
+    morph,
+    align,
+    methods,
+    benchmark,
+    train_style,
+)
 # What a user can cause and put right: shown as one line. Anything else is a defect and keeps its traceback.
 _USER_ERRORS = (ValueError, OSError, ImportError, FloatingPointError)
 

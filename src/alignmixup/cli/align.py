@@ -20,7 +20,7 @@ from alignmixup.cli.pictures import (
 )
 
 if TYPE_CHECKING:
-    from alignmixup.evaluation.pair_maps import Correspondence, PairMaps, Pairs
+    from alignmixup.evaluation.paths.pair_maps import Correspondence, PairMaps, Pairs
     from alignmixup.figures.correspondence import Match
 
 
@@ -42,7 +42,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 
 def run(options: argparse.Namespace) -> int:
     """Draw the picture and print how sharp the matches are."""
-    from alignmixup.evaluation.pair_maps import correspondence, pair_maps
+    from alignmixup.evaluation.paths.pair_maps import correspondence, pair_maps
     from alignmixup.figures.correspondence import draw_matches
 
     if options.lines < 0:

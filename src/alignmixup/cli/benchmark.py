@@ -38,8 +38,8 @@ def run(options: argparse.Namespace) -> int:
     """Measure, print the table, write the record."""
     import torch
 
+    from alignmixup.runs.record import environment, source_revision, write_json
     from alignmixup.training.engine import choose_device
-    from alignmixup.training.record import environment, source_revision, write_json
 
     if options.repeats < 1 or options.threads < 0:
         raise ValueError(f"--repeats must be >= 1 and --threads >= 0, got {options.repeats} and {options.threads}")
@@ -66,7 +66,7 @@ def run(options: argparse.Namespace) -> int:
 
 def show(report: Report) -> None:
     """Print a report as a table."""
-    from alignmixup.training.extras import require
+    from alignmixup.outside import require
 
     table = require("rich.table").Table(title=report.question)
     for key, value in report.rows[0].items():

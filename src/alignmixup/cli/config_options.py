@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
 from alignmixup.cli.option_docs import explain
 from alignmixup.training.config import TABLES, OpenTable, describe
-from alignmixup.training.config_file import ConfigError
 
 
 def add_set(parser: argparse.ArgumentParser) -> None:
@@ -23,22 +22,6 @@ def add_set(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="override configuration keys, such as --set train.epochs=5 method.alpha=2",
     )
-
-
-def check_keys(overrides: Sequence[str], keys: Sequence[str], text: str) -> None:
-    """Refuse ``--set`` of a key that a command leaves as it is.
-
-    Args:
-        overrides: of ``--set``.
-        keys: those that are open.
-        text: why, with ``{}`` where the open ones are named.
-
-    Raises:
-        ConfigError: another key.
-    """
-    for override in overrides:
-        if override.partition("=")[0].strip() not in keys:
-            raise ConfigError(f"--set {override}: {text.format(', '.join(keys))}")
 
 
 class CommandParser(argparse.ArgumentParser):

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alignmixup.cli.config_options import add_set, check_keys
+from alignmixup.cli.config_options import add_set
+from alignmixup.training.config_file import check_keys
 
 if TYPE_CHECKING:
-    from alignmixup.cli.localize_run import Task
-    from alignmixup.evaluation.boxes import Contours
+    from alignmixup.evaluation.localization.contour_boxes import Contours
+    from alignmixup.runs.localize import Task
 
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
@@ -52,10 +53,10 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 
 def run(options: argparse.Namespace) -> int:
     """Measure, print the table, write record and figures."""
-    from alignmixup.cli.localize_maps import score_stored_maps
     from alignmixup.cli.localize_report import print_tables, write_report
-    from alignmixup.cli.localize_run import Found, localize_run
-    from alignmixup.training.run_folder import RunFolder
+    from alignmixup.runs.folder import RunFolder
+    from alignmixup.runs.localize import Found, localize_run
+    from alignmixup.runs.localize_maps import score_stored_maps
 
     contours: tuple[Contours, ...] = ("largest", "all") if options.contours == "both" else (options.contours,)
     _check(options)
@@ -74,9 +75,9 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> None:
-    from alignmixup.evaluation.localization import check_options
+    from alignmixup.evaluation.localization.box_accuracy import check_options
+    from alignmixup.runs.folder import RunFolder
     from alignmixup.training.config_file import FREE_KEYS
-    from alignmixup.training.run_folder import RunFolder
 
     check_options("all", options.step, (0.5,))
     if bool(options.folders) == (options.maps is not None):
@@ -95,7 +96,7 @@ def _check(options: argparse.Namespace) -> None:
 
 
 def _task(options: argparse.Namespace, contours: Sequence[Contours]) -> Task:
-    from alignmixup.cli.localize_run import Task
+    from alignmixup.runs.localize import Task
 
     return Task(
         boxes=options.boxes,

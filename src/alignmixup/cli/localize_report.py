@@ -11,16 +11,16 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from alignmixup.cli.localize_run import Found, count_boxes
-from alignmixup.evaluation.boxes import Contours, thresholds
-from alignmixup.evaluation.localization import scale_to_maps
-from alignmixup.evaluation.localization_protocols import TOP1_CONVENTIONS, tabulate_centre
-from alignmixup.evaluation.localize import MAP_SIZE
+from alignmixup.evaluation.localization.box_accuracy import scale_to_maps
+from alignmixup.evaluation.localization.contour_boxes import Contours, thresholds
+from alignmixup.evaluation.localization.image_pass import MAP_SIZE
+from alignmixup.evaluation.localization.protocols import TOP1_CONVENTIONS, tabulate_centre
 from alignmixup.evaluation.summary import spread
 from alignmixup.figures.localization import MapRow, draw_boxes, draw_threshold_curves
-from alignmixup.training.comparison import mean_and_spread
-from alignmixup.training.extras import require
-from alignmixup.training.record import environment, source_revision, write_json
+from alignmixup.outside import require
+from alignmixup.runs.comparison import mean_and_spread
+from alignmixup.runs.localize import Found, count_boxes
+from alignmixup.runs.record import environment, source_revision, write_json
 
 FORMAT = 1
 CENTRE = "centred box"

@@ -24,7 +24,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 def run(options: argparse.Namespace) -> int:
     """Print the list, or one method."""
     from alignmixup import methods
-    from alignmixup.training.extras import require
+    from alignmixup.outside import require
 
     table_class = require("rich.table").Table
     if options.name is None:

@@ -27,7 +27,7 @@ from alignmixup.cli.pictures import (
 if TYPE_CHECKING:
     import torch
 
-    from alignmixup.evaluation.pair_maps import PairMaps, Pairs
+    from alignmixup.evaluation.paths.pair_maps import PairMaps, Pairs
     from alignmixup.figures.morph import Morph
     from alignmixup.methods.alignmixup_ae import AlignMixupAE
 
@@ -76,7 +76,7 @@ def run(options: argparse.Namespace) -> int:
 
 def draw(options: argparse.Namespace) -> int:
     """Draw the pairs, and the animation where one is wanted."""
-    from alignmixup.evaluation.pair_maps import pair_maps
+    from alignmixup.evaluation.paths.pair_maps import pair_maps
     from alignmixup.figures.morph import animate_morphs, check_animation, draw_morphs
 
     if options.animation:
@@ -104,11 +104,11 @@ def draw(options: argparse.Namespace) -> int:
 
 def measure(options: argparse.Namespace) -> int:
     """Follow the network along many paths; write the numbers and a plot, print a table."""
-    from alignmixup.evaluation.interpolation import measure_paths
-    from alignmixup.evaluation.path_summary import summarise_paths
+    from alignmixup.evaluation.paths.measure import measure_paths
+    from alignmixup.evaluation.paths.summary import summarise_paths
     from alignmixup.figures.confidence import draw_confidence
+    from alignmixup.runs.record import environment, write_json
     from alignmixup.taps import layer_use
-    from alignmixup.training.record import environment, write_json
 
     trained = load_run(options.folder, data_root=options.data_root, device=options.device)
     decoder = load_decoder(trained) if has_decoder(trained) else None
@@ -155,8 +155,8 @@ def _morphs(
     """The pictures of all pairs along all paths."""
     import torch
 
-    from alignmixup.evaluation.interpolation import classify_maps
-    from alignmixup.evaluation.pair_maps import PATHS
+    from alignmixup.evaluation.paths.measure import classify_maps
+    from alignmixup.evaluation.paths.pair_maps import PATHS
     from alignmixup.figures.morph import Morph
 
     layer, classes = str(decoder.decoder_layer), torch.stack([pairs.y_first, pairs.y_partner], dim=1)
@@ -195,7 +195,7 @@ def _stack(arrays: list[Any]) -> Any:
 
 
 def _print_table(content: dict[str, Any]) -> None:
-    from alignmixup.training.extras import require
+    from alignmixup.outside import require
 
     for key, what in (("all", "all pairs"), ("ends_right", "both images classified rightly")):
         part = content[key]

@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from alignmixup.training.run_folder import RunFolder
+from alignmixup.runs.folder import RunFolder
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
 
     from alignmixup.data import ImageData
-    from alignmixup.evaluation.pair_maps import Alignment, Pairs
+    from alignmixup.evaluation.paths.pair_maps import Alignment, Pairs
     from alignmixup.methods.alignmixup_ae import AlignMixupAE
     from alignmixup.taps import Layout
     from alignmixup.training.config import Config
@@ -100,7 +100,7 @@ def images_at(run: TrainedRun, index: list[int]) -> tuple[torch.Tensor, torch.Te
 
 def pairs_of(run: TrainedRun, index: torch.Tensor, *, batch_size: int = 100) -> Iterator[Pairs]:
     """Pairs of test images, by their numbers (count, 2), in batches on the device of the network."""
-    from alignmixup.evaluation.pair_maps import Pairs
+    from alignmixup.evaluation.paths.pair_maps import Pairs
 
     for x, y in _batches(run.dataset, index.flatten(), 2 * batch_size, device=device_of(run)):
         yield Pairs(x[::2], x[1::2], y[::2], y[1::2])
@@ -151,7 +151,7 @@ def alignment_of(run: TrainedRun, options: argparse.Namespace) -> Alignment:
     """How positions are matched: as in the run's training where its method aligns, as in the paper elsewhere."""
     from dataclasses import fields
 
-    from alignmixup.evaluation.pair_maps import Alignment
+    from alignmixup.evaluation.paths.pair_maps import Alignment
     from alignmixup.methods.alignmixup import AlignMixup
 
     known = {item.name for item in fields(Alignment)}
@@ -196,7 +196,7 @@ def draw_index(run: TrainedRun, options: argparse.Namespace, count: int) -> torc
     """Numbers (count, 2) of the test images that make the pairs."""
     import torch
 
-    from alignmixup.evaluation.pairs import draw_pairs
+    from alignmixup.evaluation.paths.pairs import draw_pairs
 
     generator = torch.Generator().manual_seed(options.seed)
     return draw_pairs(run.dataset.test.labels, count, classes=options.classes, generator=generator)

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alignmixup.cli.config_options import add_set, list_keys
+from alignmixup.runs.folder import Mode, RunFolder, default_folder
 from alignmixup.training.config_file import DEFAULT, load
-from alignmixup.training.run_folder import Mode, RunFolder, default_folder
 
 if TYPE_CHECKING:
     from alignmixup.training.config import Config
@@ -71,8 +71,8 @@ def train(config: Config, folder: RunFolder, *, mode: Mode, way_on: str = "") ->
         The record; None when the run was interrupted, after saying how to continue.
     """
     from alignmixup.figures.curves import draw_curves
+    from alignmixup.runs.train import is_main_process, run
     from alignmixup.training.progress import default_reporter
-    from alignmixup.training.run import is_main_process, run
     from alignmixup.training.trainer import InterruptedRunError
 
     command = way_on or f"alignmixup train --resume --out {shlex.quote(str(folder.path))}"

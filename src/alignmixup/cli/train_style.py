@@ -8,11 +8,11 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from alignmixup.cli.config_options import add_set, check_keys
+from alignmixup.cli.config_options import add_set
 from alignmixup.cli.train import train
+from alignmixup.runs.folder import Mode, RunFolder
 from alignmixup.training.config import Config, describe
-from alignmixup.training.config_file import FREE_KEYS, ConfigError, load
-from alignmixup.training.run_folder import Mode, RunFolder
+from alignmixup.training.config_file import FREE_KEYS, ConfigError, check_keys, load
 from alignmixup.training.style_config import StyleConfig
 
 _FIGURE_IMAGES = 7

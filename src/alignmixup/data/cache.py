@@ -9,7 +9,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from alignmixup.data.optional import optional
+from alignmixup.outside import require
 
 __all__ = ["cached", "fingerprint"]
 
@@ -54,7 +54,7 @@ def _read(path: Path, key: str) -> dict[str, Tensor] | None:
     if not path.is_file():
         return None
     try:
-        with optional("safetensors").safe_open(path, framework="pt") as file:
+        with require("safetensors").safe_open(path, framework="pt") as file:
             if (file.metadata() or {}).get("fingerprint") == key:
                 return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no dictionary)
         _log.info("%s belongs to other files or settings: decoding again", path)
@@ -66,7 +66,7 @@ def _read(path: Path, key: str) -> dict[str, Tensor] | None:
 
 
 def _write(path: Path, key: str, tensors: Mapping[str, Tensor]) -> None:
-    save = optional("safetensors.torch").save_file
+    save = require("safetensors.torch").save_file
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as scratch:
         try:

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from alignmixup.data.dataset import ImageData, Split
 from alignmixup.data.normalization import normalization
-from alignmixup.data.optional import optional
 from alignmixup.data.resize import resize
+from alignmixup.outside import require
 
 __all__ = ["load_cifar", "read_batch"]
 
@@ -124,7 +124,7 @@ def read_batch(path: Path) -> dict[str, Any]:
 
 class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
-        numpy = optional("numpy")
+        numpy = require("numpy")
         reconstruct, frombuffer = "_reconstruct", "_frombuffer"
         allowed = {
             ("numpy.core.multiarray", reconstruct): numpy.empty(0).__reduce__()[0],
@@ -142,7 +142,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 def _read_split(path: Path, release: _Release) -> tuple[Tensor, Tensor]:
-    numpy = optional("numpy")
+    numpy = require("numpy")
     content = read_batch(path)
     missing = [key for key in ("data", release.labels_key) if key not in content]
     if missing:
@@ -178,7 +178,7 @@ def _damaged(path: Path, reason: str) -> ValueError:
 
 
 def _download(release: _Release, root: Path) -> None:
-    datasets = optional("torchvision.datasets")
+    datasets = require("torchvision.datasets")
     root.mkdir(parents=True, exist_ok=True)
     # unpacked elsewhere and renamed: an interrupted download leaves no folder that looks complete
     with tempfile.TemporaryDirectory(dir=root, prefix=".download-") as scratch:

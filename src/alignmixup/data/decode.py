@@ -16,7 +16,7 @@ from torch import Tensor
 
 from alignmixup.data.crops import Interpolation
 from alignmixup.data.dataset import TestView
-from alignmixup.data.optional import optional
+from alignmixup.outside import require
 
 __all__ = [
     "decode_all",
@@ -41,7 +41,7 @@ def decode_image(path: Path) -> Any:
         FileNotFoundError: there is no such file.
         ValueError: the file is empty, truncated or not an image.
     """
-    with _naming(path), optional("PIL.Image").open(path) as image:
+    with _naming(path), require("PIL.Image").open(path) as image:
         image.load()
         return image if image.mode == "RGB" else image.convert("RGB")  # it copies where nothing changes too
 
@@ -105,7 +105,7 @@ def scaled_center(image: Any, size: int, *, margin: float = 1.0) -> Any:
     # the longer side is cut to whole pixels as torchvision's Resize does it
     scaled = (shorter, int(shorter * height / width)) if width <= height else (int(shorter * width / height), shorter)
     if scale != 1:
-        image = image.resize(scaled, optional("PIL.Image").Resampling.BILINEAR)
+        image = image.resize(scaled, require("PIL.Image").Resampling.BILINEAR)
     left, top = round((scaled[0] - size) / 2), round((scaled[1] - size) / 2)
     return image.crop((left, top, left + size, top + size))
 
@@ -117,7 +117,7 @@ def scaled_whole(image: Any, size: int, *, margin: float = 1.0) -> Any:
     """
     side = round(size * margin)
     if image.size != (side, side):
-        image = image.resize((side, side), optional("PIL.Image").Resampling.BILINEAR)
+        image = image.resize((side, side), require("PIL.Image").Resampling.BILINEAR)
     start = round((side - size) / 2)
     return image.crop((start, start, start + size, start + size)) if start else image
 
@@ -136,7 +136,7 @@ def image_size(path: Path) -> tuple[int, int]:
         FileNotFoundError: there is no such file.
         ValueError: the file is empty or not an image.
     """
-    with _naming(path), optional("PIL.Image").open(path) as image:
+    with _naming(path), require("PIL.Image").open(path) as image:
         return cast(tuple[int, int], image.size)
 
 
@@ -171,7 +171,7 @@ def decode_all(
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         done = pool.map(one, range(len(paths)))
         if progress:
-            done = optional("rich.progress").track(done, description=title, total=len(paths), transient=True)
+            done = require("rich.progress").track(done, description=title, total=len(paths), transient=True)
         try:
             for _ in done:
                 pass
@@ -188,7 +188,7 @@ def _naming(path: Path) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{path} is listed in its data set but missing: restore it from the release") from error
-    except (OSError, SyntaxError, ValueError, optional("PIL.Image").DecompressionBombError) as error:
+    except (OSError, SyntaxError, ValueError, require("PIL.Image").DecompressionBombError) as error:
         size = path.stat().st_size if path.is_file() else 0
         reason = "an empty file" if size == 0 else f"not a readable image of {size} bytes ({error})"
         raise ValueError(f"{path} is {reason}: restore it from the release, or remove it") from error

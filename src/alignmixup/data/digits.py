@@ -4,9 +4,9 @@ import torch
 
 from alignmixup.data.dataset import ImageData, Split
 from alignmixup.data.normalization import normalization
-from alignmixup.data.optional import optional
 from alignmixup.data.resize import enlarge
 from alignmixup.data.splits import hold_out
+from alignmixup.outside import require
 
 __all__ = ["SPLIT_SEED", "load_digits"]
 
@@ -27,7 +27,7 @@ def load_digits(*, image_size: int | None = None) -> ImageData:
         ValueError: ``image_size`` smaller than 8.
         ImportError: scikit-learn is not installed.
     """
-    source = optional("sklearn.datasets").load_digits()
+    source = require("sklearn.datasets").load_digits()
     images = (torch.from_numpy(source.images) * (255 / 16)).round().to(torch.uint8).unsqueeze(1)
     labels = torch.from_numpy(source.target).to(torch.int64)
     if image_size is not None:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from alignmixup.data.optional import optional
+from alignmixup.outside import require
 
 __all__ = ["CONVENTIONS", "SCORES", "cut_to_equal", "detection_metrics", "evaluate_ood", "score"]
 
@@ -103,7 +103,7 @@ def detection_metrics(s_in: Tensor, s_out: Tensor) -> dict[str, float]:
         0.875
     """
     s_in, s_out = _checked("in-distribution", s_in), _checked("out-of-distribution", s_out)
-    metrics = optional("sklearn.metrics")
+    metrics = require("sklearn.metrics")
     together = torch.cat((s_in, s_out)).numpy()
     is_in = torch.cat((torch.ones(len(s_in)), torch.zeros(len(s_out)))).numpy()
     fpr95 = float((s_out >= _threshold95(s_in)).double().mean())

@@ -27,7 +27,7 @@ def draw_confidence(summary: Mapping[str, Any], path: Path, *, title: str = "") 
     """Plot means over pairs against λ into a PNG file; the bands are one standard error wide either way.
 
     Args:
-        summary: what `alignmixup.evaluation.path_summary.summarise_paths` returned.
+        summary: what `alignmixup.evaluation.paths.summary.summarise_paths` returned.
         path: the file to write.
         title: stands above.
 

@@ -70,8 +70,8 @@ def draw_corruption_grid(
         ValueError: an unknown kind, a severity out of range, an image of another shape or type.
         ImportError: matplotlib, or a package that the corruptions need, is not installed.
     """
-    from alignmixup.evaluation.corruption_tables import KINDS
-    from alignmixup.evaluation.corruptions import corrupt
+    from alignmixup.evaluation.corruptions.evaluate import corrupt
+    from alignmixup.evaluation.corruptions.strengths import KINDS
 
     pictures = {"original": image}
     pictures |= {kind: corrupt(image[None], kind, severity, seed=seed)[0] for kind in kinds or KINDS}

@@ -83,10 +83,10 @@ def _draw_histogram(axes: Any, s_in: Tensor, s_out: Tensor, limits: tuple[float,
 def _draw_roc(axes: Any, scores: Mapping[str, tuple[Tensor, ...]]) -> None:
     import torch
 
-    from alignmixup.data.optional import optional
     from alignmixup.evaluation.ood import detection_metrics
+    from alignmixup.outside import require
 
-    metrics = optional("sklearn.metrics")
+    metrics = require("sklearn.metrics")
     for number, (key, (s_in, s_out)) in enumerate(scores.items()):
         is_in = torch.cat((torch.ones(len(s_in)), torch.zeros(len(s_out))))
         false_rate, true_rate, _ = metrics.roc_curve(is_in.numpy(), torch.cat((s_in, s_out)).numpy())

@@ -1,15 +1,15 @@
 """Pure functions on tensors: sampling, labels, interpolation, transport and alignment. They import torch only."""
 
 from alignmixup.functional.alignment import align, align_mix
-from alignmixup.functional.comixup import comixup_masks, comixup_objective
-from alignmixup.functional.comixup_images import comixup_compose
+from alignmixup.functional.comixup.images import comixup_compose
+from alignmixup.functional.comixup.masks import comixup_masks, comixup_objective
 from alignmixup.functional.interpolation import box_lam, box_mask, cutmix, mixup
 from alignmixup.functional.labels import one_hot, smooth, soft_labels
-from alignmixup.functional.puzzlemix import puzzlemix, puzzlemix_energy, puzzlemix_mask, puzzlemix_transport
+from alignmixup.functional.puzzlemix.images import puzzlemix, puzzlemix_energy, puzzlemix_mask, puzzlemix_transport
 from alignmixup.functional.saliency import fine_grained_saliency, spectral_residual_saliency
 from alignmixup.functional.sampling import beta, cutmix_box
 from alignmixup.functional.style import adain, style_distances, stylecutmix, stylemix
-from alignmixup.functional.transport import TransportPlan, assignment_matrix, cost_matrix, sinkhorn
+from alignmixup.functional.transport.plan import TransportPlan, assignment_matrix, cost_matrix, sinkhorn
 
 __all__ = [
     "TransportPlan",

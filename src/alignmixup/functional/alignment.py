@@ -14,8 +14,8 @@ from alignmixup.functional.alignment_native import (
 from alignmixup.functional.interpolation import check_pairing, lerp, partners
 from alignmixup.functional.native import runs_natively
 from alignmixup.functional.parts import parts
-from alignmixup.functional.transport import Solver, assignment_matrix, cost_matrix, relative_cost, sinkhorn
-from alignmixup.functional.transport_native import distances_native
+from alignmixup.functional.transport.cpu import distances_native
+from alignmixup.functional.transport.plan import Solver, assignment_matrix, cost_matrix, relative_cost, sinkhorn
 
 Keep = Literal["first", "partner"]
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from alignmixup.functional.alignment import Keep, align_mix
 from alignmixup.functional.interpolation import mixup
 from alignmixup.functional.sampling import coin
-from alignmixup.functional.transport import Solver
+from alignmixup.functional.transport.plan import Solver
 from alignmixup.methods.batch import Draw, MixedBatch
 from alignmixup.methods.hidden_mixer import HiddenMixer
 from alignmixup.taps import Probe

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from alignmixup.functional.comixup import Threshold, Variant, comixup_masks
-from alignmixup.functional.comixup_images import block_saliency, comixup_compose, peak_distances
+from alignmixup.functional.comixup.images import block_saliency, comixup_compose, peak_distances
+from alignmixup.functional.comixup.masks import Threshold, Variant, comixup_masks
 from alignmixup.functional.sampling import dirichlet, random_start, to_device
 from alignmixup.methods.base import Mixer
 from alignmixup.methods.batch import Draw, MixedBatch

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from alignmixup.functional.labels import soft_labels
-from alignmixup.functional.puzzle_energy import block_saliency
-from alignmixup.functional.puzzlemix import puzzlemix, puzzlemix_mask, puzzlemix_transport
+from alignmixup.functional.puzzlemix.energy import block_saliency
+from alignmixup.functional.puzzlemix.images import puzzlemix, puzzlemix_mask, puzzlemix_transport
 from alignmixup.functional.sampling import choice, coin, to_device
 from alignmixup.methods.base import PairMixer
 from alignmixup.methods.batch import Draw, MixedBatch

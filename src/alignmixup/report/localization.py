@@ -8,7 +8,7 @@ from typing import Any
 from alignmixup.evaluation.published import published_localization
 from alignmixup.report.html import table
 from alignmixup.report.names import spell
-from alignmixup.training.comparison import mean_and_spread
+from alignmixup.runs.comparison import mean_and_spread
 
 
 def localization_table(found: Sequence[Mapping[str, Any]]) -> str:

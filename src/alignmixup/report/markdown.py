@@ -9,7 +9,7 @@ from typing import Any
 
 from alignmixup.report.rows import Row, build_rows
 from alignmixup.report.runs import find_runs
-from alignmixup.training.comparison import mean_and_spread
+from alignmixup.runs.comparison import mean_and_spread
 
 Column = tuple[str, Callable[[Row], str]]
 

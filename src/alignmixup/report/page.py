@@ -10,6 +10,7 @@ from typing import Any
 from alignmixup.evaluation.published import PROTOCOL, SOURCE
 from alignmixup.evaluation.summary import headline
 from alignmixup.report.charts import draw_all, draw_reliability
+from alignmixup.report.css import STYLE, series_rules
 from alignmixup.report.html import code, details, escape, section, table, tag
 from alignmixup.report.localization import localization_table
 from alignmixup.report.names import spell_data
@@ -17,10 +18,9 @@ from alignmixup.report.pictures import embed_pictures, of_rows
 from alignmixup.report.reproduce import command_for, config_text, split_keys
 from alignmixup.report.rows import Row, build_rows
 from alignmixup.report.runs import Run, Shared
-from alignmixup.report.style import STYLE, series_rules
 from alignmixup.report.svg import SERIES
-from alignmixup.training.comparison import mean_and_spread
-from alignmixup.training.record import last_ten
+from alignmixup.runs.comparison import mean_and_spread
+from alignmixup.runs.record import last_ten
 
 _KEY = "last10_error_percent"
 _MIB = 2**20

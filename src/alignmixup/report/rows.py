@@ -9,7 +9,7 @@ from typing import Any
 from alignmixup.evaluation.published import published_error
 from alignmixup.report.names import rank, spell
 from alignmixup.report.runs import Run
-from alignmixup.training.comparison import difference, mean_and_spread, summarise_runs
+from alignmixup.runs.comparison import difference, mean_and_spread, summarise_runs
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from alignmixup import data, methods, models
+from alignmixup.outside import require
 from alignmixup.training.checkpoint import write_atomically
 from alignmixup.training.config import Config
 from alignmixup.training.config_file import ConfigError
 from alignmixup.training.engine import Engine
-from alignmixup.training.extras import require
 
 if TYPE_CHECKING:
     from alignmixup.data import ImageData, Loader

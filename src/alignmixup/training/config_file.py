@@ -224,3 +224,19 @@ def _toml_value(value: Any) -> str:
 
 def _shown(value: Any) -> str:
     return "not set" if value is None else _toml_value(value)
+
+
+def check_keys(overrides: Sequence[str], keys: Sequence[str], text: str) -> None:
+    """Refuse ``--set`` of a key that a command leaves as it is.
+
+    Args:
+        overrides: of ``--set``.
+        keys: those that are open.
+        text: why, with ``{}`` where the open ones are named.
+
+    Raises:
+        ConfigError: another key.
+    """
+    for override in overrides:
+        if override.partition("=")[0].strip() not in keys:
+            raise ConfigError(f"--set {override}: {text.format(', '.join(keys))}")

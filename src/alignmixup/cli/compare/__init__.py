@@ -1,0 +1,1 @@
+"""``alignmixup compare``: the command, its live board and its table."""

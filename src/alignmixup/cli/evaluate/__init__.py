@@ -1,0 +1,1 @@
+"""``alignmixup evaluate``: the command, its options, table and figures."""

@@ -1,0 +1,103 @@
+"""Tables of evaluations."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from alignmixup.evaluation.summary import headline
+from alignmixup.outside import require
+from alignmixup.runs.comparison import mean_and_spread
+
+_NAMES = {
+    "error_percent": "error %",
+    "top5_error_percent": "top-5 error %",
+    "cross_entropy": "cross-entropy",
+    "best_error_percent": "error % (best epoch, record)",
+    "last10_error_percent": "error % (last 10, record)",
+    "ece_percent": "ECE %",
+    "scaled_ece_percent": "ECE % after temperature",
+    "overconfidence_percent": "OE %",
+    "mean_confidence_percent": "mean confidence %",
+    "brier": "Brier score",
+    "detection_accuracy_percent": "OOD detection accuracy %",
+    "auroc_percent": "OOD AUROC %",
+    "aupr_in_percent": "OOD AUPR % (in)",
+    "aupr_out_percent": "OOD AUPR % (out)",
+    "fpr95_percent": "OOD FPR95 %",
+    "corruption_error_percent": "error % corrupted",
+    "mce_percent": "mCE %",
+}
+_FOUR_DIGITS = ("cross_entropy", "brier")
+# what a line has room for; the table of methods holds the rest
+_OF_A_RUN = ("error_percent", "ece_percent", "auroc_percent", "corruption_error_percent", "mce_percent")
+_WIDTH = 160  # where there is no terminal to ask
+
+
+def print_runs(results: Sequence[Mapping[str, Any]]) -> None:
+    """One row a run."""
+    rows = [headline(result) for result in results]
+    keys = [key for key in rows[0] if key in _OF_A_RUN or key.endswith(" error_percent")]
+    keys = [key for key in keys if all(key in row for row in rows)]
+    table = require("rich.table").Table()
+    table.add_column("run", no_wrap=True)
+    for key in keys:
+        table.add_column(name_of(key), justify="right")
+    for result, row in zip(results, rows, strict=True):
+        table.add_row(result["run"], *(f"{row[key]:.{_digits(key)}f}" for key in keys))
+    print(_title(results))
+    _console().print(table)
+
+
+def print_methods(summaries: Sequence[Mapping[str, Any]], results: Sequence[Mapping[str, Any]]) -> None:
+    """One row a measure, one column a method: mean ± standard deviation over its seeds."""
+    several = any(len(summary["seeds"]) > 1 for summary in summaries)
+    title = _title(results) + (", mean ± standard deviation over seeds" if several else "")
+    table = require("rich.table").Table()
+    table.add_column("")
+    for summary in summaries:
+        count = len(summary["seeds"])
+        table.add_column(summary["method"] + (f" ({count} seeds)" if count > 1 else ""), justify="right")
+    keys = dict.fromkeys(key for summary in summaries for key in summary["mean"])
+    for key in keys:
+        cells = [
+            mean_and_spread(summary, key, digits=_digits(key)) if key in summary["mean"] else "-"
+            for summary in summaries
+        ]
+        table.add_row(name_of(key), *cells)
+    print(title)  # above the table: as its own title it would be broken to the table's width
+    _console().print(table)
+
+
+def print_checks(results: Sequence[Mapping[str, Any]]) -> None:
+    """What the checks of the attacks found, a line for each that did not pass."""
+    for result in results:
+        checks = result.get("attacks", {}).get("checks")
+        if not checks:
+            continue
+        failed = [check for check in checks["checks"] if not check["passed"]]
+        said = f"{result['run']}: checks of {checks['attack']} on {checks['images']} images: "
+        print(said + (f"{len(failed)} of {len(checks['checks'])} warn" if failed else "all passed"))
+        for check in failed:
+            print(f"  {check['name']}: {check['problem']}")
+
+
+def name_of(key: str) -> str:
+    """A number's name in a table."""
+    return _NAMES.get(key, key.replace("error_percent", "error %"))
+
+
+def _digits(key: str) -> int:
+    return 4 if key in _FOUR_DIGITS else 2
+
+
+def _title(results: Sequence[Mapping[str, Any]]) -> str:
+    data = ", ".join(dict.fromkeys(result["data"] for result in results))
+    images = ", ".join(dict.fromkeys(str(result["images"]) for result in results))
+    where = f"{results[0]['run']}, " if len(results) == 1 else ""
+    return f"{where}{data}, {images} test images"
+
+
+def _console() -> Any:
+    return require("rich.console").Console(width=None if sys.stdout.isatty() else _WIDTH)

@@ -1,0 +1,1 @@
+"""Common corruptions: one file a family, their strengths, and the error under them."""

@@ -1,0 +1,241 @@
+"""Error under common corruptions: generated from the test images, or read from a released folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from alignmixup.data.dataset import FileSplit, Split
+from alignmixup.data.loaders import Normalizer
+from alignmixup.evaluation.corruptions.blur import defocus_blur, gaussian_blur, glass_blur, motion_blur, zoom_blur
+from alignmixup.evaluation.corruptions.digital import (
+    contrast,
+    elastic_transform,
+    jpeg_compression,
+    pixelate,
+    saturate,
+)
+from alignmixup.evaluation.corruptions.draws import Draws
+from alignmixup.evaluation.corruptions.folders import open_folder
+from alignmixup.evaluation.corruptions.mean_error import mean_corruption_error
+from alignmixup.evaluation.corruptions.noise import gaussian_noise, impulse_noise, shot_noise, speckle_noise
+from alignmixup.evaluation.corruptions.strengths import (
+    KINDS,
+    TABLES,
+    Parameters,
+    Table,
+    check_kinds,
+    check_severities,
+    table_for,
+)
+from alignmixup.evaluation.corruptions.weather import brightness, fog, frost, snow, spatter
+from alignmixup.evaluation.error import evaluate_error
+from alignmixup.evaluation.outputs import Progress, device_of, no_progress
+
+__all__ = ["corrupt", "evaluate_corruptions", "mean_corruption_error"]
+
+_CORRUPTIONS: dict[str, Callable[[Tensor, Parameters, Draws], Tensor]] = {
+    "gaussian_noise": gaussian_noise,
+    "shot_noise": shot_noise,
+    "impulse_noise": impulse_noise,
+    "speckle_noise": speckle_noise,
+    "defocus_blur": defocus_blur,
+    "glass_blur": glass_blur,
+    "motion_blur": motion_blur,
+    "zoom_blur": zoom_blur,
+    "gaussian_blur": gaussian_blur,
+    "snow": snow,
+    "frost": frost,
+    "fog": fog,
+    "brightness": brightness,
+    "spatter": spatter,
+    "contrast": contrast,
+    "elastic_transform": elastic_transform,
+    "pixelate": pixelate,
+    "jpeg_compression": jpeg_compression,
+    "saturate": saturate,
+}
+_APPROXIMATIONS = {"frost": "synthetic textures in place of the benchmark's photographs"}
+_PIXELS = 1 << 19  # of one piece of work: some megabytes, which the caches hold in good part
+
+
+def corrupt(
+    images: Tensor,
+    kind: str,
+    severity: int,
+    *,
+    seed: int = 0,
+    numbers: Sequence[int] | None = None,
+    table: Table | None = None,
+) -> Tensor:
+    """Corrupt images as CIFAR-C, Tiny-ImageNet-C and ImageNet-C were made.
+
+    Convention:
+        - The result depends on (image, kind, severity, seed, number of the image) alone.
+        - Values are cut to [0, 1] and down to whole bytes, as in the released files.
+        - What differs from the benchmark: its random numbers; ``frost``, whose textures are synthetic; last digits
+          where other libraries filter.
+
+    Args:
+        images: (B, C, H, H) uint8 on the CPU, C = 3 or 1, H >= 8.
+        kind: one of ``KINDS`` or ``EXTRA_KINDS``.
+        severity: 1 to 5.
+        seed: any integer.
+        numbers: of the images in their data set; None for 0, ..., B - 1.
+        table: whose strengths; None for those made for the nearest size of images.
+
+    Returns:
+        (B, C, H, H) uint8.
+
+    Raises:
+        ValueError: an unknown kind or table, a severity out of range, images of another shape or type.
+        ImportError: a package of the ``train`` extra is not installed.
+
+    Source:
+        Hendrycks and Dietterich, Benchmarking neural network robustness to common corruptions and perturbations,
+        ICLR 2019, section 3 and the strengths of its code.
+    """
+    (kind,), (severity,) = check_kinds([kind]), check_severities([severity])
+    side = _side(images)
+    table = _check_table(table, side)
+    numbers = range(len(images)) if numbers is None else numbers
+    if len(numbers) != len(images):
+        raise ValueError(f"numbers must name each image once: {len(numbers)} numbers for {len(images)} images")
+    parameters = TABLES[table][kind][severity - 1]
+    corrupted = torch.empty_like(images)
+    size = max(_PIXELS // side**2, 1)
+    for start in range(0, len(images), size):
+        part = slice(start, start + size)
+        draws = Draws(seed=seed, purpose=kind, severity=severity, numbers=numbers[part])
+        x = _CORRUPTIONS[kind](images[part].float() / 255, parameters, draws).clamp(0, 1)
+        corrupted[part] = (x * 255 + 1e-3).to(torch.uint8)  # float32 may lie a little below a whole number
+    return corrupted
+
+
+def evaluate_corruptions(
+    model: nn.Module,
+    split: Split | FileSplit,
+    mean: Sequence[float],
+    std: Sequence[float],
+    *,
+    kinds: Sequence[str] = KINDS,
+    severities: Sequence[int] = (1, 2, 3, 4, 5),
+    seed: int = 0,
+    table: Table | None = None,
+    folder: str | Path | None = None,
+    class_folders: Sequence[str] | None = None,
+    batch_size: int = 256,
+    autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    progress: Progress = no_progress,
+) -> dict[str, Any]:
+    """Top-1 error in percent for each kind and severity, of the same images each time.
+
+    Convention:
+        - ``mean_error_percent`` is the plain mean over kinds of the mean over severities. It is NOT the mCE, which
+          divides by a baseline's errors (``mean_corruption_error``); a published script calls its mean ACCURACY "mCE".
+        - The kinds are listed: with the four extra ones the mean is another number.
+
+    Args:
+        model: gives logits (B, K); on its own device.
+        split: test images in memory. With ``folder`` they give ``clean_error_percent`` alone.
+        mean: of each channel, in [0, 1] units, as in training.
+        std: of each channel, in [0, 1] units.
+        kinds: which, in the order of the result.
+        severities: which of 1 to 5.
+        seed: of the corruptions.
+        table: see ``corrupt``.
+        folder: read the corrupted images from a released folder instead: files ``KIND.npy`` and ``labels.npy``
+            (CIFAR-C), or a tree ``KIND/SEVERITY/CLASS/IMAGE`` (Tiny-ImageNet-C, ImageNet-C).
+        class_folders: names of a tree's CLASS folders in the order of the labels.
+        batch_size: images per forward pass.
+        autocast: makes the context of each forward pass.
+        progress: hears of the images done; there are ``len(kinds) * len(severities) + 1`` rounds.
+
+    Returns:
+        JSON-ready: ``kinds``, ``severities``, ``images``, ``source``, ``seed`` and ``table`` (None for a folder),
+        ``approximations``, ``clean_error_percent``, ``error_percent`` (kind -> list over severities),
+        ``kind_error_percent`` (kind -> mean over severities) and ``mean_error_percent``.
+
+    Raises:
+        ValueError: an option out of range, images streamed from files, a folder that does not fit the data.
+        FileNotFoundError: ``folder`` or a part of it is missing.
+    """
+    kinds, severities = check_kinds(kinds), check_severities(severities)
+    if not isinstance(split, Split):
+        raise ValueError("corruptions need the test images in memory: load the data with in_memory=True")
+    side = _side(split.images)
+    table = _check_table(table, side)
+    released = None
+    if folder is not None:
+        released = open_folder(folder, like=split, kinds=kinds, severities=severities, class_folders=class_folders)
+    normalizer = Normalizer(mean, std, device=device_of(model), channels_last=False)
+
+    def error_of(batches: Iterator[tuple[Tensor, Tensor]]) -> float:
+        def on_device() -> Iterator[tuple[Tensor, Tensor]]:
+            for images, labels in batches:
+                yield normalizer(images.to(device_of(model))), labels.to(device_of(model))
+                progress(len(images))
+
+        return evaluate_error(model, on_device(), autocast=autocast).error_percent
+
+    def batches_of(kind: str, severity: int) -> Iterator[tuple[Tensor, Tensor]]:
+        if released is not None:
+            return released.batches(kind, severity, batch_size)
+        return _corrupted(split, kind, severity, seed=seed, table=table, batch_size=batch_size)
+
+    clean = error_of(_batches(split, batch_size))
+    errors = {kind: [error_of(batches_of(kind, severity)) for severity in severities] for kind in kinds}
+    means = {kind: sum(errors[kind]) / len(severities) for kind in kinds}
+    return {
+        "kinds": list(kinds),
+        "severities": list(severities),
+        "images": len(split) if released is None else released.images,
+        "source": "generated" if released is None else f"folder {Path(released.path).name}",
+        "seed": seed if released is None else None,
+        "table": table if released is None else None,
+        "approximations": {k: v for k, v in _APPROXIMATIONS.items() if k in kinds and released is None},
+        "clean_error_percent": clean,
+        "error_percent": errors,
+        "kind_error_percent": means,
+        "mean_error_percent": sum(means.values()) / len(kinds),
+    }
+
+
+def _side(images: Tensor) -> int:
+    if images.dim() != 4 or images.dtype != torch.uint8 or images.device.type != "cpu":
+        found = f"{images.dtype} of shape {tuple(images.shape)} on {images.device}"
+        raise ValueError(f"images must be uint8 of shape (B, C, H, H) on the CPU, got {found}")
+    channels, height, width = images.shape[1:]
+    if channels not in (1, 3) or height != width or height < 8:
+        raise ValueError(
+            f"corruptions are for square RGB or grey images of 8 pixels or more, got {channels} channels of "
+            f"{height}x{width}"
+        )
+    return height
+
+
+def _check_table(table: Table | None, side: int) -> Table:
+    if table is not None and table not in TABLES:
+        raise ValueError(f"unknown table of strengths {table!r}: expected one of {', '.join(TABLES)}")
+    return table or table_for(side)
+
+
+def _batches(split: Split, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    for start in range(0, len(split), batch_size):
+        part = slice(start, start + batch_size)
+        yield split.images[part], split.labels[part]
+
+
+def _corrupted(
+    split: Split, kind: str, severity: int, *, seed: int, table: Table, batch_size: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    start = 0
+    for images, labels in _batches(split, batch_size):
+        numbers = range(start, start + len(images))
+        yield corrupt(images, kind, severity, seed=seed, numbers=numbers, table=table), labels
+        start += len(images)

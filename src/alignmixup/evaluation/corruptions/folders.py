@@ -1,0 +1,186 @@
+"""Released folders of corrupted images: CIFAR-C's arrays and the trees of Tiny-ImageNet-C and ImageNet-C."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from alignmixup.data.dataset import ImageData, Split
+from alignmixup.data.decode import decode_all
+from alignmixup.outside import require
+
+__all__ = ["ArrayFolder", "TreeFolder", "class_folders", "open_folder"]
+
+_SUFFIXES = (".jpeg", ".jpg", ".png")
+
+
+@dataclass(frozen=True, eq=False)
+class ArrayFolder:
+    """``KIND.npy``, each uint8 (5 * N, H, H, 3), the severities one after the other, and ``labels.npy``.
+
+    Attributes:
+        path: the folder.
+        labels: (N,) int64, the same for each severity.
+    """
+
+    path: Path
+    labels: Tensor
+
+    @property
+    def images(self) -> int:
+        """Images of one kind and severity."""
+        return len(self.labels)
+
+    def batches(self, kind: str, severity: int, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """(B, 3, H, H) uint8 and labels (B,)."""
+        numpy = require("numpy")
+        array = numpy.load(self.path / f"{kind}.npy", mmap_mode="r")
+        first = (severity - 1) * self.images
+        for start in range(0, self.images, batch_size):
+            labels = self.labels[start : start + batch_size]
+            images = numpy.array(array[first + start : first + start + len(labels)])
+            yield torch.from_numpy(images).permute(0, 3, 1, 2), labels
+
+
+@dataclass(frozen=True, eq=False)
+class TreeFolder:
+    """``KIND/SEVERITY/CLASS/IMAGE``.
+
+    Attributes:
+        path: the folder.
+        classes: names of the CLASS folders in the order of the labels.
+        image_size: side that each image has.
+        images: images of one kind and severity.
+    """
+
+    path: Path
+    classes: Sequence[str]
+    image_size: int
+    images: int
+
+    def batches(self, kind: str, severity: int, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """(B, 3, H, H) uint8 and labels (B,)."""
+        paths, labels = self.list(kind, severity)
+        for start in range(0, len(paths), batch_size):
+            part = slice(start, start + batch_size)
+            images = decode_all(paths[part], self._checked, size=self.image_size, title=kind, progress=False)
+            yield images, torch.tensor(labels[part])
+
+    def list(self, kind: str, severity: int) -> tuple[list[Path], list[int]]:
+        """Files and labels, in the order of the classes.
+
+        Raises:
+            FileNotFoundError: a class is missing or empty.
+        """
+        paths: list[Path] = []
+        labels: list[int] = []
+        for label, name in enumerate(self.classes):
+            place = self.path / kind / str(severity) / name
+            found = sorted(p for p in place.iterdir() if p.suffix.lower() in _SUFFIXES) if place.is_dir() else []
+            if not found:
+                raise FileNotFoundError(
+                    f"{place} holds no image: expected KIND/SEVERITY/CLASS/IMAGE below {self.path}, with the "
+                    "folders of all classes. Unpack the release again, or choose other corruptions"
+                )
+            paths += found
+            labels += [label] * len(found)
+        return paths, labels
+
+    def _checked(self, image: Any, path: Path) -> Any:
+        if image.size != (self.image_size, self.image_size):
+            raise ValueError(f"{path} has {image.size} pixels, expected {self.image_size}x{self.image_size}")
+        return image
+
+
+def open_folder(
+    folder: str | Path,
+    *,
+    like: Split,
+    kinds: Sequence[str],
+    severities: Sequence[int],
+    class_folders: Sequence[str] | None = None,
+) -> ArrayFolder | TreeFolder:
+    """A released folder, checked against the data it is meant to belong to.
+
+    Args:
+        folder: where it is.
+        like: clean test images, for the size of the images and the labels that may occur.
+        kinds: what will be read.
+        severities: what will be read.
+        class_folders: of a tree: names of its CLASS folders in the order of the labels.
+
+    Raises:
+        FileNotFoundError: the folder, a kind or a class is missing.
+        ValueError: shapes, types, numbers or labels that do not fit.
+    """
+    path = Path(folder)
+    if not path.is_dir():
+        raise FileNotFoundError(f"{path} is no folder: unpack CIFAR-10-C, CIFAR-100-C or Tiny-ImageNet-C there")
+    if (path / "labels.npy").is_file():
+        return _open_arrays(path, like, kinds)
+    missing = [kind for kind in kinds if not (path / kind).is_dir()]
+    found = sorted(entry.name for entry in path.iterdir())
+    if missing:
+        raise FileNotFoundError(
+            f"{path} has neither labels.npy (CIFAR-C) nor a folder {missing[0]}/ (Tiny-ImageNet-C): give the folder "
+            f"that holds the corruptions themselves; it holds {', '.join(found[:20]) or 'nothing'}"
+        )
+    if class_folders is None:
+        raise ValueError(f"{path} is a tree of class folders: pass their names in the order of the labels")
+    size = like.images.shape[-1]
+    counts = {
+        len(TreeFolder(path, class_folders, size, 0).list(kind, severity)[0])
+        for kind in kinds
+        for severity in severities
+    }
+    if len(counts) > 1:
+        raise ValueError(f"{path}: {min(counts)} to {max(counts)} images for a kind and severity: unpack it again")
+    return TreeFolder(path, tuple(class_folders), size, counts.pop())
+
+
+def class_folders(dataset: ImageData, *, root: str | Path) -> tuple[str, ...]:
+    """Names that the classes of a data set have as folders, in the order of its labels.
+
+    Args:
+        dataset: what ``data.load`` returned.
+        root: where it was loaded from; Tiny-ImageNet's ``wnids.txt`` is read there.
+    """
+    if dataset.name != "tiny-imagenet":
+        return dataset.class_names
+    places = (Path(root) / "wnids.txt", Path(root) / "tiny-imagenet-200" / "wnids.txt")
+    file = next((place for place in places if place.is_file()), places[1])
+    return tuple(file.read_text(encoding="utf-8").split())
+
+
+def _open_arrays(path: Path, like: Split, kinds: Sequence[str]) -> ArrayFolder:
+    numpy = require("numpy")
+    labels = torch.from_numpy(numpy.load(path / "labels.npy").astype(numpy.int64))
+    if labels.dim() != 1 or len(labels) % 5 or not len(labels):
+        raise ValueError(f"{path / 'labels.npy'} must hold N labels five times over, its shape is {labels.shape}")
+    rounds = labels.view(5, -1)
+    if bool((rounds != rounds[0]).any()):
+        raise ValueError(f"{path / 'labels.npy'} must repeat the same labels for each of the five severities")
+    lowest, highest = int(like.labels.min()), int(like.labels.max())
+    whole = len(like) == rounds.shape[1]  # a part of the test images may lack the last classes
+    if lowest < int(rounds.min()) or highest > int(rounds.max()) or (whole and highest != int(rounds.max())):
+        raise ValueError(
+            f"{path / 'labels.npy'} has labels from {int(rounds.min())} to {int(rounds.max())} and the data set's from "
+            f"{lowest} to {highest}: it belongs to another data set"
+        )
+    side = like.images.shape[-1]
+    for kind in kinds:
+        file = path / f"{kind}.npy"
+        if not file.is_file():
+            raise FileNotFoundError(f"{file} is missing: unpack the release again, or choose other corruptions")
+        array = numpy.load(file, mmap_mode="r")
+        if array.shape != (len(labels), side, side, 3) or array.dtype != numpy.uint8:
+            raise ValueError(
+                f"{file} is {array.dtype} {array.shape}, expected uint8 {(len(labels), side, side, 3)}: it must have "
+                "the size of the test images and an image for each label"
+            )
+    return ArrayFolder(path, rounds[0])

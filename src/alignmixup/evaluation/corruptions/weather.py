@@ -1,0 +1,133 @@
+"""Weather: snow, frost, fog, brightness and spatter. See ``corruption_noise`` for what a corruption takes."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from alignmixup.evaluation.corruptions.blur import clipped_zoom, motion, smooth
+from alignmixup.evaluation.corruptions.draws import Draws
+from alignmixup.evaluation.corruptions.frost import frost_textures
+from alignmixup.evaluation.corruptions.strengths import Parameters
+from alignmixup.outside import require
+
+__all__ = ["brightness", "fog", "frost", "luma", "plasma", "snow", "spatter"]
+
+_LUMA = (0.299, 0.587, 0.114)
+_WATER, _MUD = (175 / 255, 238 / 255, 238 / 255), (63 / 255, 42 / 255, 20 / 255)
+
+
+def brightness(x: Tensor, parameters: Parameters, draws: Draws) -> Tensor:
+    """Raise the value V of HSV = (hue, saturation, V), which scales all channels by V' / V; black becomes grey."""
+    (added,) = parameters
+    value = x.amax(dim=1, keepdim=True)
+    raised = (value + added).clamp(max=1)
+    return torch.where(value > 0, x * raised / value.clamp(min=1e-6), raised)
+
+
+def fog(x: Tensor, parameters: Parameters, draws: Draws) -> Tensor:
+    """Add a plasma fractal, then scale so that the image's maximum is kept where the fog is thickest."""
+    thickness, decay = parameters
+    side = x.shape[-1]
+    layer = plasma(draws, size=1 << (side - 1).bit_length(), decay=decay)[:, None, :side, :side]
+    highest = x.amax(dim=(1, 2, 3), keepdim=True)
+    return (x + thickness * layer) * highest / (highest + thickness)
+
+
+def frost(x: Tensor, parameters: Parameters, draws: Draws) -> Tensor:
+    """Lay a piece of a frost texture over the image.
+
+    Deviation: the benchmark cuts pieces out of photographs, which cannot be given away. The textures here are
+    synthetic, with those photographs' mean colours, contrasts and spectral slopes (``corruption_frost``).
+    """
+    keep, strength = parameters
+    side = x.shape[-1]
+    textures = frost_textures(side)
+    where = draws.uniform(3)
+    which = (where[:, 0] * len(textures)).long()
+    corner = (where[:, 1:] * (textures.shape[-1] - side)).long()
+    line = torch.arange(side)
+    rows, columns = corner[:, :1] + line, corner[:, 1:] + line
+    piece = textures[which[:, None, None], :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+    return keep * x + strength * (piece if x.shape[1] == 3 else luma(piece))
+
+
+def snow(x: Tensor, parameters: Parameters, draws: Draws) -> Tensor:
+    """Whiten the image and let flakes fall, smeared along a direction of -135 to -45 degrees."""
+    mean, spread, zoom, threshold, radius, sigma, keep = parameters
+    side = x.shape[-1]
+    flakes = clipped_zoom(mean + spread * draws.normal(1, side, side), zoom)
+    flakes = (torch.where(flakes < threshold, 0.0, flakes.clamp(max=1)) * 255).floor() / 255
+    flakes = motion(flakes, int(radius), sigma, degrees=-135 + 90 * draws.uniform().double())
+    white = torch.maximum(x, luma(x) * 1.5 + 0.5)
+    return keep * x + (1 - keep) * white + flakes + flakes.flip(2, 3)
+
+
+def spatter(x: Tensor, parameters: Parameters, draws: Draws) -> Tensor:
+    """Drops of water (``parameters[5] == 0``) or of mud on the lens."""
+    mean, spread, sigma, threshold, strength, mud = parameters
+    side = x.shape[-1]
+    liquid = smooth(mean + spread * draws.normal(1, side, side), sigma)
+    colour = torch.tensor(_MUD if mud else _WATER).view(1, 3, 1, 1)
+    if x.shape[1] == 1:
+        colour = luma(colour)
+    if mud:
+        cover = smooth((liquid > threshold).float(), strength)
+        cover = torch.where(cover < 0.8, 0.0, cover)
+        return x * (1 - cover) + colour * cover
+    liquid = (torch.where(liquid < threshold, 0.0, liquid.clamp(max=1)) * 255).floor()
+    return x + strength * _wet(liquid) * colour
+
+
+def luma(x: Tensor) -> Tensor:
+    """(B, 1, H, W) brightness of RGB images by the weights of ITU-R BT.601; grey images are their own."""
+    if x.shape[1] == 1:
+        return x
+    return (x * torch.tensor(_LUMA).view(1, 3, 1, 1)).sum(dim=1, keepdim=True)
+
+
+def plasma(draws: Draws, *, size: int, decay: float) -> Tensor:
+    """Fractal height maps by the diamond-square algorithm, (B, size, size) in [0, 1], without borders.
+
+    Args:
+        draws: of B images.
+        size: a power of two.
+        decay: the amplitude falls by its square from one scale to the next.
+    """
+    noise = 2 * draws.uniform(size * size).double() - 1
+    height = torch.zeros(len(draws), size, size, dtype=torch.float64)
+    used, step, amplitude = 1, size, 1.0
+
+    def next_noise(count: int) -> Tensor:
+        nonlocal used
+        taken = noise[:, used : used + count * count].view(-1, count, count)
+        used += count * count
+        return amplitude * taken
+
+    while step > 1:
+        half, count = step // 2, size // step
+        corners = height[:, ::step, ::step]
+        right, below = corners.roll(-1, 2), corners.roll(-1, 1)
+        centres = (corners + right + below + below.roll(-1, 2)) / 4 + next_noise(count)
+        height[:, half::step, half::step] = centres
+        height[:, ::step, half::step] = (corners + right + centres + centres.roll(1, 1)) / 4 + next_noise(count)
+        height[:, half::step, ::step] = (corners + below + centres + centres.roll(1, 2)) / 4 + next_noise(count)
+        step, amplitude = half, amplitude / decay**2
+    height -= height.amin(dim=(1, 2), keepdim=True)
+    return (height / height.amax(dim=(1, 2), keepdim=True).clamp(min=math.ulp(1.0))).float()
+
+
+def _wet(liquid: Tensor) -> Tensor:
+    """How much light the drops add, (B, 1, H, W) in [0, 1]: brightest some way inside their edges."""
+    cv2, numpy = require("cv2"), require("numpy")
+    emboss = numpy.array([[-2, -1, 0], [-1, 1, 1], [0, 1, 2]], dtype=numpy.float32)
+    added = torch.empty_like(liquid)
+    for source, part in zip(liquid[:, 0].numpy(), added[:, 0].numpy(), strict=True):
+        outside = 255 - cv2.Canny(source.astype(numpy.uint8), 50, 150)
+        distance = numpy.minimum(cv2.distanceTransform(outside, cv2.DIST_L2, 5), 20)
+        distance = cv2.equalizeHist(cv2.blur(distance, (3, 3)).astype(numpy.uint8))
+        distance = cv2.blur(cv2.filter2D(distance, cv2.CV_8U, emboss), (3, 3))
+        part[:] = source * distance
+    return added / added.amax(dim=(2, 3), keepdim=True).clamp(min=1)

@@ -1,0 +1,1 @@
+"""Weakly supervised localisation: score maps, boxes, accuracies and protocols."""

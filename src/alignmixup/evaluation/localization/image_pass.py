@@ -1,0 +1,71 @@
+"""One pass of a classifier over test images: the boxes of its class activation maps, and whether it is right."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from alignmixup.evaluation.localization.cam import ClassActivation, score_maps
+from alignmixup.evaluation.localization.contour_boxes import CutTable
+
+MAP_SIZE = (224, 224)
+
+
+@dataclass(frozen=True, eq=False)
+class ImagePass:
+    """What a pass over N images gives.
+
+    Args:
+        table: boxes of the score maps of the true classes.
+        correct: (N,) bool, whether the predicted class is the true one; never where logits are not finite.
+    """
+
+    table: CutTable
+    correct: Tensor
+
+    @property
+    def error_percent(self) -> float:
+        """Top-1 error."""
+        return 100.0 * float((~self.correct).double().mean())
+
+
+def localize(
+    activation: ClassActivation,
+    loader: Iterable[tuple[Tensor, Tensor]],
+    tabulate: Callable[[Iterator[Tensor]], CutTable],
+    *,
+    size: tuple[int, int] = MAP_SIZE,
+    autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    watchers: Sequence[Callable[[int, Tensor, Tensor], None]] = (),
+) -> ImagePass:
+    """Map every image for its true class and find the boxes.
+
+    Args:
+        activation: makes the maps.
+        loader: images and labels on the model's device, in the order of the boxes.
+        tabulate: from score maps (B, H, W), some at a time, to the table of all.
+        size: height and width of the score maps. Paper: 224, the size of the network's input there.
+        autocast: makes the context of each forward pass.
+        watchers: each is shown the number of images before, the images and the score maps of every batch.
+    """
+    right: list[Tensor] = []
+
+    def maps() -> Iterator[Tensor]:
+        done = 0
+        for x, y in loader:
+            with autocast():
+                activations, logits = activation(x, y)
+            found = score_maps(activations, size)
+            right.append(((logits.argmax(1) == y) & logits.isfinite().all(1)).cpu())
+            for watch in watchers:
+                watch(done, x, found)
+            done += len(x)
+            yield found
+
+    table = tabulate(maps())
+    return ImagePass(table, torch.cat(right))

@@ -1,0 +1,156 @@
+"""Feature maps of pairs of images, matched position by position."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, get_args
+
+import torch
+from torch import Tensor, nn
+
+from alignmixup.functional.alignment import align
+from alignmixup.functional.interpolation import lerp
+from alignmixup.functional.transport.plan import Solver, assignment_matrix, cost_matrix, relative_cost, sinkhorn
+from alignmixup.taps import FeatureTap, Layout, feature_maps
+
+Path = Literal["first", "partner", "none"]
+PATHS: tuple[Path, ...] = get_args(Path)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alignment:
+    """How the positions of two maps are matched; the options of AlignMixup.
+
+    Attributes:
+        epsilon: entropic regularisation ε > 0, in units of squared feature distance.
+        iterations: cap on the solver's rounds, >= 1.
+        tolerance: marginal error at which a pair stops; None runs the full schedule.
+        solver: which solver, see :func:`alignmixup.functional.sinkhorn`.
+        normalize_cost: divide each pair's cost by its mean.
+    """
+
+    epsilon: float = 0.1
+    iterations: int = 100
+    tolerance: float | None = None
+    solver: Solver = "newton"
+    normalize_cost: bool = False
+
+
+class Pairs(NamedTuple):
+    """A batch of pairs of images, normalised, (n, ...) each, and their labels, (n,) int64 each."""
+
+    first: Tensor
+    partner: Tensor
+    y_first: Tensor
+    y_partner: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class PairMaps:
+    """The maps of pairs of images at one layer, and each one carried to the positions of the other.
+
+    Attributes:
+        first: (n, C, h, w) maps A of the first examples.
+        partner: (n, C, h, w) maps A' of their partners.
+        cost: (n, r, r) squared distances between their positions.
+        assignment: (n, r, r) assignment R.
+        partner_at_first: (n, C, h, w) A' Rᵀ, the partner's content in the geometry of the first.
+        first_at_partner: (n, C, h, w) A R, the first's content in the geometry of the partner.
+    """
+
+    first: Tensor
+    partner: Tensor
+    cost: Tensor
+    assignment: Tensor
+    partner_at_first: Tensor
+    first_at_partner: Tensor
+
+    def mix(self, lam: Tensor, path: Path) -> Tensor:
+        """Interpolate, with weights (n,) of the first examples.
+
+        Convention:
+            - ``"first"`` and ``"partner"`` name the example whose geometry survives, as ``keep`` does in
+              :func:`alignmixup.functional.align_mix`; ``"none"`` interpolates position by position, unaligned.
+
+        Returns:
+            (n, C, h, w).
+        """
+        first = self.first_at_partner if path == "partner" else self.first
+        partner = self.partner_at_first if path == "first" else self.partner
+        return lerp(partner.clone(), first, lam)
+
+
+def align_pairs(first: Tensor, partner: Tensor, alignment: Alignment) -> PairMaps:
+    """Match the positions of pairs of feature maps and carry each map to the positions of the other.
+
+    Args:
+        first: (n, C, h, w) maps of the first examples; half precision is computed in float32.
+        partner: (n, C, h, w) maps of their partners.
+        alignment: how.
+
+    Raises:
+        ValueError: shapes differ, or an option out of range.
+
+    Source:
+        Venkataramanan et al., AlignMixup, CVPR 2022, Eqs. (5) to (8).
+    """
+    if first.shape != partner.shape or first.ndim != 4:
+        raise ValueError(f"maps must be (n, C, h, w) alike, got {tuple(first.shape)} and {tuple(partner.shape)}")
+    a, b = first.flatten(2), partner.flatten(2)
+    cost = cost_matrix(a, b)
+    scaled = relative_cost(cost) if alignment.normalize_cost else cost
+    plan = sinkhorn(scaled, alignment.epsilon, alignment.iterations, alignment.tolerance, solver=alignment.solver)
+    assignment = assignment_matrix(plan.plan)
+    at_first, at_partner = align(a, b, assignment)
+    return PairMaps(first, partner, cost, assignment, at_first.view(first.shape), at_partner.view(first.shape))
+
+
+def pair_maps(
+    model: nn.Module, layer: str, pairs: Pairs, alignment: Alignment, *, layout: Layout | None = None
+) -> PairMaps:
+    """Run pairs of images up to a layer, in eval mode, and match the positions of their maps there.
+
+    Args:
+        model: the classifier.
+        layer: dotted name.
+        pairs: the images, on the model's device.
+        alignment: how.
+        layout: layout of the layer's output; None tells it from shape and module.
+
+    Raises:
+        ValueError: no such layer, near names are listed; or an option out of range.
+    """
+    tap = FeatureTap.of(model)
+    layer = tap.attach(layer, layout)
+    count = len(pairs.first)
+    maps = feature_maps(tap.root, torch.cat([pairs.first, pairs.partner]), (layer,), layout)[layer].float()
+    return align_pairs(maps[:count], maps[count:], alignment)
+
+
+@dataclass(frozen=True)
+class Correspondence:
+    """How sharp an alignment is and what it saves, for n pairs.
+
+    Attributes:
+        entropy: (n, r) entropy of each row of the assignment, in nats: 0 where a position takes one partner position,
+            log r where it takes all alike.
+        distance: (n,) mean squared distance between the matched positions.
+        distance_unaligned: (n,) the same between equal positions.
+        distance_any: (n,) the same between all positions.
+    """
+
+    entropy: Tensor
+    distance: Tensor
+    distance_unaligned: Tensor
+    distance_any: Tensor
+
+
+def correspondence(maps: PairMaps) -> Correspondence:
+    """Measure the alignment of pairs."""
+    rows = maps.assignment / maps.assignment.sum(2, keepdim=True)  # an unconverged row does not sum to 1
+    return Correspondence(
+        entropy=torch.special.entr(rows).sum(2),
+        distance=(maps.assignment * maps.cost).sum(2).mean(1),
+        distance_unaligned=maps.cost.diagonal(dim1=1, dim2=2).mean(1),
+        distance_any=maps.cost.mean(dim=(1, 2)),
+    )

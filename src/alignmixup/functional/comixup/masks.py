@@ -1,0 +1,235 @@
+"""Co-Mixup: which block of which input goes into which output, for whole groups of images at once."""
+
+from typing import Literal
+
+import torch
+from torch import Generator, Tensor
+
+from alignmixup.functional.comixup.rounds import Problem, objective, solve
+from alignmixup.functional.sampling import random_start, to_device
+from alignmixup.functional.threads import one_thread
+
+Threshold = Literal["hard", "soft"]
+Variant = Literal["as_described", "as_released"]
+
+
+def comixup_masks(
+    saliency: Tensor,
+    distances: Tensor | None = None,
+    *,
+    beta: float = 0.32,
+    gamma: float = 1.0,
+    eta: float = 0.05,
+    tau: float = 0.83,
+    omega: float = 0.001,
+    rounds: int = 4,
+    prior: Tensor | None = None,
+    set_resolve: bool = True,
+    threshold: Threshold = "hard",
+    variant: Variant = "as_described",
+    safeguard: bool = True,
+    tries: int = 2,
+    start: Tensor | None = None,
+    generator: Generator | None = None,
+) -> Tensor:
+    """Choose, for m outputs, the input of each block so that much is salient and inputs are shared evenly.
+
+    Seeks masks z with a small :func:`comixup_objective`, as published: outputs are taken in turn; each is labelled
+    anew with the diversity term linearised at what the other outputs use, 2 γ/r q [q > τr], a Potts problem on the
+    block grid. From the second round on a block may also be half of one and half of another of the output's three
+    most used inputs. Groups are independent and solved together.
+
+    Convention:
+        - ``masks[j, y, x, i]`` is the weight of INPUT i in block (y, x) of OUTPUT j: one 1, or twice 1/2.
+        - r = h w is the number of blocks; saliency is normalised to sum 1 over them.
+        - A low objective alone is not the aim: leaving every image as it is often has a lower one. The linearised
+          search is what mixes.
+
+    Args:
+        saliency: (m, h, w), or (G, m, h, w) for G groups, >= 0: the mean saliency of each block, its grid being that
+            of the masks (average-pool a map of pixels first). All zero counts as uniform. Computed in float32.
+        distances: (m, m) or (G, m, m) >= 0, distances between the inputs' most salient places; scaled to sum m. None,
+            or all zero, leaves the compatibility A the identity.
+        beta: price of unlike neighbouring blocks, >= 0. Paper: 0.32.
+        gamma: price of an output's sharing inputs with others, >= 0. Paper: 1.0.
+        eta: weight of the prior, >= 0. Paper: 0.05.
+        tau: share of an input's blocks in use elsewhere above which it is charged, >= 0. Paper: 0.83.
+        omega: weight of ``distances`` in A = (1 - ω) I + ω distances, in [0, 1]. Paper: 0.001.
+        rounds: sweeps over the outputs, >= 1. Paper: 4.
+        prior: (m,) or (G, m) > 0, the Dirichlet draw a in -η/r log a. None: no prior.
+        set_resolve: before the last round charge outputs that use the same set of inputs, so that they part.
+        threshold: ``"hard"`` charges all of the use above τr, ``"soft"`` only the excess.
+        variant: ``"as_described"`` charges q [q > τr]; ``"as_released"`` multiplies in the published code's order,
+            A ([q > τr] p), which charges inputs under the threshold a little for the distances. Hard threshold only.
+        safeguard: in the last of several rounds change an output only where that does not raise the objective: two
+            outputs may else both turn to an input that is then used too much. Paper: False.
+        tries: random starts, >= 1, of which the masks of the least objective are kept. Paper: 1.
+        start: int64, shaped like ``saliency``: input of each block of each output to begin with; or with an axis of
+            tries before m. None draws them.
+        generator: CPU generator of the starts; needed without ``start``.
+
+    Returns:
+        (m, h, w, m), or (G, m, h, w, m): weights, float32 (float64 if ``saliency`` is).
+
+    Raises:
+        ValueError: a shape or an option out of range, or neither ``start`` nor ``generator``.
+        TypeError: saliency that is not floating point.
+
+    Source:
+        Kim, Choo, Jeong, Song, Co-Mixup, ICLR 2021, Eq. (2) and Algorithm 1, with the constants of its published code.
+        Deviation: labels are found by mean-field annealing instead of alpha-beta swap, prices are not rounded, the
+        last round is safeguarded, and the better of two tries is kept.
+
+    Example:
+        >>> import torch
+        >>> saliency = torch.tensor([[[1.0, 0.0]], [[0.0, 1.0]]])
+        >>> start = torch.tensor([[[0, 1]], [[1, 0]]])
+        >>> comixup_masks(saliency, beta=0.0, start=start)[0]
+        tensor([[[1., 0.],
+                 [0., 1.]]])
+    """
+    if rounds < 1 or tries < 1:
+        raise ValueError(f"rounds and tries must be >= 1, got {rounds} and {tries}")
+    if variant not in ("as_described", "as_released"):
+        raise ValueError(f"variant must be 'as_described' or 'as_released', got {variant!r}")
+    options = (beta, gamma, eta, tau, omega)
+    with torch.no_grad(), torch.autocast(saliency.device.type, enabled=False), one_thread(saliency):
+        problem = _problem(saliency, distances, prior, options, threshold, released=variant == "as_released")
+        start = _starts(saliency, start, tries, generator)
+        groups, tries = start.shape[:2]
+        problem = problem.repeat(tries)
+        masks = solve(problem, start.flatten(0, 1), rounds, set_resolve=set_resolve, safeguard=safeguard)
+        if tries > 1:
+            best = objective(problem._replace(released=False), masks).view(groups, tries).argmin(1)
+            masks = masks[torch.arange(groups, device=best.device) * tries + best]
+    return masks if saliency.ndim == 4 else masks[0]
+
+
+def comixup_objective(
+    masks: Tensor,
+    saliency: Tensor,
+    distances: Tensor | None = None,
+    *,
+    beta: float = 0.32,
+    gamma: float = 1.0,
+    eta: float = 0.05,
+    tau: float = 0.83,
+    omega: float = 0.001,
+    prior: Tensor | None = None,
+    threshold: Threshold = "hard",
+) -> Tensor:
+    """Evaluate Co-Mixup's objective.
+
+    With c_j the blocks that output j takes from each input, q_j = A Σ_{i≠j} c_i and r blocks::
+
+        Σ_j Σ_blocks <z, -saliency - η/r log a>  +  β/r Σ_j Σ_edges |z - z'|² / 2  +  γ/r Σ_j <c_j, q_j [q_j > τr]>
+
+    or, with the soft threshold, max(q_j - τr, 0) in the place of q_j [q_j > τr].
+
+    Args:
+        masks: (m, h, w, m) or (G, m, h, w, m) weights.
+        saliency: (m, h, w) or (G, m, h, w), mean saliency of each block.
+        distances: (m, m) or (G, m, m), or None.
+        beta: price of unlike neighbouring blocks.
+        gamma: price of sharing inputs.
+        eta: weight of the prior.
+        tau: share of an input's blocks above which it is charged.
+        omega: weight of ``distances``.
+        prior: (m,) or (G, m), or None; all as in :func:`comixup_masks`.
+        threshold: ``"hard"`` or ``"soft"``.
+
+    Returns:
+        Scalar, or (G,); float32 (float64 if ``saliency`` is).
+
+    Raises:
+        ValueError: a shape or an option out of range.
+        TypeError: saliency that is not floating point.
+
+    Source:
+        Kim, Choo, Jeong, Song, Co-Mixup, ICLR 2021, Eq. (2), thresholded as in its published code.
+    """
+    if masks.shape != (*saliency.shape, saliency.shape[-3]):
+        raise ValueError(f"masks of shape {tuple(masks.shape)} do not fit saliency {tuple(saliency.shape)}")
+    with torch.autocast(saliency.device.type, enabled=False):
+        problem = _problem(saliency, distances, prior, (beta, gamma, eta, tau, omega), threshold, released=False)
+        grouped = (masks if masks.ndim == 5 else masks[None]).to(problem.unary.dtype)
+        value = objective(problem, grouped)
+    return value if masks.ndim == 5 else value[0]
+
+
+def _starts(saliency: Tensor, start: Tensor | None, tries: int, generator: Generator | None) -> Tensor:
+    """Give starts (G, tries, m, h, w) on the device of ``saliency``."""
+    *groups, inputs, height, width = saliency.shape
+    if start is None:
+        if generator is None:
+            raise ValueError("comixup_masks needs a start, or a CPU generator to draw it")
+        count = tries * (groups[0] if groups else 1)
+        start = to_device(random_start(count, inputs, height, width, generator=generator), saliency.device)
+    elif (
+        start.shape[-3:] != saliency.shape[-3:]
+        or list(start.shape[: len(groups)]) != groups
+        or start.ndim > (saliency.ndim + 1)
+    ):
+        raise ValueError(f"start must be {tuple(saliency.shape)} like saliency, got {tuple(start.shape)}")
+    return start.reshape(groups[0] if groups else 1, -1, inputs, height, width)
+
+
+def _problem(
+    saliency: Tensor,
+    distances: Tensor | None,
+    prior: Tensor | None,
+    options: tuple[float, float, float, float, float],
+    threshold: Threshold,
+    *,
+    released: bool,
+) -> Problem:
+    """Check everything; prices of G groups."""
+    beta, gamma, eta, tau, omega = options
+    named = {"beta": beta, "gamma": gamma, "eta": eta, "tau": tau, "omega": omega}
+    for name, value in named.items():
+        if not 0 <= value < torch.inf or (name == "omega" and value > 1):
+            raise ValueError(f"{name} must be {'in [0, 1]' if name == 'omega' else '>= 0'}, got {value}")
+    if threshold not in ("hard", "soft"):
+        raise ValueError(f"threshold must be 'hard' or 'soft', got {threshold!r}")
+    if saliency.ndim not in (3, 4) or 0 in saliency.shape:
+        raise ValueError(f"saliency must be (m, h, w) or (G, m, h, w), not empty, got {tuple(saliency.shape)}")
+    if not saliency.is_floating_point():
+        raise TypeError(f"saliency must be floating point, got {saliency.dtype}")
+    wide = torch.promote_types(saliency.dtype, torch.float32)
+    *_, inputs, height, width = saliency.shape
+    blocks = height * width
+    prices = -_normalised(saliency.to(wide).reshape(-1, inputs, blocks))
+    if prior is not None:
+        if prior.shape != saliency.shape[:-2]:
+            raise ValueError(f"prior must be {tuple(saliency.shape[:-2])}, got {tuple(prior.shape)}")
+        prices = prices - eta / blocks * (prior.to(wide).reshape(-1, inputs, 1) + 1e-8).log()
+    return Problem(
+        unary=prices.mT,
+        compatibility=_compatibility(distances, saliency, omega, wide),
+        smoothness=beta / blocks,
+        diversity=gamma / blocks,
+        capacity=tau * blocks,
+        soft=threshold == "soft",
+        released=released,
+    )
+
+
+def _normalised(saliency: Tensor) -> Tensor:
+    """Scale (G, m, r) to sum 1 over the blocks; uniform where there is none."""
+    total = saliency.sum(-1, keepdim=True)
+    return torch.where(total > 0, saliency / torch.where(total > 0, total, 1.0), 1 / saliency.shape[-1])
+
+
+def _compatibility(distances: Tensor | None, saliency: Tensor, omega: float, dtype: torch.dtype) -> Tensor:
+    """The matrix A, (G, m, m)."""
+    inputs = saliency.shape[-3]
+    eye = torch.eye(inputs, dtype=dtype, device=saliency.device)
+    shape = (*saliency.shape[:-3], inputs, inputs)
+    if distances is None:
+        return eye.expand(saliency.shape[0] if saliency.ndim == 4 else 1, -1, -1)
+    if distances.shape != shape:
+        raise ValueError(f"distances must be {shape}, got {tuple(distances.shape)}")
+    distances = distances.to(dtype).reshape(-1, inputs, inputs)
+    total = distances.sum((1, 2), keepdim=True)
+    scaled = distances * (inputs / torch.where(total > 0, total, 1.0))
+    return torch.where(total > 0, (1 - omega) * eye + omega * scaled, eye)

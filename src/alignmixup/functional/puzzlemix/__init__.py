@@ -1,0 +1,1 @@
+"""Puzzle Mix: mask, transport of blocks, and their solvers."""

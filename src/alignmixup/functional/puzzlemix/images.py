@@ -1,0 +1,194 @@
+"""Puzzle Mix: masks that keep salient blocks, moves of salient blocks into view, and the mixed images."""
+
+import torch
+from torch import Tensor
+
+from alignmixup.functional.interpolation import check_pairing
+from alignmixup.functional.puzzlemix.auction import auction
+from alignmixup.functional.puzzlemix.energy import block_saliency, puzzle_energy
+from alignmixup.functional.puzzlemix.solver import solve_puzzle
+from alignmixup.functional.threads import one_thread
+
+
+def puzzlemix_mask(
+    saliency: Tensor,
+    images: Tensor,
+    perm: Tensor,
+    lam: Tensor | float,
+    blocks: int,
+    *,
+    beta: float = 1.2,
+    gamma: float = 0.5,
+    eta: float = 0.2,
+    neighbourhood: int = 4,
+    labels: int = 3,
+) -> Tensor:
+    """Choose for each block how much of either image it shows, so that little saliency is lost.
+
+    Minimises, over masks m with values 0, 1 / (L - 1), ..., 1 on n x n blocks,
+
+        Σ [m U¹ + (1 - m) U⁰ - (η / n²) log p(m)] + Σ w (m_p - m_q)² over neighbouring blocks p, q
+
+    with the saliency and the boundary steps that a block loses or makes by showing the first image (U¹) or the partner
+    (U⁰), weights w >= 0 from β, γ and the boundary steps, and p the binomial distribution of L - 1 draws with mean λ.
+
+    Convention:
+        - the mask weighs the FIRST image: 1 shows it, 0 its partner.
+
+    Args:
+        saliency: (B, H, W) >= 0, any scale; all 0 counts as uniform.
+        images: (B, C, H, W) in [0, 1], not normalised.
+        perm: (B,) int64 partner of each sample.
+        lam: expected weight of the first image, in [0, 1]: one number, or (B,).
+        blocks: blocks n on a side; divides H and W.
+        beta: weight of a smooth mask, >= 0. Paper: 1.2.
+        gamma: weight of smooth images at the boundaries between blocks, in [0, 1]. Paper: 0.5.
+        eta: weight of the prior, >= 0. Paper: 0.2.
+        neighbourhood: side in pixels of the cells whose means are compared across boundaries; in blocks that it does
+            not divide, the largest smaller side that does. Paper: 4, and 2 on ImageNet.
+        labels: number L of mask values, >= 2. Paper: 3.
+
+    Returns:
+        (B, n, n) float32 (float64 for float64 saliency). Not differentiable. Runs without waiting for the device.
+
+    Raises:
+        ValueError: the shapes do not fit, the blocks do not divide the images, or there are fewer than 2 labels.
+
+    Source:
+        Kim et al., Puzzle Mix, ICML 2020, Eqs. (3) to (6), and its published code for the scales.
+    """
+    with torch.no_grad(), torch.autocast(saliency.device.type, enabled=False), one_thread(saliency):
+        energy = puzzle_energy(
+            saliency,
+            images,
+            perm,
+            lam,
+            blocks,
+            beta=beta,
+            gamma=gamma,
+            eta=eta,
+            neighbourhood=neighbourhood,
+            labels=labels,
+        )
+        found = solve_puzzle(energy).permute(2, 0, 1)
+        return ((labels - 1 - found).to(energy.unary.dtype) / (labels - 1)).contiguous()
+
+
+def puzzlemix_energy(
+    mask: Tensor,
+    saliency: Tensor,
+    images: Tensor,
+    perm: Tensor,
+    lam: Tensor | float,
+    *,
+    beta: float = 1.2,
+    gamma: float = 0.5,
+    eta: float = 0.2,
+    neighbourhood: int = 4,
+    labels: int = 3,
+) -> Tensor:
+    """Evaluate what :func:`puzzlemix_mask` minimises.
+
+    Args:
+        mask: (B, n, n) with values 0, 1 / (L - 1), ..., 1.
+        saliency: as for the others, see :func:`puzzlemix_mask`.
+        images: (B, C, H, W) in [0, 1].
+        perm: (B,) partners.
+        lam: weight of the first image.
+        beta: weight of a smooth mask.
+        gamma: weight of smooth images.
+        eta: weight of the prior.
+        neighbourhood: side of the cells.
+        labels: number L of mask values.
+
+    Returns:
+        (B,) float32, float64 for float64 saliency.
+    """
+    options = {"beta": beta, "gamma": gamma, "eta": eta, "neighbourhood": neighbourhood, "labels": labels}
+    with torch.no_grad(), torch.autocast(saliency.device.type, enabled=False):
+        energy = puzzle_energy(saliency, images, perm, lam, mask.shape[-1], **options)  # type: ignore[arg-type]
+        return energy(((1 - mask) * (labels - 1)).round().long().permute(1, 2, 0))
+
+
+def puzzlemix_transport(mask: Tensor, saliency: Tensor, *, cost_weight: float = 0.8) -> Tensor:
+    """Choose which block of an image to show at each place, so that salient blocks come into view.
+
+    Moving block a to place b costs Q(a, b) = ε d(a, b)² / (n - 1)² - s(a) [m(b) > 0] with the distance d in blocks.
+    In each of n rounds every block bids for its cheapest place (the first of equal ones), each place keeps its cheapest
+    bid, and 1 is added to the price of every other bid. What the last round keeps is the plan: a partial permutation,
+    as good for the visible places as the optimal assignment in most cases.
+
+    Convention:
+        - for the first images pass their mask, for the partners ``1 - mask`` and ``saliency[perm]``.
+
+    Args:
+        mask: (B, n, n) weights of the images that are moved; places with weight 0 cannot be seen.
+        saliency: (B, n, n) saliency of the same images' blocks, 1 in sum per image; or (B, H, W), pooled to that.
+        cost_weight: ε >= 0. Paper: 0.8.
+
+    Returns:
+        (B, n²) int64: the block shown at each place, blocks and places numbered row by row; -1 where none is. Bids
+        at a cost >= 0 are not kept, so places out of view stay empty (but for block 0, which keeps its own place).
+
+    Source:
+        Kim et al., Puzzle Mix, ICML 2020, section 4.2 and algorithm 1, and its published code.
+    """
+    if mask.ndim != 3 or mask.shape[1] != mask.shape[2] or len(mask) != len(saliency):
+        raise ValueError(f"mask must be (B, n, n) and saliency of the same B: {tuple(mask.shape)}, {len(saliency)}")
+    with torch.no_grad(), torch.autocast(mask.device.type, enabled=False), one_thread(mask):
+        share = saliency if saliency.shape == mask.shape else block_saliency(saliency, mask.shape[1])
+        return auction(mask, share, cost_weight)
+
+
+def puzzlemix(
+    x: Tensor, perm: Tensor, mask: Tensor, plans: tuple[Tensor, Tensor] | None = None, partner: Tensor | None = None
+) -> Tensor:
+    """Mix images block by block, after moving their blocks.
+
+    Convention:
+        - ``mask`` weighs the first image, ``plans`` are those of the first images and of their partners.
+
+    Args:
+        x: (B, C, H, W) images.
+        perm: (B,) int64 partner of each image.
+        mask: (B, n, n) weights of the first image; n divides H and W.
+        plans: two (B, n²) plans of :func:`puzzlemix_transport`; None leaves the blocks where they are.
+        partner: (B, C, H, W) images from which the partners are taken, by ``perm``; None for ``x``.
+
+    Returns:
+        Shape, dtype, device and memory format of ``x``; half precision is computed in float32. Places that a plan
+        leaves empty are 0.
+
+    Raises:
+        TypeError: ``x`` is not floating point.
+        ValueError: the shapes do not fit.
+    """
+    check_pairing(x, perm, what="x")
+    blocks = mask.shape[-1]
+    if x.ndim != 4 or mask.shape != (len(x), blocks, blocks) or x.shape[2] % blocks or x.shape[3] % blocks:
+        raise ValueError(f"images {tuple(x.shape)} do not divide into the blocks of mask {tuple(mask.shape)}")
+    weight = mask.flatten(1).to(torch.promote_types(x.dtype, torch.float32))
+    place = torch.arange(blocks**2, device=x.device).expand(len(x), -1)
+    plan, partner_plan = plans or (place, place)
+    sample = torch.arange(len(x), device=x.device)
+    first = _moved(_tiles(x, blocks), sample, plan, weight)
+    mixed = first + _moved(_tiles(x if partner is None else partner, blocks), perm, partner_plan, 1 - weight)
+    height, width = x.shape[2] // blocks, x.shape[3] // blocks
+    mixed = mixed.to(x.dtype).view(len(x), blocks, blocks, -1, height, width).permute(0, 3, 1, 4, 2, 5)
+    result = torch.empty_like(x)
+    result.view(len(x), -1, blocks, height, blocks, width).copy_(mixed)
+    return result
+
+
+def _tiles(x: Tensor, blocks: int) -> Tensor:
+    """Cut images into blocks, (B n², C h w)."""
+    batch, channels, height, width = x.shape
+    tiles = x.view(batch, channels, blocks, height // blocks, blocks, width // blocks)
+    return tiles.permute(0, 2, 4, 1, 3, 5).reshape(batch * blocks**2, -1)
+
+
+def _moved(tiles: Tensor, sample: Tensor, plan: Tensor, weight: Tensor) -> Tensor:
+    """Gather blocks of ``sample`` (B,) as planned and weigh them, (B n², C h w)."""
+    index = sample[:, None] * plan.shape[1] + plan.clamp(min=0)
+    weight = weight.masked_fill(plan < 0, 0.0)
+    return tiles.index_select(0, index.view(-1)) * weight.reshape(-1, 1)

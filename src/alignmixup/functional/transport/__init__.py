@@ -1,0 +1,1 @@
+"""Entropic optimal transport: costs, plans and who computes them."""

@@ -1,0 +1,91 @@
+"""The annealed Sinkhorn-Newton loop and the distances between positions, in C for the CPU."""
+
+from __future__ import annotations
+
+import ctypes
+
+import torch
+from torch import Tensor
+
+from alignmixup.functional.native import call, runs_natively
+from alignmixup.functional.transport import solvers
+
+LIMIT = 256  # positions of either map; beyond, the matrix products behind the batched solver win
+
+
+class _Constants(ctypes.Structure):
+    _fields_ = (
+        ("sweeps", ctypes.c_int),
+        ("start", ctypes.c_float),
+        ("annealing", ctypes.c_float),
+        ("settled", ctypes.c_float),
+        ("radius", ctypes.c_float),
+        ("floor", ctypes.c_float),
+        ("noise", ctypes.c_float),
+    )
+
+
+_CONSTANTS = _Constants(
+    solvers.SWEEPS,
+    solvers.START,
+    solvers.ANNEALING,
+    solvers.SETTLED,
+    solvers.RADIUS,
+    solvers.FLOOR,
+    solvers.NOISE * torch.finfo(torch.float32).eps,
+)
+
+
+def native_fits(cost: Tensor) -> bool:
+    """Whether `solve_newton_native` can take this cost (B, r, s): float32 on the CPU, at most 256 positions a side."""
+    return max(cost.shape[1:]) <= LIMIT and runs_natively(cost)
+
+
+def solve_newton_native(cost: Tensor, epsilon: float, iterations: int, target: float) -> tuple[Tensor, Tensor]:
+    """What `solvers.solve_newton` returns, for a cost that `native_fits`.
+
+    Differs from it by rounding only; a sample whose error comes out close to ``target`` may stop a cycle earlier or
+    later. No sample depends on another, nor on the number of threads.
+    """
+    batch, r, s = cost.shape
+    if r > s:  # the Newton system has one unknown for each row
+        plan, rounds = solve_newton_native(cost.transpose(1, 2), epsilon, iterations, target)
+        return plan.transpose(1, 2), rounds
+    cost = cost.contiguous()
+    plan = torch.empty_like(cost)
+    rounds = torch.empty(batch, dtype=torch.int64)
+    options = (float(epsilon), iterations, float(target), _CONSTANTS)
+    call("alignmixup_newton", cost, plan, rounds, batch, r, s, *options, work=50 * cost.numel())
+    return plan, rounds
+
+
+def distances_native(a: Tensor, b: Tensor, partner: Tensor) -> Tensor:
+    """Squared distances between the positions of ``a[n]`` and of ``b[partner[n]]``.
+
+    Args:
+        a: (B, C, r), of any strides, for which `runs_natively`.
+        b: (N, C, s), likewise.
+        partner: (B,) int64 in [0, N).
+
+    Returns:
+        (B, r, s). Not differentiable.
+
+    Raises:
+        IndexError: a partner that is not in ``b``.
+    """
+    if len(partner):
+        lowest, highest = int(partner.min()), int(partner.max())
+        if lowest < 0 or highest >= len(b):
+            raise IndexError(f"partners must be in [0, {len(b)}), got {lowest} to {highest}")
+    batch, channels, r = a.shape
+    s = b.shape[2]
+    by_channel = a.stride(2) == b.stride(2) == 1
+    if not by_channel and not a.stride(1) == b.stride(1) == 1:
+        a, b = (features.clone(memory_format=torch.contiguous_format) for features in (a, b))
+        return distances_native(a, b, partner)
+    row = 1 if by_channel else 2
+    cost = a.new_empty(batch, r, s)
+    strides = (a.stride(0), a.stride(row), b.stride(0), b.stride(row), int(by_channel))
+    tensors = (a, b, partner.contiguous(), cost)
+    call("alignmixup_distances", *tensors, batch, channels, r, s, *strides, work=2 * cost.numel() * channels)
+    return cost

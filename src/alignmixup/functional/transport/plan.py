@@ -1,0 +1,282 @@
+"""Optimal transport between the positions of two feature maps: cost, plan, assignment."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+from collections.abc import Callable
+from functools import cache
+from typing import Literal, NamedTuple, get_args
+
+import torch
+from torch import Tensor
+
+from alignmixup.functional.native import runs_natively
+from alignmixup.functional.parts import parts
+from alignmixup.functional.transport.cpu import distances_native, native_fits, solve_newton_native
+from alignmixup.functional.transport.solvers import solve_newton, solve_plain
+
+Solver = Literal["newton", "plain"]
+
+
+class TransportPlan(NamedTuple):
+    """What `sinkhorn` returns: a plan for each sample, and how far it got.
+
+    Attributes:
+        plan: (B, r, s); columns sum to 1/s to rounding, rows to 1/r within ``marginal_error``.
+        marginal_error: (B,) L1 error of both marginals together, measured on ``plan``; at most 2.
+        iterations: (B,) int64, rounds spent on each sample.
+        converged: (B,) bool, ``marginal_error`` <= ``tolerance`` (1e-3 if that is None); False for NaN plans.
+    """
+
+    plan: Tensor
+    marginal_error: Tensor
+    iterations: Tensor
+    converged: Tensor
+
+
+def cost_matrix(a: Tensor, b: Tensor) -> Tensor:
+    """Squared Euclidean distances between the positions of two feature maps.
+
+    ``cost[n, i, j] = |a[n, :, i] - b[n, :, j]|^2``, summed over channels and not scaled. Nothing of size
+    (B, r, s, C) is made: by C code on the CPU where no gradient is asked for, elsewhere by one batched matrix
+    product of centred features. Where the backend is set to round the inputs of a matrix product (TF32,
+    bfloat16), the product is made in float64: the rounding would exceed epsilon.
+
+    Convention:
+        Row = position of ``a``, the first example; column = position of ``b``, the partner.
+
+    Args:
+        a: (B, C, r), floating point; half precision is computed in float32, also under autocast.
+        b: (B, C, s), same B and C.
+
+    Returns:
+        (B, r, s), >= 0, float32 (float64 if an input is). Differentiable.
+
+    Raises:
+        ValueError: shapes that do not fit.
+        TypeError: an input that is not floating point.
+
+    Source:
+        Venkataramanan et al., AlignMixup, CVPR 2022. Deviation: the matrix product.
+
+    Example:
+        >>> import torch
+        >>> cost_matrix(torch.tensor([[[0.0, 1.0]]]), torch.tensor([[[1.0, 3.0]]]))
+        tensor([[[1., 9.],
+                 [0., 4.]]])
+    """
+    if a.dim() != 3 or b.dim() != 3 or a.shape[:2] != b.shape[:2]:
+        raise ValueError(
+            f"cost_matrix expects a (B, C, r) and b (B, C, s) with equal B and C, got {tuple(a.shape)} and "
+            f"{tuple(b.shape)}; flatten feature maps with .flatten(2) first"
+        )
+    with torch.autocast(a.device.type, enabled=False):
+        if runs_natively(a, b) and not (torch.is_grad_enabled() and (a.requires_grad or b.requires_grad)):
+            return distances_native(a, b, torch.arange(len(b)))
+        costs = [_distances(_as_computed(a[part], "a"), _as_computed(b[part], "b")) for part in parts(a)]
+        return torch.cat(costs) if len(costs) > 1 else costs[0]
+
+
+def relative_cost(cost: Tensor) -> Tensor:
+    """Each sample's cost over its own mean, so that epsilon is relative to the scale of the features: (B, r, s)."""
+    return cost / cost.mean(dim=(1, 2), keepdim=True).clamp_min(torch.finfo(cost.dtype).tiny)
+
+
+def sinkhorn(
+    cost: Tensor,
+    epsilon: float = 0.1,
+    iterations: int = 100,
+    tolerance: float | None = None,
+    *,
+    solver: Solver = "newton",
+    batch_stop: float | None = None,
+) -> TransportPlan:
+    """Entropic optimal transport plan with uniform marginals, for each sample of a batch.
+
+    Minimises ``sum(P * cost) + epsilon * sum(P * (log P - 1))`` over plans with row sums 1/r and column sums
+    1/s. ``"newton"`` lowers epsilon to its final value in steps, and after every fourth Sinkhorn round takes
+    a Newton step on the dual: it converges in 4 to 80 rounds where plain Sinkhorn needs thousands.
+    ``"plain"`` is the published loop. A sample's plan depends on that sample alone, unless ``batch_stop`` is
+    given.
+
+    Convention:
+        - Columns are updated last, so they are exact even for a sample that has not converged; look at
+          ``converged`` before relying on the rows.
+        - The plan is a constant for autograd.
+        - A cost with NaN or infinity gives that sample, and no other, a NaN plan and ``converged`` False.
+
+    Args:
+        cost: (B, r, s), any scale and sign; half precision is computed in float32.
+        epsilon: entropic regularisation, > 0, in units of cost. Paper: 0.1.
+        iterations: cap on the rounds of a sample, >= 1; a Newton step counts as one. Paper: 100. Samples stop
+            on their own: on the CPU the batch shrinks; on an NVIDIA GPU one kernel solves each of up to 128 x 128
+            positions; where that kernel cannot run, all rounds are launched and converged samples are frozen. No
+            value is read on the host.
+        tolerance: L1 marginal error at which a sample stops, > 0. None: ``"newton"`` goes on to 1e-5 (1e-8 in
+            float64), ``"plain"`` runs every round.
+        solver: ``"newton"`` or ``"plain"``.
+        batch_stop: for parity with the reference code only: ``"plain"`` stops once the batch mean of the
+            summed change of the row potentials, in units of cost, is below it (reference: 0.1). Reads a value
+            on the host every round, so it is slow on a GPU.
+
+    Returns:
+        The plan and its diagnostics; float32, float64 if ``cost`` is.
+
+    Raises:
+        ValueError: an option out of range, a cost that is not (B, r, s), or ``batch_stop`` with ``"newton"``.
+        TypeError: a cost that is not floating point.
+
+    Source:
+        Cuturi, Sinkhorn distances, NeurIPS 2013; Venkataramanan et al., AlignMixup, CVPR 2022, for the plain
+        loop.
+
+    Example:
+        >>> import torch
+        >>> sinkhorn(torch.tensor([[[0.0, 1.0], [1.0, 0.0]]]), epsilon=1.0).plan
+        tensor([[[0.3655, 0.1345],
+                 [0.1345, 0.3655]]])
+    """
+    _check_cost(cost)
+    _check_options(epsilon, iterations, tolerance, solver, batch_stop)
+    with torch.no_grad(), torch.autocast(cost.device.type, enabled=False):
+        cost = _as_computed(cost, "cost")
+        finite = cost.abs().amax((1, 2), keepdim=True).isfinite()
+        solve = _solve_operator if torch.compiler.is_compiling() else _solve
+        plan, rounds = solve(
+            torch.where(finite, cost, 0.0),
+            solver=solver,
+            epsilon=epsilon,
+            iterations=iterations,
+            tolerance=tolerance,
+            batch_stop=batch_stop,
+        )
+        _, r, s = cost.shape
+        plan = plan / (plan.sum(1, keepdim=True) * s)
+        plan = torch.where(finite, plan, torch.nan)
+        error = (plan.sum(2) - 1 / r).abs().sum(1) + (plan.sum(1) - 1 / s).abs().sum(1)
+    return TransportPlan(plan, error, rounds, error <= (1e-3 if tolerance is None else tolerance))
+
+
+def assignment_matrix(plan: Tensor) -> Tensor:
+    """Assignment matrix ``R = r P`` of a transport plan.
+
+    Convention:
+        Row i holds the weights with which position i of the first example averages the partner's positions:
+        rows sum to 1 for a converged plan. Columns sum to r/s, that is to 1 for maps of equal size.
+
+    Args:
+        plan: (B, r, s), the ``plan`` field of what `sinkhorn` returns.
+
+    Returns:
+        (B, r, s), same dtype.
+
+    Raises:
+        ValueError: ``plan`` is not (B, r, s).
+    """
+    if plan.dim() != 3:
+        raise ValueError(f"assignment_matrix expects a plan of shape (B, r, s), got {tuple(plan.shape)}")
+    return plan * plan.shape[1]
+
+
+def _solve(
+    cost: Tensor,
+    *,
+    solver: str,
+    epsilon: float,
+    iterations: int,
+    tolerance: float | None,
+    batch_stop: float | None,
+) -> tuple[Tensor, Tensor]:
+    with torch.autocast(cost.device.type, enabled=False):  # compiled code runs this under the caller's autocast
+        # A little below the tolerance, so that rounding does not put a stopped sample above it.
+        target = 0.9 * tolerance if tolerance else None
+        if solver == "plain":
+            return solve_plain(cost, epsilon, iterations, target, batch_stop)
+        target = target or (1e-8 if cost.dtype == torch.float64 else 1e-5)
+        plan, rounds = _newton(cost)(cost, epsilon, iterations, target)
+        return plan.contiguous(), rounds
+
+
+def _newton(cost: Tensor) -> Callable[[Tensor, float, int, float], tuple[Tensor, Tensor]]:
+    """C code or one kernel where they can run, batched tensor operations elsewhere: the same mathematics."""
+    if cost.device.type == "cpu":
+        return solve_newton_native if native_fits(cost) else solve_newton
+    if cost.device.type != "cuda" or not _has_triton():
+        return solve_newton
+    from alignmixup.functional.transport import cuda as transport_kernel
+
+    return transport_kernel.solve_newton_fused if transport_kernel.fused_fits(cost) else solve_newton
+
+
+@cache
+def _has_triton() -> bool:
+    return importlib.util.find_spec("triton") is not None
+
+
+# One operator for torch.compile: unrolled, the rounds take minutes to compile and could not stop early. Eager
+# code calls the function itself: an operator's first call imports the compiler, for seconds.
+_solve_operator = torch.library.custom_op("alignmixup::solve_transport", _solve, mutates_args=())
+
+
+@_solve_operator.register_fake
+def _shapes(
+    cost: Tensor,
+    *,
+    solver: str,
+    epsilon: float,
+    iterations: int,
+    tolerance: float | None,
+    batch_stop: float | None,
+) -> tuple[Tensor, Tensor]:
+    return torch.empty_like(cost), cost.new_empty(cost.shape[0], dtype=torch.int64)
+
+
+def _check_cost(cost: Tensor) -> None:
+    if cost.dim() != 3 or 0 in cost.shape[1:]:
+        raise ValueError(
+            f"sinkhorn expects a cost of shape (B, r, s) with r, s >= 1, got {tuple(cost.shape)}; "
+            "give one sample a batch axis with cost.unsqueeze(0)"
+        )
+
+
+def _check_options(
+    epsilon: float, iterations: int, tolerance: float | None, solver: str, batch_stop: float | None
+) -> None:
+    if solver not in get_args(Solver):
+        raise ValueError(f"solver must be one of {', '.join(get_args(Solver))}, got {solver!r}")
+    if not isinstance(iterations, int) or iterations < 1:
+        raise ValueError(f"iterations must be a whole number >= 1, got {iterations!r}")
+    if batch_stop is not None and solver != "plain":
+        raise ValueError(f"batch_stop needs solver='plain', got solver={solver!r}; use tolerance instead")
+    for name, value in (("epsilon", epsilon), ("tolerance", tolerance), ("batch_stop", batch_stop)):
+        if value is not None and not 0 < value < math.inf:
+            raise ValueError(f"{name} must be positive and finite, got {value!r}")
+
+
+def _distances(a: Tensor, b: Tensor) -> Tensor:
+    # |a|^2 + |b|^2 - 2ab cancels: with a common offset in place, float32 moves entries of R by 0.4.
+    centre = (a.mean(2, keepdim=True) + b.mean(2, keepdim=True)) / 2
+    a, b = a - centre, b - centre
+    squares = a.square().sum(1).unsqueeze(2) + b.square().sum(1).unsqueeze(1)
+    if _matmul_rounds_inputs(a.device.type):
+        products = torch.bmm(a.double().transpose(1, 2), b.double()).to(squares.dtype)
+    else:
+        products = torch.bmm(a.transpose(1, 2), b)
+    return (squares - 2 * products).clamp(min=0.0)
+
+
+def _as_computed(tensor: Tensor, name: str) -> Tensor:
+    if not tensor.is_floating_point():
+        raise TypeError(f"{name} must be floating point, got {tensor.dtype}; convert it with .float()")
+    return tensor.float() if tensor.element_size() < 4 else tensor
+
+
+def _matmul_rounds_inputs(device_type: str) -> bool:
+    backend = {"cuda": "cuda", "cpu": "mkldnn"}.get(device_type)
+    return backend is not None and getattr(torch.backends, backend).matmul.fp32_precision in {"tf32", "bf16"}
+
+
+# The setting is made once a program and can't be traced. torch.compiler.assume_constant_result does just this, but
+# takes seconds to import.
+_matmul_rounds_inputs._dynamo_marked_constant = True  # type: ignore[attr-defined]

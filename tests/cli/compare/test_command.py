@@ -1,0 +1,136 @@
+"""``alignmixup compare``."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from alignmixup.cli import main
+from alignmixup.runs.scheduler import Job, Outcome
+from alignmixup.training.trainer import Trainer
+
+COMMAND = ["compare", "--methods", "baseline,mixup", "--seeds", "2"]
+
+
+def test_table_results_and_figure_then_everything_is_read(
+    small: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main([*COMMAND, *small]) == 0
+    out = capsys.readouterr().out
+    assert "baseline" in out
+    assert "±" in out
+    assert "s of training and evaluation in all" in out
+    folder = Path("runs/digits")
+    assert (folder / "comparison.png").read_bytes().startswith(b"\x89PNG")
+    results = json.loads((folder / "results.json").read_text())
+    assert [(method["name"], method["seeds"]) for method in results["methods"]] == [
+        ("baseline", [0, 1]),
+        ("mixup", [0, 1]),
+    ]
+    for method in results["methods"]:
+        errors = [
+            json.loads((Path(path) / "record.json").read_text())["metrics"]["last10_error_percent"]
+            for path in method["folders"]
+        ]
+        assert method["mean"]["last10_error_percent"] == pytest.approx(sum(errors) / 2)
+
+    def forbidden(self: Trainer, x: torch.Tensor, y: torch.Tensor) -> bool:
+        raise AssertionError("a finished run was trained again")
+
+    monkeypatch.setattr(Trainer, "_train_step", forbidden)
+    assert main([*COMMAND, *small]) == 0
+    assert json.loads((folder / "results.json").read_text()) == results
+
+
+def test_an_interrupted_comparison_continues(
+    small: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = [*COMMAND, *small]
+    step, calls = Trainer._train_step, 0
+
+    def stopping(self: Trainer, x: torch.Tensor, y: torch.Tensor) -> bool:
+        nonlocal calls
+        calls += 1
+        self.stop_requested = calls == 7
+        return step(self, x, y)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_train_step", stopping)
+        patch.setattr("sys.argv", ["alignmixup", *command])
+        assert main(command) == 130
+    assert "Continue with:\n  alignmixup compare --methods baseline,mixup" in capsys.readouterr().err
+    assert main(command) == 0
+    assert len(list(Path("runs/digits").glob("*/record.json"))) == 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--methods", "baseline,mixpu"], "no configuration file digits/mixpu; did you mean digits/mixup"),
+        (["--data", "cifar1000"], "--data cifar1000: bundled configurations exist for cifar10, cifar100, "),
+        (["--seeds", "0"], "--seeds must be >= 1, got 0"),
+        (["--config", "digits/mixup", "cifar10/cutmix"], "use different data sets: cifar10, digits"),
+        (["--config", "digits/mixup", "cifar10/mixup"], "two configurations are called mixup"),
+        (["--jobs", "0"], "--jobs must be >= 1, got 0"),
+        (["--sweep", "method.epsilon"], "--sweep method.epsilon: expected table.key=value,value"),
+        (["--recipe", "fast"], "--recipe fast: digits has published"),
+    ],
+)
+def test_bad_input(small: list[str], capsys: pytest.CaptureFixture[str], arguments: list[str], message: str) -> None:
+    assert main(["compare", *arguments]) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_another_configuration_in_the_way_is_found_before_training(
+    small: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", "--config", "digits/mixup", *small, "train.seed=1", "optimizer.lr=0.01"]) == 0
+    assert main([*COMMAND, *small]) == 1
+    assert "mixup-seed1 holds a run of another configuration: optimizer.lr: 0.01 there" in capsys.readouterr().err
+    assert not Path("runs/digits/baseline-seed0").exists()
+
+
+def test_a_run_that_fails_is_reported_and_the_others_go_on(
+    small: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ["compare", "--methods", "baseline,mixup", "--seeds", "1", "--sweep", "method.alpha=-1,1", *small]
+    monkeypatch.setattr("sys.argv", ["alignmixup", *command, "--overwrite"])
+    assert main(command) == 1
+    captured = capsys.readouterr()
+    assert "1 of 3 runs failed; the same command tries them again" in captured.err
+    assert "mixup,alpha=-1-seed0: ConfigError: [method]: alpha must be" in captured.err
+    assert "[2/3] mixup,alpha=-1-seed0: failed" in captured.out
+    folder = Path("runs/digits")
+    assert "Traceback" in (folder / "mixup,alpha=-1-seed0.log").read_text()
+    results = json.loads((folder / "results.json").read_text())
+    assert [method["name"] for method in results["methods"]] == ["baseline", "mixup,alpha=1"]
+    assert results["methods"][1]["difference"]["baseline"] == "baseline"
+    assert [failure["name"] for failure in results["failures"]] == ["mixup,alpha=-1-seed0"]
+    assert results["command"].startswith("alignmixup compare --methods baseline,mixup")
+    assert "--overwrite" not in results["command"]
+
+
+def test_the_short_recipe_has_a_folder_of_its_own(small: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def stop(jobs: list[Job], options: object) -> list[Outcome]:
+        seen.extend(job.folder.path for job in jobs)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("alignmixup.cli.compare.command._do_all", stop)
+    command = ["compare", "--data", "cifar100", "--recipe", "fast", "--methods", "cutmix", "--seeds", "1"]
+    assert main(command) == 130
+    assert seen == [Path("runs/cifar100-fast/cutmix-seed0")]
+
+
+@pytest.mark.slow
+def test_processes_side_by_side_give_the_same_records(small: list[str]) -> None:
+    assert main([*COMMAND, *small, "--out", "here"]) == 0
+    assert main([*COMMAND, *small, "--out", "there", "--jobs", "2"]) == 0
+    for file in Path("here").glob("*/record.json"):
+        one, other = (json.loads(Path(root, *file.parts[1:]).read_text()) for root in ("here", "there"))
+        assert one["config"] == other["config"]
+        assert one["metrics"]["last_cross_entropy"] == pytest.approx(other["metrics"]["last_cross_entropy"], rel=1e-4)
+    assert json.loads(Path("there/results.json").read_text())["failures"] == []
+    assert not list(Path("there").glob("*.log"))

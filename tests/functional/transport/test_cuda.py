@@ -1,0 +1,172 @@
+"""The fused kernel against the solver it repeats: interpreted, and on a GPU. Compiled for two generations of GPUs."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import Tensor
+
+from alignmixup.functional.transport.plan import cost_matrix
+from alignmixup.functional.transport.solvers import solve_newton
+
+pytestmark = [
+    pytest.mark.skipif(sys.platform != "linux", reason="torch has Triton on Linux only: the kernel is not tried here"),
+    pytest.mark.xdist_group("transport_kernel"),  # one interpreter run serves all comparisons
+]
+
+# Triton decides at its import whether it interprets, for the whole process.
+INTERPRET = """
+import sys, torch
+from alignmixup.functional.transport.cuda import fused_fits, solve_newton_fused
+cases = torch.load(sys.argv[1])
+assert all(fused_fits(case[0]) for case in cases.values())
+torch.save({name: solve_newton_fused(*case) for name, case in cases.items()}, sys.argv[2])
+"""
+
+COMPILE = """
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+from alignmixup.functional.transport.cuda import _solve_sample, warps
+types = ["*fp32", "*fp32", "*i64", "i32", "i32", "fp32", "fp32", "i32", "constexpr", "constexpr"]
+signature = dict(zip(_solve_sample.arg_names, types, strict=True))
+for arch in (80, 90):
+    for side in (16, 64):
+        source = ASTSource(fn=_solve_sample, signature=signature, constexprs={"rows": side, "columns": side})
+        options = {"num_warps": warps(side, side), "enable_fp_fusion": True}
+        compiled = triton.compile(source, target=GPUTarget("cuda", arch, 32), options=options)
+        print(arch, side, len(compiled.asm["cubin"]), compiled.metadata.shared)
+"""
+
+
+def python(code: str, *arguments: object, **environment: str) -> str:
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    result = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment}, check=False)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def random_cost(batch: int, r: int, s: int, *, channels: int = 512, relu: bool = False) -> Tensor:
+    generator = torch.Generator().manual_seed(100 * r + s)
+    a, b = (torch.randn(batch, channels, positions, generator=generator) for positions in (r, s))
+    return cost_matrix(a.relu(), b.relu()) if relu else cost_matrix(a, b)
+
+
+def make_cases() -> dict[str, tuple[Tensor, float, int, float]]:
+    shapes = [(1, 1), (1, 5), (5, 1), (4, 4), (9, 16), (16, 9), (16, 16), (25, 25), (16, 49)]
+    cases = {f"gauss {r} {s}": (random_cost(2 if r == s == 16 else 1, r, s), 0.1, 100, 1e-5) for r, s in shapes}
+    for r in (16, 49):
+        cases[f"relu {r}"] = (random_cost(1, r, r, relu=True), 0.1, 100, 1e-5)
+    for r in (64, 100):
+        cases[f"large {r}"] = (random_cost(1, r, r), 1.0, 35, 1e-3)
+    for iterations in (1, 4, 5, 7, 12, 21):
+        cases[f"iterations {iterations}"] = (random_cost(1, 16, 16), 0.1, iterations, 1e-5)
+    same = torch.randn(1, 64, 16, generator=torch.Generator().manual_seed(0))
+    cases["identical"] = (cost_matrix(same, same), 0.1, 100, 1e-5)
+    cases["zero"] = (torch.zeros(1, 9, 9), 0.1, 100, 1e-5)
+    cases["negative"] = (-random_cost(1, 9, 9), 0.1, 100, 1e-5)
+    scales = torch.logspace(-6, 6, 7)[:, None, None]
+    cases["scales"] = (scales * torch.rand(7, 12, 12, generator=torch.Generator().manual_seed(0)), 0.1, 100, 1e-5)
+    cases["alone"] = (cases["scales"][0][4:5], 0.1, 100, 1e-5)
+    cases["none"] = (torch.zeros(0, 9, 9), 0.1, 100, 1e-5)
+    return cases
+
+
+CASES = make_cases()
+
+
+@pytest.fixture(scope="module")
+def interpreted(tmp_path_factory) -> dict[str, tuple[Tensor, Tensor]]:
+    folder = tmp_path_factory.mktemp("kernel")
+    torch.save(CASES, folder / "cases.pt")
+    python(INTERPRET, folder / "cases.pt", folder / "solved.pt", TRITON_INTERPRET="1", OMP_NUM_THREADS="1")
+    return torch.load(folder / "solved.pt")
+
+
+def row_error(plan: Tensor) -> Tensor:
+    return (plan.sum(2) * plan.shape[1] - 1).abs().mean(1)
+
+
+def check_against_the_solver(
+    solved: tuple[Tensor, Tensor], case: tuple[Tensor, float, int, float], *, atol: float
+) -> None:
+    (plan, rounds), (cost, _, _, target) = solved, case
+    expected, expected_rounds = solve_newton(*case)
+    assert plan.shape == cost.shape
+    assert plan.dtype == torch.float32
+    assert rounds.dtype == torch.int64
+    assert plan.isfinite().all()
+    assert torch.allclose(plan.sum(1) * cost.shape[2], torch.ones(()), atol=1e-6)
+    assert ((rounds - expected_rounds).abs() <= 5).all()
+    same = rounds == expected_rounds  # one cycle more or less leaves another part of the error
+    assert torch.allclose((plan * cost.shape[1])[same], (expected * cost.shape[1])[same], atol=atol, rtol=0)
+    reached = row_error(expected) <= target
+    assert (row_error(plan)[reached] <= target + 1e-6).all()
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_agrees_with_the_solver(name, interpreted):
+    check_against_the_solver(interpreted[name], CASES[name], atol=3e-5)
+
+
+@pytest.mark.parametrize("name", ["gauss 16 16", "gauss 9 16", "relu 49", "identical"])
+def test_is_as_close_to_the_optimum_as_the_solver(name, interpreted):
+    cost, epsilon, iterations, target = CASES[name]
+    optimum, _ = solve_newton(cost.double(), epsilon, iterations, 1e-9)
+    plan, _ = solve_newton(cost, epsilon, iterations, target)
+    error, expected = ((p - optimum).abs().max() * cost.shape[1] for p in (interpreted[name][0], plan))
+    assert error <= 1.5 * expected + 1e-5
+
+
+def test_a_sample_does_not_depend_on_its_batch(interpreted):
+    assert torch.equal(interpreted["alone"][0][0], interpreted["scales"][0][4])
+    assert interpreted["alone"][1][0] == interpreted["scales"][1][4]
+
+
+def test_takes_only_costs_on_a_gpu():
+    from alignmixup.functional.transport.cuda import fused_fits
+
+    assert not fused_fits(torch.zeros(1, 4, 4))
+    assert not fused_fits(torch.zeros(1, 4, 129, device="meta"))
+
+
+def test_compiles_without_a_gpu(tmp_path):
+    compiled = [list(map(int, line.split())) for line in python(COMPILE, TRITON_CACHE_DIR=str(tmp_path)).splitlines()]
+    assert [tuple(line[:2]) for line in compiled] == [(80, 16), (80, 64), (90, 16), (90, 64)]
+    for _, _, size, shared in compiled:
+        assert size > 0
+        assert shared <= 48 * 1024  # what a block gets unasked, on every GPU
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", CASES)
+def test_agrees_with_the_solver_on_a_gpu(name):
+    from alignmixup.functional.transport.cuda import fused_fits, solve_newton_fused
+
+    cost, *options = CASES[name]
+    assert fused_fits(cost.cuda())
+    plan, rounds = solve_newton_fused(cost.cuda(), *options)
+    check_against_the_solver((plan.cpu(), rounds.cpu()), CASES[name], atol=3e-4)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("r", [16, 49, 64, 128])
+def test_a_sample_does_not_depend_on_its_batch_on_a_gpu(r):
+    from alignmixup.functional.transport.cuda import solve_newton_fused
+
+    cost = random_cost(300, r, r).cuda()
+    plan, rounds = solve_newton_fused(cost, 0.1, 100, 1e-5)
+    alone, rounds_alone = solve_newton_fused(cost[123:124], 0.1, 100, 1e-5)
+    assert torch.equal(plan[123], alone[0])
+    assert rounds[123] == rounds_alone[0]
+
+
+@pytest.mark.gpu
+def test_takes_128_positions_in_float32_only():
+    from alignmixup.functional.transport.cuda import fused_fits
+
+    assert fused_fits(torch.zeros(1, 128, 128, device="cuda"))
+    assert not fused_fits(torch.zeros(1, 128, 129, device="cuda"))
+    assert not fused_fits(torch.zeros(1, 4, 4, device="cuda", dtype=torch.float64))
