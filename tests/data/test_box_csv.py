@@ -36,7 +36,7 @@ def test_files_that_are_no_text_or_absent(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no boxes at .*boxes.csv"):
         read_box_csv(tmp_path / "boxes.csv")
     (tmp_path / "boxes.csv").write_bytes(b"\xff\xfe\x00,")
-    with pytest.raises(ValueError, match="is not a text file with commas"):
+    with pytest.raises(ValueError, match=r"is not a text file \(UTF-8\) with lines of path,x0,y0,x1,y1"):
         read_box_csv(tmp_path / "boxes.csv")
 
 

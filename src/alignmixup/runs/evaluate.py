@@ -48,7 +48,7 @@ def measure(subject: Subject, plan: Plan, *, ood_figure: Path | None = None) -> 
         ood_figure: file for the histograms of out-of-distribution scores, which need every image's score.
     """
     with closing(Engine(subject.config.train)) as engine:
-        bench = _Bench(subject, plan, engine, load_data(subject.config))
+        bench = _Bench(subject, plan, engine, load_data(subject.config, test_only=True))
         if "ood" in plan.parts:
             bench.ood_sets  # noqa: B018 - what is missing shows before hours of attacks
         result = {

@@ -159,7 +159,7 @@ def load_whole_images(config: Config, task: Task) -> tuple[ImageData, BoxData]:
     if task.with_crop and not of_files:
         raise ConfigError(f"--cutmix-paper scales images from their files; {options.name} is in memory")
     whole = replace(options, image_size=task.resize or options.image_size)
-    dataset = load_data(replace(config, data=whole), **of_files)
+    dataset = load_data(replace(config, data=whole), test_only=True, **of_files)
     boxes = load_boxes(options.name, root=options.root, dataset=dataset, source=task.boxes)
     if task.limit is not None and task.limit < len(boxes):
         index = spread(len(boxes), task.limit)

@@ -24,7 +24,12 @@ if TYPE_CHECKING:
 
 
 def load_data(
-    config: Config, *, progress: bool = True, in_memory: bool | None = None, test_view: TestView | None = None
+    config: Config,
+    *,
+    progress: bool = True,
+    in_memory: bool | None = None,
+    test_view: TestView | None = None,
+    test_only: bool = False,
 ) -> ImageData:
     """The data set of a run. Rank 0 goes first, so that one process downloads and fills caches.
 
@@ -33,6 +38,7 @@ def load_data(
         progress: show a bar while decoding.
         in_memory: see ``data.load``.
         test_view: see ``data.load``.
+        test_only: only test images are wanted; those that ``validation`` holds out are training images.
     """
     options = config.data
     held_out = options.validation
@@ -47,6 +53,7 @@ def load_data(
         test_split=_unless_default(options.test_split),
         in_memory=in_memory,
         test_view=test_view,
+        test_only=test_only and not held_out,
         progress=progress,
     )
 
