@@ -57,3 +57,15 @@ def test_two_files_of_one_name(tmp_path):
     write(tmp_path / "b", "ILSVRC2012_val_00000293", (1, 2, 3, 4))
     with pytest.raises(ValueError, match=r"ILSVRC2012_val_00000293.xml is below .* twice"):
         read_xml_boxes(tmp_path, [PATH])
+
+
+def test_files_of_one_name_belong_to_the_images_in_folders_of_the_same_name(tmp_path):
+    paths = ["val/cat/0.jpg", "val/dog/0.jpg"]
+    write(tmp_path / "cat", "0", (1, 1, 2, 2))
+    with pytest.raises(ValueError, match=r"cat/0.xml could be that of several images of this name \(val/dog/0.jpg"):
+        read_xml_boxes(tmp_path, paths)
+    write(tmp_path / "dog", "0", (3, 3, 4, 4))
+    assert read_xml_boxes(tmp_path, paths).boxes == {paths[0]: [(1, 1, 2, 2)], paths[1]: [(3, 3, 4, 4)]}
+    write(tmp_path / "more" / "dog", "0", (3, 3, 4, 4))
+    with pytest.raises(ValueError, match="0.xml is below .* twice"):
+        read_xml_boxes(tmp_path, paths)

@@ -20,7 +20,7 @@ _NAMES = {
     "y1": ("y1", "ymax", "maxy", "bottom"),
 }
 _NAMES_FROM_ONE = {"x0": ("x1",), "y0": ("y1",), "x1": ("x2",), "y1": ("y2",)}
-_SIDES = ("w", "h", "width", "height", "boxwidth", "boxheight", "bboxwidth", "bboxheight")
+_SIDES = ("w", "h", "width", "height", "boxwidth", "boxheight")
 
 
 def read_box_csv(path: str | Path) -> BoxTable:
@@ -125,7 +125,7 @@ def _rows(file: Path, *, columns: Sequence[str]) -> Iterator[tuple[int, list[str
 
 def _is_header(row: Sequence[str]) -> bool:
     """Whether a first line names columns: it has no number, and names no image."""
-    return not any(_is_number(cell) for cell in row) and not row[0].lower().endswith(IMAGE_SUFFIXES)
+    return len(row) > 1 and not any(_is_number(cell) for cell in row) and not row[0].lower().endswith(IMAGE_SUFFIXES)
 
 
 def _is_number(text: str) -> bool:
@@ -145,14 +145,14 @@ def _order(header: Sequence[str], columns: Sequence[str], *, place: str) -> list
     usual = list(range(len(columns) + 1))
     if tuple(columns) != _CORNERS or len(header) != len(usual):
         return usual
-    names = ["".join(sign for sign in cell.lower() if sign.isalnum()) for cell in header]
+    names = ["".join(filter(str.isalnum, cell.lower())).removeprefix("bbox") for cell in header]
     if any(name in _SIDES for name in names[1:]):
         raise ValueError(
             f"{place}: the columns are {', '.join(header)}: expected path,x0,y0,x1,y1, both corners and not width and "
             "height"
         )
     known = _NAMES_FROM_ONE if {"x1", "y1", "x2", "y2"} <= set(names) else _NAMES
-    found = [[k for k, name in enumerate(names) if name.removeprefix("bbox") in known[corner]] for corner in columns]
+    found = [[k for k, name in enumerate(names) if name in known[corner]] for corner in columns]
     if not all(len(places) == 1 for places in found):
         return usual
     corners = [places[0] for places in found]

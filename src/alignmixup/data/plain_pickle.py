@@ -42,7 +42,10 @@ def load_plain(content: bytes) -> Any:
     Raises:
         Exception: of nearly any type, if the file is damaged; ``pickle.UnpicklingError`` if it asks for anything else.
     """
-    value = _Unpickler(io.BytesIO(content), encoding="latin1").load()
+    try:
+        value = _Unpickler(io.BytesIO(content), encoding="latin1").load()
+    except KeyError as error:
+        raise pickle.UnpicklingError(f"the instruction {error} does not belong into such a file") from error
     if isinstance(value, dict):
         return {key: entry.make() if isinstance(entry, _Array) else entry for key, entry in value.items()}
     return value
@@ -109,12 +112,17 @@ def _bytearray(*values: object) -> bytearray:
     return bytearray(content)
 
 
+def _no_bytes() -> bytes:
+    return b""
+
+
 def _new_array(*_values: object) -> _Array:
     return _Array()
 
 
 _NAMES: dict[tuple[str, str], Callable[..., Any] | None] = {
     ("_codecs", "encode"): _encode,
+    ("__builtin__", "bytes"): _no_bytes,  # how Python 3 writes empty bytes in protocol 2
     ("builtins", "bytearray"): _bytearray,
     ("__builtin__", "bytearray"): _bytearray,
     ("numpy", "dtype"): _DType,
