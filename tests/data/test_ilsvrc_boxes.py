@@ -67,5 +67,5 @@ def test_files_of_one_name_belong_to_the_images_in_folders_of_the_same_name(tmp_
     write(tmp_path / "dog", "0", (3, 3, 4, 4))
     assert read_xml_boxes(tmp_path, paths).boxes == {paths[0]: [(1, 1, 2, 2)], paths[1]: [(3, 3, 4, 4)]}
     write(tmp_path / "more" / "dog", "0", (3, 3, 4, 4))
-    with pytest.raises(ValueError, match="0.xml is below .* twice"):
+    with pytest.raises(ValueError, match=r"0.xml is below .* twice"):
         read_xml_boxes(tmp_path, paths)

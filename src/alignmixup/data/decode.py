@@ -19,6 +19,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -35,9 +36,11 @@ from alignmixup.outside import require
 
 __all__ = [
     "MAX_PIXELS_VARIABLE",
+    "ImageFacts",
     "decode_all",
     "decode_image",
     "decode_pixels",
+    "describe_image",
     "image_size",
     "jpeg_decoder",
     "pillow",
@@ -65,6 +68,27 @@ _TURNS = {  # its values, and what makes the stored image upright
 _SIXTEEN_BIT = ("PNG", "PPM", "TIFF", "JPEG2000")  # formats whose 16-bit pixels are known to range from 0 to 65535
 
 
+@dataclass(frozen=True)
+class ImageFacts:
+    """What a file says of its image.
+
+    Args:
+        size: width and height of the upright image.
+        mode: Pillow's.
+        format: Pillow's.
+        turned: whether its EXIF orientation turns it.
+        frames: how many there are.
+        alpha: whether parts are transparent.
+    """
+
+    size: tuple[int, int]
+    mode: str
+    format: str
+    turned: bool
+    frames: int
+    alpha: bool
+
+
 def decode_image(path: Path, *, upright: bool = True) -> Any:
     """The image of a file, as an RGB ``PIL.Image``.
 
@@ -86,6 +110,19 @@ def decode_image(path: Path, *, upright: bool = True) -> Any:
         f"{path} has pixels of mode {mode} (floats or 32-bit integers), and no file says which of those is white: "
         "convert it to 8 or 16 bits, or remove it"
     )
+
+
+def describe_image(path: Path) -> ImageFacts:
+    """What there is to know of the image in a file that ``decode_image`` can read.
+
+    Raises:
+        FileNotFoundError, ValueError: as ``decode_image``.
+    """
+    size = decode_image(path).size
+    with _naming(path), pillow().open(path) as image:
+        alpha = "A" in image.getbands() or "transparency" in image.info
+        frames, turned = getattr(image, "n_frames", 1), _orientation(image) > 1
+        return ImageFacts(size, image.mode, image.format, turned, frames, alpha)
 
 
 def decode_pixels(path: Path, *, upright: bool = True) -> Tensor:

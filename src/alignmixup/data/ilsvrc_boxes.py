@@ -59,8 +59,8 @@ def _beside(path: str, candidates: Sequence[Path], place: Path) -> list[Path]:
     twice = same if len(same) > 1 else candidates
     if not same and len(candidates) == 1:
         raise ValueError(
-            f"{candidates[0]} could be that of several images of this name ({path}...): put the XML files into folders of "
-            "the same names as the images'"
+            f"{candidates[0]} could be that of several images of this name ({path}...): put the XML files into folders "
+            "of the same names as the images'"
         )
     if len(same) != 1 and twice:
         raise ValueError(
