@@ -137,9 +137,9 @@ def _given(name: str) -> set[str]:
     return own.union(*map(_given, [bases] if isinstance(bases, str) else bases))
 
 
-@pytest.mark.parametrize("data", ["digits", "cifar10", "cifar100", "tiny-imagenet"])
-def test_every_data_set_has_the_main_methods(data: str) -> None:
-    wanted = {f"{data}/{name}" for name in ("baseline", "mixup", "manifold_mixup", "cutmix", "alignmixup")}
+def test_every_data_set_has_the_main_methods() -> None:
+    main = ("baseline", "mixup", "manifold_mixup", "cutmix", "alignmixup")
+    wanted = {f"{data}/{name}" for data in ("digits", "cifar10", "cifar100", "tiny-imagenet") for name in main}
     assert wanted <= set(bundled_names())
 
 
