@@ -11,12 +11,15 @@ ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "alignmixup"
 FILES = sorted(SOURCE.rglob("*.py"))
 
-# each room may import itself, outside.py, near.py and the rooms named here
+# every room may use these
+BOTTOM = {"outside", "near", "modules"}
+# and itself and the rooms named here
 ALLOWED = {
     "functional": "",
     "taps": "",
     "outside": "",
     "near": "",
+    "modules": "",
     "models": "",
     "data": "",
     "methods": "functional taps models",
@@ -28,7 +31,7 @@ ALLOWED = {
     "benchmarks": "runs training evaluation methods functional taps models data",
     "cli": "benchmarks report figures runs training evaluation methods functional taps models data",
 }
-CORE = {"functional", "taps", "methods", "models", "outside", "near"}
+CORE = {"functional", "taps", "methods", "models", *BOTTOM}
 CORE_OUTSIDE = {"torch", *sys.stdlib_module_names}
 # a kernel can only be written at a module's top; the module is imported where CUDA and Triton, which torch brings, are
 KERNELS = {"cuda.py"}
@@ -60,7 +63,7 @@ def test_imports_run_one_way():
         room = part_of(path)
         if room not in ALLOWED:
             continue
-        allowed = {room, "outside", "near", *ALLOWED[room].split()}
+        allowed = {room, *BOTTOM, *ALLOWED[room].split()}
         for name in imports(path):
             if name.startswith("."):
                 wrong.append(f"{path.relative_to(SOURCE)}: relative import of {name}")

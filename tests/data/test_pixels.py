@@ -23,7 +23,7 @@ def test_every_preset_has_one_deviation_per_mean():
 
 
 def test_errors():
-    with pytest.raises(ValueError, match=r"unknown normalization 'cifar'. Did you mean 'cifar10'"):
+    with pytest.raises(ValueError, match=r"unknown normalization 'cifar'; did you mean cifar"):
         normalization("cifar", channels=3)
     with pytest.raises(ValueError, match=r"'imagenet' is for 3 channels and the images have 1; .*half"):
         normalization("imagenet", channels=1)

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from alignmixup.evaluation.batch_size import first_batch_size, with_fitting_batch_size
-from alignmixup.evaluation.outputs import collect_outputs, device_of, evaluation_mode
+from alignmixup.evaluation.outputs import collect_outputs
 
 
 class Doubling(nn.Module):
@@ -43,13 +43,6 @@ def test_autocast_is_used_and_the_logits_are_float32() -> None:
     assert outputs.logits.equal(outputs.logits.bfloat16().float())
 
 
-def test_flags_are_restored_after_an_exception() -> None:
-    model = Doubling()
-    with pytest.raises(ZeroDivisionError), evaluation_mode(model):
-        1 // model.training
-    assert model.training
-
-
 def test_what_is_no_classifier_or_no_data() -> None:
     with pytest.raises(ValueError, match="the loader yields no batch"):
         collect_outputs(Doubling(), [])
@@ -57,11 +50,6 @@ def test_what_is_no_classifier_or_no_data() -> None:
         collect_outputs(Doubling(), [(torch.ones(2, 3, 4), torch.zeros(2, dtype=torch.int64))])
     with pytest.raises(ValueError, match="got tuple"):
         collect_outputs(nn.LSTM(3, 2), [(torch.ones(2, 3), torch.zeros(2, dtype=torch.int64))])
-
-
-def test_device_of_a_model_without_parameters() -> None:
-    assert device_of(nn.Identity()) == torch.device("cpu")
-    assert device_of(nn.Linear(1, 1, device="meta")) == torch.device("meta")
 
 
 def test_halves_until_it_fits() -> None:

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from alignmixup import data
+from alignmixup.functional.normalization import Normalization
 from alignmixup.functional.style import adain, class_style_sums, style_statistics, style_vector
 from alignmixup.models.style_autoencoder import StyleAutoencoder
 from alignmixup.training import checkpoint
@@ -100,9 +101,7 @@ class StyleTrainer:
             device=engine.device,
             workers=config.data.workers,
         )
-        self._mean, self._std = (
-            torch.tensor(value, device=engine.device).view(1, -1, 1, 1) for value in (dataset.mean, dataset.std)
-        )
+        self._normalization = Normalization.of(dataset.mean, dataset.std, device=engine.device)
         self.optimizer = build_optimizer(
             autoencoder.decoder, OptimizerConfig(name="adamw", lr=style.lr, weight_decay=0.0)
         )
@@ -208,7 +207,7 @@ class StyleTrainer:
     def _pixels(self, loader: Loader) -> Iterator[tuple[Tensor, Tensor]]:
         """Give the batches in [0, 1]."""
         for x, y in loader:
-            yield (x * self._std + self._mean).clamp_(0, 1), y
+            yield self._normalization.undo(x), y
 
     @torch.no_grad()
     def _calibrate(self) -> None:
