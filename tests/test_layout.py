@@ -1,11 +1,9 @@
-"""The repository's order: imports run one way, tests mirror the source, every method has its four files."""
+"""The repository's order: imports run one way, the core needs torch only, every method has its four files."""
 
 import ast
 import subprocess
 import sys
 from pathlib import Path
-
-import pytest
 
 from alignmixup import methods
 
@@ -13,11 +11,15 @@ ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "alignmixup"
 FILES = sorted(SOURCE.rglob("*.py"))
 
-# each room may import itself, outside.py and the rooms named here
+# every room may use these
+BOTTOM = {"outside", "near", "modules"}
+# and itself and the rooms named here
 ALLOWED = {
     "functional": "",
     "taps": "",
     "outside": "",
+    "near": "",
+    "modules": "",
     "models": "",
     "data": "",
     "methods": "functional taps models",
@@ -29,10 +31,12 @@ ALLOWED = {
     "benchmarks": "runs training evaluation methods functional taps models data",
     "cli": "benchmarks report figures runs training evaluation methods functional taps models data",
 }
-CORE = {"functional", "taps", "methods", "models", "outside"}
+CORE = {"functional", "taps", "methods", "models", *BOTTOM}
 CORE_OUTSIDE = {"torch", *sys.stdlib_module_names}
 # a kernel can only be written at a module's top; the module is imported where CUDA and Triton, which torch brings, are
 KERNELS = {"cuda.py"}
+# of the card of a method
+HEADINGS = ["## Idea", "## Use", "## Options", "## Details and deviations", "## Cost", "## Source"]
 
 
 def part_of(path):
@@ -45,73 +49,62 @@ def imports(path, *, top_level_only=False):
     for node in nodes:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level:
+            yield "." * node.level + (node.module or "")
+        elif isinstance(node, ast.ImportFrom) and node.module == "alignmixup":
+            yield from (f"alignmixup.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: relative import"
-            if node.module == "alignmixup":
-                yield from (f"alignmixup.{alias.name}" for alias in node.names)
-            else:
-                yield node.module
+            yield node.module
 
 
-@pytest.mark.parametrize("path", [p for p in FILES if part_of(p) in ALLOWED], ids=lambda p: str(p.relative_to(SOURCE)))
-def test_imports_run_one_way(path):
-    room = part_of(path)
-    allowed = {room, "outside", *ALLOWED[room].split()}
-    for name in imports(path):
-        if name.startswith("alignmixup."):
-            inner = name.split(".")[1]
-            assert inner in allowed or inner == "__version__", f"{path.name} imports {name}: an upward arrow"
+def test_imports_run_one_way():
+    wrong = []
+    for path in FILES:
+        room = part_of(path)
+        if room not in ALLOWED:
+            continue
+        allowed = {room, *BOTTOM, *ALLOWED[room].split()}
+        for name in imports(path):
+            if name.startswith("."):
+                wrong.append(f"{path.relative_to(SOURCE)}: relative import of {name}")
+            elif name.startswith("alignmixup."):
+                inner = name.split(".")[1]
+                if inner not in allowed and inner != "__version__":
+                    wrong.append(f"{path.relative_to(SOURCE)} imports {name}: an upward arrow")
+    assert not wrong, "\n".join(wrong)
 
 
-@pytest.mark.parametrize("path", [p for p in FILES if part_of(p) in CORE], ids=lambda p: str(p.relative_to(SOURCE)))
-def test_the_core_needs_torch_only(path):
-    allowed = CORE_OUTSIDE | {"alignmixup"} | ({"triton"} if path.name in KERNELS else set())
-    outside = {name.split(".")[0] for name in imports(path, top_level_only=True)} - allowed
-    assert not outside, f"{path.name} imports {outside} at its top: the core needs torch only"
+def test_every_room_has_its_place_in_the_order():
+    rooms = {part_of(path) for path in FILES} - {"__init__", "__main__"}
+    assert rooms == set(ALLOWED)
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SOURCE)))
-def test_every_source_file_has_its_test(path):
-    if path.name in ("__init__.py", "__main__.py", "base.py") and path.parent != SOURCE / "methods":
-        return
-    relative = path.relative_to(SOURCE)
-    if path.name == "__init__.py":
-        return
-    expected = ROOT / "tests" / relative.parent / f"test_{relative.name}"
-    assert expected.exists(), f"{relative} has no {expected.relative_to(ROOT)}"
+def test_the_core_needs_torch_only():
+    wrong = []
+    for path in FILES:
+        if part_of(path) in CORE:
+            allowed = CORE_OUTSIDE | {"alignmixup"} | ({"triton"} if path.name in KERNELS else set())
+            outside = {name.split(".")[0] for name in imports(path, top_level_only=True)} - allowed
+            wrong += [f"{path.relative_to(SOURCE)} imports {name} at its top" for name in sorted(outside)]
+    assert not wrong, "\n".join(wrong)
 
 
-@pytest.mark.parametrize("name", methods.available())
-def test_every_method_has_its_four_files(name):
-    for expected in (
-        SOURCE / "methods" / f"{name}.py",
-        ROOT / "tests" / "methods" / f"test_{name}.py",
-        ROOT / "docs" / "methods" / f"{name}.md",
-        ROOT / "configs" / "digits" / f"{name}.toml",
-    ):
-        assert expected.exists(), f"method {name} lacks {expected.relative_to(ROOT)}"
-    headings = [
-        line for line in (ROOT / "docs/methods" / f"{name}.md").read_text().splitlines() if line.startswith("## ")
-    ]
-    assert headings == [
-        "## Idea",
-        "## Use",
-        "## Options",
-        "## Details and deviations",
-        "## Cost",
-        "## Source",
-    ]
-
-
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SOURCE)))
-def test_files_and_functions_stay_small(path):
-    text = path.read_text()
-    assert len(text.splitlines()) <= 300
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.FunctionDef):
-            body = node.body[1:] if ast.get_docstring(node) else node.body
-            length = node.end_lineno - body[0].lineno + 1 if body else 0
-            assert length <= 40, f"{path.name}:{node.name} has {length} lines"
+def test_every_method_has_its_four_files():
+    wrong = []
+    for name in methods.available():
+        card = ROOT / "docs" / "methods" / f"{name}.md"
+        files = [
+            SOURCE / "methods" / f"{name}.py",
+            ROOT / "tests" / "methods" / f"test_{name}.py",
+            card,
+            ROOT / "configs" / "digits" / f"{name}.toml",
+        ]
+        wrong += [f"method {name} lacks {file.relative_to(ROOT)}" for file in files if not file.exists()]
+        if card.exists():
+            headings = [line for line in card.read_text().splitlines() if line.startswith("## ")]
+            if headings != HEADINGS:
+                wrong.append(f"{card.relative_to(ROOT)} has the headings {headings}, not {HEADINGS}")
+    assert not wrong, "\n".join(wrong)
 
 
 def run(code):
@@ -125,6 +118,11 @@ def test_importing_the_package_loads_nothing_heavy():
         "print([m for m in heavy if m in sys.modules])"
     )
     assert run(code).strip() == "[]"
+
+
+def test_the_rooms_above_the_core_load_torch_only_when_used():
+    code = "import sys, alignmixup.evaluation, alignmixup.training, alignmixup.figures; print('torch' in sys.modules)"
+    assert run(code).strip() == "False"
 
 
 def test_the_command_line_answers_without_torch():

@@ -52,7 +52,7 @@ def test_the_encoder_of_a_finished_run(small: list[str]) -> None:
         (["--out", "a.safetensors"], "--data or --run says which images to train on"),
         (["--data", "digits", "--out", "a"], "--out takes a file, such as a.safetensors, got a"),
         (["--data", "digits", "--out", "there.bin"], "there.bin is there already: --overwrite replaces it"),
-        (["--data", "cifar", "--out", "a.bin"], "unknown data set 'cifar'. Did you mean 'cifar10'?"),
+        (["--data", "cifar", "--out", "a.bin"], "unknown data set 'cifar'; did you mean cifar"),
         (["--data", "digits", "--out", "a.bin", "--epochs", "0"], "style.epochs must be >= 1, got 0"),
         (["--data", "cifar10", "--out", "a.bin"], "cifar10 is not at data/cifar-10-batches-py"),
         (["--run", "nowhere", "--out", "a.bin"], "nowhere is no run folder: it has no config.toml"),

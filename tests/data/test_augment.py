@@ -86,7 +86,7 @@ def test_bad_options(options, message):
 
 
 def test_unknown_preset_lists_a_near_name():
-    with pytest.raises(ValueError, match=r"unknown augmentation 'crop4flip'. Did you mean 'crop4_flip'"):
+    with pytest.raises(ValueError, match=r"unknown augmentation 'crop4flip'; did you mean crop4_flip"):
         preset("crop4flip")
 
 

@@ -36,8 +36,8 @@ def test_normalization_option():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"name": "cifar"}, "unknown data set 'cifar'. Did you mean 'cifar1"),
-        ({"name": "tiny_imagenet"}, "Did you mean 'tiny-imagenet'"),
+        ({"name": "cifar"}, "unknown data set 'cifar'; did you mean cifar1"),
+        ({"name": "tiny_imagenet"}, "did you mean tiny-imagenet"),
         ({"image_size": 0}, "image_size must be an integer >= 1, got 0"),
         ({"image_size": 16.0}, "image_size must be an integer >= 1, got 16.0"),
         ({"subset": 0}, "subset must be a number of images per class >= 1"),

@@ -1,9 +1,11 @@
+import itertools
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alignmixup.data.splits import first_per_class, hold_out
+from alignmixup.data.splits import evenly_spaced, first_per_class, hold_out
 
 
 def test_first_per_class_by_hand():
@@ -11,6 +13,16 @@ def test_first_per_class_by_hand():
     assert first_per_class(labels, 1).tolist() == [0, 1, 5]
     assert first_per_class(labels, 2).tolist() == [0, 1, 2, 4, 5]
     assert first_per_class(labels, 9).tolist() == [0, 1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize(("count", "wanted"), [(10, 0), (10, 1), (10, 3), (10, 10), (1000, 7), (0, 0)])
+def test_evenly_spaced_is_ascending_and_its_steps_differ_by_one_at_most(count, wanted):
+    chosen = evenly_spaced(count, wanted).tolist()
+    assert len(chosen) == wanted
+    assert all(0 <= index < count for index in chosen)
+    steps = {b - a for a, b in itertools.pairwise(chosen)}
+    assert not steps or max(steps) - min(steps) <= 1
+    assert min(steps, default=1) >= 1
 
 
 @settings(max_examples=40, deadline=None)

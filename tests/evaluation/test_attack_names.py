@@ -37,9 +37,9 @@ def test_description(text: str, words: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("pdg", "unknown attack 'pdg'. Did you mean 'pgd'? Known: fgsm, pgd"),
-        ("pgd:epsilno=1", "pgd has no option 'epsilno=1'. Did you mean 'epsilon'?"),
-        ("fgsm:iterations=2", "fgsm has no option 'iterations=2'. Write KEY=VALUE of epsilon"),
+        ("pdg", "unknown attack 'pdg'; did you mean pgd? Known: fgsm, pgd"),
+        ("pgd:epsilno=1", "pgd has no option 'epsilno=1', written KEY=VALUE; did you mean epsilon?"),
+        ("fgsm:iterations=2", "fgsm has no option 'iterations=2', written KEY=VALUE; known: epsilon"),
         ("pgd:epsilon", "pgd has no option 'epsilon'"),
         ("pgd:epsilon=8", "attack pgd:epsilon=8: epsilon must be in [0, 1]"),
         ("pgd:epsilon=8/0", "epsilon: '8/0' is not a number; write 8/255 or 0.03"),

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from alignmixup.evaluation.attacks import Attack, fgsm, fgsm_attack, follow, pgd, robust_error
+from alignmixup.evaluation.attacks import Attack, attack_path, fgsm, fgsm_attack, pgd, robust_error
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
 
@@ -66,8 +66,8 @@ def test_pgd_is_its_formula(random_start: bool) -> None:
 
 def test_float32_agrees_with_float64() -> None:
     model, (pixels, labels) = network().eval(), batch(images=40)
-    exact = follow(model, pixels, labels, Attack(), mean=MEAN, std=STD)
-    single = follow(model.float(), pixels.float(), labels, Attack(), mean=MEAN, std=STD)
+    exact = attack_path(model, pixels, labels, Attack(), mean=MEAN, std=STD)
+    single = attack_path(model.float(), pixels.float(), labels, Attack(), mean=MEAN, std=STD)
     torch.testing.assert_close(single.path_loss.double(), exact.path_loss, rtol=1e-3, atol=1e-4)
     assert (single.pixels - exact.pixels).abs().mean() < 1e-4  # a sign may tip where a gradient is nearly zero
 
@@ -117,7 +117,7 @@ def test_saturated_networks_are_counted() -> None:
         head.weight.copy_(torch.tensor([[1e4, 1e4, 1e4], [0.0, 0.0, 0.0]]))
     model = nn.Sequential(nn.Flatten(), head)
     pixels = torch.ones(2, 3, 1, 1)
-    path = follow(model, pixels, torch.tensor([0, 1]), fgsm_attack(), mean=MEAN, std=STD)
+    path = attack_path(model, pixels, torch.tensor([0, 1]), fgsm_attack(), mean=MEAN, std=STD)
     assert path.zero_gradient.tolist() == [1, 0]  # the right one has loss exactly zero
     assert path.pixels[0].equal(pixels[0])
 
@@ -153,7 +153,7 @@ def test_restarts_attack_only_who_is_left() -> None:
     model, (pixels, labels) = network(torch.float32).eval(), batch(torch.float32)
     sizes = []
     model.register_forward_hook(lambda module, inputs, output: sizes.append(len(output)))
-    path = follow(model, pixels, labels, Attack(iterations=1, restarts=2), mean=MEAN, std=STD)
+    path = attack_path(model, pixels, labels, Attack(iterations=1, restarts=2), mean=MEAN, std=STD)
     left = int((~path.wrong[0]).sum())
     assert 0 < left < 6
     assert sizes == [6, 6, left, left]

@@ -1,10 +1,11 @@
-"""Logits are those of the network in evaluation mode, in the order of the loader."""
+"""Logits are those of the network in evaluation mode, in the order of the loader; batch sizes halve until they fit."""
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from alignmixup.evaluation.outputs import collect_outputs, device_of, evaluation_mode
+from alignmixup.evaluation.batch_size import first_batch_size, with_fitting_batch_size
+from alignmixup.evaluation.outputs import collect_outputs
 
 
 class Doubling(nn.Module):
@@ -42,13 +43,6 @@ def test_autocast_is_used_and_the_logits_are_float32() -> None:
     assert outputs.logits.equal(outputs.logits.bfloat16().float())
 
 
-def test_flags_are_restored_after_an_exception() -> None:
-    model = Doubling()
-    with pytest.raises(ZeroDivisionError), evaluation_mode(model):
-        1 // model.training
-    assert model.training
-
-
 def test_what_is_no_classifier_or_no_data() -> None:
     with pytest.raises(ValueError, match="the loader yields no batch"):
         collect_outputs(Doubling(), [])
@@ -58,6 +52,33 @@ def test_what_is_no_classifier_or_no_data() -> None:
         collect_outputs(nn.LSTM(3, 2), [(torch.ones(2, 3), torch.zeros(2, dtype=torch.int64))])
 
 
-def test_device_of_a_model_without_parameters() -> None:
-    assert device_of(nn.Identity()) == torch.device("cpu")
-    assert device_of(nn.Linear(1, 1, device="meta")) == torch.device("meta")
+def test_halves_until_it_fits() -> None:
+    tried = []
+
+    def work(size: int) -> str:
+        tried.append(size)
+        if size > 30:
+            raise torch.OutOfMemoryError
+        return "done"
+
+    assert with_fitting_batch_size(work, start=200) == ("done", 25)
+    assert tried == [200, 100, 50, 25]
+
+
+def test_gives_up_at_one_image_and_leaves_other_errors_alone() -> None:
+    def never(size: int) -> None:
+        raise torch.OutOfMemoryError
+
+    with pytest.raises(torch.OutOfMemoryError):
+        with_fitting_batch_size(never, start=4)
+    with pytest.raises(ZeroDivisionError):
+        with_fitting_batch_size(lambda size: size // 0, start=4)
+    with pytest.raises(ValueError, match="must be >= 1, got 0"):
+        with_fitting_batch_size(never, start=0)
+
+
+@pytest.mark.parametrize(
+    ("device", "side", "expected"), [("cpu", 32, 256), ("cpu", 8, 2048), ("cpu", 224, 16), ("cuda", 224, 32)]
+)
+def test_first_size_follows_pixels(device: str, side: int, expected: int) -> None:
+    assert first_batch_size(torch.device(device), image_size=side) == expected

@@ -59,7 +59,7 @@ def test_small_stem_where_it_is_not_possible(name):
 )
 def test_unknown_names_list_near_ones(name, near):
     library, _, unknown = name.partition(":")
-    with pytest.raises(ValueError, match=f"{library} has no model '{unknown}'. Near names: .*{near}"):
+    with pytest.raises(ValueError, match=f"{library} has no model '{unknown}' .*; did you mean .*{near}"):
         models.build(name, num_classes=3)
 
 

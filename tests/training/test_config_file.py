@@ -111,21 +111,35 @@ def test_dump_reads_back() -> None:
     assert from_dict(tomllib.loads(dump(config)), source="dump") == config
 
 
-@pytest.mark.parametrize("name", bundled_names())
-def test_bundled_files_are_complete(name: str) -> None:
+def test_bundled_configurations_load_and_leave_nothing_to_the_defaults() -> None:
+    wrong = {}
+    for name in bundled_names():
+        config = load(name)
+        data, *_, method = name.split("/")
+        given = _given(name)
+        missing = {
+            f"{table}.{item.name}"
+            for table, cls in TABLES.items()
+            for item in fields(cls)
+            if item.name != "options" and f"{table}.{item.name}" not in given
+        }
+        if missing or (config.data.name, config.method.name) != (data, method):
+            wrong[name] = missing or f"is of {config.data.name} and {config.method.name}"
+    assert wrong == {}
+    assert len(bundled_names()) >= 142
+
+
+def _given(name: str) -> set[str]:
+    """Keys that the file and those it builds on give."""
     tables = tomllib.loads((bundled_folder() / f"{name}.toml").read_text())
-    assert list(tables) == list(TABLES)
-    for table, cls in TABLES.items():
-        missing = {item.name for item in fields(cls) if item.name != "options"} - set(tables[table])
-        assert not missing, f"[{table}] lacks {missing}"
-    config = load(name)
-    data, *_, method = name.split("/")
-    assert (config.data.name, config.method.name) == (data, method)
+    bases = tables.pop("base", [])
+    own = {f"{table}.{key}" for table, values in tables.items() for key in values}
+    return own.union(*map(_given, [bases] if isinstance(bases, str) else bases))
 
 
-@pytest.mark.parametrize("data", ["digits", "cifar10", "cifar100", "tiny-imagenet"])
-def test_every_data_set_has_the_main_methods(data: str) -> None:
-    wanted = {f"{data}/{name}" for name in ("baseline", "mixup", "manifold_mixup", "cutmix", "alignmixup")}
+def test_every_data_set_has_the_main_methods() -> None:
+    main = ("baseline", "mixup", "manifold_mixup", "cutmix", "alignmixup")
+    wanted = {f"{data}/{name}" for data in ("digits", "cifar10", "cifar100", "tiny-imagenet") for name in main}
     assert wanted <= set(bundled_names())
 
 

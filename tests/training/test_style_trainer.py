@@ -144,6 +144,6 @@ def test_other_settings_do_not_continue(make: Callable[..., StyleTrainer], tiny_
 
 def test_a_loss_that_is_not_finite_saves_nothing(make: Callable[..., StyleTrainer]) -> None:
     trainer = make(StyleConfig(epochs=1, batch_size=16, stages=1, lr=1e20))
-    with pytest.raises(FloatingPointError, match=r"not finite in epoch 0 .*Try a smaller --lr \(now 1e\+20\)"):
+    with pytest.raises(FloatingPointError, match=r"not finite at epoch 0 step .*Try a smaller --lr \(now 1e\+20\)"):
         trainer.fit()
     assert not trainer.unfinished.exists()

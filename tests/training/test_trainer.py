@@ -14,7 +14,7 @@ from alignmixup import methods
 from alignmixup.training import checkpoint
 from alignmixup.training.config import Config
 from alignmixup.training.engine import Engine
-from alignmixup.training.progress import SilentReporter
+from alignmixup.training.progress import Reporter, SilentReporter
 from alignmixup.training.trainer import InterruptedRunError, Trainer
 
 MakeConfig = Callable[..., Config]
@@ -47,7 +47,9 @@ def network() -> nn.Module:
     return nn.Sequential(nn.Linear(5, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.1), nn.Linear(8, CLASSES))
 
 
-def make_trainer(config: Config, path: Path | None = None, *, model: nn.Module | None = None) -> Trainer:
+def make_trainer(
+    config: Config, path: Path | None = None, *, model: nn.Module | None = None, reporter: Reporter | None = None
+) -> Trainer:
     model = network() if model is None else model
     mixer = methods.build("mixup", model=model, num_classes=CLASSES, seed=0, options={"alpha": 1.0})
     return Trainer(
@@ -58,6 +60,7 @@ def make_trainer(config: Config, path: Path | None = None, *, model: nn.Module |
         train_loader=Batches(),
         test_loader=Batches(),
         checkpoint_path=path,
+        reporter=reporter,
     )
 
 
@@ -162,7 +165,7 @@ def test_incomplete_last_window_divides_by_its_own_size(tiny_config: MakeConfig)
     scales: list[float] = []
     trainer.engine.backward = lambda loss: scales.append(loss.item())  # type: ignore[method-assign]
     trainer._train_epoch()
-    ratios = [loss / scale for loss, scale in zip(trainer.losses.tolist(), scales, strict=True)]
+    ratios = [loss / scale for loss, scale in zip(trainer.log.losses.tolist(), scales, strict=True)]
     assert ratios == pytest.approx([3, 3, 3, 1])
 
 
@@ -201,7 +204,7 @@ def test_weights_broken_by_the_last_update_are_not_saved(tiny_config: MakeConfig
 
     def breaking(optimizer: torch.optim.Optimizer, **options: Any) -> None:
         update(optimizer, **options)
-        if trainer.step == BATCHES:
+        if trainer.log.step == BATCHES - 1:
             trainer.model[0].weight.data.fill_(float("nan"))  # type: ignore[index, union-attr]
 
     trainer.engine.update = breaking  # type: ignore[method-assign]
@@ -239,9 +242,7 @@ def test_shows_loss_and_rate_at_most_every_fifth_of_a_second(
             assert images_per_second > 0
             shown.append(step)
 
-    trainer = make_trainer(tiny_config("train.epochs=1"))
-    trainer.reporter = Spy()
-    trainer.fit()
+    make_trainer(tiny_config("train.epochs=1"), reporter=Spy()).fit()
     assert shown == [2, 4]
 
 

@@ -1,6 +1,5 @@
 """Data sets by name, and loaders of augmented, normalised batches."""
 
-import difflib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
@@ -19,6 +18,7 @@ from alignmixup.data.normalization import normalization as _normalization
 from alignmixup.data.splits import first_per_class, hold_out
 from alignmixup.data.streaming import StreamLoader
 from alignmixup.data.tiny_imagenet import load_tiny_imagenet
+from alignmixup.near import near
 
 __all__ = [
     "Augment",
@@ -198,9 +198,7 @@ def _check(
     of_folders_only: tuple[object, ...],
 ) -> None:
     if name not in _NAMES:
-        near = difflib.get_close_matches(name.replace("_", "-"), _NAMES, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"unknown data set {name!r}.{hint} Known: {', '.join(_NAMES)}")
+        raise ValueError(f"unknown data set {name!r}; {near(name, _NAMES)}")
     if image_size is not None and (type(image_size) is not int or image_size < 1):
         raise ValueError(f"image_size must be an integer >= 1, got {image_size!r}")
     if test_view is not None and test_view not in get_args(TestView):

@@ -1,6 +1,5 @@
 """Random augmentation of a batch on its device: what is drawn, what is done with it, the papers' presets."""
 
-import difflib
 from dataclasses import dataclass, fields
 from typing import Literal
 
@@ -9,6 +8,7 @@ from torch import Tensor
 
 from alignmixup.data.color import color_jitter, lighting
 from alignmixup.data.crops import Interpolation, cut_windows, draw_boxes, flip_some, pad_crop_flip, resized_crop
+from alignmixup.near import near
 
 __all__ = ["PRESETS", "Augment", "AugmentDraw", "preset"]
 
@@ -155,7 +155,5 @@ PRESETS: dict[str, Augment] = {
 def preset(name: str) -> Augment:
     """The augmentation of that name; ValueError with near names otherwise."""
     if name not in PRESETS:
-        near = difflib.get_close_matches(name, PRESETS, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"unknown augmentation {name!r}.{hint} Known: {', '.join(PRESETS)}")
+        raise ValueError(f"unknown augmentation {name!r}; {near(name, PRESETS)}")
     return PRESETS[name]

@@ -1,6 +1,6 @@
 """Mean and standard deviation of the channels, under the names of their origins."""
 
-import difflib
+from alignmixup.near import near
 
 __all__ = ["PRESETS", "normalization"]
 
@@ -37,9 +37,7 @@ def normalization(name: str, *, channels: int) -> tuple[tuple[float, ...], tuple
         ValueError: unknown name, or a preset for another number of channels.
     """
     if name not in PRESETS:
-        near = difflib.get_close_matches(name, PRESETS, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"unknown normalization {name!r}.{hint} Known: {', '.join(PRESETS)}")
+        raise ValueError(f"unknown normalization {name!r}; {near(name, PRESETS)}")
     mean, std = PRESETS[name]
     if len(mean) == 1:
         return mean * channels, std * channels

@@ -1,9 +1,9 @@
-"""Which images a run uses: the first per class, or a part held out."""
+"""Which images a run uses: the first per class, evenly spaced ones, or a part held out."""
 
 import torch
 from torch import Tensor
 
-__all__ = ["first_per_class", "hold_out"]
+__all__ = ["evenly_spaced", "first_per_class", "hold_out"]
 
 
 def first_per_class(labels: Tensor, count: int) -> Tensor:
@@ -22,6 +22,15 @@ def first_per_class(labels: Tensor, count: int) -> Tensor:
     if isinstance(count, bool) or not isinstance(count, int) or count < 1:
         raise ValueError(f"subset must be a number of images per class >= 1, got {count!r}")
     return (_rank_in_class(labels) < count).nonzero().flatten()
+
+
+def evenly_spaced(count: int, wanted: int) -> Tensor:
+    """``wanted`` of ``count`` indices, ascending: images of a data set often lie class by class.
+
+    Returns:
+        (wanted,) int64, without repetition where ``wanted`` <= ``count``.
+    """
+    return torch.arange(wanted) * count // max(wanted, 1)
 
 
 def hold_out(labels: Tensor, amount: int | float, *, seed: int) -> tuple[Tensor, Tensor]:

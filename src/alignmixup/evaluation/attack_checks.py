@@ -16,7 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from alignmixup.evaluation.attacks import Attack, robust_error
-from alignmixup.evaluation.outputs import Progress, device_of, evaluation_mode, no_progress
+from alignmixup.evaluation.outputs import Progress, no_progress
+from alignmixup.functional.normalization import Normalization
+from alignmixup.modules import device_of, evaluation_mode
 
 _MORE_STEPS = 5  # times as many iterations
 _RESTARTS = 5
@@ -169,18 +171,16 @@ def _noise_error(
 ) -> tuple[float, float]:
     """Error of the clean images, and where one of several random corners of the ball fools the network."""
     generator = torch.Generator().manual_seed(seed)
-    device = device_of(model)
-    shape = (1, -1, 1, 1)
-    mean_, std_ = torch.tensor(mean, device=device).view(shape), torch.tensor(std, device=device).view(shape)
+    normalization = Normalization.of(mean, std, device=device_of(model))
     totals = torch.zeros(3, dtype=torch.float64)
     with evaluation_mode(model):
         for x, y in loader:
-            pixels = (x.float() * std_ + mean_).clamp(0, 1)
+            pixels = normalization.undo(x)
             clean = fooled = model(x).argmax(dim=1) != y
             corners = torch.randint(0, 2, (len(x), _NOISES, *x.shape[1:]), generator=generator, dtype=torch.int8)
             for corner in corners.unbind(1):
                 moved = (pixels + attack.epsilon * (2 * corner.to(pixels) - 1)).clamp(0, 1)
-                fooled = fooled | (model((moved - mean_) / std_).argmax(dim=1) != y)
+                fooled = fooled | (model(normalization.apply(moved)).argmax(dim=1) != y)
             totals += torch.tensor([float(clean.sum()), float(fooled.sum()), len(x)], dtype=torch.float64)
             progress(len(x))
     clean_error, noise_error, images = totals.tolist()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
 from alignmixup.evaluation.attacks import Attack, fgsm_attack
+from alignmixup.near import near
 
 _PRESETS: dict[str, tuple[Callable[..., Attack], tuple[str, ...]]] = {
     "fgsm": (fgsm_attack, ("epsilon",)),
@@ -39,13 +39,13 @@ def parse_attack(text: str) -> Attack:
     """
     name, _, rest = (part.strip() for part in text.partition(":"))
     if name not in _PRESETS:
-        raise ValueError(f"unknown attack {name!r}.{_hint(name, _PRESETS)} Known: {', '.join(_PRESETS)}")
+        raise ValueError(f"unknown attack {name!r}; {near(name, _PRESETS)}")
     build, known = _PRESETS[name]
     options: dict[str, Any] = {}
     for part in filter(None, rest.split(",")):
         key, equals, value = (piece.strip() for piece in part.partition("="))
         if key not in known or not equals:
-            raise ValueError(f"{name} has no option {part!r}.{_hint(key, known)} Write KEY=VALUE of {', '.join(known)}")
+            raise ValueError(f"{name} has no option {part!r}, written KEY=VALUE; {near(key, known)}")
         options[key] = _read(key, value)
     try:
         return build(**options)
@@ -95,8 +95,3 @@ def _read(key: str, value: str) -> float | int | bool:
 def _in_255(value: float) -> str:
     levels = 255 * value
     return f"{round(levels)}/255" if abs(levels - round(levels)) < 1e-6 else f"{value:.4g}"
-
-
-def _hint(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f" Did you mean {near[0]!r}?" if near else ""

@@ -11,7 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from alignmixup.evaluation.outputs import Progress, device_of, evaluation_mode, no_progress
+from alignmixup.evaluation.outputs import Progress, no_progress
+from alignmixup.functional.normalization import Normalization
+from alignmixup.modules import device_of, evaluation_mode
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +88,7 @@ def fgsm(
         Goodfellow et al., Explaining and Harnessing Adversarial Examples, ICLR 2015, Sec. 4.
     """
     attack = fgsm_attack(epsilon)
-    return follow(model, pixels, labels, attack, mean=mean, std=std).pixels
+    return attack_path(model, pixels, labels, attack, mean=mean, std=std).pixels
 
 
 def pgd(
@@ -135,7 +137,7 @@ def pgd(
         Madry et al., Towards Deep Learning Models Resistant to Adversarial Attacks, ICLR 2018, Sec. 2.1.
     """
     attack = Attack(epsilon=epsilon, step=step, iterations=iterations, restarts=restarts, random_start=random_start)
-    return follow(model, pixels, labels, attack, mean=mean, std=std, generator=generator).pixels
+    return attack_path(model, pixels, labels, attack, mean=mean, std=std, generator=generator).pixels
 
 
 def fgsm_attack(epsilon: float = 8 / 255) -> Attack:
@@ -143,7 +145,7 @@ def fgsm_attack(epsilon: float = 8 / 255) -> Attack:
     return Attack(name="fgsm", epsilon=epsilon, step=epsilon or 1.0, iterations=1, random_start=False)
 
 
-def follow(
+def attack_path(
     model: nn.Module,
     pixels: Tensor,
     labels: Tensor,
@@ -155,11 +157,10 @@ def follow(
 ) -> AttackPath:
     """Attack a batch and tell what happened on the way; arguments and errors as `pgd`."""
     _check(model, pixels, mean, std)
-    shape = (1, -1, 1, 1)
-    mean_, std_ = pixels.new_tensor(mean).view(shape), pixels.new_tensor(std).view(shape)
+    normalization = Normalization.of(mean, std, device=pixels.device, dtype=pixels.dtype)
 
     def loss_of(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        logits = model((x - mean_) / std_)
+        logits = model(normalization.apply(x))
         right = logits.isfinite().all(dim=1) & (logits.argmax(dim=1) == y)
         return F.cross_entropy(logits.to(x.dtype), y, reduction="none"), ~right
 
@@ -261,13 +262,11 @@ def robust_error(
         TypeError: as `pgd`.
     """
     generator = torch.Generator().manual_seed(seed)
-    device = device_of(model)
-    shape = (1, -1, 1, 1)
-    mean_, std_ = torch.tensor(mean, device=device).view(shape), torch.tensor(std, device=device).view(shape)
+    normalization = Normalization.of(mean, std, device=device_of(model))
     paths, images = [], 0
     for x, y in loader:
-        pixels = (x.float() * std_ + mean_).clamp(0, 1)
-        path = follow(model, pixels, y, attack, mean=mean, std=std, generator=generator)
+        pixels = normalization.undo(x)
+        path = attack_path(model, pixels, y, attack, mean=mean, std=std, generator=generator)
         still = (path.zero_gradient == 1).float()
         parts = [path.wrong, path.path_wrong, path.path_loss, path.zero_gradient[None], still[None]]
         paths.append(torch.cat([part.cpu().double() for part in parts]).sum(dim=1))

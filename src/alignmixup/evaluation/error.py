@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from alignmixup.evaluation.outputs import device_of, evaluation_mode
+from alignmixup.modules import device_of, evaluation_mode
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from alignmixup.data.splits import evenly_spaced
+from alignmixup.near import near
 from alignmixup.outside import require
 
 __all__ = ["CONVENTIONS", "SCORES", "cut_to_equal", "detection_metrics", "evaluate_ood", "score"]
@@ -56,9 +57,7 @@ def score(name: str, logits: Tensor) -> Tensor:
         (max_logit).
     """
     if name not in SCORES:
-        near = difflib.get_close_matches(name, SCORES, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"unknown score {name!r}.{hint} Known: {', '.join(SCORES)}")
+        raise ValueError(f"unknown score {name!r}; {near(name, SCORES)}")
     if logits.dim() != 2 or not logits.is_floating_point() or 0 in logits.shape:
         raise ValueError(f"logits must be floating and (N, K), got {logits.dtype} of shape {tuple(logits.shape)}")
     unreadable = int((~logits.isfinite().all(dim=1)).sum())
@@ -163,11 +162,7 @@ def evaluate_ood(
 def cut_to_equal(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
     """Both cut to the length of the shorter; evenly spread, since files are often sorted by class."""
     size = min(len(first), len(second))
-    return first[_spread(len(first), size)], second[_spread(len(second), size)]
-
-
-def _spread(count: int, kept: int) -> Tensor:
-    return torch.arange(kept) * count // max(kept, 1)
+    return first[evenly_spaced(len(first), size)], second[evenly_spaced(len(second), size)]
 
 
 def _metrics_of(name: str, inside: Tensor, outside: Tensor) -> dict[str, float]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +19,7 @@ from alignmixup.data.listing import IMAGE_SUFFIXES, list_images
 from alignmixup.data.loaders import Normalizer
 from alignmixup.data.order import mix_seed
 from alignmixup.data.resize import resize
+from alignmixup.near import near
 
 __all__ = ["OOD_SETS", "OodSet", "build_ood_set"]
 
@@ -182,9 +182,7 @@ def _folder(folder: Path, like: ImageData, count: int, seed: int) -> _Source:
 def _refuse_itself(name: str, like: ImageData) -> None:
     known = (*OOD_SETS, f"{_FOLDER}PATH")
     if name not in OOD_SETS and not name.startswith(_FOLDER):
-        near = difflib.get_close_matches(name.replace("_", "-"), OOD_SETS, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"unknown out-of-distribution set {name!r}.{hint} Known: {', '.join(known)}")
+        raise ValueError(f"unknown out-of-distribution set {name!r}; {near(name, known)}")
     if name.removesuffix("-crop").removesuffix("-resize") == like.name:
         raise ValueError(f"{name} is the in-distribution set itself ({like.name}): choose others of {', '.join(known)}")
 

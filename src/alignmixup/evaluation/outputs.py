@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from alignmixup.modules import evaluation_mode
 
 Progress = Callable[[int], None]
 """Called with the number of images done since the last call."""
@@ -29,23 +31,6 @@ class Outputs:
 
     logits: Tensor
     labels: Tensor
-
-
-@contextmanager
-def evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """Context in which ``model`` is in evaluation mode; each module's own flag is restored."""
-    flags = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in flags.items():
-            module.training = training
-
-
-def device_of(model: nn.Module) -> torch.device:
-    """The device of the first parameter; the CPU for a model that has none."""
-    return next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
 
 
 @torch.no_grad()

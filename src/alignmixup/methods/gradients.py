@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from alignmixup.modules import training_flags
 from alignmixup.taps import FeatureTap, unwrap
 
 CleanScale = Literal["bce_softmax", "cross_entropy"]
@@ -36,9 +37,9 @@ def _borrowed(root: nn.Module, *, train_statistics: bool) -> Iterator[None]:
 
     The backward pass belongs inside as well: a checkpointed segment runs its forward again there.
     """
-    flags = {module: module.training for module in root.modules()}
+    restore_flags = training_flags(root)
     # copies take the updates of running statistics, whether a module writes into its buffer or replaces it
-    buffers = [(m, dict(m._buffers)) for m in flags if m._buffers] if train_statistics else []
+    buffers = [(m, dict(m._buffers)) for m in root.modules() if m._buffers] if train_statistics else []
     # autograd.grad runs a parameter's hooks, which are due once, when its whole gradient arrives
     hooked = [(p, hooks) for p in root.parameters() if (hooks := p._backward_hooks)]
     tap = FeatureTap.of(root)
@@ -54,8 +55,7 @@ def _borrowed(root: nn.Module, *, train_statistics: bool) -> Iterator[None]:
         with torch.compiler.set_stance("force_eager"), torch.enable_grad():
             yield
     finally:
-        for module, training in flags.items():
-            module.training = training
+        restore_flags()
         for parameter, hooks in hooked:
             parameter._backward_hooks = hooks
         for module, own in buffers:

@@ -1,6 +1,5 @@
 """Networks that know nothing of mixing: PreActResNet-18, VGG-GAP, torchvision and timm classifiers by name."""
 
-import difflib
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -11,6 +10,7 @@ from alignmixup.models.by_name import build_timm, build_torchvision
 from alignmixup.models.preact_resnet import PreActResNet18
 from alignmixup.models.resnet_gap import build_resnet50_gap
 from alignmixup.models.vgg_gap import VGG16GAP, build_vgg16_gap
+from alignmixup.near import near
 from alignmixup.outside import find
 
 __all__ = ["VGG16GAP", "PreActResNet18", "available", "build", "options"]
@@ -69,9 +69,7 @@ def build(name: str, *, num_classes: int, options: Mapping[str, Any] | None = No
     takes_any = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in known.values())
     for key in chosen:
         if key not in known and not takes_any:
-            near = difflib.get_close_matches(key, known, n=3, cutoff=0.5)
-            hint = f" Did you mean {' or '.join(near)}?" if near else ""
-            raise ValueError(f"model {name!r} has no option {key!r}.{hint} Its options: {', '.join(known)}")
+            raise ValueError(f"model {name!r} has no option {key!r}; {near(key, known)}")
     library, _, library_name = name.partition(":")
     if library in _LIBRARIES:
         return builder(library_name, num_classes, **chosen)
@@ -87,10 +85,8 @@ def _builder(name: str) -> Callable[..., nn.Module]:
         return _BUILDERS[library]
     if not colon and name in _BUILDERS and name not in _LIBRARIES:
         return _BUILDERS[name]
-    names = [f"{key}:" if key in _LIBRARIES else key for key in _BUILDERS]
-    near = difflib.get_close_matches(f"{library}:" if colon else library, names, n=1, cutoff=0.5)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    unknown = f"unknown model {name!r}.{hint} Known: {', '.join(available())}, package.module:function"
+    written = f"{library}:NAME" if colon else library
+    unknown = f"unknown model {name!r}; {near(written, [*available(), 'package.module:function'])}"
     if not colon or not rest:
         raise ValueError(unknown)
     try:

@@ -3,7 +3,6 @@
 Both libraries belong to the ``train`` extra and are imported when a model is asked for.
 """
 
-import difflib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, cast
@@ -12,6 +11,7 @@ from torch import nn
 
 from alignmixup.models.preact_resnet import check_size
 from alignmixup.models.weights import download_weights, library, load_except_head, read_weights
+from alignmixup.near import near
 
 __all__ = ["build_timm", "build_torchvision"]
 
@@ -190,6 +190,4 @@ def _check(num_classes: int, in_channels: int, image_size: int | None) -> None:
 
 
 def _unknown(library: str, library_name: str, names: Iterable[str]) -> str:
-    near = difflib.get_close_matches(library_name, names, n=5, cutoff=0.5)
-    hint = f"Near names: {', '.join(near)}" if near else f"See {library}'s list_models()"
-    return f"{library} has no model {library_name!r}. {hint}"
+    return f"{library} has no model {library_name!r} (see its list_models()); {near(library_name, names)}"

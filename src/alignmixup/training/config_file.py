@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
+from alignmixup.near import near
 from alignmixup.training.config import TABLES, Config, OpenTable, OptionValue, Table, to_dict
 
 # Keys that may differ between a run and its continuation: where it computes, not what.
@@ -26,27 +26,73 @@ FREE_KEYS = (
 # What commands run when no configuration is named.
 DEFAULT = "digits/alignmixup"
 
+# The only key above the tables: what a file takes its other values from.
+BASE = "base"
+
+Tables = dict[str, dict[str, Any]]
+
 
 class ConfigError(ValueError):
     """A configuration that cannot be used; the message names file or override, key and value."""
 
 
+@dataclass(frozen=True)
+class _Source:
+    """A file, what it says itself, and what it builds on."""
+
+    file: Path
+    own: Tables
+    bases: tuple[_Source, ...]
+
+    def merged(self) -> Tables:
+        """Everything the file says: its bases, later ones over earlier ones, and its own values over them."""
+        tables: Tables = {}
+        for layer in [*(base.merged() for base in self.bases), self.own]:
+            for name, values in layer.items():
+                tables[name] = _over(TABLES[name], tables.get(name, {}), values)
+        return tables
+
+    def build(self) -> Config:
+        """The configuration.
+
+        Raises:
+            ConfigError: a value is refused; names the file that brings it in.
+        """
+        try:
+            return _build(self.merged())
+        except (ValueError, TypeError) as error:
+            raise ConfigError(f"{self._to_blame(str(error))}: {error}") from None
+
+    def _to_blame(self, complaint: str) -> Path:
+        for base in self.bases:
+            try:
+                _build(base.merged())
+            except (ValueError, TypeError) as error:
+                if str(error) == complaint:
+                    return base._to_blame(complaint)
+        return self.file
+
+
 def load(path: str | Path = DEFAULT, overrides: Sequence[str] = ()) -> Config:
     """The configuration in ``path`` with ``overrides`` applied.
 
-    An override of ``method.name`` or ``model.name`` drops the options that the file gives to the one it
-    names, since they are not the other one's.
+    A file gives its own values and takes the others from those that its first line names, as in
+    ``base = "cifar100/cutmix"`` or ``base = ["cifar100/cutmix", "mine.toml"]``, where later ones win: a bundled
+    configuration, or, where the name ends in ``.toml``, a file (relative to the one that names it). A key that none of
+    them gives has its default.
+
+    Another ``method.name`` or ``model.name`` than before, in a file or an override, drops the options that were given
+    to the one named before, since they are not the other one's.
 
     Args:
         path: a TOML file, or the name of a bundled one such as ``digits/cutmix``.
         overrides: ``table.key=value``; the value is written as in TOML, quotes around texts may be left out.
 
     Raises:
-        ConfigError: unknown key, wrong type or value out of range.
+        ConfigError: unknown key, wrong type or value out of range, a base that is not there or goes in a circle.
         FileNotFoundError: no such file.
     """
-    file = find(path)
-    return _override(from_dict(_read_toml(file), source=str(file)), overrides)
+    return _override(_read(find(path)).build(), overrides)
 
 
 def find(path: str | Path) -> Path:
@@ -56,13 +102,11 @@ def find(path: str | Path) -> Path:
         return file
     if file.is_dir():
         raise ConfigError(f"{file} is a folder; --config takes a TOML file")
-    bundled = bundled_folder() / file.with_suffix(".toml")
-    if not file.is_absolute() and bundled.is_file():
+    name = file.as_posix().removesuffix(".toml")
+    bundled = bundled_folder() / f"{name}.toml"
+    if bundled.is_file() and not _is_part(name):
         return bundled
-    names = bundled_names()
-    near = difflib.get_close_matches(str(file.with_suffix("")), names, n=3)
-    hint = f"did you mean {_or(near)}?" if near else f"bundled configurations are {', '.join(names)}"
-    raise FileNotFoundError(f"no configuration file {file}; {hint}")
+    raise FileNotFoundError(f"no configuration file {file}; {near(name, bundled_names())}")
 
 
 def bundled_folder() -> Path:
@@ -73,25 +117,21 @@ def bundled_folder() -> Path:
 
 
 def bundled_names() -> list[str]:
-    """Names of the bundled configurations, such as ``digits/cutmix``."""
+    """Names of the bundled configurations, such as ``digits/cutmix``.
+
+    Files and folders whose names begin with ``_`` are parts of them and do not run by themselves.
+    """
     folder = bundled_folder()
-    return sorted(str(file.relative_to(folder).with_suffix("")) for file in folder.rglob("*.toml"))
+    names = [file.relative_to(folder).with_suffix("").as_posix() for file in folder.rglob("*.toml")]
+    return sorted(name for name in names if not _is_part(name))
 
 
 def from_dict(tables: Mapping[str, Any], *, source: str) -> Config:
     """Build a configuration from plain tables; ``source`` names their origin in error messages."""
-    built = {}
-    for name, values in tables.items():
-        if name not in TABLES:
-            raise ConfigError(f"{source}: unknown table [{name}]; {_suggest(name, TABLES)}")
-        if not isinstance(values, Mapping):
-            raise ConfigError(f"{source}: {name} must be a table, [{name}] with its keys below it, got {values!r}")
-        own, open_options = _split(name, values, source=source)
-        cls = TABLES[name]
-        built[name] = _construct(cls, own | ({"options": open_options} if open_options else {}), source=source)
+    _check_keys(tables, source=source)
     try:
-        return Config(**built)  # type: ignore[arg-type]
-    except ValueError as error:
+        return _build(tables)
+    except (ValueError, TypeError) as error:
         raise ConfigError(f"{source}: {error}") from None
 
 
@@ -119,6 +159,70 @@ def first_difference(old: Config, new: Config) -> str | None:
     return None
 
 
+def _is_part(name: str) -> bool:
+    return any(one.startswith("_") for one in name.split("/"))
+
+
+def _read(file: Path, above: tuple[Path, ...] = ()) -> _Source:
+    """The file and its bases; ``above`` are the files that it is a base of."""
+    tables = _read_toml(file)
+    bases = tables.pop(BASE, [])
+    names = [bases] if isinstance(bases, str) else bases
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ConfigError(f'{file}: base must be a name such as "digits/cutmix" or a list of names, got {bases!r}')
+    _check_keys(tables, source=str(file))
+    chain = (*above, file)
+    read = []
+    for name in names:
+        base = _find_base(name, file)
+        if base.resolve() in [one.resolve() for one in chain]:
+            raise ConfigError(f"{above[0] if above else file}: base goes in a circle: {_arrows([*chain, base])}")
+        read.append(_read(base, chain))
+    return _Source(file, tables, tuple(read))
+
+
+def _find_base(name: str, file: Path) -> Path:
+    """The file that ``base = name`` means in ``file``."""
+    is_file = name.endswith(".toml")
+    base = file.parent / name if is_file else bundled_folder() / f"{name}.toml"
+    if base.is_file():
+        return base
+    known = near(name.removesuffix(".toml"), bundled_names())
+    if is_file:
+        raise ConfigError(f"{file}: base {name!r}: there is no {base}; a bundled one has no .toml: {known}")
+    raise ConfigError(f"{file}: base {name!r} is no bundled configuration, and a file ends in .toml; {known}")
+
+
+def _arrows(files: Sequence[Path]) -> str:
+    return " -> ".join(map(str, files))
+
+
+def _over(cls: type[Table], old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """``new`` over ``old``. In an open table another ``name`` leaves nothing of the old part's options."""
+    if issubclass(cls, OpenTable):
+        default = cls().name
+        if "name" in new and new["name"] != old.get("name", default):
+            return dict(new)
+    return {**old, **new}
+
+
+def _check_keys(tables: Mapping[str, Any], *, source: str) -> None:
+    for name, values in tables.items():
+        if name not in TABLES:
+            raise ConfigError(f"{source}: unknown table [{name}]; {near(name, TABLES)}")
+        if not isinstance(values, Mapping):
+            raise ConfigError(f"{source}: {name} must be a table, [{name}] with its keys below it, got {values!r}")
+        _split(name, values, source=source)
+
+
+def _build(tables: Mapping[str, Mapping[str, Any]]) -> Config:
+    built: dict[str, Any] = {}
+    for name, values in tables.items():
+        own, options = _split(name, values, source="")
+        built[name] = _construct(TABLES[name], own | ({"options": options} if options else {}))
+    return Config(**built)
+
+
 def _read_toml(file: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(file.read_text(encoding="utf-8"))
@@ -135,7 +239,7 @@ def _override(config: Config, overrides: Sequence[str]) -> Config:
         if not separator or not dot or not name:
             raise ConfigError(f"{source}: expected table.key=value, such as optimizer.lr=0.05")
         if table not in TABLES:
-            raise ConfigError(f"{source}: unknown table {table!r}; {_suggest(table, TABLES)}")
+            raise ConfigError(f"{source}: unknown table {table!r}; {near(table, TABLES)}")
         _split(table, {name: None}, source=source)
         changed.setdefault(table, {})[name] = _parse(TABLES[table], name, value.strip(), source=source)
     tables: dict[str, Any] = {
@@ -153,7 +257,10 @@ def _replace_values(table: Table, values: Mapping[str, Any]) -> Table:
         kept = table.options if own.get("name", table.name) == table.name else {}
         own["options"] = {**kept, **options}
     current = {item.name: getattr(table, item.name) for item in fields(table)}
-    return _construct(type(table), current | own, source="--set")
+    try:
+        return _construct(type(table), current | own)
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"--set: {error}") from None
 
 
 def _parse(cls: type[Table], name: str, text: str, *, source: str) -> Any:
@@ -181,35 +288,28 @@ def _split(table: str, values: Mapping[str, Any], *, source: str) -> tuple[dict[
             options[key] = value
         else:
             elsewhere = [f"{t}.{key}" for t, other in TABLES.items() if key in _keys(other)]
-            hint = f"did you mean {_or(elsewhere)}?" if elsewhere else _suggest(key, known, prefix=f"{table}.")
+            if key == BASE:
+                hint = "base stands above the first [table]"
+            elif elsewhere:
+                hint = f"did you mean {' or '.join(elsewhere)}?"
+            else:
+                hint = near(key, known, prefix=f"{table}.")
             raise ConfigError(f"{source}: unknown key {table}.{key}; {hint}")
     return own, options
 
 
-def _construct(cls: type[Table], values: Mapping[str, Any], *, source: str) -> Table:
+def _construct(cls: type[Table], values: Mapping[str, Any]) -> Table:
     hints = get_type_hints(cls)
-    ready = {
-        key: tuple(value) if isinstance(value, list) and get_args(hints[key]) and key != "options" else value
-        for key, value in values.items()
-    }
-    try:
-        return cls(**ready)
-    except (ValueError, TypeError) as error:
-        raise ConfigError(f"{source}: {error}") from None
+    return cls(
+        **{
+            key: tuple(value) if isinstance(value, list) and get_args(hints[key]) and key != "options" else value
+            for key, value in values.items()
+        }
+    )
 
 
 def _keys(cls: type[Table]) -> list[str]:
     return [item.name for item in fields(cls) if "help" in item.metadata]
-
-
-def _suggest(name: str, known: Sequence[str] | Mapping[str, Any], *, prefix: str = "") -> str:
-    near = [prefix + match for match in difflib.get_close_matches(name, list(known), n=3)]
-    listed = "known are " + ", ".join(known)
-    return f"did you mean {_or(near)}? ({listed})" if near else listed
-
-
-def _or(names: Sequence[str]) -> str:
-    return " or ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def _toml_value(value: Any) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -14,22 +12,22 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from alignmixup import data
+from alignmixup.functional.normalization import Normalization
 from alignmixup.functional.style import adain, class_style_sums, style_statistics, style_vector
 from alignmixup.models.style_autoencoder import StyleAutoencoder
 from alignmixup.training import checkpoint
 from alignmixup.training.config import Config, OptimizerConfig, ScheduleConfig, to_dict
 from alignmixup.training.config_file import first_difference, from_dict
 from alignmixup.training.engine import Engine
+from alignmixup.training.epoch_log import EpochLog
 from alignmixup.training.optimizers import build_optimizer, set_learning_rate
 from alignmixup.training.progress import Reporter, SilentReporter
-from alignmixup.training.readback import Readback
 from alignmixup.training.schedule import learning_rate
 from alignmixup.training.style_config import StyleConfig
 
 if TYPE_CHECKING:
     from alignmixup.data import ImageData, Loader
 
-_SHOW_EVERY_SECONDS = 0.2
 _CALIBRATION_BATCHES = 16
 _SCHEDULE = ScheduleConfig(name="cosine", update="step")
 
@@ -100,14 +98,13 @@ class StyleTrainer:
             device=engine.device,
             workers=config.data.workers,
         )
-        self._mean, self._std = (
-            torch.tensor(value, device=engine.device).view(1, -1, 1, 1) for value in (dataset.mean, dataset.std)
-        )
+        self._normalization = Normalization.of(dataset.mean, dataset.std, device=engine.device)
         self.optimizer = build_optimizer(
             autoencoder.decoder, OptimizerConfig(name="adamw", lr=style.lr, weight_decay=0.0)
         )
         self.epoch = 0
-        self._readback = Readback(engine.device)
+        remedy = f"a smaller --lr (now {style.lr})"
+        self.log = EpochLog(len(self.train_loader), device=engine.device, reporter=self.reporter, remedy=remedy)
 
     def fit(self) -> None:
         """Train to the last epoch."""
@@ -161,38 +158,23 @@ class StyleTrainer:
         self.train_loader.set_epoch(self.epoch)
         batches = len(self.train_loader)
         generator = torch.Generator().manual_seed(self.config.train.seed * 1_000_003 + self.epoch)
-        losses = torch.zeros(batches, device=self.engine.device)
-        begin = shown = time.perf_counter()
-        seen = 0
-        for step, (images, _) in enumerate(self._pixels(self.train_loader)):
+        self.log.clear()
+        self.log.begin(self.epoch)
+        for images, _ in self._pixels(self.train_loader):
             rate = learning_rate(
                 _SCHEDULE,
                 self.style.lr,
-                update=self.epoch * batches + step,
+                update=self.epoch * batches + self.log.step,
                 updates_per_epoch=batches,
                 epochs=self.style.epochs,
             )
             set_learning_rate(self.optimizer, rate)
-            losses[step] = self._step(images, torch.randperm(len(images), generator=generator))
-            seen += len(images)
-            now = time.perf_counter()
-            if now - shown >= _SHOW_EVERY_SECONDS:
-                shown = now
-                loss = self._readback.exchange(losses[max(0, step - 49) : step + 1].mean())
-                if loss is not None:
-                    self.reporter.step(
-                        epoch=self.epoch, step=step + 1, loss=loss, images_per_second=seen / (now - begin)
-                    )
-        mean = float(losses.mean())
-        if not math.isfinite(mean):
-            raise FloatingPointError(
-                f"the loss is not finite in epoch {self.epoch} (from 0); nothing bad was saved. Try a smaller --lr "
-                f"(now {self.style.lr})"
-            )
+            self.log.add(self._step(images, torch.randperm(len(images), generator=generator)), len(images))
+        self.log.end()
         return {
             "epoch": self.epoch,
-            "train_loss": mean,
-            "images_per_second": seen / (time.perf_counter() - begin),
+            "train_loss": float(self.log.losses.mean()),
+            "images_per_second": self.train_loader.num_images / self.log.seconds,
         }
 
     def _step(self, images: Tensor, perm: Tensor) -> Tensor:
@@ -208,7 +190,7 @@ class StyleTrainer:
     def _pixels(self, loader: Loader) -> Iterator[tuple[Tensor, Tensor]]:
         """Give the batches in [0, 1]."""
         for x, y in loader:
-            yield (x * self._std + self._mean).clamp_(0, 1), y
+            yield self._normalization.undo(x), y
 
     @torch.no_grad()
     def _calibrate(self) -> None:

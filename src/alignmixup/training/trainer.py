@@ -15,19 +15,16 @@ from alignmixup.evaluation.error import evaluate_error
 from alignmixup.training import checkpoint
 from alignmixup.training.config import Config, to_dict
 from alignmixup.training.engine import Engine
+from alignmixup.training.epoch_log import EpochLog
 from alignmixup.training.losses import CRITERIA
 from alignmixup.training.optimizers import average_weights, build_optimizer, set_learning_rate
 from alignmixup.training.progress import Reporter, SilentReporter
-from alignmixup.training.readback import Readback
 from alignmixup.training.schedule import learning_rate
 from alignmixup.training.trackers import Tracker
 
 if TYPE_CHECKING:
     from alignmixup.data import Loader
     from alignmixup.methods.base import Mixer
-
-_SHOW_EVERY_SECONDS = 0.2
-_SHOWN_LOSSES = 50
 
 
 class InterruptedRunError(Exception):
@@ -76,11 +73,10 @@ class Trainer:
         self.wrapped = engine.wrap(model)
         self.batches = len(train_loader)
         self.updates_per_epoch = math.ceil(self.batches / config.train.accumulation)
-        self.losses = torch.zeros(self.batches, device=engine.device)
-        self.epoch, self.step, self.seconds = 0, 0, 0.0
+        self.log = EpochLog(self.batches, device=engine.device, reporter=self.reporter, remedy=_remedy(config))
+        self.epoch = 0
         self.curve: list[dict[str, Any]] = []
         self.stop_requested = False
-        self._readback = Readback(engine.device)
 
     @property
     def evaluated_model(self) -> nn.Module:
@@ -97,12 +93,13 @@ class Trainer:
         epochs, every = self.config.train.epochs, self.config.train.checkpoint_every
         while self.epoch < epochs:
             self._train_epoch()
-            if self.step < self.batches:
+            if self.log.step < self.batches:
                 self._save()
                 raise InterruptedRunError
             row = self._summarise_epoch()
             self.curve.append(row)
-            self.epoch, self.step, self.seconds = self.epoch + 1, 0, 0.0
+            self.epoch += 1
+            self.log.clear()
             self.stop_requested = any(self.engine.gather(self.stop_requested))
             if self.epoch % every == 0 or self.epoch == epochs or self.stop_requested:
                 self._save()
@@ -114,58 +111,49 @@ class Trainer:
         return self.curve
 
     def _train_epoch(self) -> None:
-        """From ``self.step`` to the end of the epoch, or to the next update after a request to stop."""
+        """From the step where it was left to the end of the epoch, or to the next update after a request to stop."""
         self.model.train()
         self.mixer.set_epoch(self.epoch)
-        self.train_loader.set_epoch(self.epoch, skip_batches=self.step)
-        images, earlier = 0, self.seconds
-        begin = shown = time.perf_counter()
+        self.train_loader.set_epoch(self.epoch, skip_batches=self.log.step)
+        self.log.begin(self.epoch)
         for x, y in self.train_loader:
             updated = self._train_step(x, y)
-            images += len(y)
-            now = time.perf_counter()
-            if now - shown >= _SHOW_EVERY_SECONDS:
-                shown = now
-                self._show(images / (now - begin))
             # Processes could disagree on the step at which a signal came; together they stop between epochs.
             if self.stop_requested and updated and self.engine.world_size == 1:
                 break
-        self._check_finite()
-        self.seconds = earlier + time.perf_counter() - begin
+        self.log.end()
 
     def _train_step(self, x: torch.Tensor, y: torch.Tensor) -> bool:
         """One batch; returns whether it ended with an update of the weights."""
         accumulation = self.config.train.accumulation
-        first = self.step - self.step % accumulation
+        first = self.log.step - self.log.step % accumulation
         window = min(accumulation, self.batches - first)
-        updates = self.step + 1 == first + window
+        updates = self.log.step + 1 == first + window
         with self.engine.autocast():  # a method may run the model to see where to mix
             mixed = self.mixer(x, y)
         with self.engine.gradients(reduced=updates), mixed as batch:
             with self.engine.autocast():
                 loss = batch.loss(self.wrapped(batch.x), self.criterion)
             self.engine.backward(loss / window)
-        # Kept on the device: reading the loss here would wait for it in every step.
-        self.losses[self.step] = loss.detach()
-        self.step += 1
         if updates:
             set_learning_rate(self.optimizer, self._learning_rate(first // accumulation))
             self.engine.update(self.optimizer, extra_parameters=self.extra_parameters)
             if self.average is not None:
                 self.average.update_parameters(self.model)
+        self.log.add(loss, len(y))
         return updates
 
     def _summarise_epoch(self) -> dict[str, Any]:
         """Evaluate when due; the epoch's entry of the curve."""
-        loss = self.engine.sum_over_ranks(self.losses.mean()).item() / self.engine.world_size
+        loss = self.engine.sum_over_ranks(self.log.losses.mean()).item() / self.engine.world_size
         images = self.train_loader.num_images * self.engine.world_size
         row = {
             "epoch": self.epoch,
             "lr": self._learning_rate(self.updates_per_epoch - 1),
             "train_loss": loss,
             "images": images,
-            "train_seconds": self.seconds,
-            "images_per_second": images / self.seconds,
+            "train_seconds": self.log.seconds,
+            "images_per_second": images / self.log.seconds,
         }
         due = (self.epoch + 1) % self.config.evaluation.every == 0 or self.epoch + 1 == self.config.train.epochs
         return row | self._evaluate() if due else row
@@ -181,7 +169,7 @@ class Trainer:
         )
         # A last update can break the weights after the last loss was finite: do not save them.
         if not math.isfinite(result.cross_entropy):
-            raise FloatingPointError(self._not_finite("test loss", self.batches - 1))
+            raise self.log.not_finite("test loss", self.batches - 1)
         return {
             "error_percent": result.error_percent,
             "top5_error_percent": result.top5_error_percent,
@@ -198,27 +186,6 @@ class Trainer:
             epochs=self.config.train.epochs,
         )
 
-    def _show(self, images_per_second: float) -> None:
-        recent = self._readback.exchange(self.losses[max(0, self.step - _SHOWN_LOSSES) : self.step].mean())
-        if recent is None:
-            return
-        if not math.isfinite(recent):
-            self._check_finite()
-        self.reporter.step(epoch=self.epoch, step=self.step, loss=recent, images_per_second=images_per_second)
-
-    def _check_finite(self) -> None:
-        finite = self.losses[: self.step].isfinite().tolist()
-        if not all(finite):
-            raise FloatingPointError(self._not_finite("loss", finite.index(False)))
-
-    def _not_finite(self, what: str, step: int) -> str:
-        precision = self.config.train.precision
-        wider = "" if precision == "fp32" else f', train.precision = "fp32" (now "{precision}")'
-        return (
-            f"{what} is not finite at epoch {self.epoch} step {step} (from 0); nothing bad was saved. Try a smaller "
-            f"optimizer.lr (now {self.config.optimizer.lr}), schedule.warmup_epochs, train.clip_norm = 1.0{wider}"
-        )
-
     def _save(self) -> None:
         ranks = self.engine.gather({"mixer": self.mixer.state_dict(), "random": self.engine.random_state()})
         if self.checkpoint_path is None or not self.engine.is_main:
@@ -230,8 +197,8 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.engine.scaler.state_dict(),
             "ranks": ranks,
-            "progress": {"epoch": self.epoch, "step": self.step, "seconds": self.seconds},
-            "losses": self.losses[: self.step].cpu(),
+            "progress": {"epoch": self.epoch, "step": self.log.step, "seconds": self.log.seconds},
+            "losses": self.log.losses[: self.log.step].cpu(),
             "curve": self.curve,
         }
         checkpoint.save(self.checkpoint_path, state)
@@ -255,7 +222,14 @@ class Trainer:
         own = state["ranks"][self.engine.rank]
         self.mixer.load_state_dict(own["mixer"])
         self.engine.restore_random_state(own["random"])
-        progress = state["progress"]
-        self.epoch, self.step, self.seconds = progress["epoch"], progress["step"], progress["seconds"]
-        self.losses[: self.step] = state["losses"].to(self.losses.device)
+        self.epoch = state["progress"]["epoch"]
+        self.log.resume(state["losses"], seconds=state["progress"]["seconds"])
         self.curve = list(state["curve"])
+
+
+def _remedy(config: Config) -> str:
+    """What to try when a loss is not finite."""
+    precision = config.train.precision
+    wider = "" if precision == "fp32" else f', train.precision = "fp32" (now "{precision}")'
+    lr = f"a smaller optimizer.lr (now {config.optimizer.lr})"
+    return f"{lr}, schedule.warmup_epochs, train.clip_norm = 1.0{wider}"

@@ -140,7 +140,7 @@ def test_bad_input(small, capsys):
     for arguments, message in (
         (["run", "run/"], "run is given twice"),
         (["run", "--what", "calibraton"], "--what: unknown part 'calibraton'. Did you mean 'calibration'?"),
-        (["run", "--attack", "pdg"], "unknown attack 'pdg'. Did you mean 'pgd'?"),
+        (["run", "--attack", "pdg"], "unknown attack 'pdg'; did you mean pgd?"),
         (["run", "--ood", "digits"], "digits is the in-distribution set itself"),
         (["run", "preact_resnet18", "--checkpoint", "x.pth"], "--checkpoint is for one network"),
     ):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from alignmixup.cli.config_options import add_set
 from alignmixup.runs.folder import Mode, RunFolder
 from alignmixup.runs.sweep import Variant, expand, parse_sweep
-from alignmixup.training.config_file import ConfigError, bundled_folder
+from alignmixup.training.config_file import ConfigError, bundled_folder, bundled_names
 
 if TYPE_CHECKING:
     from alignmixup.cli.compare.board import Board
@@ -137,7 +137,7 @@ def _files(options: argparse.Namespace) -> list[str]:
         return list(options.config)
     folder = bundled_folder() / options.data
     if not folder.is_dir():
-        known = sorted(folder.name for folder in bundled_folder().iterdir() if folder.is_dir())
+        known = sorted({name.partition("/")[0] for name in bundled_names()})
         raise ConfigError(f"--data {options.data}: bundled configurations exist for {', '.join(known)}")
     if options.recipe == _PUBLISHED:
         place = options.data

@@ -35,7 +35,8 @@ from alignmixup.evaluation.corruptions.strengths import (
 )
 from alignmixup.evaluation.corruptions.weather import brightness, fog, frost, snow, spatter
 from alignmixup.evaluation.error import evaluate_error
-from alignmixup.evaluation.outputs import Progress, device_of, no_progress
+from alignmixup.evaluation.outputs import Progress, no_progress
+from alignmixup.modules import device_of
 
 __all__ = ["corrupt", "evaluate_corruptions", "mean_corruption_error"]
 

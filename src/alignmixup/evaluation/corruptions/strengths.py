@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from typing import Literal, get_args
+
+from alignmixup.near import near
 
 __all__ = ["EXTRA_KINDS", "KINDS", "TABLES", "Parameters", "Table", "check_kinds", "check_severities", "table_for"]
 
@@ -171,9 +172,7 @@ def check_kinds(kinds: Sequence[str]) -> tuple[str, ...]:
     known = KINDS + EXTRA_KINDS
     for kind in kinds:
         if kind not in known:
-            near = difflib.get_close_matches(kind, known, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
-            raise ValueError(f"unknown corruption {kind!r}.{hint} Known: {', '.join(known)}")
+            raise ValueError(f"unknown corruption {kind!r}; {near(kind, known)}")
     if not kinds or len(set(kinds)) != len(kinds):
         raise ValueError(f"each corruption must be named once, at least one of them; got {list(kinds)}")
     return tuple(kinds)

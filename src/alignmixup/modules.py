@@ -1,0 +1,36 @@
+"""What is asked of any torch module: where it lies, and to run it in evaluation mode without a trace."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+__all__ = ["device_of", "evaluation_mode", "training_flags"]
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """The device of the first parameter; the CPU for a model that has none."""
+    return next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+
+
+def training_flags(model: nn.Module) -> Callable[[], None]:
+    """Note each module's own training flag; what is returned restores them, and only them."""
+    flags = {module: module.training for module in model.modules()}
+
+    def restore() -> None:
+        for module, training in flags.items():
+            module.training = training
+
+    return restore
+
+
+@contextmanager
+def evaluation_mode(model: nn.Module) -> Iterator[None]:
+    """Context in which ``model`` is in evaluation mode; each module's own flag is restored."""
+    restore = training_flags(model)
+    model.eval()
+    try:
+        yield
+    finally:
+        restore()
