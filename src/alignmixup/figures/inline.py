@@ -31,7 +31,7 @@ def inline_svg(draw: Callable[[IO[str]], None], *, label: str) -> str:
     draw(file)
     head, _, body = _FOR_FILES_ONLY.sub("", file.getvalue()).partition("<svg ")[2].partition(">")
     body = re.sub(r"<[^>]+>", lambda found: re.sub(r"(\.\d\d)\d+", r"\1", found[0]), body)
-    body = re.sub(r'<g id="([^"]*)">', lambda found: f"<g>{_tooltip(found[1])}", body)
+    body = re.sub(r"""<g id=(["'])(.*?)\1>""", lambda found: f"<g>{_tooltip(found[2])}", body)
     own = crc32(f"{label}{body}".encode())
     body = re.sub(r'(?<=id=")\w+|(?<=url\(#)\w+|(?<=href="#)\w+', lambda found: f"{found[0]}-{own:x}", body)
     body = re.sub(r"#[0-9a-f]{6}\b", lambda found: _VARIABLES.get(found[0], found[0]), body)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 LIGHT = {
     "page": "#fbfbf9", "card": "#ffffff", "ink": "#1b1d21", "soft": "#565b64", "rule": "#dcdcd6", "grid": "#e9e9e4",
     "accent": "#0b5cad", "best": "#eaf2fb", "code": "#f2f2ee",
@@ -17,7 +19,13 @@ DARK = {
 SERIES = 8
 CARD, INK, SOFT, GRID = (LIGHT[name] for name in ("card", "ink", "soft", "grid"))
 FIRST, SECOND = LIGHT["s1"], LIGHT["s2"]  # where two things are told apart
-DASHES = ((), (5, 2), (1.5, 1.5), (6, 2, 1.5, 2))  # lengths of ink and gap, in line widths; the first is solid
+# lengths of ink and gap, in line widths; the first is solid
+DASHES: tuple[tuple[float, ...], ...] = (
+    (),
+    (5, 2),
+    (1.5, 1.5),
+    (6, 2, 1.5, 2),
+)
 
 
 def series(number: int) -> str:
@@ -25,6 +33,7 @@ def series(number: int) -> str:
     return LIGHT[f"s{number % SERIES}"]
 
 
-def dashes(number: int) -> tuple[float, tuple[float, ...]]:
+def dashes(number: int) -> Any:
     """Line style of that number: a colour that comes again is dashed."""
-    return (0, DASHES[number // SERIES % len(DASHES)])
+    lengths = DASHES[number // SERIES % len(DASHES)]
+    return (0, lengths) if lengths else "solid"
