@@ -86,7 +86,7 @@ def name_ends(axes: Any, names: Sequence[str]) -> None:
     above = 1 + gap
     for below, (y, line, text) in zip(range(len(ends))[::-1], sorted(ends, key=lambda end: -end[0]), strict=True):
         above = max(min(y, above - gap), below * gap)  # the names below need their room
-        leader = {"arrowstyle": "-", "color": line.get_color(), "shrinkA": 1, "shrinkB": 1, "linewidth": 0.8}
+        leader = {"arrowstyle": "-", "color": line.get_color(), "relpos": (0, 0.5), "shrinkA": 1, "linewidth": 0.8}
         style = {"fontsize": 8, "linespacing": 1, "va": "center"}
         axes.annotate(text, line.get_xydata()[-1], (1.05, above), "data", "axes fraction", leader, **style)
 
