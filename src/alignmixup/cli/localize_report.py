@@ -16,7 +16,7 @@ from alignmixup.evaluation.localization.contour_boxes import Contours, threshold
 from alignmixup.evaluation.localization.image_pass import MAP_SIZE
 from alignmixup.evaluation.localization.protocols import TOP1_CONVENTIONS, tabulate_centre
 from alignmixup.evaluation.summary import spread
-from alignmixup.figures.localization import MapRow, draw_boxes, draw_threshold_curves
+from alignmixup.figures.score_maps import MapRow, draw_boxes, draw_threshold_curves
 from alignmixup.outside import require
 from alignmixup.runs.comparison import mean_and_spread
 from alignmixup.runs.localize import Found, count_boxes

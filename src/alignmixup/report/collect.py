@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 FORMAT = 1
-_PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".webp")
+_PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".svg")
 # drawn anew, from the numbers
-_DRAWN = {"curves.png", "comparison.png"}
+_DRAWN = {"curves", "comparison"}
 # the entries of an epoch that tables and charts read
 _KEPT = ("epoch", "train_loss", "error_percent", "cross_entropy")
 
@@ -144,7 +144,7 @@ def _read(file: Path) -> Run:
 
 
 def _is_picture(file: Path) -> bool:
-    return file.suffix.lower() in _PICTURES and file.name not in _DRAWN
+    return file.suffix.lower() in _PICTURES and file.stem not in _DRAWN
 
 
 def _tell_apart(runs: Sequence[Run]) -> list[Run]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from alignmixup.report.runs import compact, find_runs, write_compact
+from alignmixup.report.collect import compact, find_runs, write_compact
 
 Make = Callable[..., Path]
 

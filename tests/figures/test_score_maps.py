@@ -1,9 +1,9 @@
-"""The figures show what they are given."""
+"""Score maps with their boxes, and accuracy over the threshold."""
 
 import numpy as np
 from PIL import Image
 
-from alignmixup.figures.localization import MapRow, draw_boxes, draw_threshold_curves
+from alignmixup.figures.score_maps import MapRow, draw_boxes, draw_threshold_curves
 
 
 def shares(path, *colours):
@@ -24,14 +24,18 @@ def test_boxes_are_green_red_and_orange(tmp_path):
     assert orange > 0.001
 
 
-def test_a_line_for_each_result_and_a_panel_for_each_choice(tmp_path):
+def test_a_line_for_each_result_and_a_panel_for_each_choice(tmp_path, drawn):
     def result(value, **more):
         curves = {which: {level: [value, value / 2] for level in ("0.3", "0.5")} for which in ("largest", "all")}
         return {"name": f"level {value}", "thresholds": [0.0, 0.5], "curves": curves, **more}
 
     draw_threshold_curves([result(80.0), result(40.0, is_baseline=True)], tmp_path / "curves.png", title="title")
-    with Image.open(tmp_path / "curves.png") as picture:
-        assert picture.size == (1050, 900)
-    blue, black = shares(tmp_path / "curves.png", (31, 119, 180), (0, 0, 0))
-    assert blue > 0.001
-    assert black > 0.002
+    panels = drawn[0].axes
+    assert [axes.get_title() for axes in panels][::3] == ["largest contour, IoU ≥ 0.3", "all contours, IoU ≥ 0.5"]
+    for axes in panels:
+        lines = {line.get_label(): line for line in axes.lines if len(line.get_xdata()) > 1}
+        assert {label: list(line.get_ydata()) for label, line in lines.items()} == {
+            "level 80.0 80.0": [80.0, 40.0],
+            "level 40.0 40.0": [40.0, 20.0],
+        }
+        assert [line.is_dashed() for line in lines.values()] == [False, True]
