@@ -44,7 +44,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--width", type=int, default=64, help="channels of PreActResNet-18's first stage (default: 64)")
     parser.add_argument("--batch", type=int, default=128, help="images in a batch (default: 128)")
     parser.add_argument("--size", type=int, default=32, help="side of the images (default: 32)")
-    parser.add_argument("--precision", choices=("fp32", "bf16", "fp16"), default="fp32", help="autocast precision")
+    parser.add_argument("--precision", choices=("fp32", "bf16", "fp16", "auto"), default="fp32", help="autocast")
     parser.add_argument("--compile", action="store_true", help="run the model through torch.compile")
     parser.add_argument("--contiguous", action="store_true", help="images and weights not channels-last")
 
@@ -52,6 +52,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> Report:
     """Time every case."""
     from contextlib import closing
+
+    import torch
 
     from alignmixup.benchmarks.measure import interleave, rates
     from alignmixup.training.config import TrainConfig
@@ -68,15 +70,16 @@ def run(options: argparse.Namespace) -> Report:
     with closing(Engine(config)) as engine:
         steps = _steps(engine, options)
         taken = interleave(steps, repeats=options.repeats, device=engine.device)
-        rate, _ = rates(engine.device)
+        dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(engine.precision, torch.float32)
+        rate, _ = rates(engine.device, dtype=dtype)
         shares = operation_shares(steps[PROFILED])
     rows = [{"case": label, **over_baseline(taken[label], taken["baseline"])} for label in CASES]
     operations = step_operations(options.width, options.size) * options.batch
     floor_ms = 1e3 * operations / rate
     notes = [
         f"baseline: {options.batch / rows[0]['ms'] * 1e3:.0f} images/s; {operations / 1e9:.0f} G operations a step, "
-        f"{floor_ms:.0f} ms at the {rate / 1e9:.0f} GFLOP/s of a large float32 matrix product here: "
-        f"the step takes {rows[0]['ms'] / floor_ms:.2f} times that",
+        f"{floor_ms:.3g} ms at the {rate / 1e9:.0f} GFLOP/s of a large matrix product or a convolution in "
+        f"{engine.precision} here, whichever is faster: the step takes {rows[0]['ms'] / floor_ms:.2f} times that",
         f"time on the host of a step of {PROFILED}: "
         + ", ".join(f"{name.removeprefix('aten::')} {share:.1%}" for name, share in shares.items()),
     ]
