@@ -8,6 +8,8 @@ import math
 import torch
 from torch import Generator, Tensor
 
+from alignmixup.functional.precision import widest
+
 
 def beta(alpha: float, size: int, *, generator: Generator) -> Tensor:
     """Draw mixing coefficients λ ~ Beta(α, α).
@@ -148,7 +150,7 @@ def cutmix_box(lam: Tensor, centres: Tensor, height: int, width: int) -> Tensor:
     Source:
         Yun et al., CutMix, ICCV 2019, section 3.1, and its published code.
     """
-    ratio = (1.0 - lam.double()).clamp(0.0, 1.0).sqrt()
+    ratio = (1.0 - lam.to(widest(lam.device))).clamp(0.0, 1.0).sqrt()
     extent = to_device(torch.tensor([height, width]), lam.device)
     half = (ratio[:, None] * extent).floor().long() // 2
     low = (centres - half).clamp_min(0)

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from alignmixup.functional.comixup.images import block_saliency, comixup_compose, peak_distances
 from alignmixup.functional.comixup.masks import Threshold, Variant, comixup_masks
+from alignmixup.functional.precision import exact_product
 from alignmixup.functional.sampling import dirichlet, random_start, to_device
 from alignmixup.methods.base import Mixer
 from alignmixup.methods.batch import Draw, MixedBatch
@@ -148,9 +149,8 @@ class CoMixup(Mixer):
             masks = self._masks(saliency[part], draw.prior[part], draw.start[:, part])
             images.append(comixup_compose(x[part], masks))
             shown.append(masks)
-            with torch.autocast(x.device.type, enabled=False):
-                mean = masks.mean((2, 3))
-                labels.append((mean @ target[part].view(*mean.shape[:2], -1)).flatten(0, 1))
+            mean = masks.mean((2, 3))
+            labels.append(exact_product(mean, target[part].view(*mean.shape[:2], -1)).flatten(0, 1))
         return MixedBatch(
             images[0] if len(images) == 1 else torch.cat(images),
             labels[0] if len(labels) == 1 else torch.cat(labels),

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from alignmixup.functional.interpolation import box_lam, box_mask
 from alignmixup.functional.labels import soft_labels
+from alignmixup.functional.precision import exact_product
 from alignmixup.functional.sampling import box_centres, cutmix_box, to_device
 from alignmixup.functional.style import adain, style_distances, stylecutmix
 from alignmixup.methods.batch import Draw, MixedBatch
@@ -133,8 +134,7 @@ class StyleCutMix(StyleMix):
         assert self._gammas is not None
         self._gammas = self._gammas.to(target.device)
         weights = target / target.sum(1, keepdim=True).clamp_min(1e-6)
-        with torch.autocast(target.device.type, enabled=False):
-            return ((weights @ self._gammas) * weights[perm]).sum(1)
+        return (exact_product(weights, self._gammas) * weights[perm]).sum(1)
 
 
 def class_gammas(styles: Tensor, *, delta: float, same_class_distance: float) -> Tensor:

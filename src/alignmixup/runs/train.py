@@ -43,7 +43,10 @@ def run(config: Config, folder: RunFolder, *, mode: Mode = "new", reporter: Repo
         FloatingPointError: the loss is no longer finite.
         ValueError, OSError: configuration, data or folder unusable; the message says what to do.
     """
+    if mode == "resume" and folder.config.is_file():  # "auto" was settled when the run began
+        config = config.settled(folder.read_config().train.precision)
     with closing(Engine(config.train)) as engine:
+        config = config.settled(engine.precision)
         state = _claim(config, folder, mode=mode, engine=engine)
         if state == "finished":
             return read_record(folder.record)

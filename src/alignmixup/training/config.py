@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import Field, asdict, dataclass, field, fields
+from dataclasses import Field, asdict, dataclass, field, fields, replace
 from typing import Any, get_args, get_origin, get_type_hints
 
 OptionValue = bool | int | float | str | list[Any]
@@ -159,7 +159,11 @@ class TrainConfig(Table):
     seed: int = option(0, "seed of weights, order, augmentation and mixing", minimum=0, maximum=2**31 - 1)
     device: str = option("auto", "auto takes cuda, then mps, then cpu", choices=("auto", "cpu", "cuda", "mps"))
     threads: int = option(0, "threads of one process on the cpu; 0 leaves torch's choice", minimum=0)
-    precision: str = option("fp32", "autocast precision; weights stay fp32", choices=("fp32", "bf16", "fp16"))
+    precision: str = option(
+        "fp32",
+        "autocast precision, weights stay fp32; auto is bf16 where that is faster, else fp32",
+        choices=("fp32", "bf16", "fp16", "auto"),
+    )
     channels_last: bool = option(False, "memory layout of images and weights; faster with bf16/fp16 on cuda")
     compile: bool = option(False, "run the model through torch.compile")
     compile_mode: str = option(
@@ -208,6 +212,12 @@ class Config:
                 f"schedule.warmup_epochs must be <= train.epochs = {self.train.epochs}, "
                 f"got {self.schedule.warmup_epochs}"
             )
+
+    def settled(self, precision: str) -> Config:
+        """The run with ``precision`` in place of ``"auto"``."""
+        if self.train.precision != "auto":
+            return self
+        return replace(self, train=replace(self.train, precision=precision))
 
 
 TABLES: dict[str, type[Table]] = {

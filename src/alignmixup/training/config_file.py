@@ -147,9 +147,10 @@ def dump(config: Config) -> str:
 def first_difference(old: Config, new: Config) -> str | None:
     """The first key outside ``FREE_KEYS`` whose value differs, with both values; None where there is none.
 
-    The number of epochs is free too, unless the schedule depends on it (cosine): a run can be made longer.
+    The number of epochs is free too, unless the schedule depends on it (cosine): a run can be made longer. A precision
+    of ``"auto"`` now is whatever it turned out to be there.
     """
-    before, after = to_dict(old), to_dict(new)
+    before, after = to_dict(old), to_dict(new.settled(old.train.precision))
     free = FREE_KEYS if "cosine" in (old.schedule.name, new.schedule.name) else (*FREE_KEYS, "train.epochs")
     for table in before:
         for key in dict.fromkeys([*before[table], *after[table]]):

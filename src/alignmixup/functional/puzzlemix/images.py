@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from alignmixup.functional.interpolation import check_pairing
+from alignmixup.functional.precision import where_wide
 from alignmixup.functional.puzzlemix.auction import auction
 from alignmixup.functional.puzzlemix.energy import block_saliency, puzzle_energy
 from alignmixup.functional.puzzlemix.solver import solve_puzzle
@@ -123,7 +124,8 @@ def puzzlemix_transport(mask: Tensor, saliency: Tensor, *, cost_weight: float = 
 
     Args:
         mask: (B, n, n) weights of the images that are moved; places with weight 0 cannot be seen.
-        saliency: (B, n, n) saliency of the same images' blocks, 1 in sum per image; or (B, H, W), pooled to that.
+        saliency: (B, n, n) saliency of the same images' blocks, 1 in sum per image; or (B, H, W), pooled to that. An
+            image with a value that is not finite counts as uniform.
         cost_weight: ε >= 0. Paper: 0.8.
 
     Returns:
@@ -137,7 +139,9 @@ def puzzlemix_transport(mask: Tensor, saliency: Tensor, *, cost_weight: float = 
         raise ValueError(f"mask must be (B, n, n) and saliency of the same B: {tuple(mask.shape)}, {len(saliency)}")
     with torch.no_grad(), torch.autocast(mask.device.type, enabled=False), one_thread(mask):
         share = saliency if saliency.shape == mask.shape else block_saliency(saliency, mask.shape[1])
-        return auction(mask, share, cost_weight)
+        finite = share.isfinite().all(2, keepdim=True).all(1, keepdim=True)
+        share = torch.where(finite, share, 1 / share[0].numel()) if len(share) else share
+        return auction(where_wide(mask), where_wide(share), cost_weight).to(mask.device)
 
 
 def puzzlemix(

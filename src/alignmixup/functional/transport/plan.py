@@ -13,6 +13,7 @@ from torch import Tensor
 
 from alignmixup.functional.native import runs_natively
 from alignmixup.functional.parts import parts
+from alignmixup.functional.precision import widest
 from alignmixup.functional.transport.cpu import distances_native, native_fits, solve_newton_native
 from alignmixup.functional.transport.solvers import solve_newton, solve_plain
 
@@ -40,8 +41,8 @@ def cost_matrix(a: Tensor, b: Tensor) -> Tensor:
 
     ``cost[n, i, j] = |a[n, :, i] - b[n, :, j]|^2``, summed over channels and not scaled. Nothing of size
     (B, r, s, C) is made: by C code on the CPU where no gradient is asked for, elsewhere by one batched matrix
-    product of centred features. Where the backend is set to round the inputs of a matrix product (TF32,
-    bfloat16), the product is made in float64: the rounding would exceed epsilon.
+    product of centred features in float64 (float32 on MPS, which has no other): rounding would exceed epsilon where
+    norms are large.
 
     Convention:
         Row = position of ``a``, the first example; column = position of ``b``, the partner.
@@ -110,7 +111,7 @@ def sinkhorn(
         cost: (B, r, s), any scale and sign; half precision is computed in float32.
         epsilon: entropic regularisation, > 0, in units of cost. Paper: 0.1.
         iterations: cap on the rounds of a sample, >= 1; a Newton step counts as one. Paper: 100. Samples stop
-            on their own: on the CPU the batch shrinks; on an NVIDIA GPU one kernel solves each of up to 128 x 128
+            on their own: on the CPU the batch shrinks; on an NVIDIA GPU one kernel solves each of up to 64 x 64
             positions; where that kernel cannot run, all rounds are launched and converged samples are frozen. No
             value is read on the host.
         tolerance: L1 marginal error at which a sample stops, > 0. None: ``"newton"`` goes on to 1e-5 (1e-8 in
@@ -189,6 +190,9 @@ def _solve(
     batch_stop: float | None,
 ) -> tuple[Tensor, Tensor]:
     with torch.autocast(cost.device.type, enabled=False):  # compiled code runs this under the caller's autocast
+        # Below the smallest number of the cost's type, epsilon would be 0: a division by it.
+        limits = torch.finfo(cost.dtype)
+        epsilon = min(max(epsilon, limits.tiny), limits.max)
         # A little below the tolerance, so that rounding does not put a stopped sample above it.
         target = 0.9 * tolerance if tolerance else None
         if solver == "plain":
@@ -255,28 +259,17 @@ def _check_options(
 
 
 def _distances(a: Tensor, b: Tensor) -> Tensor:
-    # |a|^2 + |b|^2 - 2ab cancels: with a common offset in place, float32 moves entries of R by 0.4.
+    # |a|^2 + |b|^2 - 2ab cancels: in float32 with |a|^2 near 1e6 it would be off by epsilon, and by more where the
+    # backend rounds the inputs of a product (TF32). Centring takes away a common offset.
+    narrow, wide = torch.promote_types(a.dtype, b.dtype), widest(a.device)
+    a, b = a.to(wide), b.to(wide)
     centre = (a.mean(2, keepdim=True) + b.mean(2, keepdim=True)) / 2
     a, b = a - centre, b - centre
     squares = a.square().sum(1).unsqueeze(2) + b.square().sum(1).unsqueeze(1)
-    if _matmul_rounds_inputs(a.device.type):
-        products = torch.bmm(a.double().transpose(1, 2), b.double()).to(squares.dtype)
-    else:
-        products = torch.bmm(a.transpose(1, 2), b)
-    return (squares - 2 * products).clamp(min=0.0)
+    return (squares - 2 * torch.bmm(a.transpose(1, 2), b)).clamp(min=0.0).to(narrow)
 
 
 def _as_computed(tensor: Tensor, name: str) -> Tensor:
     if not tensor.is_floating_point():
         raise TypeError(f"{name} must be floating point, got {tensor.dtype}; convert it with .float()")
     return tensor.float() if tensor.element_size() < 4 else tensor
-
-
-def _matmul_rounds_inputs(device_type: str) -> bool:
-    backend = {"cuda": "cuda", "cpu": "mkldnn"}.get(device_type)
-    return backend is not None and getattr(torch.backends, backend).matmul.fp32_precision in {"tf32", "bf16"}
-
-
-# The setting is made once a program and can't be traced. torch.compiler.assume_constant_result does just this, but
-# takes seconds to import.
-_matmul_rounds_inputs._dynamo_marked_constant = True  # type: ignore[attr-defined]
