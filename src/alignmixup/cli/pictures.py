@@ -166,7 +166,7 @@ def layer_of(run: TrainedRun, named: str | None) -> str:
     Raises:
         ValueError: no such layer; near names are listed.
     """
-    from alignmixup.methods.hidden_mixer import HiddenMixer
+    from alignmixup.methods.base import HiddenMixer
     from alignmixup.taps import FeatureTap, probe
 
     chosen = _options(run, HiddenMixer)
@@ -180,7 +180,7 @@ def layer_of(run: TrainedRun, named: str | None) -> str:
 
 def layout_of(run: TrainedRun) -> Layout | None:
     """The layout of the layers' outputs as the run's method was told it, if it was."""
-    from alignmixup.methods.hidden_mixer import HiddenMixer
+    from alignmixup.methods.base import HiddenMixer
 
     return cast("Layout | None", _options(run, HiddenMixer).get("layout"))
 

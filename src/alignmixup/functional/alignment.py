@@ -15,7 +15,8 @@ from alignmixup.functional.interpolation import check_pairing, lerp, partners
 from alignmixup.functional.native import runs_natively
 from alignmixup.functional.parts import parts
 from alignmixup.functional.transport.cpu import distances_native
-from alignmixup.functional.transport.plan import Solver, assignment_matrix, cost_matrix, relative_cost, sinkhorn
+from alignmixup.functional.transport.options import Alignment, Solver
+from alignmixup.functional.transport.plan import assignment_matrix, cost_matrix, relative_cost, sinkhorn
 
 Keep = Literal["first", "partner"]
 
@@ -84,11 +85,11 @@ def align_mix(
     lam: Tensor,
     keep: Keep = "first",
     *,
-    epsilon: float = 0.1,
-    iterations: int = 100,
-    tolerance: float | None = None,
-    solver: Solver = "newton",
-    normalize_cost: bool = False,
+    epsilon: float = Alignment.epsilon,
+    iterations: int = Alignment.iterations,
+    tolerance: float | None = Alignment.tolerance,
+    solver: Solver = Alignment.solver,
+    normalize_cost: bool = Alignment.normalize_cost,
 ) -> Tensor:
     """Interpolate feature maps after aligning one to the positions of the other.
 

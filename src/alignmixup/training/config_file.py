@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from alignmixup.near import near
+from alignmixup.options import options_of
 from alignmixup.training.config import TABLES, Config, OpenTable, OptionValue, Table, to_dict
 
 # Keys that may differ between a run and its continuation: where it computes, not what.
@@ -310,7 +311,7 @@ def _construct(cls: type[Table], values: Mapping[str, Any]) -> Table:
 
 
 def _keys(cls: type[Table]) -> list[str]:
-    return [item.name for item in fields(cls) if "help" in item.metadata]
+    return [name for name, item in options_of(cls).items() if item.help]
 
 
 def _toml_value(value: Any) -> str:

@@ -222,7 +222,7 @@ def test_threads_are_given_back():
         ({"beta": -1.0}, "beta must be >= 0, got -1.0"),
         ({"gamma": float("nan")}, "gamma must be >= 0, got nan"),
         ({"omega": 1.5}, r"omega must be in \[0, 1\], got 1.5"),
-        ({"rounds": 0}, "rounds and tries must be >= 1, got 0 and 2"),
+        ({"rounds": 0}, "rounds must be >= 1, got 0"),
         ({"threshold": "none"}, "threshold must be 'hard' or 'soft', got 'none'"),
         ({"variant": "x"}, "variant must be 'as_described' or 'as_released', got 'x'"),
         ({"prior": torch.ones(4)}, r"prior must be \(2, 5\), got \(4,\)"),

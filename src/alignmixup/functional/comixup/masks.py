@@ -1,5 +1,6 @@
 """Co-Mixup: which block of which input goes into which output, for whole groups of images at once."""
 
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -8,27 +9,53 @@ from torch import Generator, Tensor
 from alignmixup.functional.comixup.rounds import Problem, objective, solve
 from alignmixup.functional.sampling import random_start, to_device
 from alignmixup.functional.threads import one_thread
+from alignmixup.options import Options, option
 
 Threshold = Literal["hard", "soft"]
 Variant = Literal["as_described", "as_released"]
+
+
+@dataclass(kw_only=True)
+class CoMixupSearch(Options):
+    """What masks of Co-Mixup are sought, and how."""
+
+    beta: float = option(0.32, "price of unlike neighbouring blocks, >= 0", paper="0.32", minimum=0)
+    gamma: float = option(1.0, "price of sharing inputs with other outputs, >= 0", paper="1.0", minimum=0)
+    eta: float = option(0.05, "weight of the prior, >= 0", paper="0.05", minimum=0)
+    tau: float = option(
+        0.83, "share of an input's blocks in use elsewhere above which it is charged, >= 0", paper="0.83", minimum=0
+    )
+    omega: float = option(
+        0.001, "weight of the distances between the most salient places, in [0, 1]", paper="0.001", minimum=0, maximum=1
+    )
+    rounds: int = option(4, "sweeps over the outputs of a group, >= 1", paper="4, 3 on ImageNet", minimum=1)
+    set_resolve: bool = option(True, "tell outputs apart that are made of the same inputs", paper="True")
+    threshold: Threshold = option("hard", '"hard" or "soft" charge of shared inputs', paper='"hard"')
+    variant: Variant = option(
+        "as_described",
+        '"as_described", or "as_released" for the published code\'s order of operations in the charge',
+        paper='reported numbers come from "as_released"',
+    )
+    safeguard: bool = option(True, "in the last round take only changes that do not raise the objective", paper="False")
+    tries: int = option(2, "random starts, >= 1, the best of which is taken", paper="1", minimum=1)
 
 
 def comixup_masks(
     saliency: Tensor,
     distances: Tensor | None = None,
     *,
-    beta: float = 0.32,
-    gamma: float = 1.0,
-    eta: float = 0.05,
-    tau: float = 0.83,
-    omega: float = 0.001,
-    rounds: int = 4,
+    beta: float = CoMixupSearch.beta,
+    gamma: float = CoMixupSearch.gamma,
+    eta: float = CoMixupSearch.eta,
+    tau: float = CoMixupSearch.tau,
+    omega: float = CoMixupSearch.omega,
+    rounds: int = CoMixupSearch.rounds,
     prior: Tensor | None = None,
-    set_resolve: bool = True,
-    threshold: Threshold = "hard",
-    variant: Variant = "as_described",
-    safeguard: bool = True,
-    tries: int = 2,
+    set_resolve: bool = CoMixupSearch.set_resolve,
+    threshold: Threshold = CoMixupSearch.threshold,
+    variant: Variant = CoMixupSearch.variant,
+    safeguard: bool = CoMixupSearch.safeguard,
+    tries: int = CoMixupSearch.tries,
     start: Tensor | None = None,
     generator: Generator | None = None,
 ) -> Tensor:
@@ -88,13 +115,21 @@ def comixup_masks(
         tensor([[[1., 0.],
                  [0., 1.]]])
     """
-    if rounds < 1 or tries < 1:
-        raise ValueError(f"rounds and tries must be >= 1, got {rounds} and {tries}")
-    if variant not in ("as_described", "as_released"):
-        raise ValueError(f"variant must be 'as_described' or 'as_released', got {variant!r}")
-    options = (beta, gamma, eta, tau, omega)
+    search = CoMixupSearch(
+        beta=beta,
+        gamma=gamma,
+        eta=eta,
+        tau=tau,
+        omega=omega,
+        rounds=rounds,
+        set_resolve=set_resolve,
+        threshold=threshold,
+        variant=variant,
+        safeguard=safeguard,
+        tries=tries,
+    )
     with torch.no_grad(), torch.autocast(saliency.device.type, enabled=False), one_thread(saliency):
-        problem = _problem(saliency, distances, prior, options, threshold, released=variant == "as_released")
+        problem = _problem(saliency, distances, prior, search)
         start = _starts(saliency, start, tries, generator)
         groups, tries = start.shape[:2]
         problem = problem.repeat(tries)
@@ -110,13 +145,13 @@ def comixup_objective(
     saliency: Tensor,
     distances: Tensor | None = None,
     *,
-    beta: float = 0.32,
-    gamma: float = 1.0,
-    eta: float = 0.05,
-    tau: float = 0.83,
-    omega: float = 0.001,
+    beta: float = CoMixupSearch.beta,
+    gamma: float = CoMixupSearch.gamma,
+    eta: float = CoMixupSearch.eta,
+    tau: float = CoMixupSearch.tau,
+    omega: float = CoMixupSearch.omega,
     prior: Tensor | None = None,
-    threshold: Threshold = "hard",
+    threshold: Threshold = CoMixupSearch.threshold,
 ) -> Tensor:
     """Evaluate Co-Mixup's objective.
 
@@ -151,7 +186,8 @@ def comixup_objective(
     if masks.shape != (*saliency.shape, saliency.shape[-3]):
         raise ValueError(f"masks of shape {tuple(masks.shape)} do not fit saliency {tuple(saliency.shape)}")
     with torch.autocast(saliency.device.type, enabled=False):
-        problem = _problem(saliency, distances, prior, (beta, gamma, eta, tau, omega), threshold, released=False)
+        search = CoMixupSearch(beta=beta, gamma=gamma, eta=eta, tau=tau, omega=omega, threshold=threshold)
+        problem = _problem(saliency, distances, prior, search)
         grouped = (masks if masks.ndim == 5 else masks[None]).to(problem.unary.dtype)
         value = objective(problem, grouped)
     return value if masks.ndim == 5 else value[0]
@@ -174,23 +210,8 @@ def _starts(saliency: Tensor, start: Tensor | None, tries: int, generator: Gener
     return start.reshape(groups[0] if groups else 1, -1, inputs, height, width)
 
 
-def _problem(
-    saliency: Tensor,
-    distances: Tensor | None,
-    prior: Tensor | None,
-    options: tuple[float, float, float, float, float],
-    threshold: Threshold,
-    *,
-    released: bool,
-) -> Problem:
-    """Check everything; prices of G groups."""
-    beta, gamma, eta, tau, omega = options
-    named = {"beta": beta, "gamma": gamma, "eta": eta, "tau": tau, "omega": omega}
-    for name, value in named.items():
-        if not 0 <= value < torch.inf or (name == "omega" and value > 1):
-            raise ValueError(f"{name} must be {'in [0, 1]' if name == 'omega' else '>= 0'}, got {value}")
-    if threshold not in ("hard", "soft"):
-        raise ValueError(f"threshold must be 'hard' or 'soft', got {threshold!r}")
+def _problem(saliency: Tensor, distances: Tensor | None, prior: Tensor | None, search: CoMixupSearch) -> Problem:
+    """Check the shapes; prices of G groups."""
     if saliency.ndim not in (3, 4) or 0 in saliency.shape:
         raise ValueError(f"saliency must be (m, h, w) or (G, m, h, w), not empty, got {tuple(saliency.shape)}")
     if not saliency.is_floating_point():
@@ -202,15 +223,15 @@ def _problem(
     if prior is not None:
         if prior.shape != saliency.shape[:-2]:
             raise ValueError(f"prior must be {tuple(saliency.shape[:-2])}, got {tuple(prior.shape)}")
-        prices = prices - eta / blocks * (prior.to(wide).reshape(-1, inputs, 1) + 1e-8).log()
+        prices = prices - search.eta / blocks * (prior.to(wide).reshape(-1, inputs, 1) + 1e-8).log()
     return Problem(
         unary=prices.mT,
-        compatibility=_compatibility(distances, saliency, omega, wide),
-        smoothness=beta / blocks,
-        diversity=gamma / blocks,
-        capacity=tau * blocks,
-        soft=threshold == "soft",
-        released=released,
+        compatibility=_compatibility(distances, saliency, search.omega, wide),
+        smoothness=search.beta / blocks,
+        diversity=search.gamma / blocks,
+        capacity=search.tau * blocks,
+        soft=search.threshold == "soft",
+        released=search.variant == "as_released",
     )
 
 

@@ -2,14 +2,35 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from alignmixup.functional.sampling import to_device
+from alignmixup.options import Options, option
 
 _PRIOR_FLOOR = 1e-8  # inside the logarithm, so that λ of 0 or 1 stays finite; as published
+
+
+@dataclass(kw_only=True)
+class PuzzleSearch(Options):
+    """What masks of Puzzle Mix are sought: the weights of their energy."""
+
+    beta: float = option(1.2, "weight of a smooth mask, >= 0", paper="1.2", minimum=0)
+    gamma: float = option(
+        0.5, "weight of smooth images across the boundaries of blocks, in [0, 1]", paper="0.5", minimum=0, maximum=1
+    )
+    eta: float = option(0.2, "weight of the prior that the mask's mean be λ, >= 0", paper="0.2", minimum=0)
+    neighbourhood: int = option(
+        4,
+        "side in pixels of the cells whose means are compared across boundaries; in blocks that it does not divide, "
+        "the largest smaller side that does",
+        paper="4, 2 on ImageNet",
+        minimum=1,
+    )
+    labels: int = option(3, "number of mask values, >= 2", paper="3: 0, 1/2 and 1", minimum=2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,22 +91,20 @@ def puzzle_energy(
     perm: Tensor,
     lam: Tensor | float,
     blocks: int,
-    *,
-    beta: float,
-    gamma: float,
-    eta: float,
-    neighbourhood: int,
-    labels: int,
+    **search: Any,
 ) -> PuzzleEnergy:
-    """Build the energy of the masks of a batch; see :func:`alignmixup.functional.puzzlemix_mask` for the arguments."""
+    """Build the energy of the masks of a batch.
+
+    See :func:`alignmixup.functional.puzzlemix_mask` for the arguments, and :class:`PuzzleSearch` for the options.
+    """
+    options = PuzzleSearch(**search)
+    labels = options.labels
     share = block_saliency(saliency, blocks)
     if images.ndim != 4 or images.shape[2:] != saliency.shape[1:] or len(images) != len(saliency):
         raise ValueError(f"images {tuple(images.shape)} and saliency {tuple(saliency.shape)} do not belong together")
-    if labels < 2:
-        raise ValueError(f"labels must be >= 2, got {labels}")
-    smoothness = beta / (16 * blocks)
-    data = smoothness * gamma / 2
-    cells = _cells(images.to(share.dtype), blocks, neighbourhood)
+    smoothness = options.beta / (16 * blocks)
+    data = smoothness * options.gamma / 2
+    cells = _cells(images.to(share.dtype), blocks, options.neighbourhood)
     # showing the first image loses the saliency of its partner, and the other way round
     shown = torch.stack((share[perm], share))
     vertical = _boundary(cells, perm, blocks)
@@ -97,7 +116,8 @@ def puzzle_energy(
     weights = [smoothness + data * (s[0, 1] + s[1, 0] - s[0, 0] - s[1, 1]) for s in (vertical, horizontal)]
     price = shown.permute(0, 2, 3, 1)
     value = torch.linspace(1, 0, labels, dtype=share.dtype, device=share.device).view(-1, 1, 1, 1)
-    unary = value * price[0] + (1 - value) * price[1] + (eta / blocks**2) * _prior(lam, labels, share)[:, None, None]
+    prior = (options.eta / blocks**2) * _prior(lam, labels, share)[:, None, None]
+    unary = value * price[0] + (1 - value) * price[1] + prior
     return PuzzleEnergy(unary.contiguous(), *(w.permute(1, 2, 0).contiguous() for w in weights))
 
 

@@ -6,7 +6,7 @@ from torch import Tensor
 from alignmixup.functional.interpolation import check_pairing
 from alignmixup.functional.precision import where_wide
 from alignmixup.functional.puzzlemix.auction import auction
-from alignmixup.functional.puzzlemix.energy import block_saliency, puzzle_energy
+from alignmixup.functional.puzzlemix.energy import PuzzleSearch, block_saliency, puzzle_energy
 from alignmixup.functional.puzzlemix.solver import solve_puzzle
 from alignmixup.functional.threads import one_thread
 
@@ -18,11 +18,11 @@ def puzzlemix_mask(
     lam: Tensor | float,
     blocks: int,
     *,
-    beta: float = 1.2,
-    gamma: float = 0.5,
-    eta: float = 0.2,
-    neighbourhood: int = 4,
-    labels: int = 3,
+    beta: float = PuzzleSearch.beta,
+    gamma: float = PuzzleSearch.gamma,
+    eta: float = PuzzleSearch.eta,
+    neighbourhood: int = PuzzleSearch.neighbourhood,
+    labels: int = PuzzleSearch.labels,
 ) -> Tensor:
     """Choose for each block how much of either image it shows, so that little saliency is lost.
 
@@ -82,11 +82,11 @@ def puzzlemix_energy(
     perm: Tensor,
     lam: Tensor | float,
     *,
-    beta: float = 1.2,
-    gamma: float = 0.5,
-    eta: float = 0.2,
-    neighbourhood: int = 4,
-    labels: int = 3,
+    beta: float = PuzzleSearch.beta,
+    gamma: float = PuzzleSearch.gamma,
+    eta: float = PuzzleSearch.eta,
+    neighbourhood: int = PuzzleSearch.neighbourhood,
+    labels: int = PuzzleSearch.labels,
 ) -> Tensor:
     """Evaluate what :func:`puzzlemix_mask` minimises.
 
@@ -107,7 +107,7 @@ def puzzlemix_energy(
     """
     options = {"beta": beta, "gamma": gamma, "eta": eta, "neighbourhood": neighbourhood, "labels": labels}
     with torch.no_grad(), torch.autocast(saliency.device.type, enabled=False):
-        energy = puzzle_energy(saliency, images, perm, lam, mask.shape[-1], **options)  # type: ignore[arg-type]
+        energy = puzzle_energy(saliency, images, perm, lam, mask.shape[-1], **options)
         return energy(((1 - mask) * (labels - 1)).round().long().permute(1, 2, 0))
 
 

@@ -6,7 +6,7 @@ import importlib.util
 import math
 from collections.abc import Callable
 from functools import cache
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -15,9 +15,8 @@ from alignmixup.functional.native import runs_natively
 from alignmixup.functional.parts import parts
 from alignmixup.functional.precision import widest
 from alignmixup.functional.transport.cpu import distances_native, native_fits, solve_newton_native
+from alignmixup.functional.transport.options import Alignment, Solver
 from alignmixup.functional.transport.solvers import solve_newton, solve_plain
-
-Solver = Literal["newton", "plain"]
 
 
 class TransportPlan(NamedTuple):
@@ -86,11 +85,11 @@ def relative_cost(cost: Tensor) -> Tensor:
 
 def sinkhorn(
     cost: Tensor,
-    epsilon: float = 0.1,
-    iterations: int = 100,
-    tolerance: float | None = None,
+    epsilon: float = Alignment.epsilon,
+    iterations: int = Alignment.iterations,
+    tolerance: float | None = Alignment.tolerance,
     *,
-    solver: Solver = "newton",
+    solver: Solver = Alignment.solver,
     batch_stop: float | None = None,
 ) -> TransportPlan:
     """Entropic optimal transport plan with uniform marginals, for each sample of a batch.
@@ -139,7 +138,6 @@ def sinkhorn(
                  [0.1345, 0.3655]]])
     """
     _check_cost(cost)
-    _check_options(epsilon, iterations, tolerance, solver, batch_stop)
     with torch.no_grad(), torch.autocast(cost.device.type, enabled=False):
         cost = _as_computed(cost, "cost")
         finite = cost.abs().amax((1, 2), keepdim=True).isfinite()
@@ -189,6 +187,7 @@ def _solve(
     tolerance: float | None,
     batch_stop: float | None,
 ) -> tuple[Tensor, Tensor]:
+    _check_options(epsilon, iterations, tolerance, solver, batch_stop)  # here, where compiled code comes too
     with torch.autocast(cost.device.type, enabled=False):  # compiled code runs this under the caller's autocast
         # Below the smallest number of the cost's type, epsilon would be 0: a division by it.
         limits = torch.finfo(cost.dtype)
@@ -247,15 +246,11 @@ def _check_cost(cost: Tensor) -> None:
 def _check_options(
     epsilon: float, iterations: int, tolerance: float | None, solver: str, batch_stop: float | None
 ) -> None:
-    if solver not in get_args(Solver):
-        raise ValueError(f"solver must be one of {', '.join(get_args(Solver))}, got {solver!r}")
-    if not isinstance(iterations, int) or iterations < 1:
-        raise ValueError(f"iterations must be a whole number >= 1, got {iterations!r}")
+    Alignment(epsilon=epsilon, iterations=iterations, tolerance=tolerance, solver=cast(Solver, solver))
     if batch_stop is not None and solver != "plain":
         raise ValueError(f"batch_stop needs solver='plain', got solver={solver!r}; use tolerance instead")
-    for name, value in (("epsilon", epsilon), ("tolerance", tolerance), ("batch_stop", batch_stop)):
-        if value is not None and not 0 < value < math.inf:
-            raise ValueError(f"{name} must be positive and finite, got {value!r}")
+    if batch_stop is not None and not 0 < batch_stop < math.inf:
+        raise ValueError(f"batch_stop must be > 0 or None, got {batch_stop!r}")
 
 
 def _distances(a: Tensor, b: Tensor) -> Tensor:

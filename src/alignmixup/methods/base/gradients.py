@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
@@ -11,10 +12,33 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from alignmixup.modules import training_flags
+from alignmixup.options import Options, option
 from alignmixup.taps import FeatureTap, unwrap
 
 CleanScale = Literal["bce_softmax", "cross_entropy"]
 Auxiliary = Callable[[], Tensor]
+
+
+@dataclass(kw_only=True)
+class CleanLoss(Options):
+    """A loss of the clean images, of whose gradients one backward pass finds those of the saliency too."""
+
+    clean_lam: float = option(
+        0.0,
+        "weight c of the clean images' loss as a further loss term, >= 0; where it is > 0 the saliency is found in "
+        "training mode, and the batch does not unpack",
+        minimum=0,
+    )
+    clean_scale: CleanScale = option(
+        "bce_softmax",
+        'the criterion whose scale that term matches: "bce_softmax" for 2 c CE / K, "cross_entropy" for c CE',
+        paper='"bce_softmax" on CIFAR and Tiny-ImageNet, "cross_entropy" on ImageNet',
+    )
+
+    def gradient_options(self) -> dict[str, Any]:
+        """Return the keywords of :func:`input_gradient`: in eval mode where there is no clean loss."""
+        weight, scale = self.clean_lam, self.clean_scale
+        return {"train_statistics": weight > 0, "clean_weight": weight, "clean_scale": scale}
 
 
 class _StoredGradients(torch.autograd.Function):

@@ -1,8 +1,7 @@
 import pytest
 import torch
-from torch.nn import functional as F
-
 from alignmixup.methods.batch import Draw, MixedBatch
+from torch.nn import functional as F
 
 X, TARGET = torch.rand(2, 3), torch.eye(2)
 

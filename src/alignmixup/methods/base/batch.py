@@ -3,7 +3,9 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
+from typing import Any
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -42,11 +44,12 @@ class MixedBatch:
         x: (B, ...) images to feed to the model; the caller's own tensor where nothing is mixed at the input.
         target: (B, K) float32 labels of the mixed samples.
         clean_target: (B, K) float32 labels of the first examples.
-        draw: what was drawn; None for a batch that is not mixed.
+        draw: what was drawn, of a kind of each method's own; None for a batch that is not mixed.
         hidden: layer name -> function applied to that layer's output while the block is open.
         auxiliary: scalar loss term of the method, or None.
-        lam: (B,) weights of the first examples in ``target``, where the method finds them from the images; None where
-            they are those of ``draw``.
+        lam: (B,) weights of the first examples in ``target``: 1 where a batch is not mixed. A method that finds them
+            from the images gives them, for others they are those of ``draw``. With more than two parents it is the
+            weight of the example of the same number (Co-Mixup).
         pairwise: each mixed sample has two parents; False where there may be more.
         mask: for pictures, gives what each place shows: (B, h, w) weights of the first example, or (B, h, w, m) weights
             of the m inputs of the sample's group; None where one λ holds everywhere.
@@ -55,13 +58,40 @@ class MixedBatch:
     x: Tensor
     target: Tensor
     clean_target: Tensor
-    draw: Draw | None = None
+    draw: Any = None
     hidden: Mapping[str, Hidden] = field(default_factory=dict)
     auxiliary: Callable[[], Tensor] | None = None
-    lam: Tensor | None = None
+    lam: Tensor = None  # type: ignore[assignment]  # never None once it is made
     pairwise: bool = True
     mask: Callable[[], Tensor] | None = None
     tap: FeatureTap | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.lam is None:
+            lam = self.target.new_ones(self.target.shape[0]) if self.draw is None else self.draw.lam
+            object.__setattr__(self, "lam", lam)
+
+    @property
+    def mixed(self) -> bool:
+        """Tell whether the samples are mixed: False in eval mode, for a clean batch, or for a baseline."""
+        return self.draw is not None and not getattr(self.draw, "clean", False)
+
+    @property
+    def perm(self) -> Tensor:
+        """Partner of each sample, (B,) int64: itself where the batch is not mixed.
+
+        Raises:
+            TypeError: the samples have more than two parents.
+        """
+        if not self.pairwise:
+            raise TypeError(
+                "samples of this batch are mixed from more than two: there are no pairs of labels; use the criterion "
+                "with `target`, in batch.loss(logits, criterion)"
+            )
+        if self.draw is None:
+            return torch.arange(self.target.shape[0], device=self.target.device)
+        perm: Tensor = self.draw.perm
+        return perm
 
     def __enter__(self) -> "MixedBatch":
         if self.tap is not None:
@@ -107,16 +137,4 @@ class MixedBatch:
         Raises:
             TypeError: the samples have more than two parents.
         """
-        if not self.pairwise:
-            raise TypeError(
-                "samples of this batch are mixed from more than two: there are no pairs of labels; use the criterion "
-                "with `target`, in batch.loss(logits, criterion)"
-            )
-        if self.draw is None:
-            return (
-                self.clean_target,
-                self.clean_target,
-                self.clean_target.new_ones(self.clean_target.shape[0]),
-            )
-        lam = self.draw.lam if self.lam is None else self.lam
-        return self.clean_target, self.clean_target[self.draw.perm], lam
+        return self.clean_target, self.clean_target[self.perm], self.lam

@@ -4,10 +4,10 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from alignmixup.methods.batch import MixedBatch
+from alignmixup.methods.base.batch import MixedBatch
 
 if TYPE_CHECKING:
-    from alignmixup.methods.base import Mixer
+    from alignmixup.methods.base.mixer import Mixer
 
 
 class DropIn:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from alignmixup.functional.sampling import choice, coin
-from alignmixup.methods.base import PairMixer
+from alignmixup.methods.base.pair_mixer import PairMixer
+from alignmixup.options import option
 from alignmixup.taps import FeatureTap, Layout, Probe, layer_use, probe
 
 logger = logging.getLogger("alignmixup")
@@ -16,28 +17,27 @@ logger = logging.getLogger("alignmixup")
 
 @dataclass(eq=False, kw_only=True)
 class HiddenMixer(PairMixer):
-    """Base of the methods that mix hidden feature maps.
+    """Base of the methods that mix hidden feature maps."""
 
-    Args:
-        layer: the hidden layer to mix at: a dotted name, the module, several of them, or None to find them from
-            the first batch (what is found is logged).
-        layer_probabilities: share of each hidden layer among the batches that are not mixed at the input; None
-            for equal shares.
-        input_probability: share of batches mixed at the input, in [0, 1].
-        layout: layout of the layers' outputs; None tells it from their shape.
-    """
-
-    layer: str | nn.Module | Sequence[str | nn.Module] | None = None
-    layer_probabilities: Sequence[float] | None = None
-    input_probability: float = 0.5
-    layout: Layout | None = None
+    needs_model = "mixes inside the model"
+    layer: str | nn.Module | Sequence[str | nn.Module] | None = option(
+        None,
+        "the hidden layer to mix at: a dotted name, the module, several of them, or None to find them from the first "
+        "batch (what is found is logged)",
+        fixed=True,
+    )
+    layer_probabilities: Sequence[float] | None = option(
+        None,
+        "share of each hidden layer among the batches that are not mixed at the input; None for equal shares",
+        minimum=0,
+        fixed=True,
+    )
+    input_probability: float = option(0.5, "share of batches mixed at the input, in [0, 1]", minimum=0, maximum=1)
+    layout: Layout | None = option(None, "layout of the layers' outputs; None tells it from their shape", fixed=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self._root is None:
-            raise ValueError(
-                f"{type(self).__name__} mixes inside the model: pass it as {type(self).__name__}(model, ...)"
-            )
+        assert self._root is not None
         self._tap = FeatureTap.of(self._root)
         self._used: dict[str, str] = {}
         wanted = [self.layer] if isinstance(self.layer, str | nn.Module) else list(self.layer or ())
@@ -47,12 +47,13 @@ class HiddenMixer(PairMixer):
 
     def _check_options(self) -> None:
         super()._check_options()
-        if not 0 <= self.input_probability <= 1:
-            raise ValueError(f"input_probability must be in [0, 1], got {self.input_probability}")
         if self.layer is not None and not isinstance(self.layer, str | nn.Module) and not list(self.layer):
             raise ValueError("layer names no layer: give one or several, or None to find them automatically")
-        if self.layout not in (None, "channels_first", "channels_last", "tokens"):
-            raise ValueError(f"layout must be 'channels_first', 'channels_last' or 'tokens', got {self.layout!r}")
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Dotted names of the hidden layers to mix at; empty before the first batch where they are to be found."""
+        return self._layers
 
     def _check_shares(self) -> list[float]:
         shares = list(self.layer_probabilities or [1.0] * len(self._layers))

@@ -8,13 +8,13 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from alignmixup.methods.gradients import input_gradient, input_saliency, saliency_of
 from torch import nn
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import checkpoint
 
 from alignmixup import ManifoldMixup
-from alignmixup.methods.gradients import input_gradient, input_saliency, saliency_of
 from alignmixup.models import PreActResNet18
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
