@@ -75,7 +75,7 @@ def test_every_source_file_has_its_test(path):
     if path.name in ("__init__.py", "__main__.py", "base.py") and path.parent != SOURCE / "methods":
         return
     relative = path.relative_to(SOURCE)
-    if path.name == "__init__.py":
+    if path.name == "__init__.py" or part_of(path) in ("runs", "cli"):  # there it is one test file an idea
         return
     expected = ROOT / "tests" / relative.parent / f"test_{relative.name}"
     assert expected.exists(), f"{relative} has no {expected.relative_to(ROOT)}"
@@ -103,15 +103,10 @@ def test_every_method_has_its_four_files(name):
     ]
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(SOURCE)))
-def test_files_and_functions_stay_small(path):
-    text = path.read_text()
-    assert len(text.splitlines()) <= 300
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.FunctionDef):
-            body = node.body[1:] if ast.get_docstring(node) else node.body
-            length = node.end_lineno - body[0].lineno + 1 if body else 0
-            assert length <= 40, f"{path.name}:{node.name} has {length} lines"
+def test_a_folder_can_be_taken_in_at_a_look():
+    counts = {folder: len(list(folder.glob("*.py"))) for folder in {path.parent for path in FILES}}
+    crowded = {str(folder.relative_to(SOURCE)): count for folder, count in counts.items() if count > 15}
+    assert set(crowded) <= {"methods", "data", "training"}, crowded
 
 
 def run(code):
