@@ -63,7 +63,7 @@ def test_no_step_waits_for_the_device(name, dtype, parts):
 
 def test_no_step_of_the_trainer_waits_for_the_device(tmp_path, monkeypatch):
     from alignmixup.runs.folder import RunFolder
-    from alignmixup.runs.train import run
+    from alignmixup.runs.training import train
     from alignmixup.training.config_file import load
     from alignmixup.training.trainer import Trainer
 
@@ -78,5 +78,5 @@ def test_no_step_of_the_trainer_waits_for_the_device(tmp_path, monkeypatch):
             torch.cuda.set_sync_debug_mode("default")
 
     monkeypatch.setattr(Trainer, "_train_step", watched)
-    run(load("digits/alignmixup", ["train.epochs=2", "train.device=cuda"]), RunFolder(tmp_path / "run"))
+    train(load("digits/alignmixup", ["train.epochs=2", "train.device=cuda"]), RunFolder(tmp_path / "run"))
     assert set(calls) == {"cuda"}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from alignmixup.cli.config_options import add_set
-from alignmixup.cli.train import train
+from alignmixup.cli.train import train_or_say_how
 from alignmixup.options import options_of
 from alignmixup.runs.folder import Mode, RunFolder
 from alignmixup.training.config import Config
@@ -69,7 +69,7 @@ def run(options: argparse.Namespace) -> int:
     if classifier is not None and options.run_folder is None:
         arguments = shlex.join(["alignmixup", "train-style", "--data", options.data, "--out", str(options.out)])
         mode: Mode = "overwrite" if options.overwrite else "resume"
-        if train(config, classifier, mode=mode, way_on=f"{arguments} (and your other options)") is None:
+        if train_or_say_how(config, classifier, mode=mode, way_on=f"{arguments} (and your other options)") is None:
             return 130
     from alignmixup.training.progress import default_reporter
     from alignmixup.training.style import train_style

@@ -1,9 +1,9 @@
-"""The measurements of ``alignmixup evaluate``, one method a part. Imports torch, so the command imports it late."""
+"""The measurements of an evaluation, one method a part."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from alignmixup.data import BatchLoader, ImageData, Loader, Split, StreamLoader
+from alignmixup.data import BatchLoader, Loader, Split, StreamLoader
 from alignmixup.data.splits import hold_out
 from alignmixup.evaluation.attack_checks import check_attack, passes
 from alignmixup.evaluation.attack_names import describe
@@ -23,66 +23,39 @@ from alignmixup.evaluation.error import evaluate_error
 from alignmixup.evaluation.ood import evaluate_ood
 from alignmixup.evaluation.ood_sets import OodSet, build_ood_set
 from alignmixup.evaluation.outputs import Outputs, collect_outputs
-from alignmixup.figures.ood import draw_ood
-from alignmixup.runs.evaluation_plan import CONVENTIONS, DEFAULT_OOD, FORMAT, Plan, settings_of
-from alignmixup.runs.network import Subject, load_model, recorded
-from alignmixup.runs.record import environment, source_revision
+from alignmixup.runs.plan import DEFAULT_OOD, Plan
+from alignmixup.runs.run import Run
 from alignmixup.training.build import load_data
 from alignmixup.training.engine import Engine
-from alignmixup.training.image_progress import image_progress
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from alignmixup.data import FileSplit
 
 Result = TypeVar("Result")
+Progress = Callable[..., AbstractContextManager[Callable[[int], None]]]
 
 
-def measure(subject: Subject, plan: Plan, *, ood_figure: Path | None = None) -> dict[str, Any]:
-    """Everything that ``plan`` asks for about one network, ready for JSON.
+class Measurements:
+    """One network on its device, and what several parts share.
 
     Args:
-        subject: the network.
-        plan: what to measure.
-        ood_figure: file for the histograms of out-of-distribution scores, which need every image's score.
+        run: the network.
+        plan: what is measured.
+        engine: where.
+        progress: shows how far a part is, as ``training.image_progress`` does.
     """
-    with closing(Engine(subject.config.train)) as engine:
-        bench = _Bench(subject, plan, engine, load_data(subject.config, test_only=True))
-        if "ood" in plan.parts:
-            bench.ood_sets  # noqa: B018 - what is missing shows before hours of attacks
-        result = {
-            "format": FORMAT,
-            "run": subject.name,
-            "method": subject.method,
-            "seed": subject.seed,
-            "data": bench.dataset.name,
-            "weights": subject.weights.name if subject.weights else "published",
-            **bench.error(),
-            "recorded": recorded(subject.folder),
-        }
-        for part in ("calibration", "attacks", "ood", "corruptions"):
-            if part in plan.parts:
-                result[part] = getattr(bench, part)()
-        if ood_figure and "ood" in plan.parts:
-            draw_ood(bench.chosen_logits, bench.ood_logits, ood_figure, title=f"{subject.name}, {bench.dataset.name}")
-        return result | {
-            "conventions": {key: text for key, text in CONVENTIONS.items() if key in ("weights", "error", *plan.parts)},
-            "settings": settings_of(subject, plan),
-            "batch_size": bench.batch_size,
-            "environment": environment(engine.device),
-            "revision": source_revision(),
-        }
 
-
-class _Bench:
-    """One network on its device, and what several parts share."""
-
-    def __init__(self, subject: Subject, plan: Plan, engine: Engine, dataset: ImageData) -> None:
-        self.subject, self.plan, self.engine, self.dataset = subject, plan, engine, dataset
-        self.model: nn.Module = engine.place(load_model(subject, dataset)).eval()
+    def __init__(self, run: Run, plan: Plan, engine: Engine, *, progress: Progress) -> None:
+        self.config, self.plan, self.engine, self.dataset = (
+            run.config,
+            plan,
+            engine,
+            load_data(run.config, test_only=True),
+        )
+        self._progress = progress
+        self.model: nn.Module = engine.place(run.network(self.dataset)).eval()
         self.batch_size = plan.batch_size or self._first_size()
-        self.constants: dict[str, Any] = {"mean": dataset.mean, "std": dataset.std}
+        self.constants: dict[str, Any] = {"mean": self.dataset.mean, "std": self.dataset.std}
 
     @cached_property
     def outputs(self) -> Outputs:
@@ -105,7 +78,7 @@ class _Bench:
             build_ood_set(
                 name,
                 like=self.dataset,
-                root=self.subject.config.data.root,
+                root=self.config.data.root,
                 count=len(self.chosen),
                 seed=self.plan.seed,
                 batch_size=self.batch_size,
@@ -117,12 +90,12 @@ class _Bench:
     @cached_property
     def ood_logits(self) -> dict[str, Tensor]:
         """Logits of each out-of-distribution set."""
-        found = {}
+        logits = {}
         for images in self.ood_sets:
-            with image_progress(f"{images.name} images", images=images.num_images) as progress:
+            with self._progress(f"{images.name} images", images=images.num_images) as progress:
                 outputs = collect_outputs(self.model, images, autocast=self.engine.autocast, progress=progress)
-            found[images.name] = outputs.logits
-        return found
+            logits[images.name] = outputs.logits
+        return logits
 
     @property
     def chosen_logits(self) -> Tensor:
@@ -145,8 +118,7 @@ class _Bench:
         rows = []
         for attack in plan.attacks:
             label = describe(attack)
-            found = self._attacked(label, split, attack)
-            rows.append({"label": label, **asdict(attack), **found})
+            rows.append({"label": label, **asdict(attack), **self._attacked(label, split, attack)})
         result: dict[str, Any] = {"images": len(split), "clean_error_percent": clean.error_percent, "attacks": rows}
         if plan.check_images:
             result["checks"] = self._checked(split)
@@ -163,7 +135,7 @@ class _Bench:
         rounds = len(plan.kinds) * len(plan.severities) + 1
 
         def work(size: int) -> dict[str, Any]:
-            with image_progress("corruptions", images=rounds * len(split)) as progress:
+            with self._progress("corruptions", images=rounds * len(split)) as progress:
                 return evaluate_corruptions(
                     self.model,
                     split,
@@ -184,7 +156,7 @@ class _Bench:
         """Logits of a split."""
 
         def work(size: int) -> Outputs:
-            with image_progress(title, images=len(split)) as progress:
+            with self._progress(title, images=len(split)) as progress:
                 loader = self._loader(split, size)
                 return collect_outputs(self.model, loader, autocast=self.engine.autocast, progress=progress)
 
@@ -192,7 +164,7 @@ class _Bench:
 
     def _attacked(self, label: str, split: Split | FileSplit, attack: Attack) -> dict[str, Any]:
         def work(size: int) -> dict[str, Any]:
-            with image_progress(label, images=len(split)) as progress:
+            with self._progress(label, images=len(split)) as progress:
                 loader = self._loader(split, size)
                 return robust_error(
                     self.model, loader, attack, **self.constants, seed=self.plan.seed, progress=progress
@@ -208,7 +180,7 @@ class _Bench:
             split = split.select(hold_out(split.labels, images, seed=self.plan.seed)[1])
 
         def work(size: int) -> dict[str, Any]:
-            with image_progress(f"checks of {attack.name}", images=passes(attack) * images) as progress:
+            with self._progress(f"checks of {attack.name}", images=passes(attack) * images) as progress:
                 loader = self._loader(split, size)
                 return check_attack(
                     self.model, loader, attack, **self.constants, seed=self.plan.seed, progress=progress
@@ -217,11 +189,11 @@ class _Bench:
         return {"attack": describe(attack), **self._fitting(work, self._attack_size())}
 
     def _loader(self, split: Split | FileSplit, size: int) -> Loader:
-        device, channels_last = self.engine.device, self.subject.config.train.channels_last
+        device, channels_last = self.engine.device, self.config.train.channels_last
         common: dict[str, Any] = {"batch_size": size, "device": device, "channels_last": channels_last}
         if isinstance(split, Split):
             return BatchLoader(split, **self.constants, **common)
-        workers = self.subject.config.data.workers
+        workers = self.config.data.workers
         return StreamLoader(split, image_size=self.dataset.image_size, workers=workers, **self.constants, **common)
 
     def _in_memory(self, split: Split | FileSplit) -> Split:
@@ -231,7 +203,7 @@ class _Bench:
         if not self.plan.limit:
             raise ValueError("corruptions of images in files need --limit N: they are decoded into memory")
         none: dict[str, Any] = {"mean": (0.0,) * self.dataset.channels, "std": (1 / 255,) * self.dataset.channels}
-        workers = self.subject.config.data.workers
+        workers = self.config.data.workers
         loader = StreamLoader(split, image_size=self.dataset.image_size, batch_size=64, workers=workers, **none)
         images = torch.cat([x.round().to(torch.uint8) for x, _ in loader])
         return Split(images, split.labels)
@@ -239,7 +211,7 @@ class _Bench:
     def _first_size(self) -> int:
         if self.engine.device.type == "cuda":
             return first_batch_size(self.engine.device, image_size=self.dataset.image_size)
-        return self.subject.config.evaluation.batch_size
+        return self.config.evaluation.batch_size
 
     def _attack_size(self) -> int:
         """An attack keeps activations for its gradient."""

@@ -1,4 +1,4 @@
-"""What ``alignmixup localize`` does with one run folder."""
+"""How well a trained network finds what it names: class activation maps against boxes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -15,14 +15,15 @@ from torch import Tensor
 
 from alignmixup.data import ImageData
 from alignmixup.data.boxes import BoxData, load_boxes
-from alignmixup.evaluation.localization.box_accuracy import count_accuracy, tabulate_boxes
+from alignmixup.evaluation.localization.box_accuracy import check_options, count_accuracy, tabulate_boxes
 from alignmixup.evaluation.localization.cam import ClassActivation, Kind
 from alignmixup.evaluation.localization.contour_boxes import Contours, CutTable
-from alignmixup.evaluation.localization.image_pass import MAP_SIZE, ImagePass, localize
+from alignmixup.evaluation.localization.image_pass import MAP_SIZE, ImagePass
+from alignmixup.evaluation.localization.image_pass import localize as localize_images
 from alignmixup.evaluation.localization.protocols import cutmix_top1, tabulate_crops, top1_localization
 from alignmixup.outside import require
-from alignmixup.runs.folder import RunFolder
-from alignmixup.training.build import build_loaders, build_model, example_images, load_data, load_model_weights
+from alignmixup.runs.run import Run
+from alignmixup.training.build import build_loaders, example_images, load_data
 from alignmixup.training.config import Config
 from alignmixup.training.config_file import ConfigError
 from alignmixup.training.engine import Engine
@@ -31,42 +32,64 @@ T = TypeVar("T")
 _OF_FILES = ("cub", "imagenet", "folder")
 Tabulate = Callable[[Iterator[Tensor], Sequence[Tensor], Tensor], CutTable]
 Watcher = Callable[[int, Tensor, Tensor], None]
+Bar = Callable[..., Iterable[Any]]
+
+
+def with_bar(items: Iterable[T], title: str, *, total: int) -> Iterable[T]:
+    """The items, with a bar while they are worked on."""
+    track: Callable[..., Iterable[T]] = require("rich.progress").track
+    return track(items, description=title, total=total, transient=True)
 
 
 @dataclass(frozen=True)
-class Task:
-    """What is asked of every run.
+class LocalizationProtocol:
+    """How localisation is measured, as the options of ``alignmixup localize`` say it.
 
     Args:
         boxes: where the boxes are, if not with the images.
         resize: side of the images that the network sees; None for that of its training.
-        contours: which contours are counted.
+        contours: which contours are counted, "largest", "all" or "both".
         step: distance between thresholds.
-        kind: "auto", "cam" or "gradcam".
-        layer: layer of Grad-CAM, or None.
-        limit: number of images, or None for all.
-        pictures: number of images to keep with their maps.
-        maps_out: folder for score maps, or None.
-        with_crop: do the protocol of the CutMix paper too.
-        overrides: of the configuration.
+        cam: "cam", "gradcam", or "auto".
+        layer: layer of Grad-CAM; None for the last map.
+        cutmix_paper: do the protocol of the CutMix paper too.
+        limit: number of evenly spaced test images; None for all.
+        pictures: number of images to draw.
+        maps_out: folder for score maps; None writes none.
+
+    Raises:
+        ValueError: a number out of range, or a layer without Grad-CAM.
     """
 
-    boxes: Path | None
-    resize: int | None
-    contours: Sequence[Contours]
-    step: float
-    kind: Kind
-    layer: str | None
-    limit: int | None
-    pictures: int
-    maps_out: Path | None
-    with_crop: bool
-    overrides: Sequence[str]
+    boxes: str | Path | None = None
+    resize: int | None = None
+    contours: Literal["both", "largest", "all"] = "both"
+    step: float = 0.001
+    cam: Kind = "auto"
+    layer: str | None = None
+    cutmix_paper: bool = False
+    limit: int | None = None
+    pictures: int = 8
+    maps_out: str | Path | None = None
+
+    def __post_init__(self) -> None:
+        check_options("all", self.step, (0.5,))
+        for name, least in (("resize", 1), ("limit", 1), ("pictures", 0)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ValueError(f"--{name} must be >= {least}, got {value}")
+        if self.cam == "cam" and self.layer:
+            raise ValueError("--layer is for Grad-CAM: CAM's map is the one that global average pooling receives")
+
+    @property
+    def counted(self) -> tuple[Contours, ...]:
+        """The contours that are counted."""
+        return ("largest", "all") if self.contours == "both" else (self.contours,)
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
-    """What one run gave.
+class Localization:
+    """What one network gave.
 
     Args:
         record: numbers, as they are stored.
@@ -87,49 +110,66 @@ class Found:
     captions: Sequence[str]
 
 
-def localize_run(folder: RunFolder, task: Task) -> Found:
-    """Load the network of a run, map the test images of its data set, measure.
+def localize(run: Run, *, out: str | Path | None = None, bar: Bar = with_bar, **options: Any) -> dict[str, Any]:
+    """Measure how well one network localises.
+
+    Args:
+        run: the network.
+        out: folder for ``localization.json`` and figures; None writes nothing.
+        bar: passes batches on and shows how many.
+        options: those of `LocalizationProtocol`.
+
+    Returns:
+        The numbers, ready for JSON: percentages, but for thresholds.
 
     Raises:
-        ValueError, OSError: run, data or boxes that cannot be used.
+        ConfigError, ValueError, OSError: options, data or boxes that cannot be used.
     """
-    config = folder.read_config([*task.overrides, "data.validation=0"])  # boxes belong to the test images
-    dataset, boxes = load_whole_images(config, task)
-    pictures = _Pictures(spread(len(boxes), min(task.pictures, len(boxes))))
+    from alignmixup.runs.localization_report import write_report
+
+    protocol = LocalizationProtocol(**options)
+    measured = measure_localization(run, protocol, bar=bar)
+    if out is not None:
+        write_report([measured.record], measured.boxes, [measured], Path(out), step=protocol.step)
+    return measured.record
+
+
+def measure_localization(run: Run, protocol: LocalizationProtocol, *, bar: Bar = with_bar) -> Localization:
+    """Map the test images of a network's data set, measure, and keep a few for pictures.
+
+    Raises:
+        ValueError, OSError: data or boxes that cannot be used.
+    """
+    config = replace(run.config, data=replace(run.config.data, validation=0))  # boxes belong to the test images
+    dataset, boxes = load_whole_images(config, protocol)
+    pictures = _Pictures(spread(len(boxes), min(protocol.pictures, len(boxes))))
     watchers: list[Watcher] = [pictures.see]
-    if task.maps_out is not None:
-        watchers.append(_Writer(task.maps_out / folder.path.name, boxes.paths).see)
+    if protocol.maps_out is not None:
+        watchers.append(_Writer(Path(protocol.maps_out, run.title), boxes.paths).see)
     with closing(Engine(config.train)) as engine:
-        model = build_model(config, dataset)
-        load_model_weights(folder.weights, model)
-        model = engine.place(model)
+        model = engine.place(run.network(dataset))
         look = example_images(config, dataset, engine)
-        activation = ClassActivation(model, look, kind=task.kind, layer=task.layer)
+        activation = ClassActivation(model, look, kind=protocol.cam, layer=protocol.layer)
 
         def go(views: ImageData, tabulate: Tabulate, title: str, watchers: Sequence[Watcher]) -> ImagePass:
             loader = build_loaders(config, views, engine)[1]
-            batches = with_bar(loader, title, total=len(loader))
+            batches = bar(loader, title, total=len(loader))
             table = partial(_tabulated, tabulate, boxes)
-            return localize(activation, batches, table, autocast=engine.autocast, watchers=watchers)
+            return localize_images(activation, batches, table, autocast=engine.autocast, watchers=watchers)
 
-        whole = go(dataset, tabulate_boxes, folder.path.name, watchers)
-        record = _describe(config, folder, dataset, activation, engine.device) | measure(whole, task)
-        if task.with_crop:
+        whole = go(dataset, tabulate_boxes, run.title, watchers)
+        record = _describe(run, dataset, activation, engine.device) | {
+            "error_percent": whole.error_percent,
+            "top1_localization_percent": top1_localization(whole.table, whole.correct, step=protocol.step),
+            **count_boxes(whole.table, protocol.counted, protocol.step),
+        }
+        if protocol.cutmix_paper:
             crops = go(replace(dataset, test_view="squeezed_center"), tabulate_crops, "centre crops", ())
             top1 = cutmix_top1(crops.table, crops.correct)
             record["cutmix_paper"] = {"error_percent": crops.error_percent, "top1_localization_percent": top1}
     captions = [dataset.class_names[label] for label in boxes.labels[pictures.chosen].tolist()]
-    return Found(record, boxes, whole, pictures.pixels(dataset), pictures.score_maps(), pictures.chosen, captions)
-
-
-def measure(found: ImagePass, task: Task) -> dict[str, Any]:
-    """Every number of a pass, as it is stored; percentages, but for thresholds."""
-    top1 = top1_localization(found.table, found.correct, step=task.step)
-    return {
-        "error_percent": found.error_percent,
-        "top1_localization_percent": top1,
-        **count_boxes(found.table, task.contours, task.step),
-    }
+    images, maps = pictures.pixels(dataset), pictures.score_maps()
+    return Localization(record, boxes, whole, images, maps, pictures.chosen, captions)
 
 
 def count_boxes(table: CutTable, contours: Sequence[Contours], step: float) -> dict[str, Any]:
@@ -148,21 +188,23 @@ def count_boxes(table: CutTable, contours: Sequence[Contours], step: float) -> d
     return counted
 
 
-def load_whole_images(config: Config, task: Task) -> tuple[ImageData, BoxData]:
-    """The data set of a run with all of each test image in view, and its boxes; ``task.limit`` images of it.
+def load_whole_images(config: Config, protocol: LocalizationProtocol) -> tuple[ImageData, BoxData]:
+    """The data set of a run with all of each test image in view, and its boxes; ``protocol.limit`` images of it.
 
     Raises:
         ConfigError: a protocol that needs image files where there are none.
     """
     options = config.data
     of_files: dict[str, Any] = {"in_memory": False, "test_view": "whole"} if options.name in _OF_FILES else {}
-    if task.with_crop and not of_files:
+    if protocol.cutmix_paper and not of_files:
         raise ConfigError(f"--cutmix-paper scales images from their files; {options.name} is in memory")
-    whole = replace(options, image_size=task.resize or options.image_size)
+    whole = replace(options, image_size=protocol.resize or options.image_size)
     dataset = load_data(replace(config, data=whole), test_only=True, **of_files)
-    boxes = load_boxes(options.name, root=options.root, dataset=dataset, source=task.boxes)
-    if task.limit is not None and task.limit < len(boxes):
-        index = spread(len(boxes), task.limit)
+    boxes = load_boxes(
+        options.name, root=options.root, dataset=dataset, source=Path(protocol.boxes) if protocol.boxes else None
+    )
+    if protocol.limit is not None and protocol.limit < len(boxes):
+        index = spread(len(boxes), protocol.limit)
         dataset, boxes = replace(dataset, test=dataset.test.select(index)), boxes.select(index)
     return dataset, boxes
 
@@ -172,26 +214,18 @@ def spread(count: int, wanted: int) -> Tensor:
     return (torch.arange(wanted) * count) // max(wanted, 1)
 
 
-def with_bar(items: Iterable[T], title: str, *, total: int) -> Iterable[T]:
-    """The items, with a bar while they are worked on."""
-    track: Callable[..., Iterable[T]] = require("rich.progress").track
-    return track(items, description=title, total=total, transient=True)
-
-
 def _tabulated(tabulate: Tabulate, boxes: BoxData, maps: Iterator[Tensor]) -> CutTable:
     return tabulate(maps, boxes.boxes, boxes.sizes)
 
 
-def _describe(
-    config: Config, folder: RunFolder, dataset: ImageData, activation: ClassActivation, device: torch.device
-) -> dict[str, Any]:
-    place = activation.place
+def _describe(run: Run, dataset: ImageData, activation: ClassActivation, device: torch.device) -> dict[str, Any]:
+    config, place = run.config, activation.place
     return {
-        "run": str(folder.path),
-        "method": config.method.name,
+        "run": run.name,
+        "method": config.method.name if run.folder else run.method,
         "model": config.model.name,
         "data": config.data.name,
-        "seed": config.train.seed,
+        "seed": run.seed,
         "images": len(dataset.test),
         "input_pixels": dataset.image_size,
         "map_pixels": MAP_SIZE[0],
@@ -210,9 +244,9 @@ class _Pictures:
         self._maps: list[Tensor] = []
 
     def see(self, done: int, images: Tensor, maps: Tensor) -> None:
-        own = self.chosen[(self.chosen >= done) & (self.chosen < done + len(images))] - done
-        self._images.append(images[own.to(images.device)].float().cpu())
-        self._maps.append(maps[own])
+        here = self.chosen[(self.chosen >= done) & (self.chosen < done + len(images))] - done
+        self._images.append(images[here.to(images.device)].float().cpu())
+        self._maps.append(maps[here])
 
     def pixels(self, dataset: ImageData) -> Tensor:
         """(P, C, h, w) in [0, 1], of the size of the maps."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,8 @@ from alignmixup.data.box_csv import read_box_csv, read_metadata
 from alignmixup.data.box_table import BoxTable
 from alignmixup.data.decode import image_size
 from alignmixup.evaluation.localization.box_accuracy import tabulate_boxes
-from alignmixup.evaluation.localization.contour_boxes import Contours
 from alignmixup.outside import require
-from alignmixup.runs.localize import count_boxes, with_bar
+from alignmixup.runs.localization import LocalizationProtocol, count_boxes, with_bar
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,17 +33,14 @@ class StoredMaps:
     sizes: Tensor
 
 
-def score_stored_maps(
-    folder: Path, source: Path, images: Path | None, *, contours: Sequence[Contours], step: float
-) -> StoredMaps:
+def score_stored_maps(folder: Path, source: Path, images: Path | None, *, protocol: LocalizationProtocol) -> StoredMaps:
     """Measure the maps of all images that have boxes.
 
     Args:
         folder: holds ``IMAGE.npy`` for each image, by its path in the boxes, with or without its extension.
         source: CSV file ``path,x0,y0,x1,y1``, or folder with ``localization.txt`` (and ``image_sizes.txt``).
         images: folder that the paths start from, for the sizes of the images; None where the source states them.
-        contours: which contours are counted.
-        step: distance between thresholds.
+        protocol: which contours are counted at which thresholds; the rest of it is for networks.
 
     Raises:
         FileNotFoundError: a map or an image that is missing.
@@ -57,7 +53,7 @@ def score_stored_maps(
     files = [_find(folder, path) for path in paths]
     counted = tabulate_boxes(_read(with_bar(files, folder.name, total=len(files))), boxes, sizes)
     record = {"run": str(folder), "method": folder.name, "data": str(source), "images": len(paths)}
-    return StoredMaps(record | count_boxes(counted, contours, step), boxes, sizes)
+    return StoredMaps(record | count_boxes(counted, protocol.counted, protocol.step), boxes, sizes)
 
 
 def _size(table: BoxTable, path: str, images: Path | None) -> tuple[int, int]:

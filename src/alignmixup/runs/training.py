@@ -6,12 +6,14 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from alignmixup.runs.folder import Mode, RunFolder, State
+from alignmixup.figures.curves import draw_curves
+from alignmixup.runs.folder import Mode, RunFolder, State, default_folder
 from alignmixup.runs.record import build_record, read_record, write_json
 from alignmixup.training import checkpoint
 from alignmixup.training.build import (
@@ -23,26 +25,49 @@ from alignmixup.training.build import (
     save_model,
 )
 from alignmixup.training.config import Config
+from alignmixup.training.config_file import ConfigError, load
 from alignmixup.training.engine import Engine
 from alignmixup.training.progress import Reporter, SilentReporter
 from alignmixup.training.trackers import open_trackers
 from alignmixup.training.trainer import Trainer
 
 
-def run(config: Config, folder: RunFolder, *, mode: Mode = "new", reporter: Reporter | None = None) -> dict[str, Any]:
-    """Train as configured, or continue, or read what is finished; return the record.
+def train(
+    config: str | Path | Config,
+    folder: str | Path | RunFolder | None = None,
+    *,
+    overrides: Sequence[str] = (),
+    mode: Mode = "new",
+    reporter: Reporter | None = None,
+) -> dict[str, Any]:
+    """Train as configured, or continue, or read what is finished; draw the curves and return the record.
 
     Args:
-        config: the run.
-        folder: where everything goes.
+        config: the run: name of a bundled configuration, TOML file, or the configuration itself.
+        folder: where everything goes; None for ``runs/<dataset>/<method>-seed<k>``.
+        overrides: of a configuration by name, such as ``train.epochs=5``.
         mode: see `RunFolder.claim`.
-        reporter: shows progress on the first process.
+        reporter: shows progress on the first process; None shows nothing.
 
     Raises:
         InterruptedRunError: a signal asked to stop; everything is saved.
         FloatingPointError: the loss is no longer finite.
         ValueError, OSError: configuration, data or folder unusable; the message says what to do.
     """
+    if isinstance(config, Config):
+        if overrides:
+            raise ConfigError("overrides are of a configuration by name: change the one given by dataclasses.replace")
+    else:
+        config = load(config, overrides)
+    if not isinstance(folder, RunFolder):
+        folder = RunFolder(Path(folder or default_folder(config)))
+    record = _train(config, folder, mode=mode, reporter=reporter)
+    if is_main_process() and not folder.curves_are_current:
+        draw_curves(record, folder.curves)
+    return record
+
+
+def _train(config: Config, folder: RunFolder, *, mode: Mode, reporter: Reporter | None) -> dict[str, Any]:
     if mode == "resume" and folder.config.is_file():  # "auto" was settled when the run began
         config = config.settled(folder.read_config().train.precision)
     with closing(Engine(config.train)) as engine:

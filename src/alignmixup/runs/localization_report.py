@@ -1,4 +1,4 @@
-"""Table, record and figures of ``alignmixup localize``."""
+"""Record and figures of the localisation of one or several networks."""
 
 from __future__ import annotations
 
@@ -14,19 +14,17 @@ from torch import Tensor
 from alignmixup.evaluation.localization.box_accuracy import scale_to_maps
 from alignmixup.evaluation.localization.contour_boxes import Contours, thresholds
 from alignmixup.evaluation.localization.image_pass import MAP_SIZE
-from alignmixup.evaluation.localization.protocols import TOP1_CONVENTIONS, tabulate_centre
+from alignmixup.evaluation.localization.protocols import tabulate_centre
 from alignmixup.evaluation.summary import spread
 from alignmixup.figures.score_maps import MapRow, draw_boxes, draw_threshold_curves
-from alignmixup.outside import require
-from alignmixup.runs.comparison import mean_and_spread
-from alignmixup.runs.localize import Found, count_boxes
+from alignmixup.runs.localization import Localization, count_boxes
 from alignmixup.runs.record import environment, source_revision, write_json
 
 FORMAT = 1
 CENTRE = "centred box"
 
 
-class Boxes(Protocol):
+class ImageBoxes(Protocol):
     """Boxes and original sizes of images."""
 
     @property
@@ -40,8 +38,8 @@ class Boxes(Protocol):
 
 def write_report(
     records: Sequence[dict[str, Any]],
-    boxes: Boxes,
-    found: Sequence[Found],
+    boxes: ImageBoxes,
+    measured: Sequence[Localization],
     out: Path,
     *,
     step: float,
@@ -51,7 +49,7 @@ def write_report(
     Args:
         records: what each run or folder of maps gave.
         boxes: boxes of the images.
-        found: what each run gave, with its pictures.
+        measured: what each run gave, with its pictures.
         out: folder to write into.
         step: distance between thresholds.
 
@@ -80,39 +78,9 @@ def write_report(
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / "localization.json", results)
     _draw_curves(results, out / "localization_curves.png")
-    if found and len(found[0].shown):
-        _draw_pictures(found, out / "localization_boxes.png")
+    if measured and len(measured[0].shown):
+        _draw_pictures(measured, out / "localization_boxes.png")
     return results
-
-
-def print_tables(results: Mapping[str, Any]) -> None:
-    """Print box accuracies, a line for each group and one for the centred box; for runs, Top-1 localisation too."""
-    groups = results["groups"]
-    centre = {"name": CENTRE, "mean": _numbers(results["centre"]), "runs": []}
-    centre["spread"] = dict.fromkeys(centre["mean"])
-    headings = {
-        f"{key}.{which}": f"{name}, {which} contour{'s' if which == 'all' else ''}"
-        for which in results["centre"]["contours"]
-        for key, name in (("max_box_acc", "IoU 0.5"), ("max_box_acc_v2", "mean of 3 IoU"))
-    } | {"max_box_acc.largest": "MaxBoxAcc", "max_box_acc_v2.all": "MaxBoxAccV2"}
-    headings = {key: name for key, name in headings.items() if key in centre["mean"]}
-    title = f"{results['data']}: boxes at the best threshold, % of {results['images']} images"
-    _print(title, headings, [*groups, centre])
-    if "error_percent" in groups[0]["mean"]:
-        top1 = {"error_percent": "error", **{f"top1.{name}": name.replace("at-", "at-\n") for name in TOP1_CONVENTIONS}}
-        top1 |= {"cutmix_paper": "CutMix paper"} if "cutmix_paper" in groups[0]["mean"] else {}
-        _print("Top-1 localisation by convention (class right and IoU of 0.5), %", top1, groups)
-
-
-def _print(title: str, headings: Mapping[str, str], lines: Sequence[Mapping[str, Any]]) -> None:
-    table = require("rich.table").Table(title=title)
-    table.add_column("", overflow="fold")
-    for name in headings.values():
-        table.add_column(name, justify="right", overflow="fold")
-    table.add_column("seeds", justify="right")
-    for line in lines:
-        table.add_row(line["name"], *(mean_and_spread(line, key) for key in headings), str(len(line["runs"]) or ""))
-    require("rich.console").Console().print(table)
 
 
 def _groups(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -126,7 +94,7 @@ def _groups(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _summary(name: str, group: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    values = {key: [_numbers(record)[key] for record in group] for key in _numbers(group[0])}
+    values = {key: [numbers_of(record)[key] for record in group] for key in numbers_of(group[0])}
     return {
         "name": name,
         "runs": [record["run"] for record in group],
@@ -136,7 +104,7 @@ def _summary(name: str, group: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _numbers(record: Mapping[str, Any]) -> dict[str, float]:
+def numbers_of(record: Mapping[str, Any]) -> dict[str, float]:
     """The numbers of a run that are worth a column, flat."""
     flat: dict[str, float] = {}
     if "error_percent" in record:
@@ -174,9 +142,9 @@ def _mean(curves: Sequence[Mapping[str, Mapping[str, Sequence[float]]]]) -> dict
     }
 
 
-def _draw_pictures(found: Sequence[Found], path: Path) -> None:
+def _draw_pictures(measured: Sequence[Localization], path: Path) -> None:
     """Boxes of each run at its own best threshold for an overlap of one half; the first seed of each group."""
-    first = {re.sub(r"-seed\d+$", "", one.record["run"]): one for one in reversed(found)}
+    first = {re.sub(r"-seed\d+$", "", one.record["run"]): one for one in reversed(measured)}
     rows = []
     for name, one in reversed(first.items()):
         counted = one.record["contours"].get("largest") or next(iter(one.record["contours"].values()))
@@ -186,7 +154,7 @@ def _draw_pictures(found: Sequence[Found], path: Path) -> None:
         correct = one.whole.correct[one.shown].tolist()
         label = f"{Path(name).name}\nthreshold {threshold:.2f}"
         rows.append(MapRow(label, one.maps.numpy(), table.largest_at(threshold).numpy(), match, correct))
-    shown = found[0]
+    shown = measured[0]
     truth = scale_to_maps([shown.boxes.boxes[i] for i in shown.shown], shown.boxes.sizes[shown.shown], MAP_SIZE)
     pixels = shown.images.permute(0, 2, 3, 1).numpy()
     draw_boxes(pixels, [boxes.numpy() for boxes in truth], rows, path, captions=shown.captions)
