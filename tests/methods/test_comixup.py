@@ -1,12 +1,12 @@
 import pytest
 import torch
-from alignmixup.methods.gradients import input_saliency
 from torch import nn
 
 from alignmixup import CoMixup
 from alignmixup.functional import comixup_compose, comixup_masks
 from alignmixup.functional.comixup.images import block_saliency, peak_distances
 from alignmixup.methods import comixup
+from alignmixup.methods.base.gradients import input_saliency
 
 CLASSES = 6
 

@@ -5,12 +5,12 @@ from collections import Counter
 
 import pytest
 import torch
-from alignmixup.methods.gradients import input_saliency
 from torch.nn import functional as F
 
 from alignmixup import PuzzleMix
 from alignmixup.functional import puzzlemix, puzzlemix_mask, puzzlemix_transport
 from alignmixup.functional.puzzlemix.energy import block_saliency
+from alignmixup.methods.base.gradients import input_saliency
 
 
 @pytest.fixture

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 import torch
-from alignmixup.methods.batch import Draw
 
 from alignmixup import SaliencyMix
 from alignmixup.functional.saliency import most_salient, spectral_residual_saliency
+from alignmixup.methods.base import Draw
 
 CHANNELS = {"mean": (0.49, 0.48, 0.45), "std": (0.25, 0.24, 0.26)}
 NAMES = ["saliencymix_cifar", "saliencymix_tiny"]

@@ -6,6 +6,7 @@ from typing import Literal
 import torch
 from torch import Generator, Tensor
 
+from alignmixup.functional.arguments import floating, integers, readable
 from alignmixup.functional.comixup.rounds import Problem, objective, solve
 from alignmixup.functional.sampling import random_start, to_device
 from alignmixup.functional.threads import one_thread
@@ -74,7 +75,8 @@ def comixup_masks(
 
     Args:
         saliency: (m, h, w), or (G, m, h, w) for G groups, >= 0: the mean saliency of each block, its grid being that
-            of the masks (average-pool a map of pixels first). All zero counts as uniform. Computed in float32.
+            of the masks (average-pool a map of pixels first). All zero, or somewhere NaN or infinite, counts as
+            uniform. Computed in float32.
         distances: (m, m) or (G, m, m) >= 0, distances between the inputs' most salient places; scaled to sum m. None,
             or all zero, leaves the compatibility A the identity.
         beta: price of unlike neighbouring blocks, >= 0. Paper: 0.32.
@@ -99,8 +101,9 @@ def comixup_masks(
         (m, h, w, m), or (G, m, h, w, m): weights, float32 (float64 if ``saliency`` is).
 
     Raises:
-        ValueError: a shape or an option out of range, or neither ``start`` nor ``generator``.
-        TypeError: saliency that is not floating point.
+        ValueError: a shape, device or option that does not fit, on the CPU a value out of range, or neither ``start``
+            nor ``generator``.
+        TypeError: an argument that is not floating point, or a start that holds no integers.
 
     Source:
         Kim, Choo, Jeong, Song, Co-Mixup, ICLR 2021, Eq. (2) and Algorithm 1, with the constants of its published code.
@@ -128,6 +131,7 @@ def comixup_masks(
         safeguard=safeguard,
         tries=tries,
     )
+    _check_saliency(saliency)
     with torch.no_grad(), torch.autocast(saliency.device.type, enabled=False), one_thread(saliency):
         problem = _problem(saliency, distances, prior, search)
         start = _starts(saliency, start, tries, generator)
@@ -177,19 +181,21 @@ def comixup_objective(
         Scalar, or (G,); float32 (float64 if ``saliency`` is).
 
     Raises:
-        ValueError: a shape or an option out of range.
-        TypeError: saliency that is not floating point.
+        ValueError: a shape, device or option that does not fit, or on the CPU a value out of range.
+        TypeError: an argument that is not floating point.
 
     Source:
         Kim, Choo, Jeong, Song, Co-Mixup, ICLR 2021, Eq. (2), thresholded as in its published code.
     """
-    if masks.shape != (*saliency.shape, saliency.shape[-3]):
-        raise ValueError(f"masks of shape {tuple(masks.shape)} do not fit saliency {tuple(saliency.shape)}")
+    _check_saliency(saliency)
+    grouped = {"G": saliency.shape[0]} if saliency.ndim == 4 else {}
+    inputs, height, width = saliency.shape[-3:]
+    axes = "G m h w m" if grouped else "m h w m"
+    floating("masks", masks, axes, like=saliency, m=inputs, h=height, w=width, **grouped)
     with torch.autocast(saliency.device.type, enabled=False):
         search = CoMixupSearch(beta=beta, gamma=gamma, eta=eta, tau=tau, omega=omega, threshold=threshold)
         problem = _problem(saliency, distances, prior, search)
-        grouped = (masks if masks.ndim == 5 else masks[None]).to(problem.unary.dtype)
-        value = objective(problem, grouped)
+        value = objective(problem, (masks if masks.ndim == 5 else masks[None]).to(problem.unary.dtype))
     return value if masks.ndim == 5 else value[0]
 
 
@@ -201,28 +207,24 @@ def _starts(saliency: Tensor, start: Tensor | None, tries: int, generator: Gener
             raise ValueError("comixup_masks needs a start, or a CPU generator to draw it")
         count = tries * (groups[0] if groups else 1)
         start = to_device(random_start(count, inputs, height, width, generator=generator), saliency.device)
-    elif (
-        start.shape[-3:] != saliency.shape[-3:]
-        or list(start.shape[: len(groups)]) != groups
-        or start.ndim > (saliency.ndim + 1)
-    ):
-        raise ValueError(f"start must be {tuple(saliency.shape)} like saliency, got {tuple(start.shape)}")
+    else:
+        grouped = {"G": groups[0]} if groups else {}
+        named = "G " if groups else ""
+        axes = named + ("tries m h w" if isinstance(start, Tensor) and start.ndim > saliency.ndim else "m h w")
+        sizes = {"m": inputs, "h": height, "w": width, **grouped}
+        start = integers("start", start, axes, below=inputs, like=saliency, **sizes)
     return start.reshape(groups[0] if groups else 1, -1, inputs, height, width)
 
 
 def _problem(saliency: Tensor, distances: Tensor | None, prior: Tensor | None, search: CoMixupSearch) -> Problem:
     """Check the shapes; prices of G groups."""
-    if saliency.ndim not in (3, 4) or 0 in saliency.shape:
-        raise ValueError(f"saliency must be (m, h, w) or (G, m, h, w), not empty, got {tuple(saliency.shape)}")
-    if not saliency.is_floating_point():
-        raise TypeError(f"saliency must be floating point, got {saliency.dtype}")
     wide = torch.promote_types(saliency.dtype, torch.float32)
     *_, inputs, height, width = saliency.shape
     blocks = height * width
     prices = -_normalised(saliency.to(wide).reshape(-1, inputs, blocks))
     if prior is not None:
-        if prior.shape != saliency.shape[:-2]:
-            raise ValueError(f"prior must be {tuple(saliency.shape[:-2])}, got {tuple(prior.shape)}")
+        axes, sizes = _group_axes(saliency)
+        _not_negative("prior", floating("prior", prior, f"{axes} m", like=saliency, **sizes))
         prices = prices - search.eta / blocks * (prior.to(wide).reshape(-1, inputs, 1) + 1e-8).log()
     return Problem(
         unary=prices.mT,
@@ -235,21 +237,40 @@ def _problem(saliency: Tensor, distances: Tensor | None, prior: Tensor | None, s
     )
 
 
+def _check_saliency(saliency: Tensor) -> None:
+    axes = "G m h w" if isinstance(saliency, Tensor) and saliency.ndim == 4 else "m h w"
+    floating("saliency", saliency, axes)
+    if 0 in saliency.shape:
+        raise ValueError(f"saliency must not be empty, got shape {tuple(saliency.shape)}")
+    _not_negative("saliency", saliency)
+
+
+def _not_negative(name: str, value: Tensor) -> None:
+    if readable(value) and (value < 0).any():
+        raise ValueError(f"{name} must be >= 0, got {float(value.min())}")
+
+
+def _group_axes(saliency: Tensor) -> tuple[str, dict[str, int]]:
+    """The leading axis of what belongs to this saliency, and the sizes of its axes."""
+    sizes = {"m": saliency.shape[-3]}
+    return ("G", {**sizes, "G": saliency.shape[0]}) if saliency.ndim == 4 else ("", sizes)
+
+
 def _normalised(saliency: Tensor) -> Tensor:
-    """Scale (G, m, r) to sum 1 over the blocks; uniform where there is none."""
+    """Scale (G, m, r) to sum 1 over the blocks; uniform where there is none, or somewhere no number."""
     total = saliency.sum(-1, keepdim=True)
-    return torch.where(total > 0, saliency / torch.where(total > 0, total, 1.0), 1 / saliency.shape[-1])
+    usable = (total > 0) & total.isfinite()
+    return torch.where(usable, saliency / torch.where(usable, total, 1.0), 1 / saliency.shape[-1])
 
 
 def _compatibility(distances: Tensor | None, saliency: Tensor, omega: float, dtype: torch.dtype) -> Tensor:
     """The matrix A, (G, m, m)."""
     inputs = saliency.shape[-3]
     eye = torch.eye(inputs, dtype=dtype, device=saliency.device)
-    shape = (*saliency.shape[:-3], inputs, inputs)
     if distances is None:
         return eye.expand(saliency.shape[0] if saliency.ndim == 4 else 1, -1, -1)
-    if distances.shape != shape:
-        raise ValueError(f"distances must be {shape}, got {tuple(distances.shape)}")
+    axes, sizes = _group_axes(saliency)
+    _not_negative("distances", floating("distances", distances, f"{axes} m m", like=saliency, **sizes))
     distances = distances.to(dtype).reshape(-1, inputs, inputs)
     total = distances.sum((1, 2), keepdim=True)
     scaled = distances * (inputs / torch.where(total > 0, total, 1.0))

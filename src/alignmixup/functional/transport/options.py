@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from alignmixup.functional.cells import MAX_POSITIONS
 from alignmixup.options import Options, option
 
 Solver = Literal["newton", "plain"]
@@ -29,4 +30,10 @@ class Alignment(Options):
     )
     normalize_cost: bool = option(
         False, "divide each sample's cost by its mean, so that epsilon is relative to the feature scale", paper="False"
+    )
+    max_positions: int | None = option(
+        MAX_POSITIONS,
+        "most positions of a plan; larger maps are aligned coarse to fine; None: every position, whatever it costs",
+        paper="-",
+        minimum=1,
     )

@@ -6,11 +6,12 @@ import importlib.util
 import math
 from collections.abc import Callable
 from functools import cache
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
 
+from alignmixup.functional.arguments import floating, transformed
 from alignmixup.functional.native import runs_natively
 from alignmixup.functional.parts import parts
 from alignmixup.functional.precision import widest
@@ -54,7 +55,7 @@ def cost_matrix(a: Tensor, b: Tensor) -> Tensor:
         (B, r, s), >= 0, float32 (float64 if an input is). Differentiable.
 
     Raises:
-        ValueError: shapes that do not fit.
+        ValueError: shapes or devices that do not fit.
         TypeError: an input that is not floating point.
 
     Source:
@@ -66,15 +67,18 @@ def cost_matrix(a: Tensor, b: Tensor) -> Tensor:
         tensor([[[1., 9.],
                  [0., 4.]]])
     """
-    if a.dim() != 3 or b.dim() != 3 or a.shape[:2] != b.shape[:2]:
-        raise ValueError(
-            f"cost_matrix expects a (B, C, r) and b (B, C, s) with equal B and C, got {tuple(a.shape)} and "
-            f"{tuple(b.shape)}; flatten feature maps with .flatten(2) first"
-        )
+    for name, value in (("a", a), ("b", b)):
+        if isinstance(value, Tensor) and value.ndim > 3:
+            raise ValueError(
+                f"{name} must have shape (B, C, positions), got {tuple(value.shape)}: "
+                f"flatten feature maps with {name}.flatten(2) first"
+            )
+    floating("a", a, "B C r")
+    floating("b", b, "B C s", like=a, B=a.shape[0], C=a.shape[1])
     with torch.autocast(a.device.type, enabled=False):
         if runs_natively(a, b) and not (torch.is_grad_enabled() and (a.requires_grad or b.requires_grad)):
             return distances_native(a, b, torch.arange(len(b)))
-        costs = [_distances(_as_computed(a[part], "a"), _as_computed(b[part], "b")) for part in parts(a)]
+        costs = [_distances(_as_computed(a[part]), _as_computed(b[part])) for part in parts(a)]
         return torch.cat(costs) if len(costs) > 1 else costs[0]
 
 
@@ -104,7 +108,8 @@ def sinkhorn(
         - Columns are updated last, so they are exact even for a sample that has not converged; look at
           ``converged`` before relying on the rows.
         - The plan is a constant for autograd.
-        - A cost with NaN or infinity gives that sample, and no other, a NaN plan and ``converged`` False.
+        - A cost with NaN or infinity, or so large that its sum overflows, gives that sample, and no other, a NaN plan
+          and ``converged`` False.
 
     Args:
         cost: (B, r, s), any scale and sign; half precision is computed in float32.
@@ -139,9 +144,10 @@ def sinkhorn(
     """
     _check_cost(cost)
     with torch.no_grad(), torch.autocast(cost.device.type, enabled=False):
-        cost = _as_computed(cost, "cost")
-        finite = cost.abs().amax((1, 2), keepdim=True).isfinite()
-        solve = _solve_operator if torch.compiler.is_compiling() else _solve
+        cost = _as_computed(cost)
+        # their sum is taken too
+        finite = (cost.abs().amax((1, 2), keepdim=True) * (2 * cost[0].numel() if len(cost) else 1)).isfinite()
+        solve = _solve_operator if torch.compiler.is_compiling() or transformed(cost) else _solve
         plan, rounds = solve(
             torch.where(finite, cost, 0.0),
             solver=solver,
@@ -171,10 +177,10 @@ def assignment_matrix(plan: Tensor) -> Tensor:
         (B, r, s), same dtype.
 
     Raises:
+        TypeError: ``plan`` is not floating point.
         ValueError: ``plan`` is not (B, r, s).
     """
-    if plan.dim() != 3:
-        raise ValueError(f"assignment_matrix expects a plan of shape (B, r, s), got {tuple(plan.shape)}")
+    floating("plan", plan, "B r s")
     return plan * plan.shape[1]
 
 
@@ -194,6 +200,7 @@ def _solve(
         epsilon = min(max(epsilon, limits.tiny), limits.max)
         # A little below the tolerance, so that rounding does not put a stopped sample above it.
         target = 0.9 * tolerance if tolerance else None
+        cost = cost.contiguous()  # and so what is made of it, as the operator promises
         if solver == "plain":
             return solve_plain(cost, epsilon, iterations, target, batch_stop)
         target = target or (1e-8 if cost.dtype == torch.float64 else 1e-5)
@@ -232,15 +239,29 @@ def _shapes(
     tolerance: float | None,
     batch_stop: float | None,
 ) -> tuple[Tensor, Tensor]:
-    return torch.empty_like(cost), cost.new_empty(cost.shape[0], dtype=torch.int64)
+    return cost.new_empty(cost.shape), cost.new_empty(cost.shape[0], dtype=torch.int64)
+
+
+@_solve_operator.register_vmap
+def _solve_together(
+    info: Any, in_dims: tuple[int], cost: Tensor, *, batch_stop: float | None, **options: Any
+) -> tuple[tuple[Tensor, Tensor], tuple[int, int]]:
+    """Several batches are one batch: no sample's plan depends on another."""
+    if batch_stop is not None:
+        raise ValueError(
+            f"batch_stop={batch_stop} looks at a whole batch, which vmap takes apart: use tolerance instead"
+        )
+    batches = cost.movedim(in_dims[0], 0)
+    plan, rounds = _solve_operator(batches.flatten(0, 1), batch_stop=None, **options)
+    return (plan.view(batches.shape), rounds.view(batches.shape[:2])), (0, 0)
 
 
 def _check_cost(cost: Tensor) -> None:
-    if cost.dim() != 3 or 0 in cost.shape[1:]:
+    if isinstance(cost, Tensor) and cost.ndim == 2:
         raise ValueError(
-            f"sinkhorn expects a cost of shape (B, r, s) with r, s >= 1, got {tuple(cost.shape)}; "
-            "give one sample a batch axis with cost.unsqueeze(0)"
+            f"cost must have shape (B, r, s), got {tuple(cost.shape)}: give one sample a batch axis, cost.unsqueeze(0)"
         )
+    floating("cost", cost, "B r s")
 
 
 def _check_options(
@@ -264,7 +285,5 @@ def _distances(a: Tensor, b: Tensor) -> Tensor:
     return (squares - 2 * torch.bmm(a.transpose(1, 2), b)).clamp(min=0.0).to(narrow)
 
 
-def _as_computed(tensor: Tensor, name: str) -> Tensor:
-    if not tensor.is_floating_point():
-        raise TypeError(f"{name} must be floating point, got {tensor.dtype}; convert it with .float()")
+def _as_computed(tensor: Tensor) -> Tensor:
     return tensor.float() if tensor.element_size() < 4 else tensor
