@@ -106,7 +106,7 @@ def measure(options: argparse.Namespace) -> int:
     """Follow the network along many paths; write the numbers and a plot, print a table."""
     from alignmixup.evaluation.paths.measure import measure_paths
     from alignmixup.evaluation.paths.summary import summarise_paths
-    from alignmixup.figures.confidence import draw_confidence
+    from alignmixup.figures.morph import draw_confidence
     from alignmixup.runs.record import environment, write_json
     from alignmixup.taps import layer_use
 
