@@ -117,3 +117,11 @@ def test_texts_are_texts_and_escaped_and_marks_have_tooltips() -> None:
 
 def test_the_same_figure_is_the_same_text() -> None:
     assert inline_svg(draw_much, label="x") == inline_svg(partial(draw_much), label="x")
+
+
+def test_names_are_shown_as_they_are() -> None:
+    name = f'epsilon=0.0051234 {INK} id="x" url(#y) font-family: z; #123456'
+    root = ET.fromstring(inline_svg(partial(draw_much, name=name), label=name))
+    assert name in [text.text for text in root.iter("text")]
+    assert next(title.text for title in root.iter("title")) == f'{name}, "seed 0"'
+    assert root.get("aria-label") == name

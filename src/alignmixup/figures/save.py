@@ -43,9 +43,8 @@ _STYLE = {
 }
 
 _VARIABLES = {colour: f"var(--{name})" for name, colour in LIGHT.items()}
-_FOR_FILES_ONLY = re.compile(
-    r"<metadata>.*?</metadata>|<defs>\s*<style.*?</defs>|(?<=\n) +| font-family: [^;]*;", re.DOTALL
-)
+_FOR_FILES_ONLY = re.compile(r"<metadata>.*?</metadata>|<defs>\s*<style.*?</defs>|(?<=\n) +", re.DOTALL)
+_GROUP = re.compile(r"""<g id=(["'])(.*)\1>""")
 
 
 def check_format(path: Path) -> str:
@@ -98,16 +97,17 @@ def inline_svg(draw: Callable[[IO[str]], None], *, label: str) -> str:
     file = io.StringIO()
     draw(file)
     head, _, body = _FOR_FILES_ONLY.sub("", file.getvalue()).partition("<svg ")[2].partition(">")
-    body = re.sub(r"<[^>]+>", lambda found: re.sub(r"(\.\d\d)\d+", r"\1", found[0]), body)
-    body = re.sub(r"""<g id=(["'])(.*?)\1>""", lambda found: f"<g>{_tooltip(found[2])}", body)
-    own = crc32(f"{label}{body}".encode())
-    body = re.sub(r'(?<=id=")\w+|(?<=url\(#)\w+|(?<=href="#)\w+', lambda found: f"{found[0]}-{own:x}", body)
-    body = re.sub(r"#[0-9a-f]{6}\b", lambda found: _VARIABLES.get(found[0], found[0]), body)
+    own = f"{crc32(f'{label}{body}'.encode()):x}"
+    body = re.sub(r"<[^>]+>", lambda found: _page_tag(found[0], own), body)
     box = re.search(r'viewBox="[^"]*"', head)
     assert box is not None
-    return f'<svg class="chart" {box[0]} role="img" aria-label="{escape(label)}">{body.replace("xlink:href", "href")}'
+    return f'<svg class="chart" {box[0]} role="img" aria-label="{escape(label)}">{body}'
 
 
-def _tooltip(name: str) -> str:
-    """Names that matplotlib gives by itself have no spaces."""
-    return f"<title>{name}</title>" if " " in name else ""
+def _page_tag(tag: str, own: str) -> str:
+    """A tag as a page needs it. Names that matplotlib gives to groups by itself have no spaces."""
+    if group := _GROUP.fullmatch(tag):
+        return f"<g><title>{group[2]}</title>" if " " in group[2] else "<g>"
+    tag = re.sub(r"(\.\d\d)\d+| font-family: [^;]*;|xlink:(?=href)", r"\1", tag)
+    tag = re.sub(r'((?<=\bid=")|(?<=url\(#)|(?<=href="#))\w+', rf"\g<0>-{own}", tag)
+    return re.sub(r"#[0-9a-f]{6}\b", lambda found: _VARIABLES.get(found[0], found[0]), tag)
