@@ -54,6 +54,7 @@ def test_panels_and_images():
         assert len(found) == 5
         show_image(found[0], [[0, 1]], "text")
         assert (list(found[0].get_xticks()), found[0].get_xlabel()) == ([], "text")
+        assert all(spine.get_visible() for spine in found[0].spines.values())  # a white image has its edge
 
 
 def test_long_names_are_folded_and_cut():

@@ -21,11 +21,11 @@ def panels(figure: Any, count: int, *, columns: int) -> list[Any]:
 
 
 def show_image(axes: Any, image: Any, text: str = "", **options: Any) -> None:
-    """An image without ticks or frame, with a text below it; ``options`` are those of ``imshow``."""
+    """An image in a thin frame, with a text below it; ``options`` are those of ``imshow``."""
     axes.imshow(image, **options)
     axes.grid(visible=False)
     axes.set(xticks=[], yticks=[])
-    axes.spines[:].set_visible(False)
+    axes.spines[:].set(visible=True, linewidth=0.5)
     axes.set_xlabel(text, fontsize=7, labelpad=2, color=INK)
 
 

@@ -104,6 +104,7 @@ def _draw_lines(axes: Any, match: Match, pairs: np.ndarray, colours: np.ndarray)
     gap = width // 10 + 1
     both = np.concatenate([match.images[0], np.ones((height, gap, 3)), match.images[1]], axis=1)
     show_image(axes, both, f"A: {match.names[0]}, B: {match.names[1]}", vmin=0, vmax=1)
+    axes.set_frame_on(False)
     scale = np.array([height / match.size[0], width / match.size[1]])
     for first, partner in pairs:
         (y0, x0), (y1, x1) = (

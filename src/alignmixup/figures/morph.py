@@ -1,4 +1,4 @@
-"""Feature maps interpolated between two images and shown as images: three paths, as a picture and as an animation."""
+"""Three paths of feature maps between two images: decoded, as picture and animation, and what a classifier believes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alignmixup.figures.axes import show_image
+from alignmixup.figures.axes import legend_below, panels, show_image
+from alignmixup.figures.palette import FIRST, INK, SECOND
 from alignmixup.figures.save import Target, drawing
 from alignmixup.outside import require
 
@@ -17,6 +18,21 @@ if TYPE_CHECKING:
 _COLOURS = ("#1f6fb4", "#d2571e")  # of the first example and of its partner, wherever their classes are named
 _ROWS = {"first": "aligned,\ngeometry of A", "partner": "aligned,\ngeometry of B", "none": "not aligned"}
 _HEADINGS = ("A", "aligned, geometry of A", "not aligned", "aligned, geometry of B", "B")
+
+_LINES = {
+    "first": ("aligned, geometry of A", FIRST, "-"),
+    "partner": ("aligned, geometry of B", SECOND, "-"),
+    "none": ("not aligned", INK, "--"),
+}
+_PANELS = {
+    "either": "probability of A's or B's class",
+    "own": "probability of A's class",
+    "partner": "probability of B's class",
+    "entropy": "entropy (nats)",
+    "decoded_either": "A's or B's class, decoded images",
+    "sharpness": "sharpness of decoded images",
+}
+_COLUMNS = 4  # of panels
 
 
 @dataclass(frozen=True)
@@ -77,6 +93,32 @@ def _draw_block(grid: Any, morph: Morph) -> None:
 
 def _write(axes: Any, x: float, y: float, text: str, **style: Any) -> None:
     axes.text(x, y, text, transform=axes.transAxes, **{"fontsize": 6} | style)
+
+
+def draw_confidence(summary: Mapping[str, Any], path: Target, *, title: str = "") -> None:
+    """Draw means over pairs against λ; the bands are one standard error wide either way.
+
+    Args:
+        summary: what `alignmixup.evaluation.paths.summary.summarise_paths` returned.
+        path: where to write.
+        title: stands above.
+    """
+    lam, paths = summary["lam"], summary["all"]["paths"]
+    names = [name for name in _PANELS if name in paths["none"]["curves"]]
+    rows = -(-len(names) // _COLUMNS)
+    with drawing(path, width=3.1 * min(_COLUMNS, len(names)), height=2.7 * rows + 0.7) as figure:
+        grid = panels(figure, len(names), columns=_COLUMNS)
+        for axes, name in zip(grid, names, strict=True):
+            for which, (label, colour, line) in _LINES.items():
+                mean, error = (paths[which]["curves"][name][key] for key in ("mean", "standard_error"))
+                axes.plot(lam, mean, line, color=colour, label=label)
+                if None not in error:
+                    low, high = ([m + sign * e for m, e in zip(mean, error, strict=True)] for sign in (-1, 1))
+                    axes.fill_between(lam, low, high, color=colour, alpha=0.25, linewidth=0)
+            axes.set(xlim=(1, 0), xlabel="λ, weight of A")
+            axes.set_title(_PANELS[name])
+        legend_below(figure, grid[0], columns=3)
+        figure.suptitle(title)
 
 
 def check_animation(path: Path) -> None:

@@ -1,13 +1,17 @@
-"""Make and write figures without a display, all in one style."""
+"""Make and write figures without a display, all in one style: as files, and as parts of a page."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import io
+import re
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from html import escape
 from pathlib import Path
 from typing import IO, Any
+from zlib import crc32
 
-from alignmixup.figures.palette import CARD, GRID, INK, SOFT
+from alignmixup.figures.palette import CARD, GRID, INK, LIGHT, SOFT
 from alignmixup.outside import require
 
 Target = Path | IO[str]
@@ -37,6 +41,10 @@ _STYLE = {
     "xtick.color": SOFT,
     "ytick.color": SOFT,
 }
+
+_VARIABLES = {colour: f"var(--{name})" for name, colour in LIGHT.items()}
+_FOR_FILES_ONLY = re.compile(r"<metadata>.*?</metadata>|<defs>\s*<style.*?</defs>|(?<=\n) +", re.DOTALL)
+_GROUP = re.compile(r"""<g id=(["'])(.*)\1>""")
 
 
 def check_format(path: Path) -> str:
@@ -74,3 +82,32 @@ def drawing(target: Target, *, width: float, height: float) -> Iterator[Any]:
         figure = figures.Figure(figsize=(width, height), layout="constrained")
         yield figure
         figure.savefig(target, dpi=150, format=ending, metadata=_METADATA[ending])
+
+
+def inline_svg(draw: Callable[[IO[str]], None], *, label: str) -> str:
+    """The SVG element of a figure, for a page that defines the variables of `palette`.
+
+    Nothing in it refers to anything outside; its names end in a number of its own, since a page holds several. The font
+    is the page's. What a mark was called by ``gid`` becomes its tooltip.
+
+    Args:
+        draw: writes the figure into the open file it is given.
+        label: what the figure shows, for those who cannot see it.
+    """
+    file = io.StringIO()
+    draw(file)
+    head, _, body = _FOR_FILES_ONLY.sub("", file.getvalue()).partition("<svg ")[2].partition(">")
+    own = f"{crc32(f'{label}{body}'.encode()):x}"
+    body = re.sub(r"<[^>]+>", lambda found: _page_tag(found[0], own), body)
+    box = re.search(r'viewBox="[^"]*"', head)
+    assert box is not None
+    return f'<svg class="chart" {box[0]} role="img" aria-label="{escape(label)}">{body}'
+
+
+def _page_tag(tag: str, own: str) -> str:
+    """A tag as a page needs it. Names that matplotlib gives to groups by itself have no spaces."""
+    if group := _GROUP.fullmatch(tag):
+        return f"<g><title>{group[2]}</title>" if " " in group[2] else "<g>"
+    tag = re.sub(r"(\.\d\d)\d+| font-family: [^;]*;|xlink:(?=href)", r"\1", tag)
+    tag = re.sub(r'((?<=\bid=")|(?<=url\(#)|(?<=href="#))\w+', rf"\g<0>-{own}", tag)
+    return re.sub(r"#[0-9a-f]{6}\b", lambda found: _VARIABLES.get(found[0], found[0]), tag)

@@ -9,8 +9,8 @@ from typing import IO, Any
 
 from alignmixup.figures.comparison import draw_comparison, draw_cost, reported_errors
 from alignmixup.figures.curves import draw_mean_curves, mean_curve
-from alignmixup.figures.inline import inline_svg
 from alignmixup.figures.reliability import draw_reliability
+from alignmixup.figures.save import inline_svg
 from alignmixup.report.rows import KEY, Row
 
 _BANDS = 4  # more areas hide each other: then the baseline and the best have one

@@ -18,10 +18,9 @@ from alignmixup.evaluation.paths.measure import classify_maps, measure_paths
 from alignmixup.evaluation.paths.pair_maps import PATHS, Correspondence, PairMaps, Pairs, correspondence, pair_maps
 from alignmixup.evaluation.paths.pairs import Classes
 from alignmixup.evaluation.paths.summary import summarise_paths
-from alignmixup.figures.confidence import draw_confidence
 from alignmixup.figures.correspondence import Match, draw_matches
 from alignmixup.figures.gallery import GalleryRow, draw_gallery
-from alignmixup.figures.morph import Morph, animate_morphs, check_animation, draw_morphs
+from alignmixup.figures.morph import Morph, animate_morphs, check_animation, draw_confidence, draw_morphs
 from alignmixup.methods import MixedBatch, Mixer
 from alignmixup.methods.alignmixup_ae import AlignMixupAE
 from alignmixup.outside import require
