@@ -18,20 +18,43 @@ from torch import Tensor
 from alignmixup import AlignMixup, ManifoldMixup
 from alignmixup.functional.alignment import align
 from alignmixup.functional.interpolation import lerp
-from alignmixup.methods import Draw, MixedBatch
+from alignmixup.methods import MixedBatch
 from alignmixup.methods.alignmixup import AlignDraw
+from alignmixup.methods.manifold_mixup import ManifoldDraw
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class PermutedDraw(AlignDraw):
+    """AlignMixup's draw, and the seed of the permutations."""
+
+    seed: int
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class FlippedDraw(ManifoldDraw):
+    """Manifold mixup's draw, and the seed of the flips and shifts."""
+
+    seed: int
 
 
 @dataclass(eq=False, kw_only=True)
 class PermutedMixup(AlignMixup):
     """AlignMixup with a random permutation of the positions, one a sample, in place of the assignment."""
 
-    def mix(self, x: Tensor, target: Tensor, draw: Draw) -> MixedBatch:
+    def draw(self, x: Tensor, target: Tensor) -> PermutedDraw:
+        return PermutedDraw(**vars(super().draw(x, target)), seed=peeked_seed(self.generator))
+
+    def mix(self, x: Tensor, target: Tensor, draw: PermutedDraw) -> MixedBatch:
+        draw = self.expect(PermutedDraw, draw)
         batch = super().mix(x, target, draw)
-        if not isinstance(draw, AlignDraw) or draw.layer is None:
+        if draw.layer is None:
             return batch
-        seed = int(torch.randint(2**31, (), generator=self.generator))
-        return replace(batch, hidden={draw.layer: partial(mix_permuted, draw=draw, seed=seed)})
+        return replace(batch, hidden={draw.layer: partial(mix_permuted, draw=draw, seed=draw.seed)})
+
+
+def peeked_seed(generator: torch.Generator) -> int:
+    """What the generator would give next; it goes on as if nobody had asked, and so draws what AlignMixup draws."""
+    return int(torch.randint(2**31, (), generator=torch.Generator().set_state(generator.get_state())))
 
 
 def mix_permuted(features: Tensor, draw: AlignDraw, seed: int) -> Tensor:
@@ -51,13 +74,16 @@ class FlippedMixup(ManifoldMixup):
 
     alpha: float = 2.0
 
-    def mix(self, x: Tensor, target: Tensor, draw: Draw) -> MixedBatch:
+    def draw(self, x: Tensor, target: Tensor) -> FlippedDraw:
+        return FlippedDraw(**vars(super().draw(x, target)), seed=peeked_seed(self.generator))
+
+    def mix(self, x: Tensor, target: Tensor, draw: FlippedDraw) -> MixedBatch:
+        draw = self.expect(FlippedDraw, draw)
         batch = super().mix(x, target, draw)
-        layer = next(iter(batch.hidden), None)
-        if layer is None:
+        if draw.layer is None:
             return batch
-        seed = int(torch.randint(2**31, (), generator=self.generator))
-        return replace(batch, hidden={layer: partial(mix_flipped, perm=draw.perm, lam=draw.lam, seed=seed)})
+        function = partial(mix_flipped, perm=draw.perm, lam=draw.lam, seed=draw.seed)
+        return replace(batch, hidden={draw.layer: function})
 
 
 def mix_flipped(features: Tensor, perm: Tensor, lam: Tensor, seed: int) -> Tensor:

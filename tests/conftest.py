@@ -2,9 +2,13 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+
+if TYPE_CHECKING:
+    from alignmixup.training.config import Config
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -18,3 +22,23 @@ def golden() -> Callable[[str], dict[str, np.ndarray]]:
             return dict(arrays)
 
     return load
+
+
+@pytest.fixture
+def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Arguments that make any digits configuration run in a second; the working directory is a fresh folder."""
+    monkeypatch.chdir(tmp_path)
+    keys = ["data.subset=6", "model.width=4", "model.strides=[2,2,1,1]", "train.epochs=2", "train.device=cpu"]
+    return ["--set", *keys]
+
+
+@pytest.fixture
+def tiny_config() -> Callable[..., "Config"]:
+    """A run of about a second: 60 digits, width 4, three epochs; mixup in the input unless another method is named."""
+    from alignmixup.training.config_file import load
+
+    def make(*overrides: str, base: str = "digits/mixup") -> "Config":
+        tiny = ["data.subset=6", "model.width=4", "model.strides=[2,2,1,1]", "train.epochs=3", "train.batch_size=16"]
+        return load(base, [*tiny, "train.device=cpu", "data.validation=0.0", *overrides])
+
+    return make

@@ -1,10 +1,11 @@
 """The controls of ``benchmarks/controls.py`` move features and align nothing."""
 
+import pytest
 import torch
 
+from alignmixup import AlignMixup, ManifoldMixup
 from alignmixup.functional.interpolation import mixup
 from alignmixup.methods.alignmixup import AlignDraw
-from alignmixup.methods.manifold_mixup import ManifoldDraw
 from alignmixup.models import PreActResNet18
 from benchmarks import controls
 
@@ -48,8 +49,8 @@ def test_both_mix_the_named_layer_and_the_input():
     model = PreActResNet18(5, width=4, strides=(1, 2, 2, 1))
     x, target = torch.randn(4, 3, 16, 16), torch.eye(5)[[0, 1, 2, 3]]
     for control, draw in (
-        (controls.PermutedMixup, drawn("first")),
-        (controls.FlippedMixup, ManifoldDraw(lam=LAM, perm=PERM, layer="stage2")),
+        (controls.PermutedMixup, controls.PermutedDraw(**vars(drawn("first")), seed=0)),
+        (controls.FlippedMixup, controls.FlippedDraw(lam=LAM, perm=PERM, layer="stage2", seed=0)),
     ):
         mixer = control(model, num_classes=5, layer="stage2")
         batch = mixer.mix(x, target, draw)
@@ -60,3 +61,21 @@ def test_both_mix_the_named_layer_and_the_input():
         torch.testing.assert_close(once, again)  # checkpointing runs the forward pass twice
         at_input = mixer.mix(x, target, type(draw)(**(vars(draw) | {"layer": None})))
         torch.testing.assert_close(at_input.x, mixup(x, PERM, LAM))
+
+
+@pytest.mark.parametrize(
+    ("control", "method"), [(controls.PermutedMixup, AlignMixup), (controls.FlippedMixup, ManifoldMixup)]
+)
+def test_a_control_draws_what_its_method_draws(control, method):
+    model = PreActResNet18(5, width=4, strides=(1, 2, 2, 1))
+    x, y = torch.randn(4, 3, 16, 16), torch.tensor([0, 1, 2, 3])
+    options = {"num_classes": 5, "layer": "stage2", "alpha": 2.0}
+    pair = [cls(model, **options, generator=torch.Generator().manual_seed(0)) for cls in (control, method)]
+    seeds = set()
+    for _ in range(6):
+        ours, theirs = (mixer(x, y).draw for mixer in pair)
+        seeds.add(ours.seed)
+        for name, value in vars(theirs).items():
+            own = getattr(ours, name)
+            assert torch.equal(own, value) if isinstance(value, torch.Tensor) else own == value, name
+    assert len(seeds) == 6

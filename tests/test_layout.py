@@ -12,7 +12,7 @@ SOURCE = ROOT / "src" / "alignmixup"
 FILES = sorted(SOURCE.rglob("*.py"))
 
 # every room may use these
-BOTTOM = {"outside", "near", "modules"}
+BOTTOM = {"outside", "near", "modules", "options"}
 # and itself and the rooms named here
 ALLOWED = {
     "functional": "",
@@ -20,6 +20,7 @@ ALLOWED = {
     "outside": "",
     "near": "",
     "modules": "",
+    "options": "",
     "models": "",
     "data": "",
     "methods": "functional taps models",
@@ -105,6 +106,12 @@ def test_every_method_has_its_four_files():
             if headings != HEADINGS:
                 wrong.append(f"{card.relative_to(ROOT)} has the headings {headings}, not {HEADINGS}")
     assert not wrong, "\n".join(wrong)
+
+
+def test_a_folder_can_be_taken_in_at_a_look():
+    counts = {folder: len(list(folder.glob("*.py"))) for folder in {path.parent for path in FILES}}
+    crowded = {str(folder.relative_to(SOURCE)): count for folder, count in counts.items() if count > 15}
+    assert set(crowded) <= {"methods", "data", "training"}, crowded
 
 
 def run(code):

@@ -7,9 +7,8 @@ if TYPE_CHECKING:
     from alignmixup import functional
     from alignmixup.methods.alignmixup import AlignMixup
     from alignmixup.methods.alignmixup_ae import AlignMixupAE
-    from alignmixup.methods.base import Mixer
+    from alignmixup.methods.base import MixedBatch, Mixer
     from alignmixup.methods.baseline import Baseline
-    from alignmixup.methods.batch import MixedBatch
     from alignmixup.methods.comixup import CoMixup
     from alignmixup.methods.cutmix import CutMix
     from alignmixup.methods.manifold_mixup import ManifoldMixup
@@ -29,7 +28,7 @@ _HOMES = {
     "CoMixup": "methods.comixup",
     "CutMix": "methods.cutmix",
     "ManifoldMixup": "methods.manifold_mixup",
-    "MixedBatch": "methods.batch",
+    "MixedBatch": "methods.base",
     "Mixer": "methods.base",
     "Mixup": "methods.mixup",
     "PuzzleMix": "methods.puzzlemix",

@@ -35,7 +35,7 @@ def find(path: str) -> Any:
     return getattr(module, name)
 
 
-def require(module: str) -> Any:
+def require(module: str, *, extra: str = "train") -> Any:
     """Import a module that only an extra of this package brings.
 
     Raises:
@@ -45,4 +45,4 @@ def require(module: str) -> Any:
         return importlib.import_module(module)
     except ImportError as error:
         package = module.partition(".")[0]
-        raise ImportError(f'{package} is needed for this: pip install "alignmixup[train]"') from error
+        raise ImportError(f'{package} is needed for this: pip install "alignmixup[{extra}]"') from error

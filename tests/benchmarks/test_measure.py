@@ -45,3 +45,20 @@ def test_rates_are_those_of_a_computer():
     operations, moved = rates()
     assert 1e8 < operations < 1e16
     assert 1e7 < moved < 1e14
+
+
+@pytest.mark.parametrize("slow", ["product", "convolution"])
+def test_a_floor_is_that_of_the_fastest_operation(slow, monkeypatch):
+    def seconds(cases, **_):
+        return {name: [10.0 if name.startswith(slow) else 1.0] for name in cases}
+
+    monkeypatch.setattr("alignmixup.benchmarks.measure.interleave", seconds)
+    product, convolution = 2 * 1024**3, 2 * 9 * 128 * 32 * 128 * 16 * 16
+    operations, moved = rates()
+    assert operations == (convolution if slow == "product" else product)
+    assert moved == 2 * 4 * 2**24
+
+
+def test_a_floor_is_that_of_the_precision_in_use():
+    operations, _ = rates(dtype=torch.bfloat16)
+    assert operations > 1e8

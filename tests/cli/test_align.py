@@ -42,5 +42,5 @@ def test_bad_input(trained: str) -> None:
         call(trained, "--lines", "-1")
     with pytest.raises(ValueError, match="no layer 'stage9'"):
         call(trained, "--layer", "stage9")
-    with pytest.raises(ValueError, match="epsilon must be positive"):
+    with pytest.raises(ValueError, match="epsilon must be > 0, got"):
         call(trained, "--epsilon", "0")

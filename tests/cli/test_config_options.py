@@ -1,10 +1,9 @@
 """The list of keys in the help."""
 
-from dataclasses import fields
-
 import pytest
 
 from alignmixup.cli.config_options import CommandParser, list_keys
+from alignmixup.options import options_of
 from alignmixup.training.config import TABLES
 from alignmixup.training.config_file import ConfigError, check_keys
 
@@ -14,10 +13,11 @@ def test_every_key_stands_with_its_default_and_its_help() -> None:
     words = " ".join(text.split())
     for name, cls in TABLES.items():
         assert f"[{name}]" in text
-        for item in fields(cls):
-            if item.name != "options":
-                assert f"{name}.{item.name}=" in text
-                assert item.metadata["help"] in words
+        for key, item in options_of(cls).items():
+            if key != "options":
+                assert f"{name}.{key}=" in text
+                assert item.help
+                assert item.help in words
     assert "optimizer.lr=0.05 " in text
     assert "optimizer.nesterov=false " in text
     assert "schedule.milestones=[] " in text

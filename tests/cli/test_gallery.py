@@ -1,9 +1,6 @@
-import numpy as np
 import pytest
-import torch
 
 from alignmixup.cli import main
-from alignmixup.cli.gallery import mask_colours
 
 SMALL = ["train.epochs=1", "data.subset=3", "model.width=2", "train.threads=1"]
 
@@ -30,14 +27,3 @@ def test_what_cannot_be_drawn_is_said(trained, tmp_path, capsys):
     assert "--columns must be >= 1, got 0" in capsys.readouterr().err
     assert main(["gallery", str(trained), "--methods", "cutmux"]) == 1
     assert "unknown method 'cutmux'; near names: cutmix" in capsys.readouterr().err
-
-
-def test_colours_of_masks():
-    pair = mask_colours(torch.tensor([[[1.0, 0.5], [0.0, 0.0]]]))
-    assert pair.shape == (1, 2, 2, 3)
-    assert pair[0, 0].tolist() == [[1.0] * 3, [0.5] * 3]
-    many = torch.zeros(1, 1, 3, 4)
-    many[0, 0, 0, 1] = many[0, 0, 1, 2] = 1
-    many[0, 0, 2, 1:3] = 0.5
-    one, two, both = mask_colours(many)[0, 0]
-    np.testing.assert_allclose((one + two) / 2, both)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from alignmixup import runs
 from alignmixup.cli import localize, main
 from alignmixup.cli.config_options import CommandParser
 
@@ -99,7 +100,15 @@ def test_stored_maps_give_the_numbers_of_the_run_that_wrote_them(place, measured
     printed = capsys.readouterr().out
     assert "MaxBoxAccV2" in printed
     assert "Top-1" not in printed
+    lines = printed.splitlines()
+    assert any("centred box" in line for line in lines)
+    assert max(len(line) for line in lines if "│" in line or "┃" in line) <= 80
     assert not (out / "localization_boxes.png").exists()
+
+
+def test_the_library_gives_what_the_command_writes(place, measured):
+    record = runs.localize(runs.load(place / "mixed-seed0"), boxes=place / "boxes.csv", pictures=0, step=0.01)
+    assert json.loads(json.dumps(record)) == measured["runs"][0]
 
 
 def test_metadata_with_sizes_needs_no_images(place, measured, tmp_path):
@@ -138,7 +147,7 @@ def test_bad_input(place, tmp_path):
         ((run, "--limit", 0, *boxes), "--limit must be >= 1, got 0"),
         ((run, "--step", 0, *boxes), "step must be in"),
         ((run, "--cam", "cam", "--layer", "stage3", *boxes), "--layer is for Grad-CAM"),
-        ((run, "--set", "model.width=8", *boxes), "a measurement can change data.root"),
+        ((run, "--set", "model.width=8", *boxes), "an evaluation can change data.root"),
         ((run, "--out", tmp_path), "the boxes of folder are not part of its images"),
         ((run, "--cam", "gradcam", "--layer", "stage9", *boxes), "no layer 'stage9'"),
         (("--maps", place / "maps" / "mixed-seed0", *boxes), "the size of test/cat/0.png is not known"),

@@ -40,7 +40,7 @@ def test_files_that_are_no_text_or_absent(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no boxes at .*boxes.csv"):
         read_box_csv(tmp_path / "boxes.csv")
     (tmp_path / "boxes.csv").write_bytes(b"\xff\xfe\x00,")
-    with pytest.raises(ValueError, match="is not a text file with commas"):
+    with pytest.raises(ValueError, match=r"is not a text file \(UTF-8\) with lines of path,x0,y0,x1,y1"):
         read_box_csv(tmp_path / "boxes.csv")
 
 
@@ -173,3 +173,119 @@ def test_whole_numbers():
     for wrong in (["1.5"], ["a"], ["nan"], ["inf"], [""], []):
         with pytest.raises(ValueError, match="line 1: corners must be whole numbers, got"):
             whole_numbers(wrong, place="line 1", meaning="corners")
+
+
+NAMES = ["test/cat/a.jpg", "test/cat/b, c.jpg", "test/dog/d;e.jpg", "test/dog/ü f.jpg"]
+BOXES = [(0, 1, 2, 3), (4, 5, 6, 7), (8, 9, 10, 11), (0, 0, 0, 0)]
+
+
+def quoted(name: str, separator: str) -> str:
+    return f'"{name}"' if separator in name else name
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", ", ", "; "])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+@pytest.mark.parametrize(
+    "header", [None, ("path", "x0", "y0", "x1", "y1"), ("Image name", "a-1", "b 1", "c (px)", "d")]
+)
+@pytest.mark.parametrize("prefix", ["", "./", "C:\\data\\", "/home/me/", "\\\\server\\share\\"])
+def test_tables_of_every_form_are_read_alike(tmp_path, separator, end, mark, header, prefix):
+    rows = [] if header is None else [separator.join(header)]
+    for name, box in zip(NAMES, BOXES, strict=True):
+        path = prefix + (name.replace("/", "\\") if "\\" in prefix else name)
+        rows.append(separator.join((quoted(path, separator[0]), *map(str, box))))
+    (tmp_path / "boxes.csv").write_bytes((mark + end.join(rows) + end).encode())
+    table = read_box_csv(tmp_path / "boxes.csv")
+    assert table.match(NAMES, tmp_path) == list(table.boxes)
+    assert [list(boxes) for boxes in table.boxes.values()] == [[box] for box in BOXES]
+    assert [table.place(key, 0)[-1] for key in table.boxes] == list("1234" if header is None else "2345")
+
+
+@pytest.mark.parametrize(
+    ("header", "row"),
+    [
+        ("path,xmin,ymin,xmax,ymax", "a.jpg,1,2,3,4"),
+        ("path,ymin,xmin,ymax,xmax", "a.jpg,2,1,4,3"),
+        ("path,xmin,xmax,ymin,ymax", "a.jpg,1,3,2,4"),
+        ("ImageID,XMin,XMax,YMin,YMax", "a.jpg,1,3,2,4"),
+        ("path,x1,y1,x2,y2", "a.jpg,1,2,3,4"),
+        ("path,x2,y2,x1,y1", "a.jpg,3,4,1,2"),
+        ("left;top;right;bottom;file", "1;2;3;4;a.jpg"),
+        ("bbox_x1,bbox_y1,bbox_x2,bbox_y2,name", "1,2,3,4,a.jpg"),
+    ],
+)
+def test_a_header_says_the_order(tmp_path, header, row):
+    (tmp_path / "boxes.csv").write_text(f"{header}\n{row}\n")
+    assert read_box_csv(tmp_path / "boxes.csv").boxes == {"a.jpg": [(1, 2, 3, 4)]}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("path,x,y,w,h\na.jpg,1,2,3,4\n", "line 1: the columns are path, x, y, w, h: expected path,x0,y0,x1,y1, both"),
+        ("path,x,y,Width,Height\na.jpg,1,2,3,4\n", "line 1: the columns are .* and not width and height"),
+        ("a.jpg,1,2,3,4\nb.jpg,50,60,30,70\n", "line 2: the box 50, 60, 30, 70 is inverted: expected x0 <= x1"),
+        ("a.jpg,1,2,3,4\n\n\nb.jpg,50,60,70,30\n", "line 4: the box 50, 60, 70, 30 is inverted"),
+        ("a.jpg,0.1,0.2,0.3,0.4\n", "line 1: the corners of a box must be whole numbers, got 0.1, 0.2, 0.3, 0.4"),
+        ("a.jpg,left,top,right,bottom\n", "line 1: the corners of a box must be whole numbers, got left, top"),
+        ("a.jpg 1 2 3 4\n", "line 1: 1 columns, expected 5"),
+        ("a, b.jpg,1,2,3,4\n", "line 1: 6 columns, expected 5"),
+        ('"a.jpg,1,2,3,4\n', "is not a text file .UTF-8. with lines of path,x0,y0,x1,y1"),
+        ("a.jpg,1,2,3,4,cat\n", "line 1: 6 columns, expected 5"),
+        ("a.jpg,1e400,2,3,4\n", "line 1: the corners of a box must be whole numbers"),
+    ],
+)
+def test_one_sentence_with_the_line(tmp_path, text, message):
+    (tmp_path / "boxes.csv").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        read_box_csv(tmp_path / "boxes.csv")
+
+
+def test_a_box_that_is_there_twice_is_one(tmp_path):
+    (tmp_path / "boxes.csv").write_text("a.jpg,1,2,3,4\n./a.jpg,1.0,2,3,4\na.jpg,1,2,3,5\n")
+    assert read_box_csv(tmp_path / "boxes.csv").boxes == {"a.jpg": [(1, 2, 3, 4), (1, 2, 3, 5)]}
+
+
+@pytest.mark.parametrize(
+    ("names", "paths", "message"),
+    [
+        (
+            ("0.jpg",),
+            ["val/a/0.jpg", "val/b/0.jpg"],
+            "0.jpg means 2 images .val/a/0.jpg, val/b/0.jpg.: write paths from",
+        ),
+        (("a/0.jpg",), ["val/x/a/0.jpg", "val/y/a/0.jpg"], "a/0.jpg means 2 images"),
+        (("b/1.jpg", "0.jpg"), ["val/a/0.jpg", "val/b/1.jpg", "val/c/0.jpg"], "0.jpg means 2 images"),
+        (("/x/val/a/0.jpg", "/y/val/a/0.jpg"), ["val/a/0.jpg"], "names val/a/0.jpg in 2 ways .*: keep one of them"),
+    ],
+)
+def test_names_that_could_mean_several_images_are_refused(names, paths, message):
+    with pytest.raises(ValueError, match=message):
+        table(*names).match(paths, Path())
+
+
+def test_a_short_name_may_stand_beside_the_whole_one_of_another_image():
+    names = ("val/a/0.jpg", "0.jpg")
+    assert table(*names).match(["val/a/0.jpg", "val/b/0.jpg"], Path()) == ["val/a/0.jpg", "0.jpg"]
+
+
+@pytest.mark.parametrize(
+    "key", ["/home/me/set/train/a/9.jpg", "C:/set/train/a/9.jpg", "train/a/9.jpg", "set/train/a/9.jpg"]
+)
+def test_images_of_other_splits_are_not_lost(tmp_path, key):
+    (tmp_path / "train/a").mkdir(parents=True)
+    (tmp_path / "train/a/9.jpg").touch()
+    assert table("val/a/1.jpg", key, complete=True).match(["val/a/1.jpg"], tmp_path) == ["val/a/1.jpg"]
+
+
+def test_files_of_one_name_belong_to_the_images_in_folders_of_the_same_name(tmp_path):
+    paths = ["val/cat/0.jpg", "val/dog/0.jpg"]
+    write(tmp_path / "cat", "0", (1, 1, 2, 2))
+    with pytest.raises(ValueError, match=r"cat/0.xml could be that of several images of this name \(val/dog/0.jpg"):
+        read_xml_boxes(tmp_path, paths)
+    write(tmp_path / "dog", "0", (3, 3, 4, 4))
+    assert read_xml_boxes(tmp_path, paths).boxes == {paths[0]: [(1, 1, 2, 2)], paths[1]: [(3, 3, 4, 4)]}
+    write(tmp_path / "more" / "dog", "0", (3, 3, 4, 4))
+    with pytest.raises(ValueError, match=r"0.xml is below .* twice"):
+        read_xml_boxes(tmp_path, paths)

@@ -153,3 +153,17 @@ def test_boxes_are_integers_in_rows_of_four(boxes):
 def test_counts_must_agree():
     with pytest.raises(ValueError, match="1 paths, 1 entries of boxes, sizes"):
         box_data([[[0, 0, 1, 1]]], sizes=((9, 9), (9, 9)))
+
+
+def test_a_box_outside_its_image_is_named_by_its_line(folder, tmp_path):
+    dataset = data.load("folder", root=folder)
+    file = tmp_path / "boxes.csv"
+    write_csv(file, dataset, [(0, 0, 5, 6), (1, 2, 3, 4), (0, 0, 41, 59), (9, 9, 9, 9)])
+    with pytest.raises(
+        ValueError, match=r"boxes.csv, line 3: box .* of val/dog/0.png is not inside; the image has 40x60"
+    ):
+        load_boxes("folder", root=folder, dataset=dataset, source=file)
+    write_csv(file, dataset, [(0, 0, 5, 6)] * 4)
+    file.write_text(file.read_text() + f"{dataset.test.paths[1]},0,-1,4,4\n")
+    with pytest.raises(ValueError, match=r"boxes.csv, line 5: box \(0, -1, 4, 4\) of val/cat/1.JPEG is not inside"):
+        load_boxes("folder", root=folder, dataset=dataset, source=file)

@@ -85,9 +85,10 @@ def test_a_pickle_runs_no_code(cifar100, capsys):
         ({"fine_labels": None}, "no entry 'fine_labels', found"),
         ({"data": [1, 2]}, "'data' is list, expected uint8"),
         (
-            {"data": numpy.zeros((300, 3072), numpy.float32)},
-            r"'data' is float32 \(300, 3072\), expected uint8",
+            {"data": numpy.zeros((300, 3072), numpy.int32)},
+            r"'data' is int32 \(300, 3072\), expected uint8",
         ),
+        ({"data": numpy.zeros((300, 3072), numpy.float32)}, "arrays of 'f4' do not belong into such a file"),
         ({"data": numpy.zeros((300, 1024), numpy.uint8)}, r"'data' is uint8 \(300, 1024\), expected uint8"),
         ({"data": numpy.zeros((299, 3072), numpy.uint8)}, "299 images and 300 labels"),
         ({"fine_labels": "abc"}, "'fine_labels' is not a list of integers"),

@@ -20,14 +20,23 @@ def test_the_strongest_matches_one_for_each_row():
     assert strongest(assignment, 0).shape == (0, 2)
 
 
-def test_writes_a_png(tmp_path):
+def test_a_pair_is_a_row_with_its_lines_colours_and_doubt(tmp_path, drawn):
     match = Match(
         names=("a", "b"),
         images=np.random.default_rng(0).random((2, 8, 8, 3)),
         size=(2, 3),
         assignment=np.eye(6)[[3, 1, 0, 2, 5, 4]],
-        entropy=np.zeros(6),
+        entropy=np.linspace(0, 1, 6),
         caption="caption",
     )
     draw_matches([match, match], tmp_path / "a.png", lines=3, title="title")
-    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+    both, partner, first, doubt = drawn[0].axes[4:]
+    assert [axes.get_xlabel() for axes in (both, partner, first, doubt)] == ["A: a, B: b", "B", "A", "caption"]
+    assert len(both.lines) == 3
+    assert both.images[0].get_array().shape == (8, 17, 3)
+    assert np.asarray(doubt.images[0].get_array()).ravel().tolist() == match.entropy.tolist()
+    # position 0 of A takes position 3 of B, below the first column: its colour lies over it
+    tint = [np.asarray(axes.images[0].get_array()) for axes in (partner, first)]
+    grey = [image.mean(axis=2, keepdims=True) for image in match.images[[1, 0]]]
+    of_b, at_a = (0.35 * shade for shade in grey)
+    np.testing.assert_allclose((tint[1] - at_a)[0, 0], (tint[0] - of_b)[7, 0], atol=1e-6)

@@ -20,17 +20,21 @@ def result(**kinds):
     }
 
 
-def blue_share(path):
-    with Image.open(path) as picture:
-        pixels = np.asarray(picture.convert("RGB")).reshape(-1, 3).astype(int)
-    return (pixels[:, 2] - pixels[:, 0] > 60).mean()
-
-
-def test_higher_errors_make_larger_bars(tmp_path):
-    draw_corruptions({"a": result(fog=[10, 20], snow=[80, 90])}, tmp_path / "a.png")
-    draw_corruptions({"a": result(fog=[80, 90], snow=[80, 90])}, tmp_path / "b.png", title="title")
-    assert blue_share(tmp_path / "b.png") > 1.4 * blue_share(tmp_path / "a.png") > 0
-    draw_corruptions({name: result(fog=[10, 20], snow=[80, 90]) for name in "abc"}, tmp_path / "c.png")
+def test_bars_are_the_means_and_lines_the_severities(tmp_path, drawn):
+    draw_corruptions(
+        {"a": result(fog=[10, 20], snow=[80, 90]), "b": result(fog=[30, 40], snow=[0, 0])}, tmp_path / "a.png"
+    )
+    (axes,) = drawn[0].axes
+    assert [[bar.get_height() for bar in bars] for bars in axes.containers] == [[15, 85], [35, 0]]
+    assert [list(line.get_ydata()) for line in axes.lines if line.get_marker() == "_"] == [
+        [10, 20],
+        [80, 90],
+        [30, 40],
+        [0, 0],
+    ]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["fog", "snow"]
+    (legend,) = drawn[0].legends
+    assert legend.get_texts()[0].get_text() == "a: mean 50.0 %, clean 10.0 %"
 
 
 def test_runs_must_have_the_same_kinds(tmp_path):

@@ -1,4 +1,4 @@
-"""Reliability diagrams: pooled bins by hand, and files."""
+"""Reliability diagrams: pooled bins by hand, and what is drawn of them."""
 
 import pytest
 
@@ -19,9 +19,22 @@ def test_runs_are_pooled_by_their_images():
 
 
 @pytest.mark.parametrize("methods", [1, 5])
-def test_writes_a_png(tmp_path, methods):
+def test_bars_are_the_accuracy_of_the_bins_that_hold_images(tmp_path, drawn, methods):
     found = bins([0, 4, 6], [0.0, 0.5, 0.9], [0.0, 0.6, 0.7])
     measures = {"ece_percent": 12.0, "mean_confidence_percent": 74.0, "accuracy_percent": 66.0}
     result = {"calibration": {"reliability": found, **measures}}
     draw_reliability({f"method {k}": [result] * (1 + k % 2) for k in range(methods)}, tmp_path / "a.png")
-    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+    shown = [axes for axes in drawn[0].axes if axes.get_visible()]
+    assert len(shown) == 2 * methods
+    top = next(axes for axes in shown if axes.get_title().startswith("method 0"))
+    assert top.get_title() == "method 0\nECE 12.00 %"
+    accuracy, gap = top.containers
+    assert [bar.get_height() for bar in accuracy] == pytest.approx([0.6, 0.7])
+    assert [(bar.get_y(), bar.get_height()) for bar in gap] == [
+        (0.5, pytest.approx(0.1)),
+        (pytest.approx(0.7), pytest.approx(0.2)),
+    ]
+    (legend,) = drawn[0].legends
+    assert [text.get_text() for text in legend.get_texts()][-2:] == ["accuracy", "gap to confidence"]
+    if methods > 1:
+        assert any(axes.get_title() == "method 1, 2 runs\nECE 12.00 %" for axes in shown)

@@ -201,9 +201,9 @@ def test_channels_last_memory_is_kept_and_gives_the_same_result(keep):
     ("change", "error", "message"),
     [
         (
-            {"features": torch.zeros(3, 4, 2)},
+            {"features": torch.zeros(3, 4)},
             ValueError,
-            r"feature maps of shape \(B, C, h, w\), got \(3, 4, 2\)",
+            r"features must have shape \(B, C, \*positions\), got \(3, 4\)",
         ),
         (
             {"features": torch.zeros(2, 4, 2, 2)},
@@ -229,7 +229,7 @@ def test_bad_arguments_are_refused(change, error, message):
 
 
 def test_align_names_the_shapes_that_do_not_fit():
-    with pytest.raises(ValueError, match=r"got \(1, 3, 4\), \(1, 3, 6\) and \(1, 6, 4\)"):
+    with pytest.raises(ValueError, match=r"\(B, r, s\) with B = 1, r = 4, s = 6, got \(1, 6, 4\)"):
         align(torch.zeros(1, 3, 4), torch.zeros(1, 3, 6), torch.zeros(1, 6, 4))
 
 

@@ -121,5 +121,5 @@ def test_bad_images_are_refused(x, error, message):
 
 
 def test_cutmix_needs_four_axes():
-    with pytest.raises(ValueError, match=r"cutmix needs images of shape \(B, C, H, W\), got \(4, 3\)"):
+    with pytest.raises(ValueError, match=r"x must have shape \(B, C, H, W\), got \(4, 3\)"):
         cutmix(torch.zeros(4, 3), torch.arange(4), torch.zeros(4, dtype=torch.int64))

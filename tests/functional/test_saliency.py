@@ -5,6 +5,7 @@ import torch
 
 from alignmixup.functional.parts import PART_BYTES
 from alignmixup.functional.saliency import (
+    _running_sums,
     fine_grained_saliency,
     most_salient,
     raw_byte_saliency,
@@ -165,3 +166,31 @@ def test_bad_images_are_refused(detect):
 def test_raw_bytes_need_three_channels():
     with pytest.raises(ValueError, match=r"saliency needs RGB images of shape \(B, 3, H, W\), got \(2, 4, 8, 8\)"):
         raw_byte_saliency(torch.zeros(2, 4, 8, 8))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.int32])
+def test_running_sums_are_the_same_without_a_scan(dtype):
+    values = (torch.randn(2, 33, 47, generator=torch.Generator().manual_seed(0)) * 100).to(dtype)
+    by_scan, by_product = (_running_sums(values, deterministic=flag) for flag in (False, True))
+    assert by_product.dtype == dtype
+    expected = values.double().cumsum(1).cumsum(2)
+    torch.testing.assert_close(by_product.double(), expected, rtol=1e-6, atol=1e-3)
+    torch.testing.assert_close(by_scan.double(), expected, rtol=1e-4, atol=1e-1)
+
+
+def test_deterministic_mode_uses_no_scan_of_floats(monkeypatch):
+    scan = torch.Tensor.cumsum
+
+    def refusing(self, *args, **kwargs):  # as CUDA does in this mode
+        assert not self.is_floating_point(), "cumsum_cuda_kernel does not have a deterministic implementation"
+        return scan(self, *args, **kwargs)
+
+    images = torch.randn(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    expected = raw_byte_saliency(images)
+    monkeypatch.setattr(torch.Tensor, "cumsum", refusing)
+    torch.use_deterministic_algorithms(True)
+    try:
+        torch.testing.assert_close(raw_byte_saliency(images), expected, rtol=0, atol=2.5 / 255)
+        fine_grained_saliency((images * 50 + 128).clamp(0, 255).byte())
+    finally:
+        torch.use_deterministic_algorithms(False)

@@ -187,15 +187,15 @@ def test_vectors_hold_means_then_deviations_map_by_map():
         (lambda f, p: stylemix(f.int(), p, 0.5, 0.5, 0.5), TypeError, "features must be floating point"),
         (lambda f, p: stylemix(f, p[:1], 0.5, 0.5, 0.5), ValueError, "does not match perm"),
         (lambda f, p: stylemix(f[0], p[:1].expand(3), 0.5, 0.5, 0.5), ValueError, r"must have shape \(B, C, h, w\)"),
-        (lambda f, p: stylemix(f, p, 0.5, 1.5, 0.5), ValueError, r"ratios must be in \[0, 1\], got 0.5, 1.5, 0.5"),
+        (lambda f, p: stylemix(f, p, 0.5, 1.5, 0.5), ValueError, r"style_ratio must be in \[0, 1\], got 1.5"),
         (lambda f, p: stylemix(f, p, 0.8, 0.8, 0.1), ValueError, r"overlap must be in .* = \[0.6, 0.8\], got 0.1"),
-        (lambda f, p: adain(f, f[:1]), ValueError, "must agree in batch and channels"),
+        (lambda f, p: adain(f, f[:1]), ValueError, r"style must have shape .* with B = 2, C = 3, got \(1, "),
         (
             lambda f, p: stylecutmix(
                 f, p, f[:, :1] > 0, style_ratio=0.5, gamma=0.5, restyled=f, partner_restyled=f[..., :2]
             ),
             ValueError,
-            "needs images of one shape",
+            r"partner_restyled must have shape .* W = 4, got \(2, 3, 4, 2\)",
         ),
     ],
 )

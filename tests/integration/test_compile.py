@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch._dynamo.testing import CompileCounter
 
-from alignmixup import AlignMixup, ManifoldMixup
+from alignmixup import AlignMixup, ManifoldMixup, methods
 from alignmixup.models import PreActResNet18
 
 
@@ -44,6 +44,28 @@ def test_compiled_steps_equal_eager_steps(method):
     mixer = method(compiled, **options, generator=torch.Generator().manual_seed(0))
     found = losses(torch.compile(compiled, backend="aot_eager", fullgraph=True), mixer, 12)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", methods.available())
+@pytest.mark.filterwarnings("ignore:AlignMixup at layer:UserWarning")
+def test_no_step_of_any_method_breaks_the_graph(name, digits_mixer):
+    model = net()
+    mixer = digits_mixer(name, model)
+    counter = CompileCounter()
+    compiled = torch.compile(model, backend=counter, fullgraph=True)  # a break is an error
+    losses(compiled, mixer, 12)
+    assert counter.frame_count >= 1
+
+
+def test_a_graph_break_is_an_error_here():
+    model = net()
+
+    def broken(module, args, output):
+        torch._dynamo.graph_break()
+
+    model.stage2.register_forward_hook(broken)
+    with pytest.raises(torch._dynamo.exc.Unsupported):
+        losses(torch.compile(model, backend="eager", fullgraph=True), methods.build("mixup", num_classes=5), 1)
 
 
 def test_one_graph_for_each_layer_and_direction():

@@ -10,7 +10,7 @@ from tests.data.conftest import write_cub
 from alignmixup import data, taps
 from alignmixup.data.boxes import load_boxes
 from alignmixup.runs.folder import RunFolder
-from alignmixup.runs.train import run
+from alignmixup.runs.training import train
 from alignmixup.training.build import build_model, load_data, load_model_weights
 from alignmixup.training.config_file import load
 
@@ -29,7 +29,7 @@ def tiny_run(name: str, root: Path, *options: str) -> Any:
 def test_an_epoch_of_vgg_gap(tmp_path: Path, method: str) -> None:
     config = tiny_run(f"cub/vgg16_gap/{method}", write_cub(tmp_path), *VGG)
     folder = RunFolder(tmp_path / "run")
-    record = run(config, folder)
+    record = train(config, folder)
     (row,) = record["curve"]
     assert row["images"] == 12
     assert 0 <= row["error_percent"] <= 100
@@ -51,7 +51,7 @@ def test_an_epoch_of_vgg_gap(tmp_path: Path, method: str) -> None:
 
 def test_a_step_of_resnet50(tmp_path: Path) -> None:
     config = tiny_run("cub/resnet50_gap/alignmixup", write_cub(tmp_path), *RESNET, "train.batch_size=12")
-    record = run(config, RunFolder(tmp_path / "run"))
+    record = train(config, RunFolder(tmp_path / "run"))
     assert record["curve"][0]["images"] == 12
 
 

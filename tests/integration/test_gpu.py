@@ -9,17 +9,23 @@ from alignmixup.models import PreActResNet18
 pytestmark = [pytest.mark.gpu, pytest.mark.filterwarnings("ignore:AlignMixup at layer:UserWarning")]
 
 
-def parts(device, name="alignmixup", **options):
-    torch.manual_seed(0)
-    net = PreActResNet18(5, width=8, final_norm=True).to(device)
-    mixer = methods.build(name, model=net, num_classes=5, mean=(0.5,), std=(0.25,), seed=0, options=options)
-    generator = torch.Generator().manual_seed(1)
-    x, y = torch.randn(8, 3, 32, 32, generator=generator), torch.randint(5, (8,), generator=generator)
-    return net, mixer, x.to(device), y.to(device)
+@pytest.fixture
+def parts(digits_mixer):
+    """A network, a mixer and a batch on a device."""
+
+    def build(device, name, **options):
+        torch.manual_seed(0)
+        net = PreActResNet18(5, width=8, final_norm=True).to(device)
+        mixer = digits_mixer(name, net, **options)
+        generator = torch.Generator().manual_seed(1)
+        x, y = torch.randn(8, 3, 32, 32, generator=generator), torch.randint(5, (8,), generator=generator)
+        return net, mixer, x.to(device), y.to(device)
+
+    return build
 
 
 @pytest.mark.parametrize("name", methods.available())
-def test_a_step_equals_that_of_the_cpu(name):
+def test_a_step_equals_that_of_the_cpu(name, parts):
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     losses = []
     for device in ("cpu", "cuda"):
@@ -36,7 +42,7 @@ def test_a_step_equals_that_of_the_cpu(name):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("name", methods.available())
-def test_no_step_waits_for_the_device(name, dtype):
+def test_no_step_waits_for_the_device(name, dtype, parts):
     net, mixer, x, y = parts("cuda", name, **({"layer": "stage4"} if name == "alignmixup" else {}))
 
     def step():
@@ -57,7 +63,7 @@ def test_no_step_waits_for_the_device(name, dtype):
 
 def test_no_step_of_the_trainer_waits_for_the_device(tmp_path, monkeypatch):
     from alignmixup.runs.folder import RunFolder
-    from alignmixup.runs.train import run
+    from alignmixup.runs.training import train
     from alignmixup.training.config_file import load
     from alignmixup.training.trainer import Trainer
 
@@ -72,5 +78,5 @@ def test_no_step_of_the_trainer_waits_for_the_device(tmp_path, monkeypatch):
             torch.cuda.set_sync_debug_mode("default")
 
     monkeypatch.setattr(Trainer, "_train_step", watched)
-    run(load("digits/alignmixup", ["train.epochs=2", "train.device=cuda"]), RunFolder(tmp_path / "run"))
+    train(load("digits/alignmixup", ["train.epochs=2", "train.device=cuda"]), RunFolder(tmp_path / "run"))
     assert set(calls) == {"cuda"}

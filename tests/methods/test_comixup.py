@@ -6,7 +6,7 @@ from alignmixup import CoMixup
 from alignmixup.functional import comixup_compose, comixup_masks
 from alignmixup.functional.comixup.images import block_saliency, peak_distances
 from alignmixup.methods import comixup
-from alignmixup.methods.gradients import input_saliency
+from alignmixup.methods.base.gradients import input_saliency
 
 CLASSES = 6
 
@@ -92,8 +92,9 @@ def test_a_draw_is_all_the_randomness():
     torch.testing.assert_close(mixed.draw.prior[5:].sum(), torch.tensor(1.0))
     assert mixed.draw.start.shape == (2, 7, 4, 4)
     assert int(mixed.draw.start[:, 5:].max()) == 1
-    assert torch.equal(mixed.draw.lam, torch.ones(7))
-    assert torch.equal(mixed.draw.perm, torch.arange(7))
+    assert not hasattr(mixed.draw, "lam")  # groups have no λ; the batch says how much of its own each sample shows
+    mask = mixed.mask()  # (7, n, n, 5): the second group has inputs 0 and 1
+    torch.testing.assert_close(mixed.lam[6], mask[6, :, :, 1].mean())
 
 
 @pytest.mark.parametrize(("scale", "factor"), [("bce_softmax", 2 / CLASSES), ("cross_entropy", 1.0)])
@@ -163,10 +164,9 @@ def test_there_are_no_pairs():
     ("options", "message"),
     [
         ({"alpha": 0.0}, "alpha must be > 0"),
-        ({"lam_per": "pair"}, "lam_per has no meaning in CoMixup"),
-        ({"group": 0}, "group must be a whole number >= 1, got 0"),
-        ({"blocks": 2.5}, "blocks must be a whole number >= 1, got 2.5"),
-        ({"tries": 0}, "tries must be a whole number >= 1, got 0"),
+        ({"group": 0}, "group must be >= 1, got 0"),
+        ({"blocks": 2.5}, "blocks must be a whole number, got 2.5"),
+        ({"tries": 0}, "tries must be >= 1, got 0"),
         ({"omega": 2.0}, r"omega must be in \[0, 1\], got 2.0"),
         ({"gamma": -1.0}, "gamma must be >= 0, got -1.0"),
         ({"clean_lam": float("inf")}, "clean_lam must be >= 0, got inf"),

@@ -191,15 +191,15 @@ def test_multi_label_targets_train_with_bce(name, make, net, batch):
 
 @pytest.mark.parametrize("lam_per", ["batch", "pair", "sample"])
 def test_every_kind_of_lambda(name, make, net, batch, lam_per):
-    if lam_per != "batch" and not make(name)(*batch).pairwise:
-        with pytest.raises(ValueError, match="lam_per has no meaning"):  # no pairs, no λ to share
-            make(name, lam_per=lam_per)
+    if "lam_per" not in methods.options(name):
+        with pytest.raises(ValueError, match=r"has no option 'lam_per'|lam_per has no meaning"):
+            make(name, lam_per="sample")
         return
-    mixer = make(name) if name == "switch" else make(name, lam_per=lam_per)
+    mixer = make(name, lam_per=lam_per)
     for _ in range(4):
         loss, mixed = step(net, mixer, *batch)
         assert bool(loss.isfinite())
-        if mixed.draw is None or name == "switch":
+        if mixed.draw is None:
             continue
         lam, perm = mixed.draw.lam, mixed.draw.perm
         assert lam.shape == (7,)
@@ -253,13 +253,17 @@ def test_training_lowers_the_loss(name, make, net, batch):
 
 def test_probability_and_epochs_switch_mixing_off(name, make, net, batch):
     never = make(name, probability=0.0)
-    assert never(*batch).draw is None
-    ranged = make(name, active_epochs=(1, 2), **({} if name == "baseline" else {"probability": 1.0}))
+    assert not never(*batch).mixed
+    if name == "baseline":
+        with pytest.raises(ValueError, match="active_epochs has no meaning in 'baseline', where nothing is mixed"):
+            make(name, active_epochs=(1, 2))
+        return
+    ranged = make(name, active_epochs=(1, 2), probability=1.0)
     mixed = []
     for epoch in range(3):
         ranged.set_epoch(epoch)
         mixed.append(ranged(*batch).draw is not None)
-    assert mixed == [False, name != "baseline", False]
+    assert mixed == [False, True, False]
 
 
 def test_drop_in_trains_a_loop_that_cannot_be_edited(name, make, net, batch):

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from alignmixup import PuzzleMix
 from alignmixup.functional import puzzlemix, puzzlemix_mask, puzzlemix_transport
 from alignmixup.functional.puzzlemix.energy import block_saliency
-from alignmixup.methods.gradients import input_saliency
+from alignmixup.methods.base.gradients import input_saliency
 
 
 @pytest.fixture
@@ -166,13 +166,13 @@ def test_errors(build, batch):
         build()(batch[0].flatten(1), batch[1])
     for option, value, message in (
         ("blocks", [], "blocks must be one or more whole numbers"),
-        ("blocks", [2.5], "blocks must be one or more whole numbers"),
-        ("labels", 1, "labels must be a whole number >= 2, got 1"),
-        ("transport_size", 0, "transport_size must be a whole number >= 1"),
+        ("blocks", [2.5], "every element of blocks must be a whole number, got 2.5"),
+        ("labels", 1, "labels must be >= 2, got 1"),
+        ("transport_size", 0, "transport_size must be >= 1 or None, got 0"),
         ("beta", -1.0, "beta must be >= 0"),
         ("gamma", 1.5, r"gamma must be in \[0, 1\], got 1.5"),
         ("clean_lam", -0.1, "clean_lam must be >= 0"),
-        ("clean_scale", "mse", "clean_scale must be one of"),
+        ("clean_scale", "mse", "clean_scale must be 'bce_softmax' or 'cross_entropy', got 'mse'"),
         ("adversarial_probability", 2.0, r"adversarial_probability must be in \[0, 1\]"),
     ):
         with pytest.raises(ValueError, match=message):

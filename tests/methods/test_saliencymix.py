@@ -4,7 +4,7 @@ import torch
 
 from alignmixup import SaliencyMix
 from alignmixup.functional.saliency import most_salient, spectral_residual_saliency
-from alignmixup.methods.batch import Draw
+from alignmixup.methods.base import Draw
 
 CHANNELS = {"mean": (0.49, 0.48, 0.45), "std": (0.25, 0.24, 0.26)}
 NAMES = ["saliencymix_cifar", "saliencymix_tiny"]

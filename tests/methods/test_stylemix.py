@@ -135,8 +135,8 @@ def test_the_callers_gradient_mode_and_images_are_untouched():
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({}, ValueError, r"StyleMix mixes in the features of an autoencoder, got autoencoder=''.*train-style"),
-        ({"autoencoder": 3}, ValueError, r"got autoencoder=3: name a file"),
+        ({}, ValueError, r"StyleMix mixes in the features of an autoencoder, got none: name a file.*train-style"),
+        ({"autoencoder": 3}, TypeError, "autoencoder must be a text or a Module, got 3; name a file"),
         ({"autoencoder": "none.safetensors"}, FileNotFoundError, r"`alignmixup train-style --data DATASET --out none"),
         ({"autoencoder": "patches:0"}, ValueError, r"a patch is a number of pixels >= 2"),
         ({"autoencoder": nn.Linear(1, 1)}, TypeError, r"must have encode\(images\) and decode.* got a Linear"),

@@ -1,15 +1,17 @@
-"""Charts from rows."""
+"""The charts of the page, from rows."""
 
 import re
+import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from alignmixup.report.charts import draw_all, draw_cost, draw_curves, draw_errors, draw_reliability, legend
+from alignmixup.figures.palette import LIGHT
+from alignmixup.report.charts import Chart, draw_charts, draw_reliabilities
+from alignmixup.report.collect import find_runs
 from alignmixup.report.rows import Row, build_rows
-from alignmixup.report.runs import find_runs
 
 Make = Callable[..., Path]
 
@@ -22,65 +24,71 @@ def rows(make: Make, tmp_path: Path) -> list[Row]:
     return build_rows(find_runs([tmp_path]))
 
 
-def test_every_run_is_a_point_and_every_row_a_colour(rows: list[Row]) -> None:
-    drawn = draw_errors(rows)
-    assert drawn.count("<circle") == 3
-    assert "Baseline, seed 1: 37.33 %" in drawn  # (60 + 31 + 21) / 3
-    assert "paper" not in drawn
-    assert re.findall(r"</svg>(\w+)</li>", legend(rows)) == ["Baseline", "Mixup"]
-    assert draw_all(rows).count("<figure>") == 4
+def texts(chart: Chart, kind: str = "text") -> list[str | None]:
+    return [element.text for element in ET.fromstring(chart.svg).iter(kind)]
 
 
-def test_long_names_take_two_lines_and_crowded_ones_are_left_to_the_legend(make: Make, tmp_path: Path) -> None:
-    for number in range(30):
-        make(f"mixup,optimizer={number},schedule=a_long_name,another=value", 0, [30.0], name="digits/mixup")
-    drawn = build_rows(find_runs([tmp_path]))
-    errors, cost = draw_errors(drawn), draw_cost(drawn)
-    lines = re.findall(r'<text class="label"[^>]*>([^<]*)</text>', errors)
-    assert len(lines) == 60
-    assert max(map(len, lines)) <= 25
-    assert all(line.endswith("…") for line in lines[1::2])
-    assert 1 <= cost.count('<text class="label"') < 30  # all are at one point
+def test_error_cost_and_curves_name_every_row_and_every_run(rows: list[Row]) -> None:
+    errors, cost, curves, losses = draw_charts(rows)
+    for chart in (errors, cost, curves, losses):
+        assert {"Baseline", "Mixup"} <= set(texts(chart))
+    assert texts(errors, "title") == [
+        "Baseline, seed 0: 36.67 %",
+        "Baseline, seed 1: 37.33 %",  # (60 + 31 + 21) / 3
+        "Mixup, seed 0: 31.00 %",
+    ]
+    assert "Baseline 37.00 ± 0.47; Mixup 31.00" in errors.svg  # for those who cannot see it
+    assert "Mixup: 31.00 % in 90 seconds" in texts(cost, "title")
+    assert "seconds of a run" in texts(cost)
+    assert tuple(
+        next(text for text in texts(chart) if text and text.split()[0] in ("test", "training"))
+        for chart in (curves, losses)
+    ) == ("test error (%)", "training loss (mixed labels)")
+    assert curves.caption == "Test error over the epochs. Lines: mean over the runs; areas: smallest to largest."
 
 
-def test_the_papers_number_is_drawn_where_it_is_near(rows: list[Row]) -> None:
-    assert draw_errors([replace(row, published=30.0) for row in rows]).count("<path") == 2
-    assert "<path" not in draw_errors([replace(row, published=1.0) for row in rows])
+def test_captions_say_what_is_drawn(rows: list[Row]) -> None:
+    near = draw_charts([replace(row, published=30.0) for row in rows])[0]
+    assert "Diamonds: the AlignMixup paper" in near.caption
+    assert "Mixup in the paper: 30.00 %" in texts(near, "title")
+    far = draw_charts([replace(row, published=1.0) for row in rows])[0]
+    assert "paper" not in far.caption + far.svg
+    single = draw_charts([replace(row, runs=row.runs[:1]) for row in rows])
+    assert single[2].caption == "Test error over the epochs."
+    assert "different machines" not in single[1].caption
+    other = replace(rows[1].runs[0], record={**rows[1].runs[0].record, "environment": {"processor": "Another"}})
+    assert "different machines" in draw_charts([rows[0], replace(rows[1], runs=(other,))])[1].caption
 
 
-def test_the_cost_says_its_unit(rows: list[Row]) -> None:
-    drawn = draw_cost(rows)
-    assert "seconds of a run" in drawn  # 90 s
-    assert "Mixup: 31.00 % in 90 seconds" in drawn
-    assert "different machines" not in drawn
+def test_of_many_rows_the_baseline_and_the_best_have_an_area(make: Make, tmp_path: Path) -> None:
+    for seed in (0, 1):
+        for number, label in enumerate(("baseline", "cutmix", "mixup", "manifold_mixup", "alignmixup")):
+            make(label, seed, [60.0, 30.0 - number + seed])
+    chart = draw_charts(build_rows(find_runs([tmp_path])))[2]
+    assert "areas (baseline and lowest error): smallest to largest" in chart.caption
+    assert set(re.findall(r"fill: var\(--(\w+)\); fill-opacity: 0.15", chart.svg)) == {"s0", "s4"}
 
 
-def test_curves_have_a_line_a_row_and_an_area_for_several_runs(rows: list[Row]) -> None:
-    errors, losses = draw_curves(rows)
-    assert (errors.count("<polyline"), errors.count("<polygon")) == (2, 1)
-    assert "training loss" in losses
-    assert draw_curves([replace(rows[0], runs=rows[0].runs[:1])])[0].count("<polygon") == 0
+def test_one_epoch_has_no_curves(make: Make) -> None:
+    assert len(draw_charts(build_rows(find_runs([make("mixup", 0, [30.0])])))) == 2
 
 
-def test_long_curves_are_thinned_and_keep_their_end(make: Make, tmp_path: Path) -> None:
-    make("mixup", 0, [100.0 / (epoch + 1) for epoch in range(1999)])
-    drawn = draw_curves(build_rows(find_runs([tmp_path])))[0]
-    points = re.search(r'<polyline[^>]*points="([^"]*)"', drawn)
-    assert points is not None
-    assert 200 < len(points[1].split()) < 300
-
-
-def test_reliability_pools_the_runs_of_a_row(rows: list[Row]) -> None:
+def test_reliability_is_a_chart_a_row_and_runs_with_other_bins_stand_apart(rows: list[Row]) -> None:
     def measured(counts: list[int], accuracy: list[float], ece: float) -> dict[str, object]:
-        bins = {"edges": [0.0, 0.5, 1.0], "counts": counts, "accuracy": accuracy, "confidence": [0.4, 0.8]}
-        return {"calibration": {"ece_percent": ece, "reliability": bins}}
+        edges = [place / len(counts) for place in range(len(counts) + 1)]
+        bins = {"edges": edges, "counts": counts, "accuracy": accuracy, "confidence": accuracy}
+        means = {"mean_confidence_percent": 50.0, "accuracy_percent": 50.0}
+        return {"calibration": {"ece_percent": ece, "reliability": bins, **means}}
 
-    assert draw_reliability(rows) == ""
-    first = replace(rows[0].runs[0], evaluation=measured([0, 30], [0.0, 1.0], 5.0))
-    second = replace(rows[0].runs[1], evaluation=measured([0, 10], [0.0, 0.2], 7.0))
-    drawn = draw_reliability([replace(rows[0], runs=(first, second)), rows[1]])
-    assert drawn.count("<rect") == 1  # the empty bin has no bar
-    height = re.search(r'<rect[^>]*height="([\d.]+)"', drawn)
-    assert height is not None
-    assert float(height[1]) == pytest.approx(0.8 * 248, abs=0.06)  # (30 * 1 + 10 * 0.2) / 40 of the axis
-    assert "ECE 5.00, 7.00 % (2 runs)" in drawn
+    assert draw_reliabilities(rows) == []
+    evaluations = [measured([0, 30], [0.0, 1.0], 5.0), measured([0, 10], [0.0, 0.2], 7.0)]
+    runs = tuple(replace(run, evaluation=one) for run, one in zip(rows[0].runs, evaluations, strict=True))
+    (chart,) = draw_reliabilities([replace(rows[0], runs=runs), rows[1]])
+    assert chart.caption == "Baseline. ECE 5.00, 7.00 % (2 runs)."
+    assert "var(--s1)" in chart.svg
+    assert set(re.findall(r"var\(--(\w+)\)", chart.svg)) <= set(LIGHT)
+    finer = replace(runs[1], evaluation=measured([0, 10, 0], [0.0, 0.2, 0.0], 7.0))
+    assert [one.caption for one in draw_reliabilities([replace(rows[0], runs=(runs[0], finer))])] == [
+        "Baseline. ECE 5.00 % (1 run).",
+        "Baseline. ECE 7.00 % (1 run).",
+    ]

@@ -1,6 +1,9 @@
 """The page as a whole."""
 
+import base64
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import date
 from html.parser import HTMLParser
@@ -8,11 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from alignmixup.report.page import build_page
-from alignmixup.report.runs import Shared, find_runs
+from alignmixup.figures.palette import DARK, LIGHT
+from alignmixup.report.collect import Shared, find_runs
+from alignmixup.report.page import build_page, embed
 
 Make = Callable[..., Path]
 VOID = {"meta", "img", "br"}
+SHORT = ("schedule.name=cosine",)
 
 
 class Checker(HTMLParser):
@@ -23,15 +28,19 @@ class Checker(HTMLParser):
         self.open: list[str] = []
         self.headings: list[str] = []
         self.addresses: list[str] = []
+        self.names: list[str] = []
 
     def handle_starttag(self, name: str, attributes: list[tuple[str, str | None]]) -> None:
         self.addresses += [value or "" for key, value in attributes if key in ("src", "href", "srcset", "action")]
+        self.names += [value or "" for key, value in attributes if key == "id"]
         assert not any(key.startswith("on") for key, _ in attributes)
         if name not in VOID:
             self.open.append(name)
 
     def handle_startendtag(self, name: str, attributes: list[tuple[str, str | None]]) -> None:
-        pass
+        self.handle_starttag(name, attributes)
+        if name not in VOID:
+            self.open.pop()
 
     def handle_endtag(self, name: str) -> None:
         assert self.open.pop() == name
@@ -46,7 +55,13 @@ def check(page: str) -> Checker:
     checker.feed(page)
     checker.close()
     assert checker.open == []
-    assert all(address.startswith("data:image/") for address in checker.addresses)
+    assert all(address.startswith(("data:image/", "#")) for address in checker.addresses)
+    inside = {address[1:] for address in checker.addresses if address.startswith("#")}
+    inside |= set(re.findall(r"url\(#([^)]*)\)", page))
+    assert page.count("url(") == page.count("url(#")
+    assert "@import" not in page
+    assert inside <= set(checker.names)
+    assert len(set(checker.names)) == len(checker.names)
     assert "<script" not in page
     return checker
 
@@ -61,9 +76,6 @@ def page(make: Make, tmp_path: Path) -> str:
     return build_page(find_runs([tmp_path]), made_on=date(2026, 1, 2))
 
 
-SHORT = ("schedule.name=cosine",)
-
-
 def test_it_is_whole_and_needs_nothing_else(page: str) -> None:
     headings = check(page).headings
     assert headings == [
@@ -71,8 +83,26 @@ def test_it_is_whole_and_needs_nothing_else(page: str) -> None:
         "Where it ran",
     ]  # fmt: skip
     assert page.startswith('<!doctype html>\n<html lang="en">')
-    assert "prefers-color-scheme: dark" in page
     assert "on 2026-01-02 from the records" in page
+
+
+def test_both_colour_schemes_are_defined_and_print_is_light(page: str) -> None:
+    style = page[page.index("<style>") : page.index("</style>")]
+    light, dark = re.findall(r":root \{(.*?)\}", style)
+    for block, scheme in ((light, LIGHT), (dark, DARK)):
+        assert dict(re.findall(r"--(\w+): (#[0-9a-f]{6});", block)) == scheme
+    assert re.search(r"@media screen and \(prefers-color-scheme: dark\) \{ :root", style)
+    assert set(re.findall(r"var\(--(\w+)\)", page)) <= set(LIGHT)
+    assert style.count("{") == style.count("}")
+
+
+def test_the_charts_stand_in_the_page(page: str) -> None:
+    assert page.count('<svg class="chart"') == 4
+    assert "Baseline, seed 1: 45.50 %" in page  # the tooltip of a point: (60 + 31) / 2
+    legend = re.search(r'<ul class="legend".*?</ul>', page, re.DOTALL)
+    assert legend is not None
+    assert re.findall(r"</svg>(\w+)", legend[0]) == ["Baseline", "CutMix"]
+    assert "fill: var(--card)" in page
 
 
 def test_it_says_what_the_numbers_say(page: str) -> None:
@@ -119,12 +149,60 @@ def test_several_data_sets_and_strange_texts(make: Make, tmp_path: Path) -> None
     make("mixup", 0, [30.0])
     make("a<b>&", 0, [30.0], name="digits/cutmix")
     make("cutmix", 0, [30.0], name="cifar10/cutmix")
-    (tmp_path / "runs" / "align.gif").write_bytes(b"x")
-    shared = Shared(pictures=(tmp_path / "runs" / "align.gif",))
-    page = build_page(find_runs([tmp_path]), shared=shared, title="<i>", commands=["alignmixup compare --seeds 1"])
+    (tmp_path / "runs" / "align<&.gif").write_bytes(b"x")
+    found = {"groups": [{"name": "<b>&", "runs": ["x"], "mean": {"<b>&": 1.0}, "spread": {"<b>&": None}}]}
+    shared = Shared(localizations=(found,), pictures=(tmp_path / "runs" / "align<&.gif",))
+    page = build_page(
+        find_runs([tmp_path]), shared=shared, title="<i>", commands=["alignmixup compare --seeds 1 --out <b>&"]
+    )
     headings = check(page).headings
     assert headings[0] == "<i>"
-    assert {"CIFAR-10: Test error", "Digits: Test error", "Pictures of all"} <= set(headings)
+    parts = ("Test error", "Configurations")
+    assert {f"{name}: {part}" for name in ("CIFAR-10", "Digits") for part in parts} <= set(headings)
+    assert {"Localisation of all", "Pictures of all"} <= set(headings)
     assert "a&lt;b&gt;&amp;" in page
     assert "<b>&" not in page
-    assert "alignmixup compare --seeds 1" in page
+    assert "alignmixup compare --seeds 1 --out &lt;b&gt;&amp;" in page
+    assert 'alt="align&lt;&amp;.gif"' in page
+
+
+def test_a_row_that_differs_in_many_keys_is_folded(make: Make, tmp_path: Path) -> None:
+    make("mixup", 0, [30.0])
+    make("cutmix", 0, [30.0], name="cifar100/cutmix", overrides=("data.name=digits", "data.root=data"))
+    page = build_page(find_runs([tmp_path]))
+    check(page)
+    assert re.search(r"<summary>What differs between the rows \(\d+ keys\)</summary>", page)
+    assert '<th scope="row">model.width</th>' in page or '<th scope="row">train.batch_size</th>' in page
+
+
+def test_pictures_are_data_and_large_ones_are_named(tmp_path: Path) -> None:
+    sizes = {"a.png": 10, "b.gif": 2000, "c.webp": 30, "d.jpg": 30, "e.svg": 30, "f.png": 90}
+    for name, size in sizes.items():
+        (tmp_path / name).write_bytes(b"x" * size)
+    shown, left_out = embed({tmp_path / name: f"the {name}" for name in sizes}, largest=1000, together=120)
+    assert shown[0] == ("the a.png", f"data:image/png;base64,{base64.b64encode(b'x' * 10).decode()}")
+    assert [address.partition(";")[0].removeprefix("data:image/") for _, address in shown] == [
+        "png", "webp", "jpeg", "svg+xml",
+    ]  # fmt: skip
+    assert left_out == ["the b.gif (0.0 MiB)", "the f.png (0.0 MiB)"]
+    assert embed({}, largest=1, together=1) == ([], [])
+
+
+def test_pictures_too_large_are_named_in_the_page(make: Make) -> None:
+    folder = make("mixup", 0, [30.0])
+    (folder / "morph.png").write_bytes(b"x" * 100)
+    page = build_page(find_runs([folder]), largest_picture=99)
+    assert "Pictures" in check(page).headings
+    assert "Too large for this page: Mixup, seed 0: morph.png (0.0 MiB)." in page
+
+
+def test_a_table_is_made_without_torch_and_without_drawing(make: Make) -> None:
+    code = (
+        "import sys\nfrom pathlib import Path\n"
+        "from alignmixup.report import charts\n"
+        "from alignmixup.report.markdown import build_rows, find_runs, markdown_table, tabulate\n"
+        f"markdown_table(tabulate(build_rows(find_runs([Path({str(make('mixup', 0, [30.0]))!r})]))))\n"
+        "print([name for name in ('torch', 'matplotlib') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

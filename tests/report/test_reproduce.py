@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from alignmixup.report.collect import find_runs
 from alignmixup.report.reproduce import command_for, config_text, flatten, split_keys
-from alignmixup.report.runs import find_runs
 from alignmixup.training.config import to_dict
 from alignmixup.training.config_file import load
 

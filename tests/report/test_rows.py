@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from alignmixup.report.collect import find_runs
 from alignmixup.report.rows import build_rows
-from alignmixup.report.runs import find_runs
 
 Make = Callable[..., Path]
 

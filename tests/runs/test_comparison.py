@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from alignmixup.runs.comparison import build_results, difference, mean_and_spread, summarise_runs
+from alignmixup.runs.comparison import difference, mean_and_spread, summarise_runs
 
 KEYS = (
     "last10_error_percent", "best_error_percent", "last_error_percent",
@@ -28,13 +28,6 @@ def test_one_seed_has_no_spread() -> None:
     assert got["spread"]["seconds"] is None
     assert mean_and_spread(got, "seconds", digits=1) == "1.0"
     assert mean_and_spread(got, "seconds", sign=True) == "+1.00"
-
-
-def test_results_add_up_the_seconds() -> None:
-    method = summarise_runs("cutmix", {"a": record(0, 1.0), "b": record(1, 2.0)})
-    results = build_results([method, method], data="digits", environment={}, revision={})
-    assert (results["seconds"], results["data"], len(results["methods"])) == (6.0, "digits", 2)
-    assert (results["failures"], results["command"]) == ([], "")
 
 
 def test_the_difference_is_paired_by_seed() -> None:

@@ -69,9 +69,9 @@ def test_model_follows_seed_and_images(tiny_config: MakeConfig) -> None:
         ("method.name=mixpu", r"\[method\]: unknown method 'mixpu'.*mixup"),
         ("method.alhpa=1.0", r"\[method\]: .*'alhpa'.*alpha"),
         ("method.alpha=-1.0", r"\[method\]: alpha must be > 0, got -1.0"),
-        ("method.alpha=often", r"\[method\]: alpha must be like its default 1.0, got 'often'"),
-        ("method.multi_label=1", r"\[method\]: multi_label must be like its default False, got 1"),
-        ("model.final_norm=1", r"\[model\]: final_norm must be like its default False, got 1"),
+        ("method.alpha=often", r"\[method\]: alpha must be a number, got 'often'"),
+        ("method.multi_label=1", r"\[method\]: multi_label must be true or false, got 1"),
+        ("model.final_norm=1", r"\[model\]: final_norm must be true or false, got 1"),
     ],
 )
 def test_bad_parts_name_their_table(tiny_config: MakeConfig, override: str, message: str) -> None:

@@ -11,7 +11,7 @@ import torch
 
 from alignmixup.runs.folder import RunFolder
 from alignmixup.runs.record import read_record
-from alignmixup.runs.train import run
+from alignmixup.runs.training import train
 from alignmixup.training import checkpoint
 from alignmixup.training.config_file import load
 
@@ -79,4 +79,4 @@ def test_another_number_of_processes_cannot_continue(tmp_path: Path) -> None:
     assert torchrun(folder.path, "--set", *keys).returncode == 0
     folder.record.unlink()
     with pytest.raises(ValueError, match="written by 2 processes and cannot continue with 1; start 2 processes"):
-        run(load("digits/mixup", keys), folder, mode="resume")
+        train(load("digits/mixup", keys), folder, mode="resume")

@@ -9,10 +9,10 @@ from alignmixup.training.style_config import StyleConfig
     ("values", "message"),
     [
         ({"epochs": 0}, "style.epochs must be >= 1, got 0"),
-        ({"stages": 5}, "style.stages must be >= 1 and <= 4, got 5"),
+        ({"stages": 5}, "style.stages must be in \\[1, 4\\], got 5"),
         ({"lr": 0.0}, "style.lr must be > 0, got 0"),
         ({"style_weight": -1.0}, "style.style_weight must be >= 0, got -1"),
-        ({"encoder": "vgg16"}, "style.encoder must be one of residual, vgg19, got 'vgg16'"),
+        ({"encoder": "vgg16"}, "style.encoder must be 'residual' or 'vgg19', got 'vgg16'"),
     ],
 )
 def test_values_out_of_range(values: dict[str, object], message: str) -> None:

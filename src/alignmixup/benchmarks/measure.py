@@ -8,10 +8,12 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch.nn.functional import conv2d
 
 
 def interleave(
@@ -94,16 +96,31 @@ def peak_mib(prepare: Callable[..., Callable[[], Any]], *arguments: Any, device:
         return pool.apply(_resident_peak, (prepare, arguments, torch.get_num_threads()))
 
 
-def rates(device: torch.device | str = "cpu") -> tuple[float, float]:
-    """What the machine can do: float32 operations per second of a large matrix product, bytes per second of a copy."""
-    side, repeats = 1024, 5
-    matrix = torch.randn(side, side, device=device)
-    block = torch.empty(2**24, device=device)
+def rates(device: torch.device | str = "cpu", *, dtype: torch.dtype = torch.float32) -> tuple[float, float]:
+    """What the machine can do: operations per second, and bytes per second of a large copy.
+
+    Operations are those of a large matrix product or of a convolution, in either memory layout, whichever is faster:
+    each of them is the slow one on some machine, and a floor that a network undercuts is none.
+
+    Args:
+        device: where to measure.
+        dtype: of the operands; float32 is what the backends make of it (TF32 where they are set so).
+    """
+    side, images, repeats = (1024, 32, 5) if torch.device(device).type == "cpu" else (8192, 1024, 5)
+    matrix = torch.randn(side, side, device=device).to(dtype)
+    maps = torch.randn(images, 128, 16, 16, device=device).to(dtype)
+    weight = torch.randn(128, 128, 3, 3, device=device).to(dtype)
+    work: dict[str, tuple[float, Callable[[], Any]]] = {"product": (2.0 * side**3, lambda: matrix @ matrix)}
+    for layout in (torch.contiguous_format, torch.channels_last):
+        operands = maps.contiguous(memory_format=layout), weight.contiguous(memory_format=layout)
+        operations = 2.0 * 9 * 128 * maps.numel()
+        work[f"convolution, {layout}"] = operations, partial(conv2d, *operands, padding=1)
+    block = torch.randn(2**24 if torch.device(device).type == "cpu" else 2**28, device=device)
     target = torch.empty_like(block)
-    taken = interleave(
-        {"product": lambda: matrix @ matrix, "copy": lambda: target.copy_(block)}, repeats=repeats, device=device
-    )
-    return 2 * side**3 / min(taken["product"]), 2 * 4 * block.numel() / min(taken["copy"])
+    cases = {name: run for name, (_, run) in work.items()}
+    taken = interleave({**cases, "copy": lambda: target.copy_(block)}, repeats=repeats, device=device)
+    operations_rate = max(operations / min(taken[name]) for name, (operations, _) in work.items())
+    return operations_rate, 2 * 4 * block.numel() / min(taken["copy"])
 
 
 def _resident_peak(prepare: Callable[..., Callable[[], Any]], arguments: tuple[Any, ...], threads: int) -> float:

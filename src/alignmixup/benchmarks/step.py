@@ -44,14 +44,19 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--width", type=int, default=64, help="channels of PreActResNet-18's first stage (default: 64)")
     parser.add_argument("--batch", type=int, default=128, help="images in a batch (default: 128)")
     parser.add_argument("--size", type=int, default=32, help="side of the images (default: 32)")
-    parser.add_argument("--precision", choices=("fp32", "bf16", "fp16"), default="fp32", help="autocast precision")
+    parser.add_argument("--precision", choices=("fp32", "bf16", "fp16", "auto"), default="fp32", help="autocast")
     parser.add_argument("--compile", action="store_true", help="run the model through torch.compile")
+    modes = ("default", "reduce-overhead", "max-autotune")
+    parser.add_argument("--compile-mode", choices=modes, default="default", help="reduce-overhead records CUDA graphs")
+    parser.add_argument("--only", nargs="+", metavar="CASE", choices=CASES, help="these cases, and the baseline")
     parser.add_argument("--contiguous", action="store_true", help="images and weights not channels-last")
 
 
 def run(options: argparse.Namespace) -> Report:
     """Time every case."""
     from contextlib import closing
+
+    import torch
 
     from alignmixup.benchmarks.measure import interleave, rates
     from alignmixup.training.config import TrainConfig
@@ -64,27 +69,36 @@ def run(options: argparse.Namespace) -> Report:
         precision=options.precision,
         channels_last=not options.contiguous,
         compile=options.compile,
+        compile_mode=options.compile_mode,
     )
     with closing(Engine(config)) as engine:
-        steps = _steps(engine, options)
+        steps = make_steps(engine, options)
         taken = interleave(steps, repeats=options.repeats, device=engine.device)
-        rate, _ = rates(engine.device)
-        shares = operation_shares(steps[PROFILED])
-    rows = [{"case": label, **over_baseline(taken[label], taken["baseline"])} for label in CASES]
+        dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(engine.precision, torch.float32)
+        rate, _ = rates(engine.device, dtype=dtype)
+        profiled = PROFILED if PROFILED in steps else list(steps)[-1]
+        shares = operation_shares(steps[profiled])
+    rows = [{"case": label, **over_baseline(taken[label], taken["baseline"])} for label in steps]
     operations = step_operations(options.width, options.size) * options.batch
     floor_ms = 1e3 * operations / rate
     notes = [
         f"baseline: {options.batch / rows[0]['ms'] * 1e3:.0f} images/s; {operations / 1e9:.0f} G operations a step, "
-        f"{floor_ms:.0f} ms at the {rate / 1e9:.0f} GFLOP/s of a large float32 matrix product here: "
-        f"the step takes {rows[0]['ms'] / floor_ms:.2f} times that",
-        f"time on the host of a step of {PROFILED}: "
+        f"{floor_ms:.3g} ms at the {rate / 1e9:.0f} GFLOP/s of a large matrix product or a convolution in "
+        f"{engine.precision} here, whichever is faster: the step takes {rows[0]['ms'] / floor_ms:.2f} times that",
+        f"time on the host of a step of {profiled}: "
         + ", ".join(f"{name.removeprefix('aten::')} {share:.1%}" for name, share in shares.items()),
     ]
-    keys = ("width", "batch", "size", "precision", "compile", "contiguous", "repeats")
+    keys = ("width", "batch", "size", "precision", "compile", "compile_mode", "contiguous", "only", "repeats")
     return Report("step", {key: getattr(options, key) for key in keys}, rows, notes)
 
 
-def _steps(engine: Engine, options: argparse.Namespace) -> dict[str, Callable[[], Any]]:
+def chosen(options: argparse.Namespace) -> list[str]:
+    """Cases asked for; the baseline, which all are compared with, is always among them."""
+    return [label for label in CASES if not options.only or label in ("baseline", *options.only)]
+
+
+def make_steps(engine: Engine, options: argparse.Namespace) -> dict[str, Callable[[], Any]]:
+    """Function that makes one step, for each case asked for; each has made one already."""
     import torch
 
     from alignmixup import methods
@@ -95,7 +109,8 @@ def _steps(engine: Engine, options: argparse.Namespace) -> dict[str, Callable[[]
     x = torch.randn(options.batch, 3, options.size, options.size).to(engine.device, memory_format=layout)
     y = torch.randint(100, (options.batch,)).to(engine.device)
     steps: dict[str, Callable[[], Any]] = {}
-    for label, (name, extra) in CASES.items():
+    for label in chosen(options):
+        name, extra = CASES[label]
         model = engine.place(PreActResNet18(100, width=options.width))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that alignment cancels at stage4 is known and not the question

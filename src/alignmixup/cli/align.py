@@ -5,23 +5,9 @@ from __future__ import annotations
 import argparse
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from alignmixup.cli.pictures import (
-    TrainedRun,
-    add_pair_options,
-    alignment_of,
-    draw_index,
-    layer_of,
-    layout_of,
-    load_run,
-    pairs_of,
-    pixels,
-)
-
-if TYPE_CHECKING:
-    from alignmixup.evaluation.paths.pair_maps import Correspondence, PairMaps, Pairs
-    from alignmixup.figures.correspondence import Match
+from alignmixup.cli.pictures import add_pair_options, load_run, pair_options
 
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
@@ -42,51 +28,21 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 
 def run(options: argparse.Namespace) -> int:
     """Draw the picture and print how sharp the matches are."""
-    from alignmixup.evaluation.paths.pair_maps import correspondence, pair_maps
-    from alignmixup.figures.correspondence import draw_matches
+    from alignmixup.runs.pictures import picture_matches
 
-    if options.lines < 0:
-        raise ValueError(f"--lines must be >= 0, got {options.lines}")
-    trained = load_run(options.folder, data_root=options.data_root, device=options.device)
-    layer = layer_of(trained, options.layer)
-    alignment = alignment_of(trained, options)
-    pairs = next(pairs_of(trained, draw_index(trained, options, options.pairs), batch_size=options.pairs))
-    maps = pair_maps(trained.model, layer, pairs, alignment, layout=layout_of(trained))
-    found = correspondence(maps)
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    height, width = maps.first.shape[2:]
-    title = f"{trained.folder.path.name}: {layer}, {height} x {width} positions, ε = {alignment.epsilon:g}"
-    draw_matches(_matches(trained, pairs, maps, found), options.out, lines=options.lines, title=title)
+    record = picture_matches(
+        load_run(options, device=options.device),
+        options.out,
+        pairs=options.pairs,
+        layer=options.layer,
+        lines=options.lines,
+        **pair_options(options),
+    )
+    height, width = record["height"], record["width"]
     print(
-        f"{layer}, {height} x {width} positions: mean entropy of a match {found.entropy.mean().item():.3f} of at most "
-        f"{math.log(height * width):.3f}; mean squared distance of matched positions "
-        f"{found.distance.mean().item():.4g}, of equal positions {found.distance_unaligned.mean().item():.4g}, of all "
-        f"{found.distance_any.mean().item():.4g}"
+        f"{record['layer']}, {height} x {width} positions: mean entropy of a match {record['entropy']:.3f} of at most "
+        f"{math.log(height * width):.3f}; mean squared distance of matched positions {record['distance']:.4g}, of "
+        f"equal positions {record['distance_unaligned']:.4g}, of all {record['distance_any']:.4g}"
     )
     print(options.out)
     return 0
-
-
-def _matches(trained: TrainedRun, pairs: Pairs, maps: PairMaps, found: Correspondence) -> list[Match]:
-    import numpy as np
-
-    from alignmixup.figures.correspondence import Match
-
-    images = [pixels(trained.dataset, x) for x in (pairs.first, pairs.partner)]
-    labels = [[trained.dataset.class_names[k] for k in y.tolist()] for y in (pairs.y_first, pairs.y_partner)]
-    size = (maps.first.shape[2], maps.first.shape[3])
-    saved = 1 - found.distance / found.distance_unaligned.clamp_min(1e-12)
-    return [
-        Match(
-            names=(labels[0][n], labels[1][n]),
-            images=np.stack([side[n] for side in images]),
-            size=size,
-            assignment=maps.assignment[n].cpu().numpy(),
-            entropy=found.entropy[n].cpu().numpy(),
-            caption=(
-                f"mean {found.entropy[n].mean().item():.2f} of {math.log(size[0] * size[1]):.2f} nats\n"
-                f"distance {-100 * saved[n].item():+.0f} % by aligning"
-            ),
-        )
-        for n in range(len(labels[0]))
-    ]

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import textwrap
-from collections.abc import Callable
-from dataclasses import fields
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from alignmixup.cli.option_docs import explain
-from alignmixup.training.config import TABLES, OpenTable, describe
+from alignmixup.options import Option, options_of
+from alignmixup.training.config import TABLES, OpenTable
 
 
 def add_set(parser: argparse.ArgumentParser) -> None:
@@ -42,12 +41,7 @@ def list_keys() -> str:
     blocks = ["Configuration keys, for --set KEY=VALUE or as [table] and key in a TOML file:"]
     for name, cls in TABLES.items():
         lines = [f"\n[{name}]  {_first_line(cls)}"]
-        for item in fields(cls):
-            if "help" not in item.metadata:
-                continue
-            allowed = describe(item)
-            text = item.metadata["help"] + (f" ({allowed})" if allowed and allowed not in item.metadata["help"] else "")
-            lines.append(_entry(f"{name}.{item.name}={_written(item.default)}", text))
+        lines += _entries(name, options_of(cls))
         if issubclass(cls, OpenTable):
             lines += _open_entries(name)
         blocks.append("\n".join(lines))
@@ -59,14 +53,16 @@ def _open_entries(table: str) -> list[str]:
     from alignmixup import methods, models
 
     if table == "method":
-        name, parameters = "alignmixup", methods.options("alignmixup")
+        name, known = "alignmixup", methods.options("alignmixup")
         others = "`alignmixup methods NAME` lists those of the others"
     else:
-        name, parameters = "preact_resnet18", models.options("preact_resnet18")
+        name, known = "preact_resnet18", models.options("preact_resnet18")
         others = "torchvision:NAME and timm:NAME take " + ", ".join(models.options("timm:resnet26d"))
-    cls = methods.load(name) if table == "method" else models.PreActResNet18
-    entries = [_entry(f"{table}.{o.name}={o.default}", o.meaning) for o in explain(parameters, cls)]
-    return [f"  options of {name}; {others}", *entries]
+    return [f"  options of {name}; {others}", *_entries(table, known)]
+
+
+def _entries(table: str, known: Mapping[str, Option]) -> list[str]:
+    return [_entry(f"{table}.{key}={item.written}", item.meaning) for key, item in known.items() if item.help]
 
 
 def _entry(key: str, text: str) -> str:
@@ -79,9 +75,3 @@ def _entry(key: str, text: str) -> str:
 
 def _first_line(cls: type[Any]) -> str:
     return (cls.__doc__ or "").splitlines()[0]
-
-
-def _written(default: Any) -> str:
-    if isinstance(default, bool):
-        return str(default).lower()
-    return str(list(default)) if isinstance(default, tuple) else str(default)

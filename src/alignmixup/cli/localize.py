@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from alignmixup.cli.config_options import add_set
-from alignmixup.training.config_file import check_keys
-
-if TYPE_CHECKING:
-    from alignmixup.evaluation.localization.contour_boxes import Contours
-    from alignmixup.runs.localize import Task
+from alignmixup.outside import require
+from alignmixup.runs.comparison import mean_and_spread
 
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
@@ -53,64 +51,62 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 
 def run(options: argparse.Namespace) -> int:
     """Measure, print the table, write record and figures."""
-    from alignmixup.cli.localize_report import print_tables, write_report
-    from alignmixup.runs.folder import RunFolder
-    from alignmixup.runs.localize import Found, localize_run
-    from alignmixup.runs.localize_maps import score_stored_maps
+    from alignmixup import runs
+    from alignmixup.runs.localization import LocalizationProtocol, measure_localization
+    from alignmixup.runs.localization_report import write_report
+    from alignmixup.runs.stored_maps import score_stored_maps
 
-    contours: tuple[Contours, ...] = ("largest", "all") if options.contours == "both" else (options.contours,)
-    _check(options)
-    found: list[Found] = []
+    protocol = LocalizationProtocol(**{item.name: getattr(options, item.name) for item in fields(LocalizationProtocol)})
+    if bool(options.folders) == (options.maps is not None):
+        raise ValueError("name run folders, or a folder of score maps with --maps")
+    if options.maps is not None and options.boxes is None:
+        raise ValueError("--maps needs --boxes: a CSV file, or a folder with localization.txt")
+    measured = []
+    for network in [runs.load(folder, overrides=options.set) for folder in options.folders]:
+        measured.append(measure_localization(network, protocol))
+        print(_how(measured[-1].record))
     if options.maps is not None:
-        stored = score_stored_maps(options.maps, options.boxes, options.images, contours=contours, step=options.step)
+        stored = score_stored_maps(options.maps, options.boxes, options.images, protocol=protocol)
         results = write_report([stored.record], stored, [], options.out, step=options.step)
     else:
-        for folder in options.folders:
-            found.append(localize_run(RunFolder(folder), _task(options, contours)))
-            print(_how(found[-1].record))
-        results = write_report([one.record for one in found], found[0].boxes, found, options.out, step=options.step)
+        records = [one.record for one in measured]
+        results = write_report(records, measured[0].boxes, measured, options.out, step=options.step)
     print_tables(results)
     print(", ".join(str(path) for path in sorted(options.out.glob("locali[sz]ation*"))))
     return 0
 
 
-def _check(options: argparse.Namespace) -> None:
-    from alignmixup.evaluation.localization.box_accuracy import check_options
-    from alignmixup.runs.folder import RunFolder
-    from alignmixup.training.config_file import FREE_KEYS
+def print_tables(results: Mapping[str, Any]) -> None:
+    """Print box accuracies, a line for each group and one for the centred box; for runs, Top-1 localisation too."""
+    from alignmixup.evaluation.localization.protocols import TOP1_CONVENTIONS
+    from alignmixup.runs.localization_report import CENTRE, numbers_of
 
-    check_options("all", options.step, (0.5,))
-    if bool(options.folders) == (options.maps is not None):
-        raise ValueError("name run folders, or a folder of score maps with --maps")
-    if options.maps is not None and options.boxes is None:
-        raise ValueError("--maps needs --boxes: a CSV file, or a folder with localization.txt")
-    for name, least in (("resize", 1), ("limit", 1), ("pictures", 0)):
-        value = getattr(options, name)
-        if value is not None and value < least:
-            raise ValueError(f"--{name} must be >= {least}, got {value}")
-    if options.cam == "cam" and options.layer:
-        raise ValueError("--layer is for Grad-CAM: CAM's map is the one that global average pooling receives")
-    for folder in options.folders:
-        RunFolder(folder).check()
-    check_keys(options.set, (*FREE_KEYS, "train.precision", "train.channels_last"), "a measurement can change {} alone")
+    groups = results["groups"]
+    centre = {"name": CENTRE, "mean": numbers_of(results["centre"]), "runs": []}
+    centre["spread"] = dict.fromkeys(centre["mean"])
+    headings = {
+        f"{key}.{which}": f"{name}, {which} contour{'s' if which == 'all' else ''}"
+        for which in results["centre"]["contours"]
+        for key, name in (("max_box_acc", "IoU 0.5"), ("max_box_acc_v2", "mean of 3 IoU"))
+    } | {"max_box_acc.largest": "MaxBoxAcc", "max_box_acc_v2.all": "MaxBoxAccV2"}
+    headings = {key: name for key, name in headings.items() if key in centre["mean"]}
+    title = f"{results['data']}: boxes at the best threshold, % of {results['images']} images"
+    _print(title, headings, [*groups, centre])
+    if "error_percent" in groups[0]["mean"]:
+        top1 = {"error_percent": "error", **{f"top1.{name}": name.replace("at-", "at-\n") for name in TOP1_CONVENTIONS}}
+        top1 |= {"cutmix_paper": "CutMix paper"} if "cutmix_paper" in groups[0]["mean"] else {}
+        _print("Top-1 localisation by convention (class right and IoU of 0.5), %", top1, groups)
 
 
-def _task(options: argparse.Namespace, contours: Sequence[Contours]) -> Task:
-    from alignmixup.runs.localize import Task
-
-    return Task(
-        boxes=options.boxes,
-        resize=options.resize,
-        contours=contours,
-        step=options.step,
-        kind=options.cam,
-        layer=options.layer,
-        limit=options.limit,
-        pictures=options.pictures,
-        maps_out=options.maps_out,
-        with_crop=options.cutmix_paper,
-        overrides=options.set,
-    )
+def _print(title: str, headings: Mapping[str, str], lines: Sequence[Mapping[str, Any]]) -> None:
+    table = require("rich.table").Table(title=title)
+    table.add_column("", overflow="fold")
+    for name in headings.values():
+        table.add_column(name, justify="right", overflow="fold")
+    table.add_column("seeds", justify="right")
+    for line in lines:
+        table.add_row(line["name"], *(mean_and_spread(line, key) for key in headings), str(len(line["runs"]) or ""))
+    require("rich.console").Console().print(table)
 
 
 def _how(record: dict[str, Any]) -> str:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import argparse
 import inspect
-import re
 from typing import Any
-
-from alignmixup.cli.option_docs import explain
 
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
@@ -33,18 +30,13 @@ def run(options: argparse.Namespace) -> int:
             table.add_row(name, _summary(methods.load(name)))
     else:
         method = methods.load(options.name)
-        print(_without_arguments(inspect.getdoc(method) or ""), end="\n\n")
-        table = table_class("option", "default", "meaning", box=None, pad_edge=False)
-        for option in explain(methods.options(options.name), method):
-            table.add_row(option.name, option.default, option.meaning)
+        print(inspect.getdoc(method), end="\n\n")
+        table = table_class("option", "default", "paper", "meaning", box=None, pad_edge=False)
+        for option in methods.options(options.name).values():
+            table.add_row(option.name, option.written, option.paper, option.meaning)
     require("rich.console").Console(markup=False).print(table)
     return 0
 
 
 def _summary(method: type) -> str:
     return (inspect.getdoc(method) or "").partition("\n\n")[0].replace("\n", " ")
-
-
-def _without_arguments(docstring: str) -> str:
-    """Leave out the section that the table shows."""
-    return re.sub(r"(?ms)^Args:\n.*?(?=^\w|\Z)", "", docstring).strip()

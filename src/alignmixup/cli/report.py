@@ -35,8 +35,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 
 def run(options: argparse.Namespace) -> int:
     """Write the page or the table."""
-    from alignmixup.report.page import build_page
-    from alignmixup.report.runs import find_runs, find_shared, write_compact
+    from alignmixup.report.collect import find_runs, find_shared, write_compact
     from alignmixup.training.config_file import ConfigError
 
     if options.columns and not options.markdown:
@@ -52,6 +51,8 @@ def run(options: argparse.Namespace) -> int:
             print(text, end="")
             return 0
     else:
+        from alignmixup.report.page import build_page
+
         shared = find_shared(options.runs)
         text = build_page(runs, shared=shared, title=options.title, commands=_commands(options.runs))
     out = options.out or Path("report.html")
@@ -63,15 +64,16 @@ def run(options: argparse.Namespace) -> int:
 
 def _tables(runs: Iterable[Any], columns: str | None) -> str:
     """One table a data set."""
-    from alignmixup.report.markdown import DEFAULT_COLUMNS, markdown_table
+    from alignmixup.report.markdown import markdown_table
     from alignmixup.report.names import spell_data
     from alignmixup.report.rows import build_rows
+    from alignmixup.report.tables import tabulate
 
     sets: dict[str, list[Any]] = {}
     for one in runs:
         sets.setdefault(one.data, []).append(one)
-    chosen = [name.strip() for name in columns.split(",")] if columns else DEFAULT_COLUMNS
-    tables = {data: markdown_table(build_rows(own), chosen) for data, own in sets.items()}
+    chosen = [name.strip() for name in columns.split(",")] if columns else None
+    tables = {data: markdown_table(tabulate(build_rows(own), chosen)) for data, own in sets.items()}
     if len(tables) == 1:
         return next(iter(tables.values()))
     return "\n".join(f"### {spell_data(data)}\n\n{table}" for data, table in tables.items())

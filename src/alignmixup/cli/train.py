@@ -42,10 +42,14 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Train, draw the curves, print the result."""
-    config, folder = _resolve(options)
+    """Train and print the result; a resumed run brings its own configuration unless another is named."""
+    if options.resume and options.out and not options.config and RunFolder(options.out).config.is_file():
+        config = load(RunFolder(options.out).config, options.set)
+    else:
+        config = load(options.config or DEFAULT, options.set)
+    folder = RunFolder(options.out or default_folder(config))
     mode: Mode = "resume" if options.resume else "overwrite" if options.overwrite else "new"
-    record = train(config, folder, mode=mode)
+    record = train_or_say_how(config, folder, mode=mode)
     if record is None:
         return 130
     metrics = record["metrics"]
@@ -58,26 +62,26 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def train(config: Config, folder: RunFolder, *, mode: Mode, way_on: str = "") -> dict[str, Any] | None:
-    """Run in a folder with a live bar and draw the curves.
+def train_or_say_how(config: Config, folder: RunFolder, *, mode: Mode, way_on: str = "") -> dict[str, Any] | None:
+    """Train with a live bar; when that cannot end, say with which command it continues.
 
     Args:
         config: the run.
         folder: where it goes.
         mode: what to do with a run that is there already.
-        way_on: command that continues after an interruption; default: ``train --resume`` of this folder.
+        way_on: that command; default: ``train --resume`` of this folder.
 
     Returns:
-        The record; None when the run was interrupted, after saying how to continue.
+        The record; None when the run was interrupted.
     """
-    from alignmixup.figures.curves import draw_curves
-    from alignmixup.runs.train import is_main_process, run
+    from alignmixup import runs
+    from alignmixup.runs.training import is_main_process
     from alignmixup.training.progress import default_reporter
     from alignmixup.training.trainer import InterruptedRunError
 
     command = way_on or f"alignmixup train --resume --out {shlex.quote(str(folder.path))}"
     try:
-        record = run(config, folder, mode=mode, reporter=default_reporter(is_main=is_main_process()))
+        return runs.train(config, folder, mode=mode, reporter=default_reporter(is_main=is_main_process()))
     except InterruptedRunError:
         if is_main_process():
             print(f"interrupted; everything is saved. Continue with:\n  {command}", file=sys.stderr)
@@ -86,14 +90,3 @@ def train(config: Config, folder: RunFolder, *, mode: Mode, way_on: str = "") ->
         if folder.checkpoint.is_file():
             raise OSError(f"{error}. When that is put right, continue with: {command}") from error
         raise
-    if is_main_process() and not folder.curves_are_current:
-        draw_curves(record, folder.curves)
-    return record
-
-
-def _resolve(options: argparse.Namespace) -> tuple[Config, RunFolder]:
-    """Configuration and folder; a resumed run brings its own configuration unless another is named."""
-    if options.resume and options.out and not options.config and RunFolder(options.out).config.is_file():
-        return load(RunFolder(options.out).config, options.set), RunFolder(options.out)
-    config = load(options.config or DEFAULT, options.set)
-    return config, RunFolder(options.out or default_folder(config))

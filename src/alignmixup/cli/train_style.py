@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from alignmixup.cli.config_options import add_set
-from alignmixup.cli.train import train
+from alignmixup.cli.train import train_or_say_how
+from alignmixup.options import options_of
 from alignmixup.runs.folder import Mode, RunFolder
-from alignmixup.training.config import Config, describe
+from alignmixup.training.config import Config
 from alignmixup.training.config_file import FREE_KEYS, ConfigError, check_keys, load
 from alignmixup.training.style_config import StyleConfig
 
@@ -46,23 +46,21 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     add_set(parser)
     parser.add_argument("--out", metavar="FILE", type=Path, required=True, help="file to write, such as x.safetensors")
     parser.add_argument("--overwrite", action="store_true", help="start everything anew and replace FILE")
-    for item in fields(StyleConfig):
-        allowed = describe(item)
-        text = item.metadata["help"] + (f" ({allowed})" if allowed and not item.metadata["choices"] else "")
+    for item in options_of(StyleConfig).values():
         parser.add_argument(
             f"--{item.name.replace('_', '-')}",
-            type=type(item.default),
+            type=item.type,
             default=item.default,
-            choices=item.metadata["choices"] or None,
-            metavar=None if item.metadata["choices"] else "N" if isinstance(item.default, int) else "X",
-            help=f"{text}; default: {item.default}".replace("%", "%%"),
+            choices=item.texts or None,
+            metavar=None if item.texts else "N" if item.type is int else "X",
+            help=f"{item.help if item.texts else item.meaning}; default: {item.default}".replace("%", "%%"),
         )
     return parser
 
 
 def run(options: argparse.Namespace) -> int:
     """Train, draw the picture, print what was measured."""
-    style = StyleConfig(**{item.name: getattr(options, item.name) for item in fields(StyleConfig)})
+    style = StyleConfig(**{name: getattr(options, name) for name in options_of(StyleConfig)})
     if options.out.is_dir() or not options.out.suffix:
         raise ValueError(f"--out takes a file, such as {options.out}.safetensors, got {options.out}")
     if options.out.exists() and not options.overwrite:
@@ -71,7 +69,7 @@ def run(options: argparse.Namespace) -> int:
     if classifier is not None and options.run_folder is None:
         arguments = shlex.join(["alignmixup", "train-style", "--data", options.data, "--out", str(options.out)])
         mode: Mode = "overwrite" if options.overwrite else "resume"
-        if train(config, classifier, mode=mode, way_on=f"{arguments} (and your other options)") is None:
+        if train_or_say_how(config, classifier, mode=mode, way_on=f"{arguments} (and your other options)") is None:
             return 130
     from alignmixup.training.progress import default_reporter
     from alignmixup.training.style import train_style

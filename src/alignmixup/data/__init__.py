@@ -12,7 +12,8 @@ from alignmixup.data.cub import load_cub
 from alignmixup.data.dataset import FileSplit, ImageData, Split, TestView
 from alignmixup.data.digits import load_digits
 from alignmixup.data.folder import load_folder
-from alignmixup.data.loaders import BatchLoader, Loader
+from alignmixup.data.loaders import BatchLoader, Loader, NoLoader
+from alignmixup.data.memory import check_memory
 from alignmixup.data.normalization import normalization as _normalization
 from alignmixup.data.splits import first_per_class, hold_out
 from alignmixup.data.streaming import StreamLoader
@@ -55,6 +56,7 @@ def load(
     in_memory: bool | None = None,
     test_split: str | None = None,
     test_view: TestView | None = None,
+    test_only: bool = False,
     cache: bool = True,
     progress: bool = True,
 ) -> ImageData:
@@ -74,6 +76,8 @@ def load(
         test_split: imagenet and folder: name of the test folder.
         test_view: cub, imagenet and folder: what a test image shows of its file, "center", "squeezed_center" or "whole"
             (see ``alignmixup.data.dataset.TestView``); None for "center", or cub's "squeezed_center".
+        test_only: the test images are all that is wanted: imagenet and folder need no ``train`` then (see
+            ``alignmixup.data.folder.load_folder``); other sets are loaded whole.
         cache: keep decoded images on disk, beside the data.
         progress: show a bar while decoding.
 
@@ -88,6 +92,10 @@ def load(
         >>> len(digits.train), len(digits.test), digits.num_classes
         (899, 898, 10)
     """
+    if test_only and validation is not None:
+        raise ValueError(
+            f"validation={validation} holds out training images, which test_only=True leaves out: choose one"
+        )
     _check(name, image_size, test_view, of_files_only=(in_memory, test_view), of_folders_only=(test_split,))
     if name == "digits":
         dataset = load_digits(image_size=image_size)
@@ -111,6 +119,7 @@ def load(
             in_memory=in_memory,
             test_split=test_split,
             test_view=test_view or "center",
+            test_only=test_only,
             cache=cache,
             progress=progress,
         )
@@ -156,7 +165,8 @@ def build_loaders(
         workers: sets in files: processes that decode; None takes a number that suits the processor.
 
     Raises:
-        ValueError: an unknown preset, or a value out of range.
+        ValueError: an unknown preset, a value out of range, or a batch that this machine's memory cannot hold; while
+            iterating, the training loader of a set that was loaded with ``test_only``.
     """
     if isinstance(augment, str):
         augment = preset(dataset.augment if augment == "default" else augment)
@@ -170,7 +180,12 @@ def build_loaders(
             return BatchLoader(split, on_device=on_device, **common)
         return StreamLoader(split, workers=workers, view=dataset.test_view, **common)
 
-    train = loader(dataset.train, batch_size, augment, training=True)
+    check_memory(max(batch_size, eval_batch_size or 1), dataset.channels, dataset.image_size, bytes_each=4)
+    train: Loader
+    if dataset.test_only:
+        train = NoLoader(dataset.name)
+    else:
+        train = loader(dataset.train, batch_size, augment, training=True)
     return train, loader(dataset.test, eval_batch_size or batch_size, None, training=False)
 
 
@@ -201,6 +216,6 @@ def _chosen(dataset: ImageData, *, subset: int | None, validation: int | float |
     if validation is not None:
         kept, held = hold_out(train.labels, validation, seed=VALIDATION_SEED)
         train, test = train.select(kept), train.select(held)
-    if subset is not None:
+    if subset is not None and not dataset.test_only:
         train = train.select(first_per_class(train.labels, subset))
     return replace(dataset, train=train, test=test)

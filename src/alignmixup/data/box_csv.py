@@ -1,25 +1,43 @@
 """Boxes of anybody's images, in lines of ``path,x0,y0,x1,y1``."""
 
 import csv
-from collections.abc import Iterator
+import io
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from alignmixup.data.box_table import Box, BoxTable, whole_numbers
+from alignmixup.data.box_table import Box, BoxTable, clean_path, whole_numbers
+from alignmixup.data.listing import IMAGE_SUFFIXES
 
 __all__ = ["read_box_csv", "read_metadata"]
 
-_COLUMNS = 5
+_CORNERS = ("x0", "y0", "x1", "y1")
+_SEPARATORS = ",;\t"
+# what headers call the corners, lower case and without other signs; x1 and y1 are the first corner beside x2 and y2
+_NAMES = {
+    "x0": ("x0", "xmin", "minx", "left"),
+    "y0": ("y0", "ymin", "miny", "top"),
+    "x1": ("x1", "xmax", "maxx", "right"),
+    "y1": ("y1", "ymax", "maxy", "bottom"),
+}
+_NAMES_FROM_ONE = {"x0": ("x1",), "y0": ("y1",), "x1": ("x2",), "y1": ("y2",)}
+_SIDES = ("w", "h", "width", "height", "boxwidth", "boxheight")
 
 
 def read_box_csv(path: str | Path) -> BoxTable:
     r"""The boxes in a file with lines ``path,x0,y0,x1,y1`` (several lines for several boxes) and, perhaps, a header.
 
+    Convention:
+        - columns are separated by commas, semicolons or tabs; names with the separator in them stand in double quotes.
+        - a header that names the corners (x0 or xmin or left... ; x1, y1, x2, y2) says their order.
+        - pixels count from 0, and the last one belongs to the box.
+        - a path may start anywhere, have a drive, and backslashes; a box that is there twice is one.
+
     Args:
-        path: the file. Images are named by their paths from the folder that holds the splits.
+        path: the file, in UTF-8. Images are named by their paths from the folder that holds the splits.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: lines of another form, or corners that are not whole numbers.
+        ValueError: lines of another form, corners that are no whole numbers, inverted boxes, widths in place of them.
 
     Example:
         >>> from pathlib import Path
@@ -32,12 +50,22 @@ def read_box_csv(path: str | Path) -> BoxTable:
     """
     file = Path(path)
     boxes: dict[str, list[Box]] = {}
-    for place, row in _rows(file, columns=_COLUMNS, header="path"):
+    lines: dict[str, list[int]] = {}
+    for line, row in _rows(file, columns=_CORNERS):
+        place = f"{file}, line {line}"
         x0, y0, x1, y1 = whole_numbers(row[1:], place=place, meaning="the corners of a box")
-        boxes.setdefault(row[0], []).append((x0, y0, x1, y1))
+        if x1 < x0 or y1 < y0:
+            raise ValueError(
+                f"{place}: the box {x0}, {y0}, {x1}, {y1} is inverted: expected x0 <= x1 and y0 <= y1, corners and "
+                "not width and height"
+            )
+        key = clean_path(row[0])
+        if (x0, y0, x1, y1) not in boxes.setdefault(key, []):
+            boxes[key].append((x0, y0, x1, y1))
+            lines.setdefault(key, []).append(line)
     if not boxes:
         raise ValueError(f"{file} holds no box: expected lines of path,x0,y0,x1,y1")
-    return BoxTable(file, boxes, complete=True)
+    return BoxTable(file, boxes, complete=True, lines=lines)
 
 
 def read_metadata(folder: str | Path) -> BoxTable:
@@ -58,32 +86,74 @@ def read_metadata(folder: str | Path) -> BoxTable:
     table = read_box_csv(place / "localization.txt")
     sizes: dict[str, tuple[int, int]] = {}
     if (place / "image_sizes.txt").is_file():
-        for where, row in _rows(place / "image_sizes.txt", columns=3, header="path"):
+        for line, row in _rows(place / "image_sizes.txt", columns=("width", "height")):
+            where, key = f"{place / 'image_sizes.txt'}, line {line}", clean_path(row[0])
             width, height = whole_numbers(row[1:], place=where, meaning="width and height")
-            if row[0] in sizes or min(width, height) < 1:
-                reason = "is there twice" if row[0] in sizes else f"has {width}x{height} pixels"
+            if key in sizes or min(width, height) < 1:
+                reason = "is there twice" if key in sizes else f"has {width}x{height} pixels"
                 raise ValueError(f"{where}: {row[0]} {reason}")
-            sizes[row[0]] = (width, height)
+            sizes[key] = (width, height)
     # the metadata of a release may serve an excerpt of its images
-    return BoxTable(table.source, table.boxes, sizes)
+    return BoxTable(table.source, table.boxes, sizes, lines=table.lines)
 
 
-def _rows(file: Path, *, columns: int, header: str) -> Iterator[tuple[str, list[str]]]:
-    """Place and cells of each line; a first line whose cells from the second on are no numbers is a header."""
+def _rows(file: Path, *, columns: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
+    """Number and cells of each line: a path, then ``columns`` in this order."""
+    expected = ",".join(("path", *columns))
     if not file.is_file():
-        raise FileNotFoundError(f"no boxes at {file}: expected a file with lines of {columns} columns, {header},...")
+        raise FileNotFoundError(f"no boxes at {file}: expected a file with lines of {expected}")
     try:
-        lines = list(csv.reader(file.read_text(encoding="utf-8-sig").splitlines()))
+        text = file.read_text(encoding="utf-8-sig")
+        start = text.lstrip("\r\n").partition("\n")[0]
+        separator = max(_SEPARATORS, key=start.count)  # the comma where none is there
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True, strict=True)
+        lines = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader]
     except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{file} is not a text file with commas: {error}") from error
-    for number, cells in enumerate(lines, start=1):
-        row = [cell.strip() for cell in cells]
-        if not any(row) or (number == 1 and _is_header(row)):
-            continue
-        if len(row) != columns:
-            raise ValueError(f"{file}, line {number}: {len(row)} columns, expected {columns}: {','.join(row)}")
-        yield f"{file}, line {number}", row
+        raise ValueError(f"{file} is not a text file (UTF-8) with lines of {expected}: {error}") from error
+    lines = [(number, row) for number, row in lines if any(row)]
+    order = list(range(len(columns) + 1))
+    if lines and _is_header(lines[0][1]):
+        number, header = lines.pop(0)
+        order = _order(header, columns, place=f"{file}, line {number}")
+    for number, row in lines:
+        if len(row) != len(order):
+            raise ValueError(
+                f"{file}, line {number}: {len(row)} columns, expected {len(order)} ({expected}): {separator.join(row)}"
+            )
+        yield number, [row[place] for place in order]
 
 
-def _is_header(row: list[str]) -> bool:
-    return len(row) > 1 and all(cell.isidentifier() for cell in row[1:])
+def _is_header(row: Sequence[str]) -> bool:
+    """Whether a first line names columns: it has no number, and names no image."""
+    return len(row) > 1 and not any(_is_number(cell) for cell in row) and not row[0].lower().endswith(IMAGE_SUFFIXES)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _order(header: Sequence[str], columns: Sequence[str], *, place: str) -> list[int]:
+    """Where a row has its path and then ``columns``: in the usual order where the header has other names.
+
+    Raises:
+        ValueError: the header names other things than the corners of boxes.
+    """
+    usual = list(range(len(columns) + 1))
+    if tuple(columns) != _CORNERS or len(header) != len(usual):
+        return usual
+    names = ["".join(filter(str.isalnum, cell.lower())).removeprefix("bbox") for cell in header]
+    if any(name in _SIDES for name in names[1:]):
+        raise ValueError(
+            f"{place}: the columns are {', '.join(header)}: expected path,x0,y0,x1,y1, both corners and not width and "
+            "height"
+        )
+    known = _NAMES_FROM_ONE if {"x1", "y1", "x2", "y2"} <= set(names) else _NAMES
+    found = [[k for k, name in enumerate(names) if name in known[corner]] for corner in columns]
+    if not all(len(places) == 1 for places in found):
+        return usual
+    corners = [places[0] for places in found]
+    return [*set(usual).difference(corners), *corners]

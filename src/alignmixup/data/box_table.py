@@ -5,7 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["Box", "BoxTable", "whole_numbers"]
+from alignmixup.data.listing import few
+
+__all__ = ["Box", "BoxTable", "clean_path", "whole_numbers"]
 
 Box = tuple[int, int, int, int]
 
@@ -19,26 +21,34 @@ class BoxTable:
         boxes: path of each image -> its boxes (x0, y0, x1, y1), in original pixels.
         sizes: path of each image -> its original width and height, where the source states them.
         complete: every image it names must exist (otherwise it may hold more than the data set at hand).
+        lines: path of each image -> the lines of ``source`` that its boxes stand in, where it is a file of lines.
     """
 
     source: Path
     boxes: Mapping[str, Sequence[Box]]
     sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     complete: bool = False
+    lines: Mapping[str, Sequence[int]] = field(default_factory=dict)
+
+    def place(self, key: str, number: int) -> str:
+        """Where box ``number`` of an image stands, for messages."""
+        return f"{self.source}, line {self.lines[key][number]}" if key in self.lines else f"{self.source}"
 
     def match(self, paths: Sequence[str], root: Path) -> list[str]:
         """The key of each image in this table: its path, or that without leading folders, or that with more of them.
 
-        A key may leave folders out where no other image of ``paths`` has the file's name: the flat release's
-        ``val/x.JPEG`` is ``val/n01440764/x.JPEG`` of an image folder.
+        A key may leave folders out where it can mean one image of ``paths`` only: the flat release's ``val/x.JPEG`` is
+        ``val/n01440764/x.JPEG`` of an image folder, if there is no other ``x.JPEG``.
 
         Args:
             paths: images, relative to ``root``.
             root: folder that the paths start from.
 
         Raises:
-            ValueError: images without a box; images that exist only in a table that should be complete.
+            ValueError: a name that means several images, or an image that several names mean; images without a box;
+                images that exist only in a table that should be complete.
         """
+        self._check_short_names(paths)
         named: dict[str, list[str]] = {}
         for key in self.boxes:
             named.setdefault(_name(key), []).append(key)
@@ -51,7 +61,7 @@ class BoxTable:
                 "add their boxes, or leave the images out; paths start at the folder that holds the splits"
             )
         used = {key for key in keys if key is not None}
-        lost = [key for key in self.boxes if self.complete and key not in used and not (root / key).is_file()]
+        lost = [key for key in self.boxes if self.complete and key not in used and not _is_below(root, key)]
         if lost:
             raise ValueError(
                 f"{self.source} names {len(lost)} images that are not below {root} ({', '.join(lost[:3])}...): "
@@ -59,8 +69,25 @@ class BoxTable:
             )
         return [key for key in keys if key is not None]
 
+    def _check_short_names(self, paths: Sequence[str]) -> None:
+        """Refuse a name that leaves out the folders which tell several images apart."""
+        meant: dict[str, list[str]] = {}
+        for path in paths:
+            parts = clean_path(path).split("/")
+            if "/".join(parts) not in self.boxes:
+                for start in range(1, len(parts)):
+                    if (key := "/".join(parts[start:])) in self.boxes:
+                        meant.setdefault(key, []).append(path)
+                        break
+        for key, images in meant.items():
+            if len(images) > 1:
+                raise ValueError(
+                    f"{self.place(key, 0)}: {key} means {len(images)} images ({few(images, 3)}): write paths from the "
+                    "folder that holds the splits"
+                )
+
     def _key(self, path: str, named: Mapping[str, Sequence[str]], *, unique: bool) -> str | None:
-        parts = path.replace("\\", "/").split("/")
+        parts = clean_path(path).split("/")
         for start in range(len(parts)):
             if (key := "/".join(parts[start:])) in self.boxes:
                 return key
@@ -69,7 +96,16 @@ class BoxTable:
             for key in named.get(parts[-1], ())
             if key.endswith("/" + "/".join(parts)) or (unique and _leaves_out(key.split("/"), parts))
         ]
-        return alike[0] if len(alike) == 1 else None
+        if len(alike) > 1:
+            raise ValueError(f"{self.source} names {path} in {len(alike)} ways ({few(alike, 3)}): keep one of them")
+        return alike[0] if alike else None
+
+
+def clean_path(path: str) -> str:
+    """A path of any system with slashes, and without empty or dotted parts."""
+    slashed = path.replace("\\", "/")
+    parts = [part for part in slashed.split("/") if part not in ("", ".")]
+    return ("/" if slashed.startswith("/") else "") + "/".join(parts)
 
 
 def whole_numbers(texts: Sequence[str], *, place: str, meaning: str) -> list[int]:
@@ -94,4 +130,10 @@ def _leaves_out(shorter: Sequence[str], parts: Sequence[str]) -> bool:
 
 
 def _name(path: str) -> str:
-    return path.replace("\\", "/").rpartition("/")[2]
+    return clean_path(path).rpartition("/")[2]
+
+
+def _is_below(root: Path, key: str) -> bool:
+    """Whether ``root`` holds the image, by its path or by that without leading folders."""
+    parts = key.split("/")
+    return any((root / "/".join(parts[start:])).is_file() for start in range(len(parts)))

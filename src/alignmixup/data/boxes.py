@@ -57,7 +57,9 @@ class BoxData:
                 raise ValueError(
                     f"{path}: boxes must be int64 of shape (k, 4), k >= 1, got {boxes.dtype} of {tuple(boxes.shape)}"
                 )
-        self._check_corners()
+        wrong = _wrong_box(self.boxes, self.sizes)
+        if wrong is not None:
+            raise ValueError(f"{self.name}: {wrong.describe(self.boxes, self.sizes, self.paths)}")
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -67,23 +69,6 @@ class BoxData:
         chosen = index.tolist()
         paths = tuple(self.paths[i] for i in chosen)
         return BoxData(self.name, paths, [self.boxes[i] for i in chosen], self.sizes[index], self.labels[index])
-
-    def _check_corners(self) -> None:
-        counts = torch.tensor([len(boxes) for boxes in self.boxes], dtype=torch.int64)
-        owner = torch.arange(len(self)).repeat_interleave(counts)
-        boxes = torch.cat([*self.boxes, torch.empty(0, 4, dtype=torch.int64)])
-        low, high, size = boxes[:, :2], boxes[:, 2:], self.sizes[owner]
-        inverted = (high < low).any(1)
-        outside = (low < 0).any(1) | (low >= size).any(1) | (high > size).any(1)
-        for wrong, what in ((inverted, "is inverted (x0 <= x1 and y0 <= y1 are wanted)"), (outside, "is not inside")):
-            if wrong.any():
-                first = int(wrong.nonzero()[0])
-                width, height = size[first].tolist()
-                raise ValueError(
-                    f"{self.name}: box {tuple(boxes[first].tolist())} of {self.paths[int(owner[first])]} {what}; the "
-                    f"image has {width}x{height} pixels ({int(wrong.sum())} such boxes). Boxes are x0, y0, x1, y1 in "
-                    "pixels of the original image"
-                )
 
 
 def load_boxes(name: str, *, root: str | Path, dataset: ImageData, source: str | Path | None = None) -> BoxData:
@@ -118,7 +103,11 @@ def load_boxes(name: str, *, root: str | Path, dataset: ImageData, source: str |
     table, folder = _read(name, Path(root), paths, source)
     keys = table.match(paths, folder)
     boxes = [torch.tensor(table.boxes[key], dtype=torch.int64).view(-1, 4) for key in keys]
-    return BoxData(name, paths, boxes, _sizes(table, keys, paths, folder), split.labels)
+    sizes = _sizes(table, keys, paths, folder, upright=split.upright)
+    wrong = _wrong_box(boxes, sizes)
+    if wrong is not None:
+        raise ValueError(f"{table.place(keys[wrong.image], wrong.number)}: {wrong.describe(boxes, sizes, paths)}")
+    return BoxData(name, paths, boxes, sizes, split.labels)
 
 
 def _read(name: str, root: Path, paths: Sequence[str], source: str | Path | None) -> tuple[BoxTable, Path]:
@@ -142,10 +131,56 @@ def _read(name: str, root: Path, paths: Sequence[str], source: str | Path | None
     return read_xml_boxes(place, paths), root
 
 
-def _sizes(table: BoxTable, keys: Sequence[str], paths: Sequence[str], root: Path) -> Tensor:
-    """Original sizes: those that go with the boxes, else those of the files."""
-    unknown = [path for key, path in zip(keys, paths, strict=True) if key not in table.sizes]
+def _sizes(table: BoxTable, keys: Sequence[str], paths: Sequence[str], root: Path, *, upright: bool) -> Tensor:
+    """Original sizes: those that go with the boxes, else those of the files.
+
+    Raises:
+        ValueError: an image that is turned, and whose boxes were drawn on it as it lay.
+    """
+    # an image may be turned only where ``upright`` says so: else what goes with the boxes need not be read again
+    unknown = [path for key, path in zip(keys, paths, strict=True) if upright or key not in table.sizes]
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        read = dict(zip(unknown, pool.map(lambda path: image_size(root / path), unknown), strict=True))
-    sizes = [read[path] if path in read else table.sizes[key] for key, path in zip(keys, paths, strict=True)]
+        sizes_read = pool.map(lambda path: image_size(root / path, upright=upright), unknown)
+        read = dict(zip(unknown, sizes_read, strict=True))
+    sizes = [table.sizes.get(key) or read[path] for key, path in zip(keys, paths, strict=True)]
+    for path, stated in zip(paths, sizes, strict=True):
+        if path in read and stated == read[path][::-1] and stated[0] != stated[1]:
+            raise ValueError(
+                f"{table.source} states {stated[0]}x{stated[1]} pixels for {path}, which is seen as "
+                f"{read[path][0]}x{read[path][1]}: its EXIF orientation turns it. Draw the boxes on the upright image, "
+                "or remove the orientation from the file"
+            )
     return torch.tensor(sizes, dtype=torch.int64).view(-1, 2)
+
+
+@dataclass(frozen=True)
+class _WrongBox:
+    """The first of ``count`` boxes that cannot be right: box ``number`` of image ``image``."""
+
+    image: int
+    number: int
+    what: str
+    count: int
+
+    def describe(self, boxes: Sequence[Tensor], sizes: Tensor, paths: Sequence[str]) -> str:
+        width, height = sizes[self.image].tolist()
+        return (
+            f"box {tuple(boxes[self.image][self.number].tolist())} of {paths[self.image]} {self.what}; the image has "
+            f"{width}x{height} pixels ({self.count} such boxes). Boxes are x0, y0, x1, y1 in pixels of the original "
+            "image, counted from 0"
+        )
+
+
+def _wrong_box(boxes: Sequence[Tensor], sizes: Tensor) -> _WrongBox | None:
+    counts = torch.tensor([len(each) for each in boxes], dtype=torch.int64)
+    owner = torch.arange(len(boxes)).repeat_interleave(counts)
+    corners = torch.cat([*boxes, torch.empty(0, 4, dtype=torch.int64)])
+    low, high, size = corners[:, :2], corners[:, 2:], sizes[owner]
+    inverted = (high < low).any(1)
+    outside = (low < 0).any(1) | (low >= size).any(1) | (high > size).any(1)
+    for wrong, what in ((inverted, "is inverted (x0 <= x1 and y0 <= y1 are wanted)"), (outside, "is not inside")):
+        if wrong.any():
+            first = int(wrong.nonzero()[0])
+            image = int(owner[first])
+            return _WrongBox(image, first - int(counts[:image].sum()), what, int(wrong.sum()))
+    return None

@@ -1,8 +1,6 @@
 """CIFAR-10 and CIFAR-100 from the official batches, read without running what a pickle may contain."""
 
-import codecs
 import os
-import pickle
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +11,7 @@ from torch import Tensor
 
 from alignmixup.data.dataset import ImageData, Split
 from alignmixup.data.normalization import normalization
+from alignmixup.data.plain_pickle import load_plain
 from alignmixup.data.resize import resize
 from alignmixup.outside import require
 
@@ -100,8 +99,7 @@ def load_cifar(name: str, *, root: str | Path, download: bool = False, image_siz
 def read_batch(path: Path) -> dict[str, Any]:
     """The dictionary that one file of the release holds.
 
-    Only what these files need is unpickled (NumPy arrays of plain numbers and Python's own values); any other
-    global name is refused, so that a foreign file cannot run code.
+    A foreign file can neither run code nor crash the process: see ``alignmixup.data.plain_pickle``.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -113,32 +111,12 @@ def read_batch(path: Path) -> dict[str, Any]:
             "the folder and set download=True (data.download=true)"
         )
     try:
-        with path.open("rb") as file:
-            content = _Unpickler(file, encoding="latin1").load()
+        content = load_plain(path.read_bytes())
     except Exception as error:  # damaged pickles raise nearly anything, from EOFError to MemoryError
         raise _damaged(path, f"{type(error).__name__}: {error}") from error
     if not isinstance(content, dict):
         raise _damaged(path, f"it holds a {type(content).__name__}, expected a dictionary")
     return {key.decode("latin1") if isinstance(key, bytes) else str(key): value for key, value in content.items()}
-
-
-class _Unpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        numpy = require("numpy")
-        reconstruct, frombuffer = "_reconstruct", "_frombuffer"
-        allowed = {
-            ("numpy.core.multiarray", reconstruct): numpy.empty(0).__reduce__()[0],
-            ("numpy._core.multiarray", reconstruct): numpy.empty(0).__reduce__()[0],
-            ("numpy.core.numeric", frombuffer): numpy.empty(0).__reduce_ex__(5)[0],
-            ("numpy._core.numeric", frombuffer): numpy.empty(0).__reduce_ex__(5)[0],
-            ("numpy", "ndarray"): numpy.ndarray,
-            ("numpy", "dtype"): numpy.dtype,
-            ("_codecs", "encode"): codecs.encode,  # how Python 3 writes bytes in protocol 2
-            ("builtins", "bytearray"): bytearray,
-        }
-        if (module, name) not in allowed:
-            raise pickle.UnpicklingError(f"the name {module}.{name} does not belong into such a file")
-        return allowed[module, name]
 
 
 def _read_split(path: Path, release: _Release) -> tuple[Tensor, Tensor]:
@@ -164,8 +142,10 @@ def _read_split(path: Path, release: _Release) -> tuple[Tensor, Tensor]:
 
 def _read_names(path: Path, release: _Release) -> tuple[str, ...]:
     names = read_batch(path).get(release.names_key)
-    if not isinstance(names, list) or len(names) != release.num_classes:
-        count = len(names) if isinstance(names, list) else "no"
+    if not isinstance(names, list) or not all(isinstance(name, str | bytes) for name in names):
+        names = []
+    if len(names) != release.num_classes:
+        count = len(names) or "no"
         raise _damaged(path, f"{count} {release.names_key}, expected {release.num_classes}")
     return tuple(name.decode("latin1") if isinstance(name, bytes) else str(name) for name in names)
 

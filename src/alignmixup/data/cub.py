@@ -82,7 +82,7 @@ def read_cub_boxes(root: str | Path, paths: Sequence[str]) -> tuple[BoxTable, Pa
     if lost:
         raise ValueError(f"{table} has no box for {len(lost)} images ({', '.join(lost[:3])}...): unpack it again")
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        sizes = dict(zip(paths, pool.map(lambda path: image_size(folder / path), paths), strict=True))
+        sizes = dict(zip(paths, pool.map(lambda path: image_size(folder / path, upright=False), paths), strict=True))
     boxes = {path: [cub_box(rows[image_of[path]], sizes[path], place=f"{table}, {path}")] for path in paths}
     return BoxTable(table, boxes, sizes), folder
 
@@ -214,5 +214,7 @@ def _decoded(dataset: ImageData, train: FileSplit, test: FileSplit, *, progress:
 
 def _decode(split: FileSplit, prepare: Callable[[Any], Any], size: int, *, progress: bool) -> Split:
     files = [split.root / path for path in split.paths]
-    images = decode_all(files, lambda image, _path: prepare(image), size=size, title="cub", progress=progress)
+    images = decode_all(
+        files, lambda image, _path: prepare(image), size=size, title="cub", progress=progress, upright=split.upright
+    )
     return Split(images, split.labels, paths=split.paths)

@@ -1,7 +1,7 @@
 """What every data set looks like to the rest of the package: two splits, class names, constants."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -26,6 +26,7 @@ class Split:
         labels: (N,) int64.
         boxes: (N, 4) int64 as y0, x0, y1, x1, half-open; None where the release has none. Some are empty.
         paths: path of each image's file, relative to the data set's folder; None where images have none.
+        upright: whether images were turned as the EXIF orientation of their files says.
 
     Raises:
         ValueError: shapes or types that differ from these.
@@ -35,6 +36,7 @@ class Split:
     labels: Tensor
     boxes: Tensor | None = None
     paths: "PathList | None" = None
+    upright: bool = False
 
     def __post_init__(self) -> None:
         if self.images.dim() != 4 or self.images.dtype != torch.uint8:
@@ -53,7 +55,7 @@ class Split:
         """The images at ``index`` (int64), in that order."""
         boxes = None if self.boxes is None else self.boxes[index]
         paths = None if self.paths is None else self.paths.select(index)
-        return Split(self.images[index], self.labels[index], boxes, paths)
+        return replace(self, images=self.images[index], labels=self.labels[index], boxes=boxes, paths=paths)
 
 
 class PathList(Sequence[str]):
@@ -94,11 +96,13 @@ class FileSplit:
         root: folder that the paths start from.
         paths: one path per image, relative to ``root``.
         labels: (N,) int64.
+        upright: turn the images as their EXIF orientation says; see ``alignmixup.data.decode``.
     """
 
     root: Path
     paths: PathList
     labels: Tensor
+    upright: bool = False
 
     def __post_init__(self) -> None:
         _check_labels(self.labels, len(self.paths))
@@ -108,7 +112,7 @@ class FileSplit:
 
     def select(self, index: Tensor) -> "FileSplit":
         """The images at ``index`` (int64), in that order."""
-        return FileSplit(self.root, self.paths.select(index), self.labels[index])
+        return replace(self, paths=self.paths.select(index), labels=self.labels[index])
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,6 +129,7 @@ class ImageData:
         image_size: side of the square images, in pixels.
         augment: the preset of ``alignmixup.data.augment`` that suits the set by default.
         test_view: what a test image that is decoded from its file shows of it; see ``TestView``.
+        test_only: there are no training images; the set is for testing a network.
 
     Raises:
         ValueError: an empty split, labels outside [0, number of classes), or constants that do not fit.
@@ -139,12 +144,15 @@ class ImageData:
     image_size: int
     augment: str
     test_view: TestView = "center"
+    test_only: bool = False
 
     def __post_init__(self) -> None:
         if len(self.mean) != len(self.std) or min(self.std) <= 0:
             raise ValueError(f"mean and std must be of one length, std > 0, got {self.mean} and {self.std}")
         for which, split in (("training", self.train), ("test", self.test)):
             if len(split) == 0:
+                if self.test_only and split is self.train:
+                    continue
                 raise ValueError(f"{self.name}: the {which} split holds no image")
             low, high = int(split.labels.min()), int(split.labels.max())
             if low < 0 or high >= self.num_classes:

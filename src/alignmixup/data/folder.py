@@ -2,8 +2,8 @@
 
 import functools
 import logging
-import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -12,14 +12,49 @@ from torch import Tensor
 from alignmixup.data.cache import cached, fingerprint
 from alignmixup.data.dataset import FileSplit, ImageData, PathList, Split, TestView
 from alignmixup.data.decode import decode_all, scaled_center, scaled_whole
+from alignmixup.data.listing import IMAGE_SUFFIXES, Passed, Walk, few, near_duplicates, order_classes
 from alignmixup.data.normalization import normalization
 
-__all__ = ["load_folder"]
+__all__ = ["ClassFolders", "compare_classes", "find_test_split", "list_classes", "load_folder"]
 
 _log = logging.getLogger(__name__)
-_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".webp", ".tif", ".tiff")
 _IN_MEMORY_SIDE = 64
 _IN_MEMORY_BYTES = 2 << 30
+
+
+@dataclass(frozen=True)
+class ClassFolders:
+    """What a folder of class folders holds.
+
+    Args:
+        split: name of the folder below the root; "." is the root itself.
+        images: for each class, in the order of the labels, the paths of its images, relative to the root.
+        passed: what was passed over.
+    """
+
+    split: str
+    images: dict[str, list[str]]
+    passed: Passed
+
+    @property
+    def empty(self) -> list[str]:
+        """Classes without images."""
+        return [name for name, images in self.images.items() if not images]
+
+    def remarks(self) -> list[str]:
+        """What is odd, a line each."""
+        alike = [" and ".join(map(repr, group)) for group in near_duplicates(self.images)]
+        return [
+            f"{self.split}: {line}"
+            for line in (*self.passed.remarks(), *([f"classes of nearly one name: {few(alike)}"] if alike else ()))
+        ]
+
+    def files(self, root: Path, class_names: Sequence[str], *, upright: bool) -> FileSplit:
+        """The images with their labels, the places of their classes in ``class_names``."""
+        label_of = {name: label for label, name in enumerate(class_names)}
+        paths = [path for images in self.images.values() for path in images]
+        labels = [label_of[name] for name, images in self.images.items() for _ in images]
+        return FileSplit(root, PathList(paths), torch.tensor(labels, dtype=torch.int64), upright)
 
 
 def load_folder(
@@ -30,48 +65,64 @@ def load_folder(
     in_memory: bool | None = None,
     test_split: str | None = None,
     test_view: TestView = "center",
+    test_only: bool = False,
     cache: bool = True,
     progress: bool = True,
 ) -> ImageData:
     """A data set in ``train/CLASS/...`` and ``val/CLASS/...`` (or ``test/CLASS/...``) below ``root``.
 
-    The classes are the folders of ``train``, in alphabetical order; images may lie deeper.
+    The classes are the folders of ``train``, in the order of their numbers where all names are numbers, else of the
+    text; images may lie deeper. Hidden and system files and folders are skipped, and a folder that several links lead
+    to is read once; a line says so.
 
     Args:
-        name: "folder", or "imagenet" whose test split is always ``val``.
+        name: "folder", or "imagenet", whose test split is always ``val`` and whose images are never turned (see
+            ``alignmixup.data.decode``).
         root: the folder that holds ``train``.
         image_size: side of the (square) images; None for 224.
         in_memory: decode everything at the start, centre-cropped (or whole, with ``test_view="whole"``); None does
             so for up to 64 pixels and 2 GiB.
         test_split: folder used as test split; None for ``test``, or ``val`` where that is absent.
         test_view: what a test image shows of its file; see ``alignmixup.data.dataset.TestView``.
+        test_only: list no training images. Without ``train`` the classes are the test split's, and without any split
+            ``root`` itself holds the class folders.
         cache: keep images decoded into memory as ``decoded-cache-SIZE.safetensors`` in ``root``.
         progress: show a bar while decoding.
 
     Raises:
         FileNotFoundError: a folder is missing.
-        ValueError: a class without images, a test class that is not a training class, a damaged image (when
-            streamed: as it is read).
+        ValueError: a class without images, a test class that is not a training class, one folder under two names,
+            damaged images (when streamed: as they are read).
     """
     root = Path(root)
-    class_names, train = _list_split(name, root, "train", None)
-    chosen = test_split or _test_split(name, root)
-    _, test = _list_split(name, root, chosen, class_names)
+    train = None if test_only else _filled(name, root, list_classes(name, root, "train"))
+    chosen = test_split or find_test_split(name, root, flat=test_only)
+    test = _filled(name, root, list_classes(name, root, chosen))
+    class_names = tuple(train.images if train else _training_classes(root) or test.images)
+    remarks = [line for part in (train, test) if part for line in part.remarks()]
+    remarks += compare_classes(name, root, class_names, test)
+    for line in remarks:
+        _log.warning("%s: %s", root, line)
+    upright = name == "folder"
+    files = [
+        (part or ClassFolders("train", {}, Passed())).files(root, class_names, upright=upright)
+        for part in (train, test)
+    ]
     size = 224 if image_size is None else image_size
     if in_memory is None:
-        total = (len(train) + len(test)) * 3 * size * size
+        total = sum(map(len, files)) * 3 * size * size
         in_memory = size <= _IN_MEMORY_SIDE and total <= _IN_MEMORY_BYTES
     _log.info(
         "%s: %d training images, %d for testing (%s), %s",
         name,
-        len(train),
-        len(test),
+        len(files[0]),
+        len(files[1]),
         chosen,
         "decoded into memory" if in_memory else "read from files",
     )
-    splits: tuple[Split | FileSplit, Split | FileSplit] = (train, test)
+    splits: Sequence[Split | FileSplit] = files
     if in_memory:
-        splits = _decode(name, train, test, size, whole=test_view == "whole", cache=cache, progress=progress)
+        splits = _decode(name, files[0], files[1], size, whole=test_view == "whole", cache=cache, progress=progress)
     mean, std = normalization("imagenet", channels=3)
     return ImageData(
         name=name,
@@ -83,81 +134,110 @@ def load_folder(
         image_size=size,
         augment="resized_crop_flip",
         test_view=test_view,
+        test_only=test_only,
     )
 
 
-def _test_split(name: str, root: Path) -> str:
-    # ImageNet's own test folder has no labels
-    wanted = ("val",) if name == "imagenet" else ("test", "val", "valid", "validation")
+def list_classes(name: str, root: Path, split: str) -> ClassFolders:
+    """The class folders in ``root / split`` and their images.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+        ValueError: it holds no class folder, or one under two names.
+    """
+    folder, expected = root / split, "CLASS/IMAGE" if split == "." else f"{split}/CLASS/IMAGE"
+    if not folder.is_dir():
+        way_out = f"Set root to the folder that holds train/, or make {split}/"
+        if split == "train":
+            way_out += "; only to test a network, load them with test_only=True"
+        raise FileNotFoundError(f"{name}: {folder} is missing: expected {expected} below {root}. {way_out}")
+    walk = Walk(root, closed=[root / other for other in ("train", *_test_names(name)) if (root / other).is_dir()])
+    names = order_classes(walk.folders(folder))
+    if not names:
+        raise ValueError(f"{name}: {folder} holds no class folder: expected {expected}")
+    return ClassFolders(split, {each: walk.images(folder / each) for each in names}, walk.passed)
+
+
+def find_test_split(name: str, root: Path, *, flat: bool = False) -> str:
+    """The folder of the test images, below ``root``; ``flat`` lets it be ``root`` itself ("."), where there is none.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    wanted = _test_names(name)
     for split in wanted:
         if (root / split).is_dir():
             return split
+    if flat:
+        return "."
     raise FileNotFoundError(
         f"{name}: {root} holds train/ and no test split: expected {' or '.join(wanted)}/CLASS/IMAGE. Make one, "
         "or name another folder in test_split"
     )
 
 
-def _list_split(
-    name: str, root: Path, split: str, class_names: tuple[str, ...] | None
-) -> tuple[tuple[str, ...], FileSplit]:
-    """The classes (those given, or the folders found) and the images of one split."""
-    folder = root / split
-    if not folder.is_dir():
-        raise FileNotFoundError(
-            f"{name}: {folder} is missing: expected {split}/CLASS/IMAGE below {root}. Set root to the folder "
-            f"that holds train/, or make {split}/"
-        )
-    found = tuple(sorted(entry.name for entry in os.scandir(folder) if entry.is_dir()))
-    if not found:
-        raise ValueError(f"{name}: {folder} holds no class folder: expected {split}/CLASS/IMAGE")
-    if class_names is not None and not set(found) <= set(class_names):
-        unknown = sorted(set(found) - set(class_names))
+def compare_classes(name: str, root: Path, class_names: Sequence[str], test: ClassFolders) -> list[str]:
+    """What is odd about the classes of a test split beside those of the training split, a line each.
+
+    Raises:
+        ValueError: test classes that are no training classes.
+    """
+    unknown = [each for each in test.images if each not in class_names]
+    if unknown:
+        pairs = [pair for pair in near_duplicates([*class_names, *unknown]) if pair[-1] in unknown]
+        hint = f"; nearly one name have {few([' and '.join(map(repr, pair)) for pair in pairs])}" if pairs else ""
         raise ValueError(
-            f"{name}: {folder} has {len(unknown)} classes that train/ lacks ({', '.join(unknown[:5])}); the "
-            "folders of both must have the same names"
+            f"{name}: {root / test.split} has {len(unknown)} classes that train/ lacks ({few(unknown)}); the "
+            f"folders of both must have the same names{hint}"
         )
-    label_of = {class_name: label for label, class_name in enumerate(class_names or found)}
-    paths: list[str] = []
-    labels: list[int] = []
-    for class_name in found:
-        images = _list_images(folder / class_name, root)
-        if not images:
-            suffixes = ", ".join(_SUFFIXES)
-            raise ValueError(f"{name}: {folder / class_name} holds no image ({suffixes}): fill or remove it")
-        paths += images
-        labels += [label_of[class_name]] * len(images)
-    return class_names or found, FileSplit(root, PathList(paths), torch.tensor(labels))
+    missing = [each for each in class_names if each not in test.images]
+    return [f"{test.split}: no images of {len(missing)} classes of train ({few(missing)})"] if missing else []
 
 
-def _list_images(folder: Path, root: Path) -> list[str]:
-    names = []
-    for place, _, files in os.walk(folder, followlinks=True):
-        start = os.path.relpath(place, root)
-        names += [os.path.join(start, file) for file in files if file.lower().endswith(_SUFFIXES)]
-    return sorted(names)
+def _test_names(name: str) -> tuple[str, ...]:
+    # ImageNet's own test folder has no labels
+    return ("val",) if name == "imagenet" else ("test", "val", "valid", "validation")
+
+
+def _training_classes(root: Path) -> list[str]:
+    folder = root / "train"
+    return order_classes(Walk(root).folders(folder)) if folder.is_dir() else []
+
+
+def _filled(name: str, root: Path, found: ClassFolders) -> ClassFolders:
+    if found.empty:
+        first, others = found.empty[0], found.empty[1:]
+        more = f" ({len(others)} more classes are empty: {few(others)})" if others else ""
+        raise ValueError(
+            f"{name}: {root / found.split / first} holds no image ({', '.join(IMAGE_SUFFIXES)}): fill or remove "
+            f"it{more}"
+        )
+    return found
 
 
 def _decode(
     name: str, train: FileSplit, test: FileSplit, size: int, *, whole: bool, cache: bool, progress: bool
 ) -> tuple[Split, Split]:
     root = train.root
-    paths: Sequence[Path] = [root / path for split in (train, test) for path in split.paths]
+    paths = [root / path for split in (train, test) for path in split.paths]
     prepare = functools.partial(_prepared, size=size, whole=whole)
     view, suffix = ("whole", "-whole") if whole else ("centre", "")
+    suffix += "" if len(train) else "-test"
+    upright = test.upright
 
     def decode() -> dict[str, Tensor]:
-        return {"images": decode_all(paths, prepare, size=size, title=name, progress=progress)}
+        images = decode_all(paths, prepare, size=size, title=name, progress=progress, upright=upright)
+        return {"images": images}
 
     if cache:
-        key = fingerprint(paths, root=root, settings=f"{view} {size}")
+        key = fingerprint(paths, root=root, settings=f"{view} {size} {'upright' if upright else 'as stored'}")
         images = cached(root / f"decoded-cache-{size}{suffix}.safetensors", key, decode)["images"]
     else:
         images = decode()["images"]
     count = len(train)
     return (
-        Split(images[:count], train.labels, paths=train.paths),
-        Split(images[count:], test.labels, paths=test.paths),
+        Split(images[:count], train.labels, paths=train.paths, upright=upright),
+        Split(images[count:], test.labels, paths=test.paths, upright=upright),
     )
 
 

@@ -1,6 +1,7 @@
 """Boxes in the XML files of ILSVRC (and Pascal VOC): one file per image, any number of objects in it."""
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
@@ -18,33 +19,54 @@ def read_xml_boxes(folder: str | Path, paths: Sequence[str]) -> BoxTable:
     Args:
         folder: folder of XML files.
         paths: images; ``val/n01440764/ILSVRC2012_val_00000293.JPEG`` has its boxes in ``ILSVRC2012_val_00000293.xml``.
+            Where several images or files have one name, the folder that they lie in must be the same too.
 
     Raises:
-        ValueError: an image without a file or a file without an object; a damaged file; two files of one name.
+        ValueError: a damaged file, or one that could be that of several images.
     """
     place = Path(folder)
-    wanted = {Path(path).stem for path in paths}
-    files: dict[str, Path] = {}
+    images = Counter(Path(path).stem for path in paths)
+    files: dict[str, list[Path]] = {}
     for where, _, names in os.walk(place, followlinks=True):
         for name in names:
             stem, suffix = os.path.splitext(name)
-            if suffix.lower() != ".xml" or stem not in wanted:
-                continue
-            if stem in files:
-                raise ValueError(f"{name} is below {place} twice, in {files[stem].parent} and in {where}: remove one")
-            files[stem] = Path(where) / name
+            if suffix.lower() == ".xml" and stem in images:
+                files.setdefault(stem, []).append(Path(where) / name)
     boxes: dict[str, Sequence[Box]] = {}
     sizes: dict[str, tuple[int, int]] = {}
     for path in paths:
-        file = files.get(Path(path).stem)
-        if file is None:
+        candidates = files.get(Path(path).stem, [])
+        if len(candidates) > 1 or images[Path(path).stem] > 1:
+            candidates = _beside(path, candidates, place)
+        if not candidates:
             continue
-        found, size = _read(file)
+        found, size = _read(candidates[0])
         if found:
             boxes[path] = found
         if size is not None:
             sizes[path] = size
     return BoxTable(place, boxes, sizes)
+
+
+def _beside(path: str, candidates: Sequence[Path], place: Path) -> list[Path]:
+    """Those of several files (at most one) whose folder has the name of the image's.
+
+    Raises:
+        ValueError: it cannot be told which is meant.
+    """
+    stem, parent = Path(path).stem, Path(path).parent.name
+    same = [file for file in candidates if file.parent.name == parent]
+    twice = same if len(same) > 1 else candidates
+    if not same and len(candidates) == 1:
+        raise ValueError(
+            f"{candidates[0]} could be that of several images of this name ({path}...): put the XML files into folders "
+            "of the same names as the images'"
+        )
+    if len(same) != 1 and twice:
+        raise ValueError(
+            f"{stem}.xml is below {place} twice, in {twice[0].parent} and in {twice[1].parent}: remove one"
+        )
+    return same
 
 
 def _read(file: Path) -> tuple[list[Box], tuple[int, int] | None]:

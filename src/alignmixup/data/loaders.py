@@ -11,7 +11,7 @@ from alignmixup.data.dataset import Split
 from alignmixup.data.order import EpochOrder, epoch_generator
 from alignmixup.data.resize import resize
 
-__all__ = ["BatchLoader", "Loader", "Normalizer"]
+__all__ = ["BatchLoader", "Loader", "NoLoader", "Normalizer"]
 
 
 class Loader(Protocol):
@@ -57,6 +57,29 @@ class Normalizer:
         if x is images:
             return x * self._scale + self._shift
         return x.mul_(self._scale).add_(self._shift)
+
+
+class NoLoader:
+    """The training loader of a data set that was loaded for testing alone: it holds nothing and says so when used.
+
+    Args:
+        name: of the data set.
+    """
+
+    num_images = 0
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Refuse."""
+        raise ValueError(f"{self._name} was loaded with test_only=True: load it without, to train on it")
+
+    def __len__(self) -> int:
+        return 0
+
+    def set_epoch(self, epoch: int, *, skip_batches: int = 0) -> None:
+        """Do nothing."""
 
 
 class BatchLoader:

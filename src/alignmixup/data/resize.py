@@ -3,6 +3,8 @@
 import torch.nn.functional as F
 from torch import Tensor
 
+from alignmixup.data.memory import check_memory
+
 __all__ = ["enlarge", "resize"]
 
 
@@ -15,9 +17,13 @@ def resize(images: Tensor, image_size: int) -> Tensor:
 
     Returns:
         (N, C, image_size, image_size) of the same type; ``images`` itself where nothing changes.
+
+    Raises:
+        ValueError: more than this machine's memory can hold.
     """
     if images.shape[2:] == (image_size, image_size):
         return images
+    check_memory(len(images), images.shape[1], image_size, bytes_each=images.element_size())
     size = (image_size, image_size)
     resized = images.new_empty(*images.shape[:2], *size)
     for start in range(0, len(images), 4096):  # by parts, so that no float copy of the whole set is made
@@ -37,11 +43,12 @@ def enlarge(images: Tensor, image_size: int) -> Tensor:
         (N, C, image_size, image_size) uint8, contiguous.
 
     Raises:
-        ValueError: ``image_size`` smaller than the images.
+        ValueError: ``image_size`` smaller than the images, or more than this machine's memory can hold.
     """
     side = images.shape[-1]
     if image_size < side:
         raise ValueError(f"image_size must be >= {side}, the size of the images, got {image_size}")
+    check_memory(len(images), images.shape[1], image_size)
     factor = image_size // side
     bigger = images.repeat_interleave(factor, dim=2).repeat_interleave(factor, dim=3)
     rest = image_size - factor * side

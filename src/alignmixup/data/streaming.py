@@ -163,11 +163,11 @@ class _Files(Dataset[tuple[Tensor, Tensor]]):
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, Tensor]:
         epoch, index = key
-        path = self._split.root / self._split.paths[index]
+        path, upright = self._split.root / self._split.paths[index], self._split.upright
         if self._area is None and not self._whole:
-            pixels = to_tensor(viewed(decode_image(path), self._size, self._view))
+            pixels = to_tensor(viewed(decode_image(path, upright=upright), self._size, self._view))
         else:
-            pixels = decode_pixels(path)
+            pixels = decode_pixels(path, upright=upright)
             height, width = pixels.shape[1:]
             box = (0, 0, height, width)
             if self._area is not None:

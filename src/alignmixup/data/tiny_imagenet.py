@@ -44,7 +44,9 @@ def load_tiny_imagenet(
     paths = train_paths + test_paths
 
     def decode() -> dict[str, Tensor]:
-        return {"images": decode_all(paths, _checked, size=_SIDE, title="tiny-imagenet", progress=progress)}
+        return {
+            "images": decode_all(paths, _checked, size=_SIDE, title="tiny-imagenet", progress=progress, upright=False)
+        }
 
     if cache:
         key = fingerprint(paths, root=folder, settings=f"{_SIDE} pixels")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from torch import Tensor
 from alignmixup import data
 from alignmixup.data.dataset import FileSplit, ImageData, Split
 from alignmixup.data.decode import decode_all, scaled_center
+from alignmixup.data.listing import IMAGE_SUFFIXES, list_images
 from alignmixup.data.loaders import Normalizer
 from alignmixup.data.order import mix_seed
 from alignmixup.data.resize import resize
@@ -29,7 +29,6 @@ OOD_SETS = ("uniform", "gaussian", "cifar10", "cifar100", "tiny-imagenet-crop", 
 _FOLDER = "folder:"
 _NOISE_BLOCK = 64  # images that share a stream: the same numbers for any batch size
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
-_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".webp", ".tif", ".tiff")
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,14 +163,9 @@ def _folder(folder: Path, like: ImageData, count: int, seed: int) -> _Source:
         raise FileNotFoundError(f"{folder} is no folder: expected images in it, at any depth (folder:PATH)")
     if isinstance(like.test, FileSplit) and like.test.root.resolve() in (folder.resolve(), *folder.resolve().parents):
         raise ValueError(f"{folder} holds images of the in-distribution set {like.name}: choose others")
-    paths = sorted(
-        Path(place, file)
-        for place, _, files in os.walk(folder, followlinks=True)
-        for file in files
-        if file.lower().endswith(_SUFFIXES)
-    )
+    paths, _ = list_images(folder)
     if not paths:
-        raise ValueError(f"{folder} holds no image ({', '.join(_SUFFIXES)}), at any depth")
+        raise ValueError(f"{folder} holds no image ({', '.join(IMAGE_SUFFIXES)}), at any depth")
     chosen = [paths[index] for index in _choice(len(paths), count, seed).tolist()]
 
     def centred(image: Any, _path: Path) -> Any:

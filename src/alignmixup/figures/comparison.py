@@ -1,55 +1,82 @@
-"""Test error of several methods: every seed as a point, the mean with its spread."""
+"""Several methods side by side: the test error of every run, and what that error costs."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from itertools import accumulate, pairwise
 from typing import Any
 
-from alignmixup.figures.save import new_figure, save_png
+from alignmixup.figures.axes import fold, log_where_wide, name_points
+from alignmixup.figures.palette import INK, SOFT, series
+from alignmixup.figures.save import Target, drawing
 
 _KEY = "last10_error_percent"
+_UNITS = (("seconds", 1), ("minutes", 60), ("hours", 3600))
 
 
-def draw_comparison(results: dict[str, Any], path: Path) -> None:
-    """Plot the results of ``alignmixup compare`` into a PNG file.
+def draw_comparison(results: Mapping[str, Any], path: Target) -> None:
+    """Draw every run as a point, and the mean with its standard deviation, one line a method.
 
     Args:
-        results: what ``results.json`` holds.
-        path: the file to write.
+        results: what ``results.json`` holds: ``data`` and ``methods``.
+        path: where to write.
     """
     methods = results["methods"]
-    figure = new_figure(width=7, height=1.2 + 0.5 * len(methods))
-    axes = figure.subplots()
-    for row, method in enumerate(methods):
-        points = [run[_KEY] for run in method["runs"]]
-        axes.plot(points, [row] * len(points), "o", color="tab:blue", alpha=0.5, zorder=2)
-        axes.errorbar(
-            method["mean"][_KEY],
-            row,
-            xerr=method["spread"][_KEY],
-            fmt="|",
-            color="black",
-            markersize=16,
-            capsize=4,
-            zorder=3,
-        )
-    axes.set_yticks(range(len(methods)), [method["name"] for method in methods])
-    axes.set_ylim(len(methods) - 0.5, -0.5)
-    axes.set_xlabel(
-        "test error (%), mean of the last 10 epochs\npoints: seeds; bars: mean ± standard deviation over seeds"
-        + _draw_reported(axes, methods)
-    )
-    axes.grid(alpha=0.3, axis="x")
-    axes.set_title(results["data"])
-    save_png(figure, path)
+    reported = reported_errors(methods)
+    says = ["test error (%), mean of the last 10 epochs", "points: runs; bars: mean ± standard deviation"]
+    says += ["diamonds: the AlignMixup paper, best epoch"] * bool(reported)
+    names = [fold(method["name"], lines=3) for method in methods]
+    below = list(accumulate((max(0.28, 0.08 + 0.15 * len(name.splitlines())) for name in names), initial=0))  # inches
+    at = [(upper + lower) / 2 for upper, lower in pairwise(below)]
+    with drawing(path, width=4, height=0.4 + 0.15 * len(says) + below[-1] + 0.2 * bool(results["data"])) as figure:
+        axes = figure.subplots()
+        for number, (y, method) in enumerate(zip(at, methods, strict=True)):
+            mean, spread, colour = method["mean"][_KEY], method["spread"][_KEY], series(number)
+            if spread is not None:
+                axes.plot([mean - spread, mean + spread], [y, y], color=colour)
+            axes.plot([mean, mean], [y - 0.1, y + 0.1], color=colour)
+            for seed, run in zip(method["seeds"], method["runs"], strict=True):
+                tooltip = f"{method['name']}, seed {seed}: {run[_KEY]:.2f} %"
+                axes.plot(run[_KEY], y, "o", color=colour, alpha=0.5, markeredgewidth=0, gid=tooltip)
+        for number, error in reported.items():
+            tooltip = f"{methods[number]['name']} in the paper: {error:.2f} %"
+            axes.plot(error, at[number], "D", markerfacecolor="none", color=INK, gid=tooltip)
+        axes.set_yticks(at, names, color=INK)
+        axes.set_ylim(below[-1], 0)
+        axes.tick_params(axis="y", length=0)
+        axes.set_title(results["data"])
+        figure.supxlabel("\n".join(says), fontsize="medium", color=SOFT)
 
 
-def _draw_reported(axes: Any, methods: list[dict[str, Any]]) -> str:
-    """The paper's numbers where they would not stretch the axis; returns what the axis has to say of them."""
-    own = [run[_KEY] for method in methods for run in method["runs"]]
-    reported = [(row, method.get("published_error_percent")) for row, method in enumerate(methods)]
-    shown = [(row, error) for row, error in reported if error is not None and min(own) < 2 * error]
-    if not shown:
-        return ""
-    axes.plot([error for _, error in shown], [row for row, _ in shown], "D", mfc="none", color="tab:red", zorder=4)
-    return "\ndiamonds: the AlignMixup paper, best epoch"
+def reported_errors(methods: Sequence[Mapping[str, Any]]) -> dict[int, float]:
+    """Number of the method -> the paper's error, where that would not stretch the axis.
+
+    The paper's full network and schedule may be far off what was run.
+    """
+    least = min(run[_KEY] for method in methods for run in method["runs"])
+    reported = {number: method.get("published_error_percent") for number, method in enumerate(methods)}
+    return {number: error for number, error in reported.items() if error is not None and least < 2 * error}
+
+
+def draw_cost(methods: Sequence[Mapping[str, Any]], path: Target) -> None:
+    """Draw the mean error against the time of a run: left and low is better.
+
+    Args:
+        methods: as in ``results.json``.
+        path: where to write.
+    """
+    longest = max(method["mean"]["seconds"] for method in methods)
+    unit, size = max(((u, s) for u, s in _UNITS if s <= longest / 2 or s == 1), key=lambda pair: pair[1])
+    times = [method["mean"]["seconds"] / size for method in methods]
+    errors = [method["mean"][_KEY] for method in methods]
+    with drawing(path, width=4, height=3.1) as figure:
+        axes = figure.subplots()
+        for row, (method, time, error) in enumerate(zip(methods, times, errors, strict=True)):
+            tooltip = f"{method['name']}: {error:.2f} % in {time:.3g} {unit}"
+            axes.errorbar(time, error, yerr=method["spread"][_KEY] or 0, color=series(row))
+            axes.plot(time, error, "o", color=series(row), markersize=6, gid=tooltip)
+        axes.set(xlabel=f"{unit} of a run", ylabel="test error (%)")
+        axes.margins(0.1)
+        log_where_wide(axes, "x", times)
+        names = [method["name"] for method in methods]
+        name_points(axes, list(zip(times, errors, names, strict=True)))

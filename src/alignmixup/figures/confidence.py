@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from alignmixup.figures.save import new_figure, save_png
+from alignmixup.figures.axes import legend_below, panels
+from alignmixup.figures.palette import FIRST, INK, SECOND
+from alignmixup.figures.save import Target, drawing
 
 _STYLES = {
-    "first": ("aligned, geometry of A", "tab:blue", "-"),
-    "partner": ("aligned, geometry of B", "tab:orange", "-"),
-    "none": ("not aligned", "black", "--"),
+    "first": ("aligned, geometry of A", FIRST, "-"),
+    "partner": ("aligned, geometry of B", SECOND, "-"),
+    "none": ("not aligned", INK, "--"),
 }
 _PANELS = {
     "either": "probability of A's or B's class",
@@ -21,38 +22,30 @@ _PANELS = {
     "decoded_either": "A's or B's class, decoded images",
     "sharpness": "sharpness of decoded images",
 }
+_COLUMNS = 4
 
 
-def draw_confidence(summary: Mapping[str, Any], path: Path, *, title: str = "") -> None:
-    """Plot means over pairs against λ into a PNG file; the bands are one standard error wide either way.
+def draw_confidence(summary: Mapping[str, Any], path: Target, *, title: str = "") -> None:
+    """Draw means over pairs against λ; the bands are one standard error wide either way.
 
     Args:
         summary: what `alignmixup.evaluation.paths.summary.summarise_paths` returned.
-        path: the file to write.
+        path: where to write.
         title: stands above.
-
-    Raises:
-        ImportError: matplotlib is not installed.
     """
     lam, paths = summary["lam"], summary["all"]["paths"]
     names = [name for name in _PANELS if name in paths["none"]["curves"]]
-    figure = new_figure(width=3.1 * min(4, len(names)), height=2.7 * -(-len(names) // 4) + 0.7)
-    rows = -(-len(names) // 4)
-    grid = figure.subplots(rows, min(4, len(names)), squeeze=False)
-    for axes in grid.flat[len(names) :]:
-        axes.set_axis_off()
-    for axes, name in zip(grid.flat, names, strict=False):
-        for which, (label, colour, line) in _STYLES.items():
-            curve = paths[which]["curves"][name]
-            axes.plot(lam, curve["mean"], line, color=colour, label=label)
-            if None not in curve["standard_error"]:
-                both = list(zip(curve["mean"], curve["standard_error"], strict=True))
-                axes.fill_between(
-                    lam, [m - e for m, e in both], [m + e for m, e in both], color=colour, alpha=0.25, lw=0
-                )
-        axes.set(xlim=(1, 0), xlabel="λ, weight of A")
-        axes.set_title(_PANELS[name], fontsize="medium")
-        axes.grid(alpha=0.3)
-    figure.legend(*grid.flat[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize="small")
-    figure.suptitle(title, fontsize="medium")
-    save_png(figure, path)
+    rows = -(-len(names) // _COLUMNS)
+    with drawing(path, width=3.1 * min(_COLUMNS, len(names)), height=2.7 * rows + 0.7) as figure:
+        grid = panels(figure, len(names), columns=_COLUMNS)
+        for axes, name in zip(grid, names, strict=True):
+            for which, (label, colour, line) in _STYLES.items():
+                mean, error = (paths[which]["curves"][name][key] for key in ("mean", "standard_error"))
+                axes.plot(lam, mean, line, color=colour, label=label)
+                if None not in error:
+                    low, high = ([m + sign * e for m, e in zip(mean, error, strict=True)] for sign in (-1, 1))
+                    axes.fill_between(lam, low, high, color=colour, alpha=0.25, linewidth=0)
+            axes.set(xlim=(1, 0), xlabel="λ, weight of A")
+            axes.set_title(_PANELS[name])
+        legend_below(figure, grid[0], columns=3)
+        figure.suptitle(title)

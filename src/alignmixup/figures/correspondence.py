@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alignmixup.figures.save import new_figure, save_png
+from alignmixup.figures.axes import show_image
+from alignmixup.figures.save import Target, drawing
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,8 +47,8 @@ def position_colours(size: tuple[int, int]) -> np.ndarray:
     import numpy as np
 
     down, right = (np.linspace(0, 1, side) if side > 1 else np.array([0.5]) for side in size)
-    corners = np.asarray(_CORNERS).reshape(2, 2, 3)
-    field = np.einsum("ka,lb,abc->klc", _weights(down), _weights(right), corners)
+    vertical, horizontal = (np.stack([1 - at, at], axis=1) for at in (down, right))
+    field = np.einsum("ka,lb,abc->klc", vertical, horizontal, np.asarray(_CORNERS).reshape(2, 2, 3))
     return np.asarray(field.reshape(-1, 3))
 
 
@@ -61,8 +61,8 @@ def strongest(assignment: np.ndarray, count: int) -> np.ndarray:
     return np.stack([rows, partner[rows]], axis=1)
 
 
-def draw_matches(matches: Sequence[Match], path: Path, *, lines: int = 12, title: str = "") -> None:
-    """Draw each pair as a row of panels into a PNG file.
+def draw_matches(matches: Sequence[Match], path: Target, *, lines: int = 12, title: str = "") -> None:
+    """Draw each pair as a row of panels.
 
     The panels: both images with lines between the surest matches; B with each position in a colour of its own; A with
     the colours of the positions of B that its positions take, mixed as the assignment mixes; and the entropy of each
@@ -70,22 +70,18 @@ def draw_matches(matches: Sequence[Match], path: Path, *, lines: int = 12, title
 
     Args:
         matches: the pairs.
-        path: the file to write.
+        path: where to write.
         lines: number of lines.
         title: stands above.
-
-    Raises:
-        ImportError: matplotlib is not installed.
     """
     widths = [2.1, 1.0, 1.0, 1.0]
-    figure = new_figure(width=1.95 * sum(widths) + 0.4, height=2.2 * len(matches) + 0.4)
-    grid = figure.subplots(len(matches), len(widths), squeeze=False, width_ratios=widths)
-    for row, match in zip(grid, matches, strict=True):
-        _draw_row(row, match, lines=lines)
-    for axes, heading in zip(grid[0], _HEADINGS, strict=True):
-        axes.set_title(heading, fontsize=8)
-    figure.suptitle(title, fontsize=8)
-    save_png(figure, path)
+    with drawing(path, width=1.95 * sum(widths) + 0.4, height=2.2 * len(matches) + 0.4) as figure:
+        grid = figure.subplots(len(matches), len(widths), squeeze=False, width_ratios=widths)
+        for row, match in zip(grid, matches, strict=True):
+            _draw_row(row, match, lines=lines)
+        for axes, heading in zip(grid[0], _HEADINGS, strict=True):
+            axes.set_title(heading, fontsize=8)
+        figure.suptitle(title, fontsize=8)
 
 
 def _draw_row(row: Any, match: Match, *, lines: int) -> None:
@@ -93,14 +89,11 @@ def _draw_row(row: Any, match: Match, *, lines: int) -> None:
 
     colours = position_colours(match.size)
     weights = match.assignment / match.assignment.sum(axis=1, keepdims=True)
+    doubt = match.entropy.reshape(match.size)
     _draw_lines(row[0], match, strongest(weights, lines), colours)
-    row[1].imshow(_tinted(match.images[1], colours, match.size))
-    row[2].imshow(_tinted(match.images[0], weights @ colours, match.size))
-    row[3].imshow(match.entropy.reshape(match.size), cmap="magma", vmin=0, vmax=np.log(len(weights)))
-    for axes, label in zip(row, (f"A: {match.names[0]}, B: {match.names[1]}", "B", "A", match.caption), strict=True):
-        axes.set_xticks([])
-        axes.set_yticks([])
-        axes.set_xlabel(label, fontsize=7)
+    show_image(row[1], _tinted(match.images[1], colours, match.size), "B")
+    show_image(row[2], _tinted(match.images[0], weights @ colours, match.size), "A")
+    show_image(row[3], doubt, match.caption, cmap="magma", vmin=0, vmax=np.log(len(weights)))
 
 
 def _draw_lines(axes: Any, match: Match, pairs: np.ndarray, colours: np.ndarray) -> None:
@@ -109,7 +102,8 @@ def _draw_lines(axes: Any, match: Match, pairs: np.ndarray, colours: np.ndarray)
 
     height, width = match.images.shape[1:3]
     gap = width // 10 + 1
-    axes.imshow(np.concatenate([match.images[0], np.ones((height, gap, 3)), match.images[1]], axis=1), vmin=0, vmax=1)
+    both = np.concatenate([match.images[0], np.ones((height, gap, 3)), match.images[1]], axis=1)
+    show_image(axes, both, f"A: {match.names[0]}, B: {match.names[1]}", vmin=0, vmax=1)
     scale = np.array([height / match.size[0], width / match.size[1]])
     for first, partner in pairs:
         (y0, x0), (y1, x1) = (
@@ -117,8 +111,6 @@ def _draw_lines(axes: Any, match: Match, pairs: np.ndarray, colours: np.ndarray)
         )
         ends = {"color": colours[partner], "markersize": 4, "markeredgecolor": "white", "markeredgewidth": 0.5}
         axes.plot([x0, x1 + width + gap], [y0, y1], "o-", linewidth=1.1, **ends)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
 
 
 def _tinted(image: np.ndarray, colours: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -130,9 +122,3 @@ def _tinted(image: np.ndarray, colours: np.ndarray, size: tuple[int, int]) -> np
     field = colours.reshape(*size, 3)[down][:, right]
     grey = image.mean(axis=2, keepdims=True)
     return np.asarray((0.65 * field + 0.35 * grey).clip(0, 1))
-
-
-def _weights(at: np.ndarray) -> np.ndarray:
-    import numpy as np
-
-    return np.stack([1 - at, at], axis=1)

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alignmixup.figures.save import new_figure, save_png
+from alignmixup.figures.axes import show_image
+from alignmixup.figures.save import Target, drawing
+from alignmixup.outside import require
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,62 +38,45 @@ class Morph:
     probs: Mapping[str, np.ndarray]
 
 
-def draw_morphs(morphs: Sequence[Morph], lam: Sequence[float], path: Path, *, title: str = "") -> None:
-    """Draw each pair as three rows of images into a PNG file.
+def draw_morphs(morphs: Sequence[Morph], lam: Sequence[float], path: Target, *, title: str = "") -> None:
+    """Draw each pair as three rows of images.
 
     Args:
         morphs: the pairs.
         lam: (T,) weights of A, written above the columns.
-        path: the file to write.
+        path: where to write.
         title: stands above.
-
-    Raises:
-        ImportError: matplotlib is not installed.
     """
     gap, side = 0.22, 0.78
-    columns, heights = len(lam) + 2, [1.0, 1.0, 1.0, 0.25] * len(morphs)
-    height = side * 1.16 * sum(heights) + 0.9
-    figure = new_figure(width=side * (columns + 2 * gap) + 1.1, height=height)
-    widths = [1.0, gap, *[1.0] * len(lam), gap, 1.0]
-    grid = figure.subplots(len(heights), len(widths), squeeze=False, width_ratios=widths, height_ratios=heights)
-    figure.get_layout_engine().set(w_pad=0.01, h_pad=0.02, wspace=0, hspace=0)
-    for axes in grid.flat:
-        axes.set_axis_off()
-    for number, morph in enumerate(morphs):
-        _draw_block(grid[4 * number : 4 * number + 3], morph)
-    for axes, value in zip(grid[0][2:-2], lam, strict=True):
-        axes.set_title(f"λ = {value:g}" if value in (0, 1) else f"{value:.2g}", fontsize=7)
-    figure.suptitle(title, fontsize=8)
-    save_png(figure, path)
+    widths, heights = [1.0, gap, *[1.0] * len(lam), gap, 1.0], [1.0, 1.0, 1.0, 0.25] * len(morphs)
+    with drawing(path, width=side * sum(widths) + 1.1, height=1.16 * side * sum(heights) + 0.9) as figure:
+        grid = figure.subplots(len(heights), len(widths), squeeze=False, width_ratios=widths, height_ratios=heights)
+        figure.get_layout_engine().set(w_pad=0.01, h_pad=0.02, wspace=0, hspace=0)
+        for axes in grid.flat:
+            axes.set_axis_off()
+        for number, morph in enumerate(morphs):
+            _draw_block(grid[4 * number : 4 * number + 3], morph)
+        for axes, value in zip(grid[0][2:-2], lam, strict=True):
+            axes.set_title(f"λ = {value:g}" if value in (0, 1) else f"{value:.2g}", fontsize=7)
+        figure.suptitle(title, fontsize=8)
 
 
 def _draw_block(grid: Any, morph: Morph) -> None:
     for end, (column, letter) in enumerate(((0, "A"), (-1, "B"))):
-        _show(grid[0][column], morph.originals[end])
-        _show(grid[1][column], morph.reconstructions[end])
+        show_image(grid[0][column], morph.originals[end], vmin=0, vmax=1)
+        show_image(grid[1][column], morph.reconstructions[end], vmin=0, vmax=1)
         grid[0][column].set_title(f"{letter}: {morph.names[end]}", fontsize=7, color=_COLOURS[end])
-        grid[1][column].text(
-            0.5, -0.05, "reconstructed", transform=grid[1][column].transAxes, ha="center", va="top", fontsize=6
-        )
+        _write(grid[1][column], 0.5, -0.05, "reconstructed", ha="center", va="top")
     for line, (name, label) in zip(grid, _ROWS.items(), strict=True):
-        line[0].text(-0.12, 0.5, label, transform=line[0].transAxes, ha="right", va="center", fontsize=7)
+        _write(line[0], -0.12, 0.5, label, ha="right", va="center", fontsize=7)
         for axes, image, (first, partner) in zip(line[2:-2], morph.frames[name], morph.probs[name], strict=True):
-            _show(axes, image)
-            for at, side, value, colour in ((0.02, "left", first, 0), (0.98, "right", partner, 1)):
-                axes.text(
-                    at,
-                    -0.04,
-                    f"{100 * value:.0f}",
-                    transform=axes.transAxes,
-                    ha=side,
-                    va="top",
-                    fontsize=6,
-                    color=_COLOURS[colour],
-                )
+            show_image(axes, image, vmin=0, vmax=1)
+            _write(axes, 0.02, -0.04, f"{100 * first:.0f}", ha="left", va="top", color=_COLOURS[0])
+            _write(axes, 0.98, -0.04, f"{100 * partner:.0f}", ha="right", va="top", color=_COLOURS[1])
 
 
-def _show(axes: Any, image: np.ndarray) -> None:
-    axes.imshow(image, vmin=0, vmax=1)
+def _write(axes: Any, x: float, y: float, text: str, **style: Any) -> None:
+    axes.text(x, y, text, transform=axes.transAxes, **{"fontsize": 6} | style)
 
 
 def check_animation(path: Path) -> None:
@@ -101,7 +86,7 @@ def check_animation(path: Path) -> None:
         ValueError: its ending is neither .gif nor .webp.
         ImportError: Pillow is not installed.
     """
-    _pillow("Image")
+    require("PIL.Image")
     if path.suffix.lower() not in (".gif", ".webp"):
         raise ValueError(f"an animation is written as .gif or .webp, got {path}")
 
@@ -130,7 +115,7 @@ def animate_morphs(morphs: Sequence[Morph], path: Path, *, cell: int = 112, mill
 
 def _frame(morphs: Sequence[Morph], number: int, *, count: int, cell: int) -> Any:
     """One picture: A, three paths at their frame, B, for each pair, below headings and above the place on the path."""
-    image, draw_on, font_of = _pillow("Image"), _pillow("ImageDraw"), _pillow("ImageFont")
+    image, draw_on, font_of = (require(f"PIL.{name}") for name in ("Image", "ImageDraw", "ImageFont"))
     gap, head, foot = 6, 22, 14
     width = len(_HEADINGS) * (cell + gap) + gap
     canvas = image.new("RGB", (width, head + len(morphs) * (cell + gap) + foot), "white")
@@ -149,12 +134,3 @@ def _frame(morphs: Sequence[Morph], number: int, *, count: int, cell: int) -> An
     at = left + (right - left) * number / max(1, count - 1)
     pen.ellipse((at - 4, y - 4, at + 4, y + 4), fill="#444444")
     return canvas
-
-
-def _pillow(module: str) -> Any:
-    import importlib
-
-    try:
-        return importlib.import_module(f"PIL.{module}")
-    except ImportError as error:
-        raise ImportError('Pillow is needed for animations: pip install "alignmixup[train]"') from error

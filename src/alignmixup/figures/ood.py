@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alignmixup.figures.save import new_figure, save_png
+from alignmixup.figures.axes import panels
+from alignmixup.figures.palette import INK, SOFT, series
+from alignmixup.figures.save import Target, drawing
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,9 +23,9 @@ _HEADINGS = {
 
 
 def draw_ood(
-    in_logits: Tensor, out_logits: Mapping[str, Tensor], path: Path, *, name: str = "msp", title: str = ""
+    in_logits: Tensor, out_logits: Mapping[str, Tensor], path: Target, *, name: str = "msp", title: str = ""
 ) -> None:
-    """Draw one histogram for each out-of-distribution set, and all ROC curves, into a PNG file.
+    """Draw one histogram for each out-of-distribution set, and all ROC curves.
 
     Convention:
         - The same images as in ``evaluate_ood``: both sides cut to equal counts. In-distribution is positive.
@@ -32,36 +33,31 @@ def draw_ood(
     Args:
         in_logits: (N, K) of the in-distribution test images.
         out_logits: name of a set -> (M, K).
-        path: the file to write.
+        path: where to write.
         name: of the score.
         title: stands above.
 
     Raises:
         ValueError: an unknown score, or logits that are not finite.
-        ImportError: matplotlib or scikit-learn is not installed.
+        ImportError: scikit-learn is not installed.
     """
     from alignmixup.evaluation.ood import cut_to_equal, score
 
-    panels = len(out_logits) + 1
-    columns = min(_COLUMNS, panels)
-    rows = -(-panels // columns)
-    figure = new_figure(width=3.1 * columns, height=2.7 * rows + (0.3 if title else 0))
-    grid = figure.subplots(rows, columns, squeeze=False).flatten()
+    count = len(out_logits) + 1
+    columns, rows = min(_COLUMNS, count), -(-count // _COLUMNS)
     scores = {
         key: tuple(score(name, part) for part in cut_to_equal(in_logits, logits)) for key, logits in out_logits.items()
     }
     limits = _limits([part for pair in scores.values() for part in pair])
-    for number, (axes, (key, (s_in, s_out))) in enumerate(zip(grid, scores.items(), strict=False)):
-        _draw_histogram(axes, s_in, s_out, limits, colour=f"C{number + 1}")
-        axes.set_title(key, fontsize="medium")
-        axes.set_xlabel(_HEADINGS[name], fontsize="small")
-    _draw_roc(grid[len(scores)], scores)
-    for axes in grid[panels:]:
-        axes.remove()
-    grid[0].legend(fontsize="small", loc="upper center")
-    if title:
+    with drawing(path, width=3.1 * columns, height=2.7 * rows + (0.3 if title else 0)) as figure:
+        grid = panels(figure, count, columns=columns)
+        for number, (axes, (key, (s_in, s_out))) in enumerate(zip(grid, scores.items(), strict=False)):
+            _draw_histogram(axes, s_in, s_out, limits, colour=series(number + 1))
+            axes.set_title(key)
+            axes.set_xlabel(_HEADINGS[name])
+        _draw_roc(grid[-1], scores)
+        grid[0].legend(loc="upper center")
         figure.suptitle(title)
-    save_png(figure, path)
 
 
 def _limits(scores: list[Tensor]) -> tuple[float, float]:
@@ -70,14 +66,13 @@ def _limits(scores: list[Tensor]) -> tuple[float, float]:
 
 
 def _draw_histogram(axes: Any, s_in: Tensor, s_out: Tensor, limits: tuple[float, float], *, colour: str) -> None:
-    for part, tint, label in ((s_in, "0.55", "in-distribution"), (s_out, colour, "other")):
+    for part, tint, label in ((s_in, SOFT, "in-distribution"), (s_out, colour, "other")):
         share = [1 / len(part)] * len(part)
         axes.hist(part.numpy(), bins=_BINS, range=limits, weights=share, color=tint, alpha=0.55, label=label)
     axes.set_xlim(limits)
     axes.set_ylim(top=1.3 * axes.get_ylim()[1])  # room for the legend
     axes.set_yticks([])
-    axes.set_ylabel("share of images", fontsize="small")
-    axes.tick_params(labelsize="small")
+    axes.set_ylabel("share of images")
 
 
 def _draw_roc(axes: Any, scores: Mapping[str, tuple[Tensor, ...]]) -> None:
@@ -91,13 +86,10 @@ def _draw_roc(axes: Any, scores: Mapping[str, tuple[Tensor, ...]]) -> None:
         is_in = torch.cat((torch.ones(len(s_in)), torch.zeros(len(s_out))))
         false_rate, true_rate, _ = metrics.roc_curve(is_in.numpy(), torch.cat((s_in, s_out)).numpy())
         auroc = 100 * detection_metrics(s_in, s_out)["auroc"]
-        axes.plot(false_rate, true_rate, color=f"C{number + 1}", label=f"{key} {auroc:.1f}")
-    axes.plot([0, 1], [0, 1], ":", color="0.6", zorder=0)
-    axes.axhline(0.95, color="0.8", linewidth=0.8, zorder=0)
+        axes.plot(false_rate, true_rate, color=series(number + 1), label=f"{key} {auroc:.1f}")
+    axes.plot([0, 1], [0, 1], ":", color=INK, linewidth=0.8)
+    axes.axhline(0.95, color=SOFT, linewidth=0.8)
     axes.set(xlim=(0, 1), ylim=(0, 1.01))
-    axes.set_title("ROC, AUROC in %", fontsize="medium")
-    axes.set_xlabel("accepted of the others", fontsize="small")
-    axes.set_ylabel("accepted of the test images", fontsize="small")
-    axes.tick_params(labelsize="small")
-    axes.grid(alpha=0.3)
-    axes.legend(fontsize="x-small", loc="best")
+    axes.set(xlabel="accepted of the others", ylabel="accepted of the test images")
+    axes.set_title("ROC, AUROC in %")
+    axes.legend(fontsize="x-small", loc="lower right")

@@ -3,37 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from alignmixup.figures.save import new_figure, save_png
+from alignmixup.figures.axes import fold, legend_below
+from alignmixup.figures.palette import CARD, FIRST, INK, SECOND, SOFT
+from alignmixup.figures.save import Target, drawing
 
 _COLUMNS = 4
 
 
-def draw_reliability(groups: Mapping[str, Sequence[Mapping[str, Any]]], path: Path) -> None:
-    """Draw accuracy and confidence in each bin, and below them the share of images, into a PNG file.
+def draw_reliability(groups: Mapping[str, Sequence[Mapping[str, Any]]], path: Target) -> None:
+    """Draw accuracy and confidence in each bin, and below them the share of images.
 
     Args:
         groups: label -> evaluations with the part "calibration", all with the same bins; those of a label (seeds)
             are pooled.
-        path: the file to write.
+        path: where to write.
     """
     columns = min(_COLUMNS, len(groups))
     rows = -(-len(groups) // columns)
-    figure = new_figure(width=0.6 + 2.6 * columns, height=3.6 * rows)
-    grid = figure.subplots(2 * rows, columns, squeeze=False, sharex=True, height_ratios=[3, 1] * rows)
-    for axes in grid.flat[:]:
-        axes.set_visible(False)
-    for number, (label, results) in enumerate(groups.items()):
-        row, column = 2 * (number // columns), number % columns
-        _draw_panel(grid[row, column], grid[row + 1, column], label, [result["calibration"] for result in results])
-        if column == 0:
-            grid[row, 0].set_ylabel("accuracy")
-            grid[row + 1, 0].set_ylabel("share")
-    grid[0, 0].legend(fontsize=7, loc="upper left")
-    save_png(figure, path)
+    with drawing(path, width=0.5 + 2.5 * columns, height=0.4 + 3.4 * rows) as figure:
+        grid = figure.subplots(2 * rows, columns, squeeze=False, sharex=True, height_ratios=[3, 1] * rows)
+        for axes in grid.flat:
+            axes.set_visible(False)
+        for number, (label, results) in enumerate(groups.items()):
+            row, column = 2 * (number // columns), number % columns
+            top, bottom = grid[row, column], grid[row + 1, column]
+            _draw_panel(top, bottom, label, [result["calibration"] for result in results])
+            if column == 0:
+                top.set_ylabel("accuracy")
+                bottom.set_ylabel("share")
+        legend_below(figure, grid[0, 0])
 
 
 def pool(bins: Sequence[Mapping[str, Any]]) -> tuple[list[float], list[float], list[float], list[float]]:
@@ -54,25 +55,26 @@ def pool(bins: Sequence[Mapping[str, Any]]) -> tuple[list[float], list[float], l
 
 def _draw_panel(top: Any, bottom: Any, label: str, calibrations: Sequence[Mapping[str, Any]]) -> None:
     edges, share, confidence, accuracy = pool([one["reliability"] for one in calibrations])
-    width = 1 / len(edges)
-    filled = [place for place, value in enumerate(share) if value > 0]
-    left = [edges[place] for place in filled]
-    right, sure = [accuracy[place] for place in filled], [confidence[place] for place in filled]
-    top.bar(left, right, width, align="edge", color="tab:blue", edgecolor="white", linewidth=0.5, label="accuracy")
-    gaps = [abs(a - c) for a, c in zip(right, sure, strict=True)]
-    lower = [min(a, c) for a, c in zip(right, sure, strict=True)]
-    style = {"color": "none", "edgecolor": "tab:red", "hatch": "////", "linewidth": 0.5}
-    top.bar(left, gaps, width, bottom=lower, align="edge", label="gap to confidence", **style)
-    top.plot([0, 1], [0, 1], "--", color="gray", linewidth=0.8)
-    ece = fmean(one["ece_percent"] for one in calibrations)
+    filled = [bin for bin in zip(edges, confidence, accuracy, share, strict=True) if bin[3] > 0]
+    left, sure, right, _ = zip(*filled, strict=True)
+    bars = {"width": 1 / len(edges), "align": "edge", "linewidth": 0.5}
+    top.bar(left, right, **bars, color=FIRST, alpha=0.75, edgecolor=CARD, label="accuracy")
+    gaps, lower = (
+        [abs(a - c) for a, c in zip(right, sure, strict=True)],
+        [min(pair) for pair in zip(right, sure, strict=True)],
+    )
+    top.bar(left, gaps, **bars, bottom=lower, color="none", edgecolor=SECOND, hatch="////", label="gap to confidence")
+    top.plot([0, 1], [0, 1], "--", color=INK, linewidth=0.8)
+    bottom.bar(edges, share, **bars, color=SOFT, alpha=0.5, edgecolor=CARD)
+    for key, colour, name in (("mean_confidence", SECOND, "mean confidence"), ("accuracy", FIRST, "mean accuracy")):
+        bottom.axvline(fmean(one[f"{key}_percent"] for one in calibrations) / 100, color=colour, linewidth=1.2)
+        top.plot([], [], color=colour, linewidth=1.2, label=name)
     seeds = f", {len(calibrations)} runs" if len(calibrations) > 1 else ""
-    top.set_title(f"{label}{seeds}\nECE {ece:.2f} %", fontsize=8)
-    bottom.bar(edges, share, width, align="edge", color="tab:gray", edgecolor="white", linewidth=0.5)
-    bottom.axvline(fmean(one["mean_confidence_percent"] for one in calibrations) / 100, color="tab:red", linewidth=1)
-    bottom.axvline(fmean(one["accuracy_percent"] for one in calibrations) / 100, color="tab:blue", linewidth=1)
-    bottom.set_xlabel("confidence (red: its mean, blue: accuracy)", fontsize=7)
+    ece = fmean(one["ece_percent"] for one in calibrations)
+    top.set_title(f"{fold(label)}{seeds}\nECE {ece:.2f} %", fontsize="medium")
+    bottom.set_xlabel("confidence")
     for axes in (top, bottom):
         axes.set_visible(True)
         axes.set_xlim(0, 1)
-        axes.tick_params(labelsize=7, labelbottom=axes is bottom)
+        axes.tick_params(labelsize=8, labelbottom=axes is bottom)
     top.set_ylim(0, 1)

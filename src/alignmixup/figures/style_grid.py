@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from alignmixup.figures.save import new_figure, save_png
+from alignmixup.figures.axes import show_image
+from alignmixup.figures.save import Target, drawing
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -13,16 +13,13 @@ if TYPE_CHECKING:
     from alignmixup.models.style_autoencoder import StyleAutoencoder
 
 
-def draw_style_grid(autoencoder: StyleAutoencoder, images: Tensor, path: Path) -> None:
-    """Draw each image in the style of each other as PNG; on the diagonal stands its plain reconstruction.
+def draw_style_grid(autoencoder: StyleAutoencoder, images: Tensor, path: Target) -> None:
+    """Draw each image in the style of each other; on the diagonal stands its plain reconstruction.
 
     Args:
         autoencoder: from the CPU.
         images: (N, C, H, W) in [0, 1]; one or three channels.
-        path: the file to write.
-
-    Raises:
-        ImportError: matplotlib is not installed.
+        path: where to write.
     """
     import torch
 
@@ -33,20 +30,16 @@ def draw_style_grid(autoencoder: StyleAutoencoder, images: Tensor, path: Path) -
         features = autoencoder.encode(images)
         mixed = adain(features.repeat_interleave(count, 0), features.repeat(count, 1, 1, 1))
         grid = autoencoder.decode(mixed, size).reshape(count, *images.shape)
-    figure = new_figure(width=0.8 * (count + 1), height=0.8 * (count + 1))
-    axes = figure.subplots(count + 1, count + 1)
-    for row in range(count + 1):
-        for column in range(count + 1):
-            axis = axes[row, column]
-            axis.axis("off")
-            if row and column:
-                _show(axis, grid[row - 1, column - 1])
-            elif row or column:
-                _show(axis, images[max(row, column) - 1])
-    axes[0, 0].text(0.5, 0.5, "style →\ncontent ↓", ha="center", va="center", fontsize=7)
-    save_png(figure, path)
+    with drawing(path, width=0.8 * (count + 1), height=0.8 * (count + 1)) as figure:
+        axes = figure.subplots(count + 1, count + 1)
+        axes[0, 0].axis("off")
+        axes[0, 0].text(0.5, 0.5, "style →\ncontent ↓", ha="center", va="center", fontsize=7)
+        for number, image in enumerate(images, 1):
+            _show(axes[0, number], image)
+            _show(axes[number, 0], image)
+            for column in range(count):
+                _show(axes[number, column + 1], grid[number - 1, column])
 
 
-def _show(axis: Any, image: Tensor) -> None:
-    channels = image.shape[0]
-    axis.imshow(image.movedim(0, -1).expand(-1, -1, 3 if channels == 1 else channels).numpy(), vmin=0, vmax=1)
+def _show(axes: object, image: Tensor) -> None:
+    show_image(axes, image.expand(3, -1, -1).movedim(0, -1).numpy(), vmin=0, vmax=1)

@@ -1,6 +1,7 @@
 """Pure functions on tensors: sampling, labels, interpolation, transport and alignment. They import torch only."""
 
 from alignmixup.functional.alignment import align, align_mix
+from alignmixup.functional.cells import alignment_size
 from alignmixup.functional.comixup.images import comixup_compose
 from alignmixup.functional.comixup.masks import comixup_masks, comixup_objective
 from alignmixup.functional.interpolation import box_lam, box_mask, cutmix, mixup
@@ -16,6 +17,7 @@ __all__ = [
     "adain",
     "align",
     "align_mix",
+    "alignment_size",
     "assignment_matrix",
     "beta",
     "box_lam",

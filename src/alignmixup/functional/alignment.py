@@ -11,11 +11,14 @@ from alignmixup.functional.alignment_native import (
     interpolates_natively,
     is_permutation,
 )
-from alignmixup.functional.interpolation import check_pairing, lerp, partners
+from alignmixup.functional.arguments import floating, paired, transformed, weights
+from alignmixup.functional.cells import cells_of
+from alignmixup.functional.interpolation import lerp, partners
 from alignmixup.functional.native import runs_natively
 from alignmixup.functional.parts import parts
 from alignmixup.functional.transport.cpu import distances_native
-from alignmixup.functional.transport.plan import Solver, assignment_matrix, cost_matrix, relative_cost, sinkhorn
+from alignmixup.functional.transport.options import Alignment, Solver
+from alignmixup.functional.transport.plan import assignment_matrix, cost_matrix, relative_cost, sinkhorn
 
 Keep = Literal["first", "partner"]
 
@@ -49,16 +52,17 @@ def align(a: Tensor, b: Tensor, assignment: Tensor) -> tuple[Tensor, Tensor]:
         - the second, A R, has the geometry of ``b`` and the content of ``a``.
 
     Args:
-        a: (B, C, r) features A of the first maps.
-        b: (B, C, s) features A' of their partners.
+        a: (B, C, *positions) features A of the first maps, r positions in all, numbered row by row.
+        b: (B, C, *positions) features A' of their partners, s positions.
         assignment: (B, r, s) from :func:`assignment_matrix`; rows sum to 1 and columns to r / s.
 
     Returns:
-        ``b`` at the positions of ``a``, (B, C, r), and ``a`` at the positions of ``b``, (B, C, s). Differentiable in
-        the features and in the assignment.
+        ``b`` at the positions of ``a``, shaped like ``a``, and ``a`` at the positions of ``b``, shaped like ``b``.
+        Differentiable in the features and in the assignment.
 
     Raises:
-        ValueError: shapes do not fit together.
+        TypeError: an argument is not floating point.
+        ValueError: shapes or devices do not fit together.
 
     Source:
         Venkataramanan et al., AlignMixup, CVPR 2022, Eqs. (7) and (8).
@@ -69,26 +73,26 @@ def align(a: Tensor, b: Tensor, assignment: Tensor) -> tuple[Tensor, Tensor]:
         >>> align(torch.tensor([[[1.0, 2.0]]]), torch.tensor([[[3.0, 4.0]]]), swap)
         (tensor([[[4., 3.]]]), tensor([[[2., 1.]]]))
     """
-    expected = (a.shape[0], a.shape[-1], b.shape[-1])
-    if a.ndim != 3 or b.ndim != 3 or a.shape[:2] != b.shape[:2] or tuple(assignment.shape) != expected:
-        raise ValueError(
-            "align needs a (B, C, r), b (B, C, s) and assignment (B, r, s), got "
-            f"{tuple(a.shape)}, {tuple(b.shape)} and {tuple(assignment.shape)}"
-        )
-    return _to_first(b, assignment).to(b.dtype), _to_partner(a, assignment).to(a.dtype)
+    floating("a", a, "B C *positions")
+    floating("b", b, "B C *positions", like=a, B=a.shape[0], C=a.shape[1])
+    first, partner = a.flatten(2), b.flatten(2)
+    floating("assignment", assignment, "B r s", like=a, B=len(a), r=first.shape[2], s=partner.shape[2])
+    to_first, to_partner = _to_first(partner, assignment), _to_partner(first, assignment)
+    return to_first.to(b.dtype).reshape(a.shape), to_partner.to(a.dtype).reshape(b.shape)
 
 
 def align_mix(
     features: Tensor,
     perm: Tensor,
-    lam: Tensor,
+    lam: Tensor | float,
     keep: Keep = "first",
     *,
-    epsilon: float = 0.1,
-    iterations: int = 100,
-    tolerance: float | None = None,
-    solver: Solver = "newton",
-    normalize_cost: bool = False,
+    epsilon: float = Alignment.epsilon,
+    iterations: int = Alignment.iterations,
+    tolerance: float | None = Alignment.tolerance,
+    solver: Solver = Alignment.solver,
+    normalize_cost: bool = Alignment.normalize_cost,
+    max_positions: int | None = Alignment.max_positions,
 ) -> Tensor:
     """Interpolate feature maps after aligning one to the positions of the other.
 
@@ -98,71 +102,90 @@ def align_mix(
         keep="first":    λ A   + (1 - λ) A' Rᵀ      (geometry of the first, texture mixed in from the partner)
         keep="partner":  λ A R + (1 - λ) A'         (geometry of the partner)
 
-    The plan is constant for autograd: it is found on detached features; gradients flow into A and A'.
+    The plan is constant for autograd: it is found on detached features; gradients flow into A, A' and λ.
+
+    A plan's cost grows with the third power of the positions. Maps of more than ``max_positions`` are aligned coarse
+    to fine: the same problem over the plans that move equal cells of neighbouring positions as wholes, each position
+    keeping its place inside its cell. Less than a cell at the borders of the map, where its sides are no multiples of
+    a cell's, is mixed without being aligned.
 
     Convention:
         - ``lam`` weighs the first example: with ``keep="first"``, 1 returns ``features`` and 0 the aligned partner.
         - ``keep`` names the example whose positions (geometry) survive.
 
     Args:
-        features: (B, C, h, w) feature maps; any scale; the plan is found in float32 for half precision.
-        perm: (B,) int64 partner of each sample.
-        lam: (B,) mixing coefficients in [0, 1].
+        features: (B, C, *positions) feature maps with one or more axes of positions; any scale; the plan is found in
+            float32 for half precision.
+        perm: (B,) integer partner of each sample.
+        lam: mixing coefficients in [0, 1], (B,) or one number.
         keep: ``"first"`` or ``"partner"``.
         epsilon: entropic regularisation ε > 0, in units of squared feature distance. Paper: 0.1.
         iterations: cap on the solver's rounds, >= 1. Paper: 100.
         tolerance: stop each sample at this marginal error; None runs the solver's full schedule.
         solver: which solver finds the plan, see :func:`sinkhorn`.
         normalize_cost: divide each sample's cost by its mean, so that ``epsilon`` is relative to the feature scale.
+        max_positions: most positions of a plan; None aligns every position by itself, whatever that costs.
 
     Returns:
         Mixed features; shape, dtype and device of ``features``.
 
     Raises:
-        TypeError: ``features`` are not floating point.
-        ValueError: ``features`` are not four-dimensional, batch sizes differ, or an option is out of range.
+        TypeError: ``features`` or ``lam`` are not floating point, or ``perm`` holds no integers.
+        ValueError: ``features`` have no positions, shapes or devices do not fit, or a value is out of range.
 
     Source:
-        Venkataramanan et al., AlignMixup, CVPR 2022, Eqs. (5) to (9).
+        Venkataramanan et al., AlignMixup, CVPR 2022, Eqs. (5) to (9). Deviation: cells in large maps, and λ has a
+        gradient.
     """
-    check_pairing(features, perm, what="features")
-    if features.ndim != 4:
-        raise ValueError(f"align_mix needs feature maps of shape (B, C, h, w), got {tuple(features.shape)}")
+    perm = paired("features", features, perm, "B C *positions")
+    lam = weights("lam", lam, features)
     if keep not in ("first", "partner"):
         raise ValueError(f"keep must be 'first' or 'partner', got {keep!r}")
-    first = features.flatten(2)
+    cells = cells_of(features.shape[2:], max_positions)
+    covered = cells.covered(features.shape[2:])
+    maps = features.flatten(2) if cells.volume == 1 else cells.split(features[covered])
     with torch.no_grad():
-        cost = _pair_costs(first, perm)
+        cost = _pair_costs(maps.detach(), perm)
+        if cells.volume > 1:
+            cost = cost / cells.volume
         if normalize_cost:
             cost = relative_cost(cost)
         plan = sinkhorn(cost, epsilon, iterations, tolerance, solver=solver)
         assignment = assignment_matrix(plan.plan)
-    mixed: Tensor = _AlignedInterpolation.apply(first, perm, lam, assignment, keep)
-    return mixed.view(features.shape)
+    mixed = _interpolate(maps, perm, lam, assignment, keep)
+    if cells.volume == 1:
+        return mixed.view(features.shape)
+    whole = lerp(partners(features, perm), features, lam)
+    whole[covered] = cells.join(mixed, features.shape[1])
+    return whole
 
 
 def _pair_costs(features: Tensor, perm: Tensor) -> Tensor:
     """Costs between each map and its partner's, without a copy of all partners."""
-    if runs_natively(features):
+    if runs_natively(features) and not transformed(perm):
         return distances_native(features, features, perm)
     costs = [cost_matrix(features[part], partners(features, perm[part])) for part in parts(features)]
     return torch.cat(costs) if len(costs) > 1 else costs[0]
 
 
 class _AlignedInterpolation(torch.autograd.Function):
-    """The linear map of `align_mix`, once the plan is fixed.
+    """The linear map of `align_mix`, once the plan is fixed, or with ``back`` its transpose: each other's gradient.
 
     Recorded operation by operation it would keep the partners' maps and make a full-size gradient for every part of
-    the batch; what its gradient needs is the assignment alone.
+    the batch; what its gradient needs is the assignment alone, and the maps where λ asks for one.
     """
 
     @staticmethod
-    def forward(first: Tensor, perm: Tensor, lam: Tensor, assignment: Tensor, keep: Keep) -> Tensor:
-        if interpolates_natively(first):
-            return interpolate_native(first, perm, lam, assignment, to_first=keep == "first")
-        mixed = torch.empty_like(first)  # keeps channels-last memory
-        for part in parts(first):
-            own, partner = first[part], partners(first, perm[part])
+    def forward(  # noqa: PLR0917 - autograd passes positions
+        maps: Tensor, perm: Tensor, lam: Tensor, assignment: Tensor, keep: Keep, back: bool = False
+    ) -> Tensor:
+        if back:
+            return _mix_back(maps, perm, lam, assignment, keep)
+        if interpolates_natively(maps):
+            return interpolate_native(maps, perm, lam, assignment, to_first=keep == "first")
+        mixed = torch.empty_like(maps)  # keeps channels-last memory
+        for part in parts(maps):
+            own, partner = maps[part], partners(maps, perm[part])
             if keep == "first":
                 partner = _to_first(partner, assignment[part])
             else:
@@ -171,28 +194,90 @@ class _AlignedInterpolation(torch.autograd.Function):
         return mixed
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor, Tensor, Keep], output: Tensor) -> None:
-        _, perm, lam, assignment, ctx.keep = inputs
-        ctx.save_for_backward(perm, lam, assignment)
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor, Tensor, Keep, bool], output: Tensor) -> None:
+        maps, perm, lam, assignment, ctx.keep, ctx.back = inputs
+        ctx.save_for_backward(maps if lam.requires_grad else None, perm, lam, assignment)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None, None]:
-        perm, lam, assignment = ctx.saved_tensors
-        # With gradients on, somebody wants the gradient of this gradient.
-        if not torch.is_grad_enabled() and interpolates_natively(grad) and is_permutation(perm):
-            to_features = gradient_native(grad, perm, lam, assignment, to_first=ctx.keep == "first")
-            return to_features, None, None, None, None
-        wide = torch.promote_types(grad.dtype, torch.float32)
-        weight = lam.to(wide).view(-1, 1, 1)
-        to_features = torch.empty_like(grad)
-        for part in parts(grad):
-            own = weight[part] * grad[part]
-            if ctx.keep == "partner":  # the way back of A R
-                own = _to_first(own, assignment[part])
-            to_features[part] = own.to(grad.dtype)
-        for part in parts(grad):
-            partner = (1 - weight[part]) * grad[part]
-            if ctx.keep == "first":  # the way back of A' Rᵀ
-                partner = _to_partner(partner, assignment[part])
-            to_features.index_add_(0, perm[part], partner.to(grad.dtype))
-        return to_features, None, None, None, None
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, None, Tensor | None, None, None, None]:
+        maps, perm, lam, assignment = ctx.saved_tensors
+        to_maps = to_lam = None
+        if ctx.needs_input_grad[0]:
+            to_maps = _interpolate(grad, perm, lam, assignment, ctx.keep, not ctx.back)
+        if ctx.needs_input_grad[2]:  # both are <one, mixture of the other>
+            one, other = (maps, grad) if ctx.back else (grad, maps)
+            slope = _slope(other, (perm, lam, assignment), ctx.keep)
+            to_lam = (one.to(lam.dtype) * slope.to(lam.dtype)).flatten(1).sum(1)
+        return to_maps, None, to_lam, None, None, None
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[int | None, ...], *inputs: Any) -> tuple[Tensor, int]:
+        """Several batches are one batch, whose partners stay in their own."""
+        *tensors, keep, back = inputs
+        size = info.batch_size
+        spread = [
+            value.movedim(dim, 0) if dim is not None else value.expand(size, *value.shape)
+            for value, dim in zip(tensors, in_dims, strict=False)
+        ]
+        batch = spread[1].shape[1]
+        spread[1] = spread[1] + batch * torch.arange(size, device=spread[1].device)[:, None]
+        mixed = _interpolate(*(value.flatten(0, 1) for value in spread), keep, back)
+        return mixed.view(size, batch, *mixed.shape[1:]), 0
+
+
+class _WithTangents(_AlignedInterpolation):
+    """The same for forward-mode derivatives too, which ``torch.compile`` does not take."""
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor, Tensor, Keep, bool], output: Tensor) -> None:
+        _AlignedInterpolation.setup_context(ctx, inputs, output)
+        ctx.save_for_forward(*inputs[:4])
+
+    @staticmethod
+    def jvp(ctx: Any, maps_tangent: Tensor | None, _: None, lam_tangent: Tensor | None, *rest: None) -> Tensor:
+        maps, perm, lam, assignment = ctx.saved_tensors
+        tangent = torch.zeros_like(maps)
+        if maps_tangent is not None:
+            tangent = _interpolate(maps_tangent, perm, lam, assignment, ctx.keep, ctx.back)
+        if lam_tangent is not None:
+            weight = lam_tangent[:, None, None].to(maps.dtype)
+            if ctx.back:
+                tangent = tangent + _slope(weight * maps, (perm, lam, assignment), ctx.keep, True)
+            else:
+                tangent = tangent + weight * _slope(maps, (perm, lam, assignment), ctx.keep)
+        return tangent
+
+
+def _interpolate(*inputs: Any) -> Tensor:
+    function = _AlignedInterpolation if torch.compiler.is_compiling() else _WithTangents
+    mixed: Tensor = function.apply(*inputs)
+    return mixed
+
+
+def _slope(maps: Tensor, constants: tuple[Tensor, Tensor, Tensor], keep: Keep, back: bool = False) -> Tensor:
+    """Derivative of the interpolation by λ, which enters linearly."""
+    perm, lam, assignment = constants
+    one, zero = (
+        _interpolate(maps, perm, fill(lam), assignment, keep, back) for fill in (torch.ones_like, torch.zeros_like)
+    )
+    return one - zero
+
+
+def _mix_back(grad: Tensor, perm: Tensor, lam: Tensor, assignment: Tensor, keep: Keep) -> Tensor:
+    """The transpose of the interpolation: what each map receives, as first example and as partner."""
+    if interpolates_natively(grad) and is_permutation(perm):
+        return gradient_native(grad, perm, lam, assignment, to_first=keep == "first")
+    wide = torch.promote_types(grad.dtype, torch.float32)
+    weight = lam.to(wide).view(-1, 1, 1)
+    to_maps = torch.empty_like(grad)
+    for part in parts(grad):
+        own = weight[part] * grad[part]
+        if keep == "partner":  # the way back of A R
+            own = _to_first(own, assignment[part])
+        to_maps[part] = own.to(grad.dtype)
+    for part in parts(grad):
+        partner = (1 - weight[part]) * grad[part]
+        if keep == "first":  # the way back of A' Rᵀ
+            partner = _to_partner(partner, assignment[part])
+        to_maps.index_add_(0, perm[part], partner.to(grad.dtype))
+    return to_maps

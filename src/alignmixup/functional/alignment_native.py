@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from alignmixup.functional.native import call, runs_natively
+from alignmixup.functional.native import call, dense, runs_natively
 
 _Factors = tuple[Tensor, Tensor]  # alpha and beta of `_carry`, (B,) each
 
@@ -49,8 +49,10 @@ def _carry(maps: Tensor, map_of: Tensor, weights: Tensor, own_of: Tensor, factor
     """``alpha maps[map_of] W + beta maps[own_of]``, with W or its transpose for each sample of the result."""
     batch, channels, r = maps.shape
     out = torch.empty_like(maps)
-    alpha, beta, weights = (value.to(torch.float32).contiguous() for value in (*factors, weights))
-    tensors = (maps, map_of.contiguous(), weights, alpha, maps, own_of.contiguous(), beta, out)
+    assert maps.is_contiguous() or maps.mT.is_contiguous(), f"maps with strides {maps.stride()}"
+    alpha, beta = (dense(factor.to(torch.float32), torch.float32, batch) for factor in factors)
+    weights = dense(weights.to(torch.float32), torch.float32, batch, r, r)
+    map_of, own_of = (dense(index, torch.int64, batch) for index in (map_of, own_of))
     shape = (batch, channels, r, int(maps.is_contiguous()), int(turn))
-    call("alignmixup_carry", *tensors, *shape, work=maps.numel() * r)
+    call("alignmixup_carry", maps, map_of, weights, alpha, maps, own_of, beta, out, *shape, work=maps.numel() * r)
     return out

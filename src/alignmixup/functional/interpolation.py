@@ -3,13 +3,7 @@
 import torch
 from torch import Tensor
 
-
-def check_pairing(x: Tensor, perm: Tensor, *, what: str) -> None:
-    """Raise unless ``x`` is floating point and has one row per entry of ``perm``."""
-    if not x.is_floating_point():
-        raise TypeError(f"{what} must be floating point, got {x.dtype}: convert and normalise images before mixing")
-    if x.ndim == 0 or perm.ndim != 1 or x.shape[0] != perm.shape[0]:
-        raise ValueError(f"{what} of shape {tuple(x.shape)} does not match perm of shape {tuple(perm.shape)}")
+from alignmixup.functional.arguments import count, integers, paired, readable, transformed, weights
 
 
 def lerp(partner: Tensor, first: Tensor, lam: Tensor) -> Tensor:
@@ -25,7 +19,9 @@ def lerp(partner: Tensor, first: Tensor, lam: Tensor) -> Tensor:
     """
     wide = torch.promote_types(first.dtype, torch.float32)
     weight = lam.to(wide).view(-1, *[1] * (first.ndim - 1))
-    return partner.to(wide).lerp_(first.to(wide), weight).to(first.dtype)
+    # vmap can't write several results into one partner
+    mix = torch.lerp if transformed(partner, first, lam) else Tensor.lerp_
+    return mix(partner.to(wide), first.to(wide), weight).to(first.dtype)
 
 
 def partners(x: Tensor, perm: Tensor) -> Tensor:
@@ -34,7 +30,7 @@ def partners(x: Tensor, perm: Tensor) -> Tensor:
     return x.index_select(0, perm) if x.is_contiguous() else x[perm]
 
 
-def mixup(x: Tensor, perm: Tensor, lam: Tensor) -> Tensor:
+def mixup(x: Tensor, perm: Tensor, lam: Tensor | float) -> Tensor:
     """Interpolate each sample with its partner: λ x + (1 - λ) x[π].
 
     Works on images and on hidden feature maps alike; gradients flow into both samples.
@@ -44,15 +40,15 @@ def mixup(x: Tensor, perm: Tensor, lam: Tensor) -> Tensor:
 
     Args:
         x: (B, ...) floating point.
-        perm: (B,) int64 partner of each sample.
-        lam: (B,) mixing coefficients in [0, 1].
+        perm: (B,) integer partner of each sample.
+        lam: mixing coefficients in [0, 1], (B,) or one number.
 
     Returns:
         Shape, dtype and device of ``x``.
 
     Raises:
-        TypeError: ``x`` is not floating point.
-        ValueError: batch sizes differ.
+        TypeError: ``x`` or ``lam`` is not floating point, or ``perm`` holds no integers.
+        ValueError: batch sizes or devices differ, or a value is out of range.
 
     Source:
         Zhang et al., mixup, ICLR 2018, Eq. (1); Verma et al., Manifold Mixup, ICML 2019, Eq. (2).
@@ -62,8 +58,8 @@ def mixup(x: Tensor, perm: Tensor, lam: Tensor) -> Tensor:
         >>> mixup(torch.tensor([[0.0], [4.0]]), torch.tensor([1, 0]), torch.tensor([0.75, 0.5])).flatten()
         tensor([1., 2.])
     """
-    check_pairing(x, perm, what="x")
-    return lerp(partners(x, perm), x, lam)
+    perm = paired("x", x, perm)
+    return lerp(partners(x, perm), x, weights("lam", lam, x))
 
 
 def box_mask(box: Tensor, height: int, width: int) -> Tensor:
@@ -79,7 +75,12 @@ def box_mask(box: Tensor, height: int, width: int) -> Tensor:
 
     Returns:
         (B, 1, H, W) bool on the device of ``box``.
+
+    Raises:
+        TypeError: ``box`` holds no integers.
+        ValueError: ``box`` is not (B, 4), or, on the CPU, a box does not lie in the image.
     """
+    box = _checked(box, height, width)
     y0, x0, y1, x1 = box.view(-1, 4, 1).unbind(dim=1)
     rows = torch.arange(height, device=box.device)
     columns = torch.arange(width, device=box.device)
@@ -98,7 +99,12 @@ def box_lam(box: Tensor, height: int, width: int) -> Tensor:
 
     Returns:
         (B,) float32 in [0, 1].
+
+    Raises:
+        TypeError: ``box`` holds no integers.
+        ValueError: ``box`` is not (B, 4), or, on the CPU, a box does not lie in the image.
     """
+    box = _checked(box, height, width)
     area = (box[:, 2] - box[:, 0]) * (box[:, 3] - box[:, 1])
     return 1.0 - area.float() / (height * width)
 
@@ -111,23 +117,27 @@ def cutmix(x: Tensor, perm: Tensor, box: Tensor) -> Tensor:
 
     Args:
         x: (B, C, H, W) images.
-        perm: (B,) int64 partner of each image.
+        perm: (B,) integer partner of each image.
         box: (B, 4) int64 ``y0, x0, y1, x1``, half-open, one box per image; or (4,) for one box for all.
 
     Returns:
         Shape, dtype and device of ``x``.
 
     Raises:
-        TypeError: ``x`` is not floating point.
-        ValueError: ``x`` is not four-dimensional, or batch sizes differ.
+        TypeError: ``x`` is not floating point, or ``perm`` or ``box`` holds no integers.
+        ValueError: a shape or device does not fit, or, on the CPU, a partner is out of range or a box not in the image.
 
     Source:
         Yun et al., CutMix, ICCV 2019, Eq. (1).
     """
-    check_pairing(x, perm, what="x")
-    if x.ndim != 4:
-        raise ValueError(f"cutmix needs images of shape (B, C, H, W), got {tuple(x.shape)}")
-    boxes = box.view(-1, 4)
+    perm = paired("x", x, perm, "B C H W")
+    if isinstance(box, Tensor) and box.ndim == 1:
+        box = box[None]
+    boxes = _checked(box, *x.shape[2:])
+    if len(boxes) not in (1, len(x)):
+        raise ValueError(f"box must have shape (B, 4) with B = {len(x)}, or (4,), got {tuple(box.shape)}")
+    if boxes.device != x.device:
+        raise ValueError(f"box is on {boxes.device}, x on {x.device}: move it with box.to({str(x.device)!r})")
     if _same_on_cpu(boxes):
         y0, x0, y1, x1 = boxes[0].tolist()
         mixed = x.clone()
@@ -136,8 +146,21 @@ def cutmix(x: Tensor, perm: Tensor, box: Tensor) -> Tensor:
     return torch.where(box_mask(boxes, x.shape[2], x.shape[3]), x, partners(x, perm))
 
 
+def _checked(box: Tensor, height: int, width: int) -> Tensor:
+    """Boxes as int64; on the CPU they must lie in the image."""
+    height, width = count("height", height), count("width", width)
+    box = integers("box", box, "B 4")
+    if box.numel() and readable(box):
+        y0, x0, y1, x1 = box.unbind(1)
+        inside = (y0 >= 0) & (x0 >= 0) & (y0 <= y1) & (x0 <= x1) & (y1 <= height) & (x1 <= width)
+        if not inside.all():
+            raise ValueError(
+                f"a box must be y0, x0, y1, x1 with 0 <= y0 <= y1 <= {height} and 0 <= x0 <= x1 <= {width}, "
+                f"got {box[~inside][0].tolist()}: clip it to the image"
+            )
+    return box
+
+
 def _same_on_cpu(boxes: Tensor) -> bool:
     """Whether one box serves all images and may be looked at: then its pixels alone need to move."""
-    if boxes.device.type != "cpu" or torch.compiler.is_compiling() or len(boxes) == 0:
-        return False
-    return bool((boxes == boxes[0]).all())
+    return len(boxes) > 0 and readable(boxes) and bool((boxes == boxes[0]).all())

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from alignmixup.functional.arguments import count, floating, integers, paired, readable, transformed, weights
+
 
 def one_hot(y: Tensor, num_classes: int) -> Tensor:
     """Turn class indices into float32 rows with a single 1.
@@ -15,20 +17,22 @@ def one_hot(y: Tensor, num_classes: int) -> Tensor:
         (B, K) float32 on the device of ``y``.
 
     Raises:
-        ValueError: an index is out of range (on the CPU; elsewhere the device asserts, so that nothing waits).
+        TypeError: ``y`` holds no integers.
+        ValueError: ``y`` is not (B,), or an index is out of range (on the CPU; elsewhere the device asserts, so that
+            nothing waits).
     """
-    y = y.long()
+    y, num_classes = integers("y", y, "B"), count("num_classes", num_classes)
     in_range = ((y >= 0) & (y < num_classes)).all()
-    if y.device.type == "cpu" and not torch.compiler.is_compiling():
+    if readable(y):
         if not in_range:
             bad = y[(y < 0) | (y >= num_classes)][0].item()
             raise ValueError(
                 f"label {bad} is out of range for num_classes={num_classes}: expected 0 to {num_classes - 1}"
             )
-    else:
+    elif not transformed(y):
         torch._assert_async(in_range, f"a label is out of range for num_classes={num_classes}")
     target = torch.zeros(y.shape[0], num_classes, device=y.device)
-    return target.scatter_(1, y[:, None], 1.0)
+    return target.scatter(1, y[:, None], 1.0)
 
 
 def smooth(target: Tensor, amount: float, *, multi_label: bool = False) -> Tensor:
@@ -41,7 +45,14 @@ def smooth(target: Tensor, amount: float, *, multi_label: bool = False) -> Tenso
 
     Returns:
         (B, K) smoothed labels; rows keep their sum unless ``multi_label``.
+
+    Raises:
+        TypeError: ``target`` is not floating point.
+        ValueError: ``target`` is not (B, K), or ``amount`` is out of range.
     """
+    floating("target", target, "B K")
+    if not 0 <= amount < 1:
+        raise ValueError(f"amount must be in [0, 1), got {amount}")
     if amount == 0:
         return target
     uniform = 0.5 if multi_label else 1.0 / target.shape[1]
@@ -62,6 +73,9 @@ def as_target(y: Tensor, num_classes: int | None) -> Tensor:
         ValueError: class indices without ``num_classes``, a wrong number of columns or of axes.
         TypeError: one-dimensional floating labels.
     """
+    if not isinstance(y, Tensor) or y.is_complex():
+        kind = y.dtype if isinstance(y, Tensor) else type(y).__name__
+        raise TypeError(f"labels must be a tensor of class indices or of real soft labels, got {kind}")
     if y.ndim == 2:
         if num_classes is not None and y.shape[1] != num_classes:
             raise ValueError(f"labels have {y.shape[1]} columns, but num_classes={num_classes}")
@@ -78,7 +92,7 @@ def as_target(y: Tensor, num_classes: int | None) -> Tensor:
     return one_hot(y, num_classes)
 
 
-def soft_labels(y: Tensor, perm: Tensor, lam: Tensor, num_classes: int | None = None) -> Tensor:
+def soft_labels(y: Tensor, perm: Tensor, lam: Tensor | float, num_classes: int | None = None) -> Tensor:
     """Mix the labels of each sample and its partner: λ y + (1 - λ) y[π].
 
     Convention:
@@ -86,15 +100,20 @@ def soft_labels(y: Tensor, perm: Tensor, lam: Tensor, num_classes: int | None = 
 
     Args:
         y: (B,) class indices or (B, K) soft labels.
-        perm: (B,) partner of each sample.
-        lam: (B,) in [0, 1].
+        perm: (B,) integer partner of each sample.
+        lam: weight of the first example in [0, 1], (B,) or one number.
         num_classes: K, for class indices.
 
     Returns:
         (B, K) float32; rows sum to 1 if those of ``y`` do.
 
+    Raises:
+        TypeError: labels of a wrong kind, ``lam`` is not floating point, or ``perm`` holds no integers.
+        ValueError: a shape or device does not fit, or a value is out of range.
+
     Source:
         Zhang et al., mixup, ICLR 2018, Eq. (1).
     """
     target = as_target(y, num_classes)
-    return torch.lerp(target[perm], target, lam.to(target.dtype)[:, None])
+    perm = paired("y", target, perm)
+    return torch.lerp(target[perm], target, weights("lam", lam, target)[:, None])

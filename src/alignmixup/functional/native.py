@@ -22,6 +22,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from alignmixup.functional.arguments import readable
+
 FOLDER = Path(__file__).parent / "c"
 FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
 # With the first, threads are those of torch, which has the same library loaded; some compilers lack it.
@@ -48,16 +50,23 @@ def library() -> ctypes.CDLL | None:
 
 
 def runs_natively(*tensors: Tensor) -> bool:
-    """Whether C code can take these tensors: plain float32 ones on the CPU, outside ``torch.compile``."""
-    return (
-        not torch.compiler.is_compiling()
-        and all(type(t) is Tensor and t.dtype == torch.float32 and t.device.type == "cpu" for t in tensors)
-        and library() is not None
-    )
+    """Whether C code can take these tensors: plain float32 ones that are `readable`."""
+    plain = all(type(t) is Tensor and t.dtype == torch.float32 for t in tensors)
+    return plain and readable(*tensors) and library() is not None
+
+
+def dense(tensor: Tensor, dtype: torch.dtype, *shape: int) -> Tensor:
+    """Give a tensor as C code reads it, row by row; a copy where it lies otherwise.
+
+    Raises:
+        AssertionError: another dtype or shape: C code would read beyond it.
+    """
+    assert (tensor.dtype, tensor.shape) == (dtype, shape), f"{tensor.dtype} {tuple(tensor.shape)} for {dtype} {shape}"
+    return tensor.contiguous()
 
 
 def call(name: str, *arguments: Tensor | float | ctypes.Structure, work: float) -> None:
-    """Call a C function that ends with the number of threads and returns 0.
+    """Call a C function that ends with the number of threads and returns 0, 1 without memory or 2 for a bad index.
 
     Args:
         name: the function.
@@ -66,16 +75,21 @@ def call(name: str, *arguments: Tensor | float | ctypes.Structure, work: float) 
 
     Raises:
         MemoryError: no memory for the function's scratch space.
+        IndexError: an index beyond the tensor that it points into.
     """
     functions = library()
     assert functions is not None
     threads = max(1, min(torch.get_num_threads(), int(work) // SHARE))
-    if getattr(functions, name)(*map(_as_c, arguments), ctypes.c_int64(threads)):
+    status = getattr(functions, name)(*map(_as_c, arguments), ctypes.c_int64(threads))
+    if status == 2:
+        raise IndexError(f"{name} was given an index beyond its tensor")
+    if status:
         raise MemoryError(f"no memory for {name}")
 
 
 def _as_c(argument: Tensor | float | ctypes.Structure) -> object:
     if isinstance(argument, Tensor):
+        assert argument.device.type == "cpu", f"C code was given a tensor on {argument.device}"
         return ctypes.c_void_p(argument.data_ptr())
     if isinstance(argument, ctypes.Structure):
         return ctypes.byref(argument)

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from alignmixup.functional.parts import parts
+from alignmixup.functional.precision import where_wide
 
 HALF_WIDTHS = (12, 24, 48, 28, 56, 112)
 SPECTRUM_SIZE = 64
@@ -86,7 +87,11 @@ def raw_byte_saliency(images: Tensor) -> Tensor:
         Uddin et al., SaliencyMix, ICLR 2021, published code.
     """
     _check_shape(images)
-    red, green, blue = images.detach().float().unbind(dim=1)
+    return _of_raw_bytes(where_wide(images.detach())).to(images.device)
+
+
+def _of_raw_bytes(images: Tensor) -> Tensor:
+    red, green, blue = images.float().unbind(dim=1)
     # the bits matter here: OpenCV starts with green and adds the others by fused multiply-add, with float32 weights
     smooth = (red.double() * 0.11400000005960464 + (green * 0.587).double()).float()
     smooth = (blue.double() * 0.29899999499320984 + smooth.double()).float()
@@ -125,8 +130,8 @@ def spectral_residual_saliency(images: Tensor) -> Tensor:
     _check_images(images)
     if len(images) == 0:  # which the FFT of torch 2.11 refuses
         return images.new_zeros(images.shape[:1] + images.shape[2:], dtype=torch.float32)
-    small = _resize_to_spectrum(_grey(images)).double()
-    saliency = torch.cat([_spectral_residual(small[part]) for part in parts(small)])
+    small = where_wide(_resize_to_spectrum(_grey(images))).double()
+    saliency = torch.cat([_spectral_residual(small[part]) for part in parts(small)]).to(images.device)
     return F.interpolate(saliency[:, None], images.shape[2:], mode="bilinear", align_corners=False)[:, 0]
 
 
@@ -212,7 +217,7 @@ def _contrast(own: Tensor, values: Tensor) -> Tensor:
     # from max(H, W) on a surround is the whole image
     scales = Counter(min(half, max(height, width)) for half in HALF_WIDTHS)
     widest = max(scales)
-    integral = values.cumsum(1, dtype=values.dtype).cumsum(2, dtype=values.dtype)
+    integral = _running_sums(values, deterministic=torch.are_deterministic_algorithms_enabled())
     integral = F.pad(integral, (widest, widest, 1, 0))  # zeros to the left, and the last column below, to the right
     integral[..., widest + width :] = integral[..., widest + width - 1, None]
     on = off = torch.zeros_like(own, dtype=torch.int32)
@@ -224,6 +229,15 @@ def _contrast(own: Tensor, values: Tensor) -> Tensor:
         on = on + times * (difference.clamp_min(0) & 255)
         off = off + times * ((-difference).clamp_min(0) & 255)
     return ((_to_bytes(on) + _to_bytes(off)) & 255) * (1 / 255)
+
+
+def _running_sums(values: Tensor, *, deterministic: bool) -> Tensor:
+    """Sum of all values above and to the left of each place, itself included."""
+    if deterministic and values.is_floating_point():  # CUDA refuses its cumsum of floats then
+        wide = values.double()
+        down, across = (torch.ones(size, size, dtype=wide.dtype, device=wide.device).tril() for size in wide.shape[1:])
+        return (down @ wide @ across.mT).to(values.dtype)
+    return values.cumsum(1, dtype=values.dtype).cumsum(2, dtype=values.dtype)
 
 
 def _window_sums(integral: Tensor, margin: int, half: int, width: int) -> tuple[Tensor, Tensor]:

@@ -8,6 +8,9 @@ import math
 import torch
 from torch import Generator, Tensor
 
+from alignmixup.functional.arguments import count, integers, weights
+from alignmixup.functional.precision import widest
+
 
 def beta(alpha: float, size: int, *, generator: Generator) -> Tensor:
     """Draw mixing coefficients λ ~ Beta(α, α).
@@ -125,7 +128,7 @@ def random_start(groups: int, inputs: int, height: int, width: int, *, generator
     return torch.randint(inputs, (groups, inputs, height, width), generator=generator)
 
 
-def cutmix_box(lam: Tensor, centres: Tensor, height: int, width: int) -> Tensor:
+def cutmix_box(lam: Tensor | float, centres: Tensor, height: int, width: int) -> Tensor:
     """Place CutMix boxes that cover about 1 - λ of the image.
 
     Sides are floor(S * sqrt(1 - λ)); half a side, floored, lies on each side of the centre; the box is then
@@ -137,19 +140,25 @@ def cutmix_box(lam: Tensor, centres: Tensor, height: int, width: int) -> Tensor:
         - boxes are ``y0, x0, y1, x1``, half-open.
 
     Args:
-        lam: (B,) in [0, 1]; pass float64, in float32 a side can be one pixel off.
+        lam: (B,) in [0, 1], or one number; pass float64, in float32 a side can be one pixel off.
         centres: (B, 2) int64 row and column.
         height: image height in pixels.
         width: image width in pixels.
 
     Returns:
-        (B, 4) int64 on the device of ``lam``.
+        (B, 4) int64 on the device of ``centres``.
+
+    Raises:
+        TypeError: ``lam`` is not floating point, or ``centres`` holds no integers.
+        ValueError: shapes or devices do not fit, or, on the CPU, a value is out of range.
 
     Source:
         Yun et al., CutMix, ICCV 2019, section 3.1, and its published code.
     """
-    ratio = (1.0 - lam.double()).clamp(0.0, 1.0).sqrt()
-    extent = to_device(torch.tensor([height, width]), lam.device)
+    height, width = count("height", height), count("width", width)
+    centres = integers("centres", centres, "B 2")
+    ratio = (1.0 - weights("lam", lam, centres).to(widest(centres.device))).clamp(0.0, 1.0).sqrt()
+    extent = to_device(torch.tensor([height, width]), centres.device)
     half = (ratio[:, None] * extent).floor().long() // 2
     low = (centres - half).clamp_min(0)
     high = torch.minimum(centres + half, extent)

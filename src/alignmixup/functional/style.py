@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from alignmixup.functional.interpolation import check_pairing, partners
+from alignmixup.functional.arguments import ROUNDING, booleans, floating, integers, paired, readable, weights
+from alignmixup.functional.interpolation import partners
 
 EPSILON = 1e-5
 
@@ -26,9 +27,10 @@ def style_statistics(features: Tensor) -> tuple[Tensor, Tensor]:
         Huang and Belongie, Arbitrary Style Transfer in Real-time with Adaptive Instance Normalization, ICCV 2017, Eqs.
         (5) and (6) for the place of the constant; its published code for the unbiased variance.
     """
-    _check_map(features, what="features")
+    floating("features", features, "B C h w")
     wide = features.to(torch.promote_types(features.dtype, torch.float32))
-    variance, mean = torch.var_mean(wide, dim=(2, 3), correction=min(1, wide[0, 0].numel() - 1), keepdim=True)
+    positions = features.shape[2] * features.shape[3]
+    variance, mean = torch.var_mean(wide, dim=(2, 3), correction=min(1, positions - 1), keepdim=True)
     return mean, (variance + EPSILON).sqrt()
 
 
@@ -47,7 +49,7 @@ def adain(content: Tensor, style: Tensor) -> Tensor:
 
     Raises:
         TypeError: a map is not floating point.
-        ValueError: a map has not four axes, or batch or channels differ.
+        ValueError: a map has not four axes, or batch, channels or device differ.
 
     Source:
         Huang and Belongie, AdaIN, ICCV 2017, Eq. (8).
@@ -58,12 +60,10 @@ def adain(content: Tensor, style: Tensor) -> Tensor:
         >>> adain(content, style).flatten().round(decimals=2)
         tensor([ 5., 15., 25.])
     """
+    floating("content", content, "B C h w")
+    floating("style", style, "B C h w", like=content, B=content.shape[0], C=content.shape[1])
     mean, std = style_statistics(content)
     style_mean, style_std = style_statistics(style)
-    if content.shape[:2] != style.shape[:2]:
-        raise ValueError(
-            f"content {tuple(content.shape)} and style {tuple(style.shape)} must agree in batch and channels"
-        )
     return torch.addcmul(style_mean, content - mean, style_std / std).to(content.dtype)
 
 
@@ -81,7 +81,7 @@ def stylemix(
 
     Args:
         features: (B, C, h, w) floating point; half precision is computed in float32.
-        perm: (B,) int64 partner of each sample.
+        perm: (B,) integer partner of each sample.
         content_ratio: (B,) in [0, 1], or one number for all.
         style_ratio: (B,) in [0, 1], or one number for all.
         overlap: (B,) or one number, in [max(0, r_c + r_s - 1), min(r_c, r_s)], so that no weight is negative: the
@@ -91,16 +91,18 @@ def stylemix(
         Shape and dtype of ``features``; differentiable in ``features``.
 
     Raises:
-        TypeError: ``features`` is not floating point.
-        ValueError: ``features`` has not four axes, batch sizes differ, or numbers given as such are out of range.
+        TypeError: features or ratios are not floating point, or ``perm`` holds no integers.
+        ValueError: ``features`` has not four axes, batch sizes or devices differ, or, for numbers and on the CPU, a
+            value is out of range.
 
     Source:
         Hong, Choi, Kim, StyleMix: Separating Content and Style for Enhanced Data Augmentation, CVPR 2021, section 3.
     """
-    check_pairing(features, perm, what="features")
-    _check_numbers(content_ratio, style_ratio, overlap)
+    perm = paired("features", features, perm, "B C h w")
+    ratios = {"content_ratio": content_ratio, "style_ratio": style_ratio, "overlap": overlap}
+    content, style, both = (weights(name, ratio, features).view(-1, 1, 1, 1) for name, ratio in ratios.items())
+    _check_overlap(content_ratio, style_ratio, overlap)
     mean, std = style_statistics(features)
-    content, style, both = (_rows(ratio, mean) for ratio in (content_ratio, style_ratio, overlap))
     partner_mean, partner_std = mean[perm], std[perm]
     # Each term is affine in F - μ or F' - μ', so two products and one sum replace two restyled maps. The means then
     # add up to μ and μ' in the shares of the styles.
@@ -132,7 +134,7 @@ def stylecutmix(
 
     Args:
         x: (B, C, H, W) floating point images.
-        perm: (B,) int64 partner of each image.
+        perm: (B,) integer partner of each image.
         mask: (B, 1, H, W) bool, or (1, 1, H, W) for all.
         style_ratio: (B,) in [0, 1], or one number for all.
         gamma: (B,) in [0, 1], or one number for all.
@@ -143,21 +145,24 @@ def stylecutmix(
         Shape and dtype of ``x``.
 
     Raises:
-        TypeError: ``x`` is not floating point.
-        ValueError: batch sizes differ, or ``x`` and the restyled images differ in shape.
+        TypeError: images or ratios are not floating point, ``mask`` is not bool, or ``perm`` holds no integers.
+        ValueError: shapes or devices do not fit, or, for numbers and on the CPU, a value is out of range.
 
     Source:
         Hong et al., StyleMix, CVPR 2021, section 3: its four-term sum, whose pixelwise weights leave these two cases.
     """
-    check_pairing(x, perm, what="x")
-    if x.ndim != 4 or not x.shape == restyled.shape == partner_restyled.shape:
-        raise ValueError(
-            f"stylecutmix needs images of one shape (B, C, H, W), got {tuple(x.shape)}, {tuple(restyled.shape)} and "
-            f"{tuple(partner_restyled.shape)}"
-        )
-    _check_numbers(style_ratio, gamma)
+    perm = paired("x", x, perm, "B C H W")
+    batch, channels, height, width = x.shape
+    sizes = {"B": batch, "C": channels, "H": height, "W": width}
+    floating("restyled", restyled, "B C H W", like=x, **sizes)
+    floating("partner_restyled", partner_restyled, "B C H W", like=x, **sizes)
+    if isinstance(mask, Tensor) and len(mask) == 1:
+        sizes["B"] = 1
+    booleans("mask", mask, "B 1 H W", like=x, **sizes)
     wide = x.to(torch.promote_types(x.dtype, torch.float32))
-    style, kept = _rows(style_ratio, wide), _rows(gamma, wide)
+    style, kept = (
+        weights(name, ratio, x).view(-1, 1, 1, 1) for name, ratio in (("style_ratio", style_ratio), ("gamma", gamma))
+    )
     content = torch.where(mask, wide, partners(wide, perm))
     target = torch.where(mask, restyled.to(wide.dtype), partner_restyled.to(wide.dtype))
     return torch.lerp(content, target, (1 - kept) * torch.where(mask, 1 - style, style)).to(x.dtype)
@@ -190,6 +195,8 @@ def class_style_sums(vectors: Tensor, labels: Tensor, num_classes: int) -> tuple
         Deviation from the published code of StyleMix, which assigns where it means to add: of several images of a
         class in a batch only one counts there.
     """
+    floating("vectors", vectors, "B D")
+    labels = integers("labels", labels, "B", below=num_classes, like=vectors, B=len(vectors))
     wide = vectors.double()
     sums = wide.new_zeros(num_classes, wide.shape[1]).index_add_(0, labels, wide)
     return sums, wide.new_zeros(num_classes).index_add_(0, labels, wide.new_ones(len(labels)))
@@ -207,32 +214,21 @@ def style_distances(class_means: Tensor) -> Tensor:
     Source:
         Hong et al., StyleMix, CVPR 2021, section 3, and its published code.
     """
+    floating("class_means", class_means, "K D")
     difference = torch.cdist(class_means, class_means, compute_mode="donot_use_mm_for_euclid_dist")
     return difference.square() / class_means.shape[1]
 
 
-def _check_map(features: Tensor, *, what: str) -> None:
-    if not features.is_floating_point():
-        raise TypeError(f"{what} must be floating point, got {features.dtype}")
-    if features.ndim != 4 or features.shape[2] * features.shape[3] == 0:
-        raise ValueError(f"{what} must have shape (B, C, h, w) with h, w >= 1, got {tuple(features.shape)}")
-
-
-def _check_numbers(*ratios: Tensor | float) -> None:
-    """Refuse plain numbers out of range; tensors are not looked at, since a device would have to be waited for."""
-    numbers = [ratio for ratio in ratios if not isinstance(ratio, Tensor)]
-    if any(not 0 <= ratio <= 1 for ratio in numbers):
-        raise ValueError(f"ratios must be in [0, 1], got {', '.join(map(str, numbers))}")
-    if len(numbers) == 3:
-        content, style, overlap = numbers
-        low, high = max(0.0, content + style - 1), min(content, style)
-        if not low - 1e-6 <= overlap <= high + 1e-6:
-            raise ValueError(
-                f"overlap must be in [max(0, content_ratio + style_ratio - 1), min(content_ratio, style_ratio)] = "
-                f"[{low:g}, {high:g}], got {overlap}"
-            )
-
-
-def _rows(ratio: Tensor | float, like: Tensor) -> Tensor:
-    """Shape a ratio so that it multiplies (B, C, h, w) maps sample by sample."""
-    return torch.as_tensor(ratio, dtype=like.dtype, device=like.device).reshape(-1, 1, 1, 1)
+def _check_overlap(content: Tensor | float, style: Tensor | float, overlap: Tensor | float) -> None:
+    """Refuse an overlap that makes a weight negative; tensors on a device are not looked at."""
+    content, style, overlap = (torch.as_tensor(ratio) for ratio in (content, style, overlap))
+    if not readable(content, style, overlap):
+        return
+    low, high = (content + style - 1).clamp_min(0), torch.minimum(content, style)
+    bad = ((overlap < low - ROUNDING) | (overlap > high + ROUNDING)).flatten()
+    if bad.any():
+        least, largest, received = (float(value.expand(bad.shape)[bad][0]) for value in (low, high, overlap))
+        raise ValueError(
+            f"overlap must be in [max(0, content_ratio + style_ratio - 1), min(content_ratio, style_ratio)] = "
+            f"[{least:g}, {largest:g}], got {received:g}"
+        )

@@ -2,18 +2,17 @@
 
 import difflib
 import importlib
-import inspect
 import pkgutil
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
-from alignmixup.methods.base import Mixer, PairMixer
-from alignmixup.methods.batch import Draw, MixedBatch
-from alignmixup.methods.drop_in import DropIn
-from alignmixup.methods.hidden_mixer import HiddenMixer
+from alignmixup.methods import base
+from alignmixup.methods.base import Draw, DropIn, HiddenMixer, MixedBatch, Mixer, PairMixer, Pixels
+from alignmixup.options import Option, options_of
 from alignmixup.outside import find
 
 __all__ = [
@@ -23,19 +22,40 @@ __all__ = [
     "MixedBatch",
     "Mixer",
     "PairMixer",
+    "Pixels",
     "available",
     "build",
     "load",
     "options",
 ]
 
-_FOUNDATIONS = {"base", "batch", "drop_in", "gradients", "hidden_mixer"}
 _NOT_OPTIONS = {"model", "num_classes", "mean", "std", "generator"}
+
+# Options that methods had and that meant nothing there, at the values at which they did no harm: configurations and run
+# folders of that time may hold them.
+_NO_LAMBDA = "no λ is drawn"
+_RETIRED: dict[str, dict[str, tuple[Any, str]]] = {
+    "baseline": {
+        "alpha": (1.0, _NO_LAMBDA),
+        "lam_per": ("batch", _NO_LAMBDA),
+        "probability": (0.0, "nothing is mixed"),
+        "active_epochs": (None, "nothing is mixed"),
+    },
+    "switch": {
+        "alpha": (1.0, "each of its mixers has its own"),
+        "lam_per": ("batch", "each of its mixers has its own"),
+    },
+    "comixup": {"lam_per": ("batch", _NO_LAMBDA)},
+}
+
+# modules of base/ that stood in this folder, for code that imports from there
+for _name in ("batch", "drop_in", "gradients", "hidden_mixer"):
+    sys.modules[f"{__name__}.{_name}"] = importlib.import_module(f"{base.__name__}.{_name}")
 
 
 def available() -> tuple[str, ...]:
     """Name the methods of this package, in alphabetical order."""
-    return tuple(sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name not in _FOUNDATIONS))
+    return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.ispkg))
 
 
 def load(name: str) -> type[Mixer]:
@@ -67,10 +87,11 @@ def load(name: str) -> type[Mixer]:
     return found[0]
 
 
-def options(name: str) -> dict[str, inspect.Parameter]:
-    """Return the options that a configuration may set for a method, with their defaults."""
-    parameters = inspect.signature(load(name)).parameters
-    return {key: value for key, value in parameters.items() if key not in _NOT_OPTIONS}
+def options(name: str) -> dict[str, Option]:
+    """Return the options that a configuration may set for a method, what is particular to it first."""
+    found, common = options_of(load(name)), options_of(Mixer)
+    order = sorted(found, key=lambda key: key in common)  # stable: particular ones stay in front
+    return {key: found[key] for key in order if key not in _NOT_OPTIONS}
 
 
 def build(
@@ -99,11 +120,26 @@ def build(
     Raises:
         ValueError: unknown method or option (near names are listed), or a value out of range.
     """
-    method = load(name)
-    known = [key for key in inspect.signature(method).parameters if key not in _NOT_OPTIONS]
-    for key in options or {}:
+    chosen = _without_retired(name, options or {})
+    method, known = load(name), globals()["options"](name)
+    for key in chosen:
         if key not in known:
             near = difflib.get_close_matches(key, known, n=3, cutoff=0.4) or known
             raise ValueError(f"method {name!r} has no option {key!r}; near names: {', '.join(near)}")
+    given: dict[str, Any] = {"num_classes": num_classes, "mean": mean, "std": std}
+    given = {key: value for key, value in given.items() if key in options_of(method)}
     generator = generator or torch.Generator().manual_seed(seed)
-    return method(model, num_classes=num_classes, mean=mean, std=std, generator=generator, **(options or {}))
+    return method(model, **given, generator=generator, **chosen)
+
+
+def _without_retired(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Drop options that a method once had without a meaning.
+
+    Raises:
+        ValueError: one of them at another value than its default of then.
+    """
+    retired = _RETIRED.get(name, {})
+    for key, value in options.items():
+        if key in retired and value != retired[key][0]:
+            raise ValueError(f"{key} has no meaning in {name!r}, where {retired[key][1]}: leave it out, got {value!r}")
+    return {key: value for key, value in options.items() if key not in retired}

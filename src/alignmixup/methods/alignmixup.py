@@ -1,18 +1,19 @@
 """AlignMixup."""
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, get_args
+from typing import Literal
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from alignmixup.functional.alignment import Keep, align_mix
 from alignmixup.functional.interpolation import mixup
 from alignmixup.functional.sampling import coin
-from alignmixup.functional.transport.plan import Solver
-from alignmixup.methods.batch import Draw, MixedBatch
-from alignmixup.methods.hidden_mixer import HiddenMixer
+from alignmixup.functional.transport.options import Alignment
+from alignmixup.methods.base import Draw, HiddenMixer, MixedBatch
+from alignmixup.options import option
 from alignmixup.taps import Probe
 
 
@@ -30,46 +31,26 @@ class AlignDraw(Draw):
 
 
 @dataclass(eq=False, kw_only=True)
-class AlignMixup(HiddenMixer):
+class AlignMixup(HiddenMixer, Alignment):
     """Interpolate feature maps after aligning one to the other by optimal transport, or mix the input.
 
     Without ``layer`` the last feature map is used and half of the batches are mixed at the input: the published
     recipe. In a network that pools this map globally and then classifies linearly, alignment cancels (see the
-    method card); the mixer finds this out from the model and warns once. Options beyond those of
-    :class:`HiddenMixer` and :class:`Mixer`:
-
-    Args:
-        keep: whose geometry survives: ``"first"``, ``"partner"``, or ``"random"``, a fair coin per batch (paper).
-        epsilon: entropic regularisation ε > 0, in units of squared feature distance. Paper: 0.1.
-        iterations: cap on the Sinkhorn solver's rounds, >= 1. Paper: 100.
-        tolerance: stop each sample at this marginal error; None runs the solver's full schedule.
-        solver: which Sinkhorn solver, see :func:`alignmixup.functional.sinkhorn`.
-        normalize_cost: divide each sample's cost by its mean, so that ``epsilon`` is relative to the feature scale.
+    method card); the mixer finds this out from the model and warns once.
 
     Source:
         Venkataramanan et al., AlignMixup: Improving Representations By Interpolating Aligned Features, CVPR 2022.
     """
 
-    alpha: float = 2.0
-    keep: Literal["first", "partner", "random"] = "random"
-    epsilon: float = 0.1
-    iterations: int = 100
-    tolerance: float | None = None
-    solver: Solver = "newton"
-    normalize_cost: bool = False
-
-    def _check_options(self) -> None:
-        super()._check_options()
-        if self.keep not in (*get_args(Keep), "random"):
-            raise ValueError(f"keep must be 'first', 'partner' or 'random', got {self.keep!r}")
-        if not self.epsilon > 0:
-            raise ValueError(f"epsilon must be > 0, got {self.epsilon}")
-        if self.iterations < 1:
-            raise ValueError(f"iterations must be >= 1, got {self.iterations}")
-        if self.tolerance is not None and not self.tolerance > 0:
-            raise ValueError(f"tolerance must be > 0 or None, got {self.tolerance}")
-        if self.solver not in get_args(Solver):
-            raise ValueError(f"solver must be one of {', '.join(get_args(Solver))}, got {self.solver!r}")
+    alpha: float = option(2.0, paper="2.0 everywhere")
+    layer: str | nn.Module | Sequence[str | nn.Module] | None = option(None, paper="the last map")
+    layer_probabilities: Sequence[float] | None = option(None, paper="one layer")
+    input_probability: float = option(0.5, paper="0.5")
+    keep: Literal["first", "partner", "random"] = option(
+        "random",
+        'whose geometry survives: "first", "partner", or "random", a fair coin per batch',
+        paper="a fair coin per batch",
+    )
 
     def find_layers(self, found: Probe) -> tuple[str, ...]:
         """Take the last feature map."""
@@ -91,30 +72,20 @@ class AlignMixup(HiddenMixer):
 
     def draw(self, x: Tensor, target: Tensor) -> AlignDraw:
         """Draw λ, partners, the layer and the direction."""
-        pairing = super().draw(x, target)
-        layer = self.draw_layer()
+        pairs, layer = super().draw(x, target), self.draw_layer()
         keep: Keep
         if self.keep == "random":
             keep = "first" if coin(0.5, generator=self.generator) else "partner"
         else:
             keep = self.keep
-        return AlignDraw(lam=pairing.lam, perm=pairing.perm, layer=layer, keep=keep)
+        return AlignDraw(**vars(pairs), layer=layer, keep=keep)
 
     def mix(self, x: Tensor, target: Tensor, draw: Draw) -> MixedBatch:
         """Mix the images now, or record the function that will align and mix the layer."""
-        assert isinstance(draw, AlignDraw)
+        draw = self.expect(AlignDraw, draw)
         mixed_target = self.mixed_target(target, draw)
         if draw.layer is None:
             return MixedBatch(mixup(x, draw.perm, draw.lam), mixed_target, target, draw, tap=self._tap)
-        function = partial(
-            align_mix,
-            perm=draw.perm,
-            lam=draw.lam,
-            keep=draw.keep,
-            epsilon=self.epsilon,
-            iterations=self.iterations,
-            tolerance=self.tolerance,
-            solver=self.solver,
-            normalize_cost=self.normalize_cost,
-        )
+        options = vars(Alignment.part_of(self))
+        function = partial(align_mix, perm=draw.perm, lam=draw.lam, keep=draw.keep, **options)
         return MixedBatch(x, mixed_target, target, draw, {draw.layer: function}, tap=self._tap)

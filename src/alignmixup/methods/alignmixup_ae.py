@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -13,13 +13,13 @@ from torch import Tensor, nn
 
 from alignmixup.functional.reconstruction import structural_similarity
 from alignmixup.methods.alignmixup import AlignDraw, AlignMixup
-from alignmixup.methods.batch import Draw, MixedBatch
+from alignmixup.methods.base import Draw, MixedBatch, Pixels
 from alignmixup.models.decoder import FeatureDecoder
+from alignmixup.options import option
 from alignmixup.taps import Hidden, feature_maps, unwrap
 
 logger = logging.getLogger("alignmixup")
 
-ReconstructionLoss = Literal["mse", "l1", "perceptual"]
 _SSIM_WEIGHT = 0.84  # Zhao et al., IEEE TCI 2017
 
 
@@ -54,14 +54,13 @@ def _look(features: Tensor, *, seen: _Seen, then: Hidden | None) -> Tensor:
 
 
 @dataclass(eq=False, kw_only=True)
-class AlignMixupAE(AlignMixup):
+class AlignMixupAE(AlignMixup, Pixels):
     """AlignMixup whose encoder also learns to reconstruct clean examples, through a decoder of its own.
 
     Every so many batches one is left unmixed: besides classifying it, the decoder reconstructs its images from the map
     of ``decoder_layer``, which the tap keeps from the model's own forward pass. Decoded images go nowhere but into the
     reconstruction loss: the classifier never sees one. The other batches are AlignMixup's. The paper's decoder, loss,
-    weight and schedule were never published, so all defaults below are our choice. Options beyond those of
-    :class:`AlignMixup`:
+    weight and schedule were never published, so all defaults below are our choice.
 
     The decoder is made by :meth:`prepare`, from the sizes of one batch, and must be trained together with the model::
 
@@ -69,33 +68,51 @@ class AlignMixupAE(AlignMixup):
         mixer.prepare(x)
         optimizer = torch.optim.SGD([*model.parameters(), *mixer.parameters()], lr=0.1)
 
-    Args:
-        clean_share: share of the batches that are clean, in [0, 1], evenly spaced and so at the same time in every
-            process. 1/3: clean, input and aligned batches are equally many with ``input_probability`` 0.5.
-        reconstruct_aligned: reconstruct also in batches mixed at ``decoder_layer`` or behind it, up to where the model
-            sees clean examples; with ``clean_share=0`` and ``input_probability=0`` this is every batch.
-        reconstruction_weight: weight of the reconstruction loss, > 0.
-        reconstruction_loss: ``"mse"`` or ``"l1"``, means over all values in the units of normalised images, or
-            ``"perceptual"``: 0.84 (1 - SSIM) + 0.16 L1, with SSIM on pixels (``mean`` and ``std`` are needed) in
-            windows of 7 x 7.
-        decoder_layer: layer whose map is decoded: a dotted name or the module; None for the aligned one, the last of
-            several.
-        decoder_width: channels of the decoder at the images' resolution, see :class:`FeatureDecoder`.
-        detach_features: train the decoder alone: no gradient of the reconstruction reaches the encoder.
-
     Source:
         Venkataramanan et al., AlignMixup: Improving Representations By Interpolating Aligned Features, CVPR 2022,
         variant AlignMixup/AE; that the decoder is trained on clean examples only, and without alignment, is the
         authors' word. SSIM: Wang et al., IEEE TIP 2004; its weight: Zhao et al., IEEE TCI 2017.
     """
 
-    clean_share: float = 1 / 3
-    reconstruct_aligned: bool = False
-    reconstruction_weight: float = 1.0
-    reconstruction_loss: ReconstructionLoss = "mse"
-    decoder_layer: str | nn.Module | None = None
-    decoder_width: int = 24
-    detach_features: bool = False
+    clean_share: float = option(
+        1 / 3,
+        "share of clean batches, in [0, 1], evenly spaced and so at the same time in every process; with 1/3 clean, "
+        "input and aligned batches are equally many where input_probability is 0.5",
+        paper="not published",
+        minimum=0,
+        maximum=1,
+    )
+    reconstruct_aligned: bool = option(
+        False,
+        "reconstruct also in batches mixed at decoder_layer or behind it, which see clean examples up to there; with "
+        "clean_share = 0 and input_probability = 0 this is every batch",
+        paper="clean examples only",
+    )
+    reconstruction_weight: float = option(
+        1.0, "weight of the reconstruction loss, > 0", paper="not published", above=0, hint="or use AlignMixup"
+    )
+    reconstruction_loss: Literal["mse", "l1", "perceptual"] = option(
+        "mse",
+        '"mse" or "l1", means over all values in the units of normalised images, or "perceptual": 0.84 (1 - SSIM) + '
+        "0.16 L1, with SSIM on pixels (mean and std are needed) in windows of 7 x 7",
+        paper="not published",
+    )
+    decoder_layer: str | nn.Module | None = option(
+        None,
+        "layer whose map is decoded: a dotted name or the module; None for the aligned one, the last of several",
+        paper="not published",
+        fixed=True,
+    )
+    decoder_width: int = option(
+        24,
+        "channels of the decoder at the images' resolution; for ImageNet's 224 pixels 8 costs as much",
+        paper="not published",
+        minimum=1,
+        fixed=True,
+    )
+    detach_features: bool = option(
+        False, "train the decoder alone: its loss sends no gradient to the encoder", paper="the encoder learns from it"
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -104,23 +121,14 @@ class AlignMixupAE(AlignMixup):
         self._handed_out = False
         self._batches = 0
         if self.decoder_layer is not None:
-            self.decoder_layer = self._tap.attach(self.decoder_layer, self.layout)
+            self._put("decoder_layer", self._tap.attach(self.decoder_layer, self.layout))
 
     def _check_options(self) -> None:
         super()._check_options()
-        if not 0 <= self.clean_share <= 1:
-            raise ValueError(f"clean_share must be in [0, 1], got {self.clean_share}")
         if self.clean_share == 0 and not self.reconstruct_aligned:
             raise ValueError("clean_share=0 leaves nothing to reconstruct: set reconstruct_aligned=True")
-        if not (self.reconstruction_weight > 0 and math.isfinite(self.reconstruction_weight)):
-            raise ValueError(f"reconstruction_weight must be > 0, got {self.reconstruction_weight}; or use AlignMixup")
-        if self.reconstruction_loss not in get_args(ReconstructionLoss):
-            known = ", ".join(map(repr, get_args(ReconstructionLoss)))
-            raise ValueError(f"reconstruction_loss must be one of {known}, got {self.reconstruction_loss!r}")
         if self.reconstruction_loss == "perceptual" and self.mean is None:
             raise ValueError("reconstruction_loss='perceptual' looks at pixels: it needs mean=... and std=...")
-        if not isinstance(self.decoder_width, int) or self.decoder_width < 1:
-            raise ValueError(f"decoder_width must be a whole number >= 1, got {self.decoder_width}")
 
     @property
     def decoder(self) -> nn.Module:
@@ -149,7 +157,7 @@ class AlignMixupAE(AlignMixup):
         if self._decoder is not None:
             return
         if self.decoder_layer is None:
-            self.decoder_layer = self._layers[-1]
+            self._put("decoder_layer", self._layers[-1])
         assert self._root is not None
         assert isinstance(self.decoder_layer, str)
         maps = feature_maps(self._root, x[:2], {*self._layers, self.decoder_layer}, self.layout)
@@ -187,12 +195,11 @@ class AlignMixupAE(AlignMixup):
             size, device = x.shape[0], x.device
             lam, perm = torch.ones(size, device=device), torch.arange(size, device=device)
             return AEDraw(lam=lam, perm=perm, layer=None, keep="first", clean=True)
-        mixed = super().draw(x, target)
-        return AEDraw(lam=mixed.lam, perm=mixed.perm, layer=mixed.layer, keep=mixed.keep, clean=False)
+        return AEDraw(**vars(super().draw(x, target)), clean=False)
 
     def mix(self, x: Tensor, target: Tensor, draw: Draw) -> MixedBatch:
         """Mix as AlignMixup does, or not at all; record the map to reconstruct from where it is clean."""
-        assert isinstance(draw, AEDraw)
+        draw = self.expect(AEDraw, draw)
         clean = draw.clean
         batch = MixedBatch(x, target, target, draw, tap=self._tap) if clean else super().mix(x, target, draw)
         self.prepare(x)

@@ -1,19 +1,23 @@
 """Baseline: training without mixing."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
-from alignmixup.methods.base import PairMixer
-from alignmixup.methods.batch import Draw, MixedBatch
+from alignmixup.methods.base import MixedBatch, Mixer
 
 
 @dataclass(eq=False, kw_only=True)
-class Baseline(PairMixer):
+class Baseline(Mixer):
     """No mixing: the batch comes back with its own (optionally smoothed) labels. The yardstick of every comparison."""
 
-    probability: float = 0.0
+    probability: ClassVar[float] = 0.0  # type: ignore[misc]  # no option here: there is nothing to mix, ever
+    active_epochs: ClassVar[None] = None  # type: ignore[misc]
 
-    def mix(self, x: Tensor, target: Tensor, draw: Draw) -> MixedBatch:
+    def draw(self, x: Tensor, target: Tensor) -> None:
+        """Draw nothing."""
+
+    def mix(self, x: Tensor, target: Tensor, draw: None) -> MixedBatch:
         """Return the batch as it is."""
         return MixedBatch(x, target, target)

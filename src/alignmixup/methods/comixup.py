@@ -1,6 +1,5 @@
 """Co-Mixup."""
 
-import math
 from dataclasses import dataclass
 from functools import partial
 
@@ -9,16 +8,17 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from alignmixup.functional.comixup.images import block_saliency, comixup_compose, peak_distances
-from alignmixup.functional.comixup.masks import Threshold, Variant, comixup_masks
+from alignmixup.functional.comixup.masks import CoMixupSearch, comixup_masks
+from alignmixup.functional.precision import exact_product
 from alignmixup.functional.sampling import dirichlet, random_start, to_device
-from alignmixup.methods.base import Mixer
-from alignmixup.methods.batch import Draw, MixedBatch
-from alignmixup.methods.gradients import CleanScale, input_saliency
+from alignmixup.methods.base import MixedBatch, Mixer
+from alignmixup.methods.base.gradients import CleanLoss, input_saliency
+from alignmixup.options import option
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class CoMixupDraw(Draw):
-    """Draw of Co-Mixup; ``lam`` is 1 and ``perm`` the identity, since samples have any number of parents.
+class CoMixupDraw:
+    """Draw of Co-Mixup: of groups and not of pairs, since samples have any number of parents.
 
     Attributes:
         prior: (B,) float32, a Dirichlet draw for each group of inputs.
@@ -30,79 +30,39 @@ class CoMixupDraw(Draw):
 
 
 @dataclass(eq=False, kw_only=True)
-class CoMixup(Mixer):
+class CoMixup(Mixer, CleanLoss, CoMixupSearch):
     """Mix groups of images block by block, so that outputs are salient, smooth and unlike each other.
 
     The saliency is the gradient of the loss with respect to the images, so each batch costs a second forward and
     backward pass. With ``clean_lam`` that pass also trains on the clean images, through the batch's auxiliary loss.
     Groups are consecutive samples: shuffle the data anew in every epoch.
 
-    Args:
-        alpha: concentration of the Dirichlet prior over a group's inputs, > 0 (of no Beta distribution here).
-        lam_per: has no meaning here, since there is no λ; leave it.
-        group: inputs, and outputs, of a group; the rest of a batch makes a smaller group of its own. Paper: 20, 16 on
-            ImageNet.
-        blocks: blocks per side n of the masks; must divide the sides of the images. Paper: 4.
-        beta: price of unlike neighbouring blocks, >= 0. Paper: 0.32.
-        gamma: price of sharing inputs with other outputs, >= 0. Paper: 1.0.
-        eta: weight of the prior, >= 0. Paper: 0.05.
-        tau: share of an input's blocks in use elsewhere above which it is charged, >= 0. Paper: 0.83.
-        omega: weight of the distances between the most salient places, in [0, 1]. Paper: 0.001.
-        rounds: sweeps over the outputs of a group, >= 1. Paper: 4, 3 on ImageNet.
-        safeguard: in the last round take only changes that do not raise the objective. Paper: False.
-        tries: random starts, >= 1, the best of which is taken. Paper: 1.
-        set_resolve: tell outputs apart that are made of the same inputs. Paper: True.
-        threshold: ``"hard"`` or ``"soft"`` charge of shared inputs. Paper: ``"hard"``.
-        variant: ``"as_described"``, or ``"as_released"`` for the published code's order of operations in the charge.
-        clean_lam: weight of the loss of the clean images, >= 0; with 0 the saliency is found in eval mode. Paper: 1.
-        clean_scale: the criterion that the clean loss is scaled for: ``"bce_softmax"`` (CIFAR and Tiny-ImageNet) or
-            ``"cross_entropy"`` (ImageNet).
-        peak_window: side in pixels of the window that finds the most salient place, cut to the image. Paper: 8.
-        peak_stride: step of that window in pixels. Paper: 1, 8 on ImageNet.
-
     Source:
         Kim, Choo, Jeong, Song, Co-Mixup: Saliency Guided Joint Mixup with Supermodular Diversity, ICLR 2021.
     """
 
-    alpha: float = 2.0
-    group: int = 20
-    blocks: int = 4
-    beta: float = 0.32
-    gamma: float = 1.0
-    eta: float = 0.05
-    tau: float = 0.83
-    omega: float = 0.001
-    rounds: int = 4
-    safeguard: bool = True
-    tries: int = 2
-    set_resolve: bool = True
-    threshold: Threshold = "hard"
-    variant: Variant = "as_described"
-    clean_lam: float = 1.0
-    clean_scale: CleanScale = "bce_softmax"
-    peak_window: int = 8
-    peak_stride: int = 1
-
-    def _check_options(self) -> None:
-        super()._check_options()
-        if self.model is None:
-            raise ValueError("CoMixup needs the gradients of the model: pass it as CoMixup(model, ...)")
-        if self.lam_per != "batch":
-            raise ValueError(f"lam_per has no meaning in CoMixup, which draws no λ: leave it out, got {self.lam_per!r}")
-        for name in ("group", "blocks", "rounds", "tries", "peak_window", "peak_stride"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} must be a whole number >= 1, got {value}")
-        for name, most in (("omega", 1), *((name, math.inf) for name in ("beta", "gamma", "eta", "tau", "clean_lam"))):
-            if not (0 <= (value := getattr(self, name)) <= most and math.isfinite(value)):
-                raise ValueError(f"{name} must be {'in [0, 1]' if most == 1 else '>= 0'}, got {value}")
-        for name, known in (
-            ("threshold", ("hard", "soft")),
-            ("variant", ("as_described", "as_released")),
-            ("clean_scale", ("bce_softmax", "cross_entropy")),
-        ):
-            if getattr(self, name) not in known:
-                raise ValueError(f"{name} must be {known[0]!r} or {known[1]!r}, got {getattr(self, name)!r}")
+    needs_model = "needs the gradients of the model"
+    alpha: float = option(
+        2.0,
+        "concentration of the Dirichlet prior over a group's inputs, > 0 (of no Beta distribution here)",
+        paper="2.0, 1 in the ImageNet code",
+        above=0,
+    )
+    group: int = option(
+        20,
+        "inputs, and outputs, of a group; the rest of a batch makes a smaller group of its own",
+        paper="20, 16 on ImageNet",
+        minimum=1,
+    )
+    blocks: int = option(4, "blocks per side n of the masks; must divide the sides of the images", paper="4", minimum=1)
+    clean_lam: float = option(1.0, paper="1.0")
+    peak_window: int = option(
+        8,
+        "side in pixels of the window that finds the most salient place, cut to the image",
+        paper="8",
+        minimum=1,
+    )
+    peak_stride: int = option(1, "step of that window in pixels", paper="1, 8 on ImageNet", minimum=1)
 
     def draw(self, x: Tensor, target: Tensor) -> CoMixupDraw:
         """Draw each group's prior and where its optimisation starts."""
@@ -124,39 +84,31 @@ class CoMixup(Mixer):
             tries = random_start(self.tries * count, size, n, n, generator=self.generator)
             starts.append(tries.view(self.tries, last - first, n, n))
         return CoMixupDraw(
-            lam=torch.ones(batch, device=x.device),
-            perm=torch.arange(batch, device=x.device),
             prior=to_device(torch.cat(priors).float(), x.device),
             start=to_device(torch.cat(starts, 1), x.device),
         )
 
-    def mix(self, x: Tensor, target: Tensor, draw: Draw) -> MixedBatch:
+    def mix(self, x: Tensor, target: Tensor, draw: CoMixupDraw) -> MixedBatch:
         """Find the saliency, then each group's masks; assemble images, and labels by area."""
-        assert isinstance(draw, CoMixupDraw)
-        assert self.model is not None
-        saliency, auxiliary = input_saliency(
-            self.model,
-            x,
-            target,
-            train_statistics=self.clean_lam > 0,
-            clean_weight=self.clean_lam,
-            clean_scale=self.clean_scale,
-        )
-        images, labels, shown = [], [], []
+        draw = self.expect(CoMixupDraw, draw)
+        assert self._root is not None
+        saliency, auxiliary = input_saliency(self._root, x, target, **self.gradient_options())
+        images, labels, own, shown = [], [], [], []
         for first, last in self._parts(x.shape[0]):
             part = slice(first, last)
             masks = self._masks(saliency[part], draw.prior[part], draw.start[:, part])
             images.append(comixup_compose(x[part], masks))
             shown.append(masks)
-            with torch.autocast(x.device.type, enabled=False):
-                mean = masks.mean((2, 3))
-                labels.append((mean @ target[part].view(*mean.shape[:2], -1)).flatten(0, 1))
+            mean = masks.mean((2, 3))
+            own.append(mean.diagonal(dim1=1, dim2=2).flatten())
+            labels.append(exact_product(mean, target[part].view(*mean.shape[:2], -1)).flatten(0, 1))
         return MixedBatch(
-            images[0] if len(images) == 1 else torch.cat(images),
-            labels[0] if len(labels) == 1 else torch.cat(labels),
+            _cat(images),
+            _cat(labels),
             target,
             draw,
             auxiliary=auxiliary,
+            lam=_cat(own),
             pairwise=False,
             mask=partial(_join, shown),
         )
@@ -173,19 +125,14 @@ class CoMixup(Mixer):
         return comixup_masks(
             block_saliency(saliency, n).view(groups, size, n, n),
             peak_distances(saliency.view(groups, size, *saliency.shape[1:]), self.peak_window, self.peak_stride),
-            beta=self.beta,
-            gamma=self.gamma,
-            eta=self.eta,
-            tau=self.tau,
-            omega=self.omega,
-            rounds=self.rounds,
             prior=prior.view(groups, size),
-            set_resolve=self.set_resolve,
-            safeguard=self.safeguard,
-            threshold=self.threshold,
-            variant=self.variant,
             start=start.view(-1, groups, size, n, n).transpose(0, 1),
+            **vars(CoMixupSearch.part_of(self)),
         )
+
+
+def _cat(parts: list[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 def _join(parts: list[Tensor]) -> Tensor:

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from alignmixup.functional.interpolation import box_lam, box_mask, cutmix
 from alignmixup.functional.sampling import box_centres, cutmix_box, to_device
-from alignmixup.methods.base import PairMixer
-from alignmixup.methods.batch import Draw, MixedBatch
+from alignmixup.methods.base import Draw, MixedBatch, PairMixer
+from alignmixup.options import option
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -27,11 +27,14 @@ class CutMix(PairMixer):
     """Replace a random box of each image by the same box of its partner; labels follow the exact areas.
 
     With ``lam_per="batch"`` one box serves the whole batch, as published; otherwise each pair or sample has its
-    own. Options are those of :class:`Mixer`. Paper: ``alpha`` 1.0; ``probability`` 0.5 on CIFAR, 1.0 on ImageNet.
+    own.
 
     Source:
         Yun et al., CutMix, ICCV 2019, Eqs. (1) and (2).
     """
+
+    alpha: float = option(1.0, paper="1.0")
+    probability: float = option(1.0, paper="0.5 on CIFAR, 1.0 on ImageNet")
 
     def draw(self, x: Tensor, target: Tensor) -> CutMixDraw:
         """Draw partners, boxes and the λ that the clipped boxes leave."""
@@ -52,7 +55,7 @@ class CutMix(PairMixer):
 
     def mix(self, x: Tensor, target: Tensor, draw: Draw) -> MixedBatch:
         """Paste the boxes and mix the labels by area."""
-        assert isinstance(draw, CutMixDraw)
+        draw = self.expect(CutMixDraw, draw)
         mixed, mask = cutmix(x, draw.perm, draw.box), partial(box_weights, draw.box, *x.shape[2:])
         return MixedBatch(mixed, self.mixed_target(target, draw), target, draw, mask=mask)
 

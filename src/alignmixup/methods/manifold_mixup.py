@@ -6,8 +6,8 @@ from functools import partial
 from torch import Tensor
 
 from alignmixup.functional.interpolation import mixup
-from alignmixup.methods.batch import Draw, MixedBatch
-from alignmixup.methods.hidden_mixer import HiddenMixer
+from alignmixup.methods.base import Draw, HiddenMixer, MixedBatch
+from alignmixup.options import option
 from alignmixup.taps import Probe
 
 
@@ -27,15 +27,13 @@ class ManifoldMixup(HiddenMixer):
     """Interpolate the input or one hidden feature map, chosen at random per batch.
 
     Without ``layer`` the ends of the first two stages are used, each as often as the input, as published.
-    Options are those of :class:`HiddenMixer` and :class:`Mixer`. Paper: ``alpha`` 2.0 on CIFAR, 0.2 on
-    Tiny-ImageNet.
 
     Source:
         Verma et al., Manifold Mixup, ICML 2019, Eq. (2) and section 5.
     """
 
-    alpha: float = 2.0
-    input_probability: float = 1 / 3
+    alpha: float = option(2.0, paper="2.0 on CIFAR, 0.2 on Tiny-ImageNet")
+    input_probability: float = option(1 / 3, paper="1/3")
 
     def find_layers(self, found: Probe) -> tuple[str, ...]:
         """Take the ends of two early stages."""
@@ -43,12 +41,12 @@ class ManifoldMixup(HiddenMixer):
 
     def draw(self, x: Tensor, target: Tensor) -> ManifoldDraw:
         """Draw λ, partners and the layer."""
-        pairing = super().draw(x, target)
-        return ManifoldDraw(lam=pairing.lam, perm=pairing.perm, layer=self.draw_layer())
+        pairs = super().draw(x, target)
+        return ManifoldDraw(**vars(pairs), layer=self.draw_layer())
 
     def mix(self, x: Tensor, target: Tensor, draw: Draw) -> MixedBatch:
         """Mix the images now, or record the function that will mix the layer."""
-        assert isinstance(draw, ManifoldDraw)
+        draw = self.expect(ManifoldDraw, draw)
         mixed_target = self.mixed_target(target, draw)
         if draw.layer is None:
             return MixedBatch(mixup(x, draw.perm, draw.lam), mixed_target, target, draw, tap=self._tap)

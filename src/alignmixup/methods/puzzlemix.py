@@ -2,18 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import get_args
 
 import torch
 from torch import Tensor
 
 from alignmixup.functional.labels import soft_labels
-from alignmixup.functional.puzzlemix.energy import block_saliency
+from alignmixup.functional.puzzlemix.energy import PuzzleSearch, block_saliency
 from alignmixup.functional.puzzlemix.images import puzzlemix, puzzlemix_mask, puzzlemix_transport
 from alignmixup.functional.sampling import choice, coin, to_device
-from alignmixup.methods.base import PairMixer
-from alignmixup.methods.batch import Draw, MixedBatch
-from alignmixup.methods.gradients import CleanScale, input_gradient, saliency_of
+from alignmixup.methods.base import Draw, MixedBatch, PairMixer, Pixels
+from alignmixup.methods.base.gradients import CleanLoss, input_gradient, saliency_of
+from alignmixup.methods.base.pair_mixer import LamPer
+from alignmixup.options import option
 
 _STEP_BEYOND = 2 / 255  # by which the adversarial step exceeds the noise's bound
 
@@ -49,69 +49,53 @@ class PuzzleMixDraw(Draw):
 
 
 @dataclass(eq=False, kw_only=True)
-class PuzzleMix(PairMixer):
+class PuzzleMix(PairMixer, Pixels, CleanLoss, PuzzleSearch):
     """Keep the salient blocks of both images: a mask that loses little saliency, and moves of salient blocks into view.
 
     The model's loss on the clean images gives the saliency, by one more forward pass and a backward pass to the input.
     Labels follow the area of each sample's mask.
 
-    Args:
-        blocks: blocks on a side; each batch draws one of those that divide its images into whole blocks.
-        labels: number of mask values, >= 2. Paper: 3, for 0, 1/2 and 1.
-        beta: weight of a smooth mask, >= 0.
-        gamma: weight of smooth images across the boundaries of blocks, in [0, 1].
-        eta: weight of the prior that the mask's mean be λ, >= 0.
-        neighbourhood: side in pixels of the cells that are compared across boundaries. Paper: 4, and 2 on ImageNet.
-        transport: move salient blocks into view.
-        transport_size: side in pixels of the blocks that are moved, if smaller than those of the mask; None for the
-            same. Paper: 4 on CIFAR.
-        cost_weight: cost of moving a block across the image, in units of saliency, >= 0.
-        clean_lam: weight of the clean images' loss as a further loss term, >= 0. Where it is > 0 the saliency is found
-            in training mode, and the batch does not unpack. Paper: 0 on CIFAR, 1 on Tiny-ImageNet.
-        clean_scale: the criterion whose scale that term matches: ``"bce_softmax"`` or ``"cross_entropy"``.
-        adversarial_probability: probability, for the first images and for the partners of a batch, that they receive
-            adversarial noise, in [0, 1]. Paper: 0.1 on CIFAR, 0.15 on Tiny-ImageNet.
-        adversarial_epsilon: largest noise, in units of [0, 1] pixels.
-
     Source:
         Kim, Choo, Song, Puzzle Mix, ICML 2020, and its published code.
     """
 
-    blocks: Sequence[int] = (2, 4, 8, 16)
-    labels: int = 3
-    beta: float = 1.2
-    gamma: float = 0.5
-    eta: float = 0.2
-    neighbourhood: int = 4
-    transport: bool = True
-    transport_size: int | None = None
-    cost_weight: float = 0.8
-    clean_lam: float = 0.0
-    clean_scale: CleanScale = "bce_softmax"
-    adversarial_probability: float = 0.0
-    adversarial_epsilon: float = 10 / 255
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self._root is None:
-            raise ValueError("PuzzleMix asks the model which pixels matter: pass it as PuzzleMix(model, ...)")
+    needs_model = "asks the model which pixels matter"
+    alpha: float = option(1.0, paper="1.0")
+    lam_per: LamPer = option("batch", paper="one λ for the batch")
+    blocks: Sequence[int] = option(
+        (2, 4, 8, 16),
+        "blocks on a side; each batch draws one of those that divide its images into whole blocks",
+        paper="the same",
+        minimum=1,
+    )
+    beta: float = option(1.2, paper="1.2, 1.5 in the fast ImageNet recipe")
+    transport: bool = option(True, "move salient blocks into view", paper="True")
+    transport_size: int | None = option(
+        None,
+        "side in pixels of the blocks that are moved, if smaller than those of the mask; None for the same",
+        paper="4 on CIFAR-100, else those of the mask",
+        minimum=1,
+    )
+    cost_weight: float = option(
+        0.8, "cost of moving a block across the image, in units of saliency, >= 0", paper="0.8", minimum=0
+    )
+    clean_lam: float = option(0.0, paper="0 on CIFAR-100, 1 on Tiny-ImageNet")
+    adversarial_probability: float = option(
+        0.0,
+        "probability, for the first images and for the partners of a batch, that they receive adversarial noise, in "
+        "[0, 1]",
+        paper="0.1 on CIFAR-100, 0.15 on Tiny-ImageNet",
+        minimum=0,
+        maximum=1,
+    )
+    adversarial_epsilon: float = option(
+        10 / 255, "largest adversarial noise, in units of [0, 1] pixels", paper="10/255", minimum=0
+    )
 
     def _check_options(self) -> None:
         super()._check_options()
-        if not self.blocks or not all(isinstance(n, int) and n >= 1 for n in self.blocks):
+        if not self.blocks:
             raise ValueError(f"blocks must be one or more whole numbers >= 1, got {self.blocks}")
-        for name, least in (("labels", 2), ("neighbourhood", 1), ("transport_size", 1)):
-            value = getattr(self, name)
-            if value is not None and not (isinstance(value, int) and value >= least):
-                raise ValueError(f"{name} must be a whole number >= {least}, got {value}")
-        for name in ("beta", "eta", "cost_weight", "clean_lam", "adversarial_epsilon"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} must be >= 0, got {getattr(self, name)}")
-        for name in ("gamma", "adversarial_probability"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} must be in [0, 1], got {getattr(self, name)}")
-        if self.clean_scale not in get_args(CleanScale):
-            raise ValueError(f"clean_scale must be one of {get_args(CleanScale)}, got {self.clean_scale!r}")
 
     def draw(self, x: Tensor, target: Tensor) -> PuzzleMixDraw:
         """Draw partners, λ, the number of blocks, and whether and what noise is added."""
@@ -126,7 +110,7 @@ class PuzzleMix(PairMixer):
             noise = torch.rand(x.shape, generator=self.generator) * 2 - 1
             strength = torch.rand((), generator=self.generator).item()
             adversary = Adversary(noise=to_device(noise, x.device), strength=strength, first=first, partner=partner)
-        return PuzzleMixDraw(lam=pairs.lam, perm=pairs.perm, blocks=blocks, adversary=adversary)
+        return PuzzleMixDraw(**vars(pairs), blocks=blocks, adversary=adversary)
 
     def _whole_blocks(self, height: int, width: int) -> list[int]:
         """The block counts that divide images of this size."""
@@ -141,36 +125,19 @@ class PuzzleMix(PairMixer):
 
     def mix(self, x: Tensor, target: Tensor, draw: Draw) -> MixedBatch:
         """Find saliency, masks and moves, and mix images and labels."""
-        assert isinstance(draw, PuzzleMixDraw)
+        draw = self.expect(PuzzleMixDraw, draw)
         assert self._root is not None
         pixels = self.pixels(x)
         adversary = draw.adversary
         noisy = x if adversary is None else self._noisy(pixels, adversary, x)
-        gradient, auxiliary = input_gradient(
-            self._root,
-            noisy,
-            target,
-            train_statistics=self.clean_lam > 0,
-            clean_weight=self.clean_lam,
-            clean_scale=self.clean_scale,
-        )
+        gradient, auxiliary = input_gradient(self._root, noisy, target, **self.gradient_options())
         first = partner = x
         if adversary is not None:
             attacked = self._attacked(pixels, adversary, gradient, x)
             first, partner = (attacked if chosen else x for chosen in (adversary.first, adversary.partner))
         saliency = saliency_of(gradient)
-        mask = puzzlemix_mask(
-            saliency,
-            pixels,
-            draw.perm,
-            draw.lam,
-            draw.blocks,
-            beta=self.beta,
-            gamma=self.gamma,
-            eta=self.eta,
-            neighbourhood=self.neighbourhood,
-            labels=self.labels,
-        )
+        search = vars(PuzzleSearch.part_of(self))
+        mask = puzzlemix_mask(saliency, pixels, draw.perm, draw.lam, draw.blocks, **search)
         ratio = mask.mean(dim=(1, 2))
         fine, plans = self._plans(mask, saliency, draw.perm)
         mixed_target = soft_labels(target, draw.perm, ratio)

@@ -15,42 +15,42 @@ from alignmixup.functional.saliency import (
     spectral_residual_saliency,
 )
 from alignmixup.functional.sampling import cutmix_box
-from alignmixup.methods.base import PairMixer
-from alignmixup.methods.batch import Draw, MixedBatch
+from alignmixup.methods.base import Draw, MixedBatch, PairMixer, Pixels
 from alignmixup.methods.cutmix import box_weights
+from alignmixup.options import option
 
 
 @dataclass(eq=False, kw_only=True)
-class SaliencyMix(PairMixer):
+class SaliencyMix(PairMixer, Pixels):
     """CutMix whose box is centred at the most salient pixel of the partner; labels follow the exact areas.
 
     Needs ``mean`` and ``std``, since saliency is that of the 8-bit image. The draw's λ gives the sizes of the boxes,
-    which the image's border then cuts; the λ of the labels is the ``lam`` of the batch. Other options are those of
-    :class:`Mixer`. Paper: ``alpha`` 1.0; ``probability`` 0.5 on CIFAR, 1.0 on ImageNet.
-
-    Args:
-        saliency: detector, ``"fine_grained"`` (paper) or ``"spectral_residual"``.
-        variant: ``"as_described"`` in the paper, or ``"as_released"``: the published code gives its 8-bit detector
-            normalised floats, whose raw bytes put the box at a place that has to do with the image only by chance.
-        box_per: a centre for each ``"sample"``, in its own partner; or one for the ``"batch"``, in the partner of the
-            first sample, as released. Sizes are shared as λ is, so one box serves the batch with ``lam_per="batch"``.
+    which the image's border then cuts; the λ of the labels is the ``lam`` of the batch. Sizes are shared as
+    λ is, so one box serves the batch with ``lam_per="batch"`` and ``box_per="batch"``.
 
     Source:
         Uddin et al., SaliencyMix, ICLR 2021, section 3, and its published code for sizes and rounding.
     """
 
-    saliency: Literal["fine_grained", "spectral_residual"] = "fine_grained"
-    variant: Literal["as_described", "as_released"] = "as_described"
-    box_per: Literal["sample", "batch"] = "sample"
+    alpha: float = option(1.0, paper="1.0")
+    probability: float = option(1.0, paper="0.5 on CIFAR, 1.0 on ImageNet")
+    saliency: Literal["fine_grained", "spectral_residual"] = option(
+        "fine_grained", 'detector: "fine_grained" or "spectral_residual"', paper='"fine_grained"'
+    )
+    variant: Literal["as_described", "as_released"] = option(
+        "as_described",
+        '"as_described" in the paper, or "as_released": the published code gives its 8-bit detector normalised floats, '
+        "whose raw bytes put the box at a place that has to do with the image only by chance",
+        paper='reported numbers come from "as_released"',
+    )
+    box_per: Literal["sample", "batch"] = option(
+        "sample",
+        'a centre for each "sample", in its own partner; or one for the "batch", in the partner of the first sample',
+        paper="described per image, released per batch",
+    )
 
     def _check_options(self) -> None:
         super()._check_options()
-        if self.saliency not in ("fine_grained", "spectral_residual"):
-            raise ValueError(f"saliency must be 'fine_grained' or 'spectral_residual', got {self.saliency!r}")
-        if self.variant not in ("as_described", "as_released"):
-            raise ValueError(f"variant must be 'as_described' or 'as_released', got {self.variant!r}")
-        if self.box_per not in ("sample", "batch"):
-            raise ValueError(f"box_per must be 'sample' or 'batch', got {self.box_per!r}")
         if self.variant == "as_released" and self.saliency != "fine_grained":
             raise ValueError(
                 f"the released code has the detector 'fine_grained' only: variant 'as_released' cannot have "
@@ -59,6 +59,7 @@ class SaliencyMix(PairMixer):
 
     def mix(self, x: Tensor, target: Tensor, draw: Draw) -> MixedBatch:
         """Find the boxes, paste them, and mix the labels by area."""
+        draw = self.expect(Draw, draw)
         if x.ndim != 4 or x.shape[1] not in (1, 3):
             raise ValueError(
                 f"SaliencyMix needs RGB or grey images, of shape (B, 3, H, W) or (B, 1, H, W), got {tuple(x.shape)}"

@@ -8,10 +8,13 @@ from torch import Tensor
 
 from alignmixup.functional.interpolation import box_lam, box_mask
 from alignmixup.functional.labels import soft_labels
+from alignmixup.functional.precision import exact_product
 from alignmixup.functional.sampling import box_centres, cutmix_box, to_device
 from alignmixup.functional.style import adain, style_distances, stylecutmix
-from alignmixup.methods.batch import Draw, MixedBatch
+from alignmixup.methods.base import Draw, MixedBatch
+from alignmixup.methods.base.pair_mixer import LamPer
 from alignmixup.methods.stylemix import StyleMix
+from alignmixup.options import option
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -33,39 +36,39 @@ class StyleCutMixDraw(Draw):
 class StyleCutMix(StyleMix):
     """CutMix of content, while style is mixed everywhere: inside and outside the box stand restyled images.
 
-    Options are those of :class:`StyleMix`, and these. Paper: ``alpha`` 1.0 and ``probability`` 0.5 on CIFAR.
-
-    Args:
-        gamma: how much of an image stays as it is when it takes its partner's style: ``"drawn"`` from Beta, one for
-            all as ``lam_per`` says; or ``"auto"``: tanh(distance / delta), so the further the styles of two classes
-            lie apart, the less is restyled. This needs an autoencoder made by ``train-style``, whose file has the
-            styles of the classes.
-        gamma_alpha: parameter of the Beta distribution of γ, > 0. Paper: 0.8.
-        delta: scale of the distances for ``"auto"``, > 0, in units of the mean distance between two classes.
-            Paper: 1.6 on CIFAR-10, 2.2 on CIFAR-100.
-        same_class_distance: what two images of one class count as for ``"auto"``, in the same units. Paper: 3.2 on
-            CIFAR-10, 1.5 on CIFAR-100.
-
     Source:
         Hong, Choi, Kim, StyleMix: Separating Content and Style for Enhanced Data Augmentation, CVPR 2021, section 3.
         Deviations: the autoencoder; distances relative to their mean, which features of any scale share.
     """
 
-    alpha: float = 1.0
-    gamma: Literal["drawn", "auto"] = "drawn"
-    gamma_alpha: float = 0.8
-    delta: float = 2.2
-    same_class_distance: float = 1.5
-
-    def _check_options(self) -> None:
-        super()._check_options()
-        if self.gamma not in ("drawn", "auto"):
-            raise ValueError(f"gamma must be 'drawn' or 'auto', got {self.gamma!r}")
-        for name in ("gamma_alpha", "delta"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be > 0, got {getattr(self, name)}")
-        if not self.same_class_distance >= 0:
-            raise ValueError(f"same_class_distance must be >= 0, got {self.same_class_distance}")
+    alpha: float = option(1.0, paper="1.0")
+    lam_per: LamPer = option("batch", paper='one box, style ratio and γ for the batch; γ per pair with "auto"')
+    probability: float = option(1.0, paper="0.5 on CIFAR")
+    gamma: Literal["drawn", "auto"] = option(
+        "drawn",
+        'how much of an image stays as it is when it takes its partner\'s style: "drawn" from Beta, one for all as '
+        'lam_per says; or "auto": tanh(distance / delta), so the further the styles of two classes lie apart, the less '
+        "is restyled; this needs an autoencoder made by `train-style`, whose file has the styles of the classes",
+        paper="both",
+        fixed=True,
+    )
+    gamma_alpha: float = option(
+        0.8, 'parameter of the Beta distribution of a "drawn" γ, > 0', paper="0.8 on CIFAR", above=0
+    )
+    delta: float = option(
+        2.2,
+        'scale of the distances for "auto", > 0, in units of the mean distance between two classes',
+        paper="1.6 on CIFAR-10, 2.2 on CIFAR-100 in these units (1 and 3 in the paper's)",
+        above=0,
+        fixed=True,
+    )
+    same_class_distance: float = option(
+        1.5,
+        'what two images of one class count as for "auto", in the same units',
+        paper="3.2 on CIFAR-10, 1.5 on CIFAR-100 (2 in the paper's)",
+        minimum=0,
+        fixed=True,
+    )
 
     def _check_autoencoder(self) -> None:
         super()._check_autoencoder()
@@ -107,7 +110,7 @@ class StyleCutMix(StyleMix):
 
     def mix(self, x: Tensor, target: Tensor, draw: Draw) -> MixedBatch:
         """Restyle both images of each pair, paste, and mix the labels by the areas and by the shares of the styles."""
-        assert isinstance(draw, StyleCutMixDraw)
+        draw = self.expect(StyleCutMixDraw, draw)
         gamma = self._auto_gamma(target, draw.perm) if draw.gamma is None else draw.gamma
         mask = ~box_mask(draw.content_box, x.shape[2], x.shape[3])
         with torch.no_grad():
@@ -133,8 +136,7 @@ class StyleCutMix(StyleMix):
         assert self._gammas is not None
         self._gammas = self._gammas.to(target.device)
         weights = target / target.sum(1, keepdim=True).clamp_min(1e-6)
-        with torch.autocast(target.device.type, enabled=False):
-            return ((weights @ self._gammas) * weights[perm]).sum(1)
+        return (exact_product(weights, self._gammas) * weights[perm]).sum(1)
 
 
 def class_gammas(styles: Tensor, *, delta: float, same_class_distance: float) -> Tensor:

@@ -9,9 +9,15 @@ from torch import Tensor, nn
 from alignmixup.functional.labels import soft_labels
 from alignmixup.functional.sampling import to_device
 from alignmixup.functional.style import stylemix
-from alignmixup.methods.base import PairMixer
-from alignmixup.methods.batch import Draw, MixedBatch
+from alignmixup.methods.base import Draw, MixedBatch, PairMixer, Pixels
+from alignmixup.methods.base.pair_mixer import LamPer
 from alignmixup.models.style_autoencoder import StyleAutoencoder, load_style_autoencoder
+from alignmixup.options import option
+
+_WHERE_FROM = (
+    'name a file made by `alignmixup train-style --data DATASET --out FILE`, or take "patches", an orthonormal '
+    "transform that needs no training"
+)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -28,27 +34,36 @@ class StyleMixDraw(Draw):
 
 
 @dataclass(eq=False, kw_only=True)
-class StyleMix(PairMixer):
+class StyleMix(PairMixer, Pixels):
     """Mix content and style of two images in different shares, in the features of a frozen autoencoder.
 
     Needs ``mean`` and ``std``, since the autoencoder sees pixels. Content and style ratio are drawn as λ is and shared
-    as ``lam_per`` says; the λ of the labels is the ``lam`` of the batch. Other options are those of :class:`Mixer`.
-    Paper: ``alpha`` 0.5 and ``probability`` 0.2 on CIFAR.
-
-    Args:
-        autoencoder: a file made by ``alignmixup train-style``; ``"patches"`` or ``"patches:P"``, an orthonormal
-            transform of patches of 4 or P pixels, which needs no training; or a module with its ``encode`` and
-            ``decode``. It is frozen and none of the classifier's parameters.
-        content_share: share of the label that content decides, in [0, 1]; style decides the rest. Paper: 0.7.
+    as ``lam_per`` says; the λ of the labels is the ``lam`` of the batch.
 
     Source:
         Hong, Choi, Kim, StyleMix: Separating Content and Style for Enhanced Data Augmentation, CVPR 2021, section 3.
         Deviation: the autoencoder; the published weights are not to be had.
     """
 
-    alpha: float = 0.5
-    autoencoder: str | nn.Module = ""
-    content_share: float = 0.7
+    alpha: float = option(0.5, paper="0.5 on CIFAR")
+    lam_per: LamPer = option("batch", paper="one pair of ratios for the batch")
+    probability: float = option(1.0, paper="0.2 on CIFAR")
+    autoencoder: str | nn.Module = option(
+        "",
+        'a file made by `alignmixup train-style`; "patches" or "patches:P", an orthonormal transform of patches of 4 '
+        "or P pixels, which needs no training; or a module with encode and decode; it is frozen and none of the "
+        "classifier's parameters",
+        paper="VGG-19 and its mirror, trained files",
+        hint=_WHERE_FROM,
+        fixed=True,
+    )
+    content_share: float = option(
+        0.7,
+        "share of the label that content decides, in [0, 1]; style decides the rest",
+        paper="0.7",
+        minimum=0,
+        maximum=1,
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -60,14 +75,8 @@ class StyleMix(PairMixer):
 
     def _check_options(self) -> None:
         super()._check_options()
-        if not 0 <= self.content_share <= 1:
-            raise ValueError(f"content_share must be in [0, 1], got {self.content_share}")
-        if not isinstance(self.autoencoder, str | nn.Module) or self.autoencoder == "":
-            raise ValueError(
-                f"{type(self).__name__} mixes in the features of an autoencoder, got autoencoder={self.autoencoder!r}: "
-                'name a file made by `alignmixup train-style --data DATASET --out FILE`, or take "patches", an '
-                "orthonormal transform that needs no training"
-            )
+        if self.autoencoder == "":
+            raise ValueError(f"{type(self).__name__} mixes in the features of an autoencoder, got none: {_WHERE_FROM}")
 
     def _check_autoencoder(self) -> None:
         """Refuse an autoencoder that does not fit the options; a module need not be one of ours."""
@@ -95,7 +104,7 @@ class StyleMix(PairMixer):
 
     def mix(self, x: Tensor, target: Tensor, draw: Draw) -> MixedBatch:
         """Encode, mix, decode; the label follows content and style in their shares."""
-        assert isinstance(draw, StyleMixDraw)
+        draw = self.expect(StyleMixDraw, draw)
         with torch.no_grad():
             features = stylemix(self.encode(x), draw.perm, draw.lam, draw.style_ratio, draw.overlap)
             mixed = self.decode(features, x)

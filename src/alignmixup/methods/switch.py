@@ -7,13 +7,13 @@ from typing import Any
 from torch import Tensor, nn
 
 from alignmixup.functional.sampling import choice
-from alignmixup.methods.base import Mixer
-from alignmixup.methods.batch import Draw, MixedBatch
+from alignmixup.methods.base import MixedBatch, Mixer, Pixels
+from alignmixup.options import option
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class SwitchDraw(Draw):
-    """Draw of a switch.
+class SwitchDraw:
+    """Draw of a switch; ``lam`` and ``perm`` are those of the mixer's own draw.
 
     Attributes:
         index: which mixer was chosen.
@@ -21,23 +21,38 @@ class SwitchDraw(Draw):
     """
 
     index: int
-    inner: Draw
+    inner: Any
+
+    def __getattr__(self, name: str) -> Any:
+        """What the chosen mixer drew."""
+        if name.startswith("_") or name == "inner":  # not there yet in a copy that is being made
+            raise AttributeError(name)
+        return getattr(self.inner, name)
+
+
+_OWN = ("probability", "active_epochs", "label_smoothing", "multi_label")
 
 
 @dataclass(eq=False, kw_only=True)
-class Switch(Mixer):
+class Switch(Mixer, Pixels):
     """Draw one of several mixers for each batch, as timm switches between mixup and CutMix.
 
-    ``probability``, ``active_epochs`` and ``label_smoothing`` are the switch's own; λ and everything else belong to
-    the mixers. All draw from the switch's generator.
-
-    Args:
-        mixers: mixers, method names, or tables of a name and its options, e.g. ``{"name": "cutmix", "alpha": 1.0}``.
-        probabilities: share of each mixer; None for equal shares.
+    ``probability``, ``active_epochs``, ``label_smoothing`` and ``multi_label`` are the switch's own; λ and everything
+    else belong to the mixers. All draw from the switch's generator.
     """
 
-    mixers: Sequence[Mixer | str | Mapping[str, Any]] = ("mixup", "cutmix")
-    probabilities: Sequence[float] | None = None
+    mixers: Sequence[Mixer | str | Mapping[str, Any]] = option(
+        ("mixup", "cutmix"),
+        'mixers, method names, or tables of a name and its options, such as { name = "cutmix", alpha = 1.0 }',
+        paper="timm: mixup with α 0.8, CutMix with α 1.0",
+        fixed=True,
+    )
+    probabilities: Sequence[float] | None = option(
+        None, "share of each mixer; None for equal shares", paper="timm: 0.5", minimum=0, fixed=True
+    )
+
+    mean: Sequence[float] | None = option(None, repr=False, fixed=True)
+    std: Sequence[float] | None = option(None, repr=False, fixed=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -76,13 +91,19 @@ class Switch(Mixer):
         return self._check_entry(mixer)
 
     def _check_entry(self, mixer: Mixer) -> Mixer:
-        own = [name for name in ("probability", "active_epochs", "label_smoothing") if _differs(mixer, name)]
+        own = [name for name in _OWN if _differs(mixer, name)]
         if own:
             raise ValueError(
                 f"{', '.join(own)} of {type(mixer).__name__} inside a switch has no effect: set it on the switch, and "
                 "use `probabilities` (with a baseline among the mixers) for the shares"
             )
         return mixer
+
+    def _change(self, name: str, value: Any) -> None:
+        super()._change(name, value)
+        if name == "generator":
+            for mixer in self._mixers:
+                mixer.generator = value
 
     def prepare(self, x: Tensor) -> None:
         """Let every mixer find its layers, so that all hooks stand before the model is compiled."""
@@ -93,12 +114,12 @@ class Switch(Mixer):
         """Draw a mixer, and let it draw."""
         index = choice(self._shares, generator=self.generator)
         inner = self._mixers[index].draw(x, target)
-        return SwitchDraw(lam=inner.lam, perm=inner.perm, index=index, inner=inner)
+        return SwitchDraw(index=index, inner=inner)
 
-    def mix(self, x: Tensor, target: Tensor, draw: Draw) -> MixedBatch:
+    def mix(self, x: Tensor, target: Tensor, draw: SwitchDraw) -> MixedBatch:
         """Mix as the drawn mixer does."""
-        assert isinstance(draw, SwitchDraw)
-        batch = self._mixers[draw.index].mix(x, target, draw.inner)
+        draw = self.expect(SwitchDraw, draw)
+        batch: MixedBatch = self._mixers[draw.index].mix(x, target, draw.inner)
         return batch if batch.draw is None else replace(batch, draw=draw)
 
     def set_epoch(self, epoch: int) -> None:

@@ -11,6 +11,7 @@ from alignmixup.models.preact_resnet import PreActResNet18
 from alignmixup.models.resnet_gap import build_resnet50_gap
 from alignmixup.models.vgg_gap import VGG16GAP, build_vgg16_gap
 from alignmixup.near import near
+from alignmixup.options import Option, parameters_of
 from alignmixup.outside import find
 
 __all__ = ["VGG16GAP", "PreActResNet18", "available", "build", "options"]
@@ -30,14 +31,10 @@ def available() -> tuple[str, ...]:
     return tuple(f"{name}:NAME" if name in _LIBRARIES else name for name in _BUILDERS)
 
 
-def options(name: str) -> dict[str, inspect.Parameter]:
-    """Options of the model ``name`` that ``build`` accepts, by their names, with defaults and annotations.
-
-    One that takes any keyword has a parameter of the kind ``VAR_KEYWORD`` among them.
-    """
-    parameters = inspect.signature(_builder(name)).parameters
+def options(name: str) -> dict[str, Option]:
+    """Options of the model ``name`` that ``build`` accepts, by their names, with types and defaults."""
     given = ("library_name", "num_classes")
-    return {key: parameter for key, parameter in parameters.items() if key not in given}
+    return {key: item for key, item in parameters_of(_builder(name)).items() if key not in given}
 
 
 def build(name: str, *, num_classes: int, options: Mapping[str, Any] | None = None) -> nn.Module:
@@ -66,9 +63,10 @@ def build(name: str, *, num_classes: int, options: Mapping[str, Any] | None = No
     builder = _builder(name)
     chosen = dict(options or {})
     known = globals()["options"](name)
-    takes_any = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in known.values())
-    for key in chosen:
-        if key not in known and not takes_any:
+    for key, value in chosen.items():
+        if key in known:
+            known[key].check(value)
+        elif not _takes_any(builder):
             raise ValueError(f"model {name!r} has no option {key!r}; {near(key, known)}")
     library, _, library_name = name.partition(":")
     if library in _LIBRARIES:
@@ -100,7 +98,11 @@ def _accepted(name: str, builder: object) -> Callable[..., nn.Module]:
     """Check that what a user named can be called with the number of classes."""
     if not callable(builder):
         raise ValueError(f"{name!r} is a {type(builder).__name__}, not a class or function")
-    parameters = inspect.signature(builder).parameters
-    if "num_classes" not in parameters and not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+    if "num_classes" not in inspect.signature(builder).parameters and not _takes_any(builder):
         raise ValueError(f"{name!r} does not take num_classes")
     return builder
+
+
+def _takes_any(builder: Callable[..., nn.Module]) -> bool:
+    parameters = inspect.signature(builder).parameters
+    return any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())

@@ -5,10 +5,12 @@ to ``stage4``, ``norm``, ``pool`` and ``head``.
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from alignmixup.options import About
 
 __all__ = ["PreActBlock", "PreActResNet18", "StridedPointwise"]
 
@@ -74,17 +76,7 @@ class PreActResNet18(nn.Module):
     the reference networks.
 
     Args:
-        num_classes: outputs of ``head``, >= 1.
-        variant: "A" has conv, BN, ReLU as stem and identity shortcuts that carry the activated tensor; "B"
-            has a bare convolution as stem and shortcuts that carry the block's input. Papers: A for input
-            mixup and AlignMixup, B for Manifold mixup, Puzzle Mix and Co-Mixup.
-        width: channels of the first stage; the others have 2, 4 and 8 times as many. Papers: 64.
-        stem_stride: stride of the first convolution. Papers: 1; 2 for B on Tiny-ImageNet, which costs a
-            quarter of A's arithmetic there: such numbers are not comparable.
-        strides: stride of each stage. Papers: (1, 2, 2, 2). Images under 16x16 need smaller ones to keep a
-            last map of more than one position: (1, 2, 1, 1) turns 8x8 digits into a 4x4 map.
-        final_norm: BN and ReLU (``norm``) before the pooling. Papers: False.
-        in_channels: channels of the images.
+        num_classes: outputs of ``head``, >= 1; the options stand in the signature.
 
     Raises:
         ValueError: an option out of range.
@@ -100,12 +92,33 @@ class PreActResNet18(nn.Module):
         self,
         num_classes: int,
         *,
-        variant: Variant = "A",
-        width: int = 64,
-        stem_stride: int = 1,
-        strides: Sequence[int] = (1, 2, 2, 2),
-        final_norm: bool = False,
-        in_channels: int = 3,
+        variant: Annotated[
+            Variant,
+            About(
+                help='"A" has conv, BN, ReLU as stem and identity shortcuts that carry the activated tensor; "B" has a '
+                "bare convolution as stem and shortcuts that carry the block's input; papers: A for input mixup and "
+                "AlignMixup, B for Manifold mixup, Puzzle Mix and Co-Mixup"
+            ),
+        ] = "A",
+        width: Annotated[
+            int, About(help="channels of the first stage; the others have 2, 4 and 8 times as many; papers: 64")
+        ] = 64,
+        stem_stride: Annotated[
+            int,
+            About(
+                help="stride of the first convolution; papers: 1; 2 for B on Tiny-ImageNet, which costs a quarter of "
+                "A's arithmetic there: such numbers are not comparable"
+            ),
+        ] = 1,
+        strides: Annotated[
+            Sequence[int],
+            About(
+                help="stride of each stage; papers: (1, 2, 2, 2); images under 16x16 need smaller ones to keep a last "
+                "map of more than one position: (1, 2, 1, 1) turns 8x8 digits into a 4x4 map"
+            ),
+        ] = (1, 2, 2, 2),
+        final_norm: Annotated[bool, About(help="BN and ReLU (norm) before the pooling; papers: False")] = False,
+        in_channels: Annotated[int, About(help="channels of the images")] = 3,
     ) -> None:
         super().__init__()
         if variant not in ("A", "B"):

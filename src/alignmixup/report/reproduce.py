@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from alignmixup.report.runs import Run
+from alignmixup.report.collect import Run
 from alignmixup.training.config import to_dict
 from alignmixup.training.config_file import FREE_KEYS, ConfigError, bundled_names, dump, from_dict, load
 

@@ -7,9 +7,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from alignmixup.evaluation.published import published_error
+from alignmixup.report.collect import Run
 from alignmixup.report.names import rank, spell
-from alignmixup.report.runs import Run
 from alignmixup.runs.comparison import difference, mean_and_spread, summarise_runs
+
+KEY = "last10_error_percent"  # the number to compare
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Row:
         """Name of the mixing method."""
         return str(self.runs[0].config["method"]["name"])
 
-    def error(self, key: str = "last10_error_percent") -> str:
+    def error(self, key: str = KEY) -> str:
         """Mean and spread of an error."""
         return mean_and_spread(self.summary, key)
 

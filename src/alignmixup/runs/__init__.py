@@ -1,1 +1,33 @@
-"""A run as a value: its folder, record and network, and what can be done with them."""
+"""Runs as things of the library: load one, train, evaluate, localize, compare many."""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from alignmixup.runs.comparison import compare
+    from alignmixup.runs.evaluation import evaluate
+    from alignmixup.runs.localization import localize
+    from alignmixup.runs.run import Run, load
+    from alignmixup.runs.training import train
+
+_HOMES = {
+    "Run": "run",
+    "compare": "comparison",
+    "evaluate": "evaluation",
+    "load": "run",
+    "localize": "localization",
+    "train": "training",
+}
+
+__all__ = ["Run", "compare", "evaluate", "load", "localize", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a name at its first use, so that ``alignmixup --help`` need not load torch."""
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"alignmixup.runs.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'alignmixup.runs' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

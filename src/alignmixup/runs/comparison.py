@@ -1,21 +1,166 @@
-"""Results of several methods over several seeds, from the records of their runs."""
+"""Several methods over several seeds: their runs, and what the records say of them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from alignmixup.evaluation.published import published_error
 from alignmixup.evaluation.summary import spread
+from alignmixup.runs.folder import Mode, RunFolder
+from alignmixup.runs.sweep import Variant, expand, parse_sweep
+from alignmixup.training.config_file import ConfigError, load
 
 if TYPE_CHECKING:
-    from alignmixup.runs.scheduler import Outcome
-    from alignmixup.runs.sweep import Variant
+    from alignmixup.runs.jobs.queue import Display, Job, Outcome
 
 FORMAT = 1
 ERRORS = ("last10_error_percent", "best_error_percent", "last_error_percent")
 _AVERAGED = (*ERRORS, "last_cross_entropy", "seconds", "images_per_second")
+
+
+def compare(
+    configs: Sequence[str | Path],
+    *,
+    seeds: int = 3,
+    overrides: Sequence[str] = (),
+    sweeps: Sequence[str] = (),
+    out: str | Path | None = None,
+    jobs: int | None = None,
+    on: Sequence[str] = (),
+    overwrite: bool = False,
+    display: Callable[..., Display] | None = None,
+    command: str = "",
+) -> dict[str, Any]:
+    """Train several configurations with several seeds, and with each of several values of options.
+
+    Finished runs are read, unfinished ones continued: the same call picks up where it was stopped.
+
+    Args:
+        configs: TOML files or names of bundled configurations.
+        seeds: how many: 0 to ``seeds`` - 1, the outer loop.
+        overrides: for all, such as ``train.epochs=5``.
+        sweeps: ``table.key=value,value,...``, each; a method without the option runs as it is.
+        out: folder of all runs, of ``results.json`` and ``comparison.png``; None for ``runs/<dataset>``.
+        jobs: so many runs at a time, each in a process of its own; None for one after another in this process, or for
+            all at once on a cluster.
+        on: ``("slurm", "gpus_per_node=1", ...)`` trains on a cluster, see `Cluster`; none for this machine.
+        overwrite: train everything anew.
+        display: makes what shows the progress, from the arguments of `Display`; None shows nothing.
+        command: what was typed, for the record.
+
+    Returns:
+        What ``results.json`` holds, which is not written if every run failed. Under torchrun the first process writes.
+
+    Raises:
+        InterruptedRunError: a signal asked to stop; everything is saved.
+        ConfigError, ValueError, OSError: what cannot be compared or trained, before the first run.
+    """
+    from alignmixup.runs.jobs.queue import Display, Job
+    from alignmixup.training.trainer import InterruptedRunError
+
+    _check(seeds, jobs, on)
+    variants = expand(map(str, configs), overrides=overrides, sweeps=[parse_sweep(text) for text in sweeps])
+    sets = {variant.config.data.name for variant in variants}
+    if len(sets) > 1:
+        raise ConfigError(
+            f"the configurations use different data sets: {', '.join(sorted(sets))}; compare one at a time"
+        )
+    root = Path(out) if out else Path("runs", *sets)
+    wanted = [
+        Job(
+            variant.label,
+            replace(variant.config, train=replace(variant.config.train, seed=seed)),
+            RunFolder(root / f"{variant.label}-seed{seed}"),
+        )
+        for seed in range(seeds)
+        for variant in variants
+    ]
+    if not overwrite:
+        for job in wanted:
+            if job.folder.state != "fresh":
+                job.folder.check_same(job.config)
+    outcomes = _do_all(wanted, root, jobs=jobs, on=on, overwrite=overwrite, display=display or Display)
+    if len(outcomes) < len(wanted) or not all(outcome.record or outcome.failure for outcome in outcomes):
+        raise InterruptedRunError("interrupted; everything is saved")
+    return _conclude(variants, outcomes, root, command=command)
+
+
+def _check(seeds: int, jobs: int | None, on: Sequence[str]) -> None:
+    if seeds < 1:
+        raise ConfigError(f"--seeds must be >= 1, got {seeds}")
+    if jobs is not None and jobs < 1:
+        raise ConfigError(f"--jobs must be >= 1, got {jobs}")
+    if (on or jobs is not None) and "WORLD_SIZE" in os.environ:
+        raise ConfigError("--jobs starts processes of its own; leave torchrun or --jobs out")
+
+
+def _do_all(
+    wanted: Sequence[Job],
+    root: Path,
+    *,
+    jobs: int | None,
+    on: Sequence[str],
+    overwrite: bool,
+    display: Callable[..., Display],
+) -> list[Outcome]:
+    """Outcomes in the order of the jobs; fewer, or one without record and failure, after an interruption."""
+    from alignmixup.runs.jobs.cluster import Cluster
+    from alignmixup.runs.jobs.local import slots, start_local
+    from alignmixup.runs.jobs.queue import Outcome, SideBySide, run_here
+    from alignmixup.runs.record import read_record
+
+    mode: Mode = "overwrite" if overwrite else "resume"
+    done = [] if overwrite else [job for job in wanted if _is_done(job)]
+    waiting = [job for job in wanted if job not in done]
+    outcomes = [Outcome(job, read_record(job.folder.record)) for job in done]
+    shown = display({job.name: job.config.train.epochs for job in waiting}, total=len(wanted))
+    count = max(1, min(jobs or len(waiting), len(waiting)))
+    try:
+        if on and waiting:
+            cluster = Cluster(on[0], on[1:], folder=root / "submitit", mode=mode)
+            outcomes += SideBySide(cluster, shown).run(waiting, [{}] * count)
+        elif jobs is not None:
+            places = slots(count, cores=os.cpu_count() or 1, devices=_cuda_devices(waiting))
+            outcomes += SideBySide(partial(start_local, mode=mode), shown).run(waiting, places)
+        else:
+            outcomes += run_here(waiting, shown, mode=mode)
+    finally:
+        shown.close()
+    return sorted(outcomes, key=lambda outcome: wanted.index(outcome.job))
+
+
+def _is_done(job: Job) -> bool:
+    return job.folder.state == "finished" and load(job.folder.config).train.epochs == job.config.train.epochs
+
+
+def _cuda_devices(jobs: Sequence[Job]) -> list[str]:
+    """Names of the devices that the runs may use, as ``CUDA_VISIBLE_DEVICES`` takes them."""
+    import torch
+
+    if not any(job.config.train.device in ("auto", "cuda") for job in jobs):
+        return []
+    named = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+    count = torch.cuda.device_count()
+    return named[:count] if named != [""] else [str(number) for number in range(count)]
+
+
+def _conclude(variants: Sequence[Variant], outcomes: Sequence[Outcome], root: Path, *, command: str) -> dict[str, Any]:
+    """The results, written and drawn."""
+    from alignmixup.figures.comparison import draw_comparison
+    from alignmixup.runs.record import write_json
+    from alignmixup.runs.training import is_main_process
+
+    results = collect_results(variants, outcomes, command=command)
+    if is_main_process() and results["methods"]:
+        write_json(root / "results.json", results)
+        draw_comparison(results, root / "comparison.png")
+    return results
 
 
 def summarise_runs(name: str, records: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
@@ -57,47 +202,16 @@ def difference(method: Mapping[str, Any], baseline: Mapping[str, Any]) -> dict[s
         Mean and spread of each error; None where they have no seed in common.
     """
     of_baseline = dict(zip(baseline["seeds"], baseline["runs"], strict=True))
-    own = dict(zip(method["seeds"], method["runs"], strict=True))
+    of_method = dict(zip(method["seeds"], method["runs"], strict=True))
     seeds = [seed for seed in method["seeds"] if seed in of_baseline]
     if not seeds:
         return None
-    values = {key: [own[seed][key] - of_baseline[seed][key] for seed in seeds] for key in ERRORS}
+    values = {key: [of_method[seed][key] - of_baseline[seed][key] for seed in seeds] for key in ERRORS}
     return {
         "baseline": baseline["name"],
         "seeds": seeds,
         "mean": {key: fmean(numbers) for key, numbers in values.items()},
         "spread": {key: spread(numbers) for key, numbers in values.items()},
-    }
-
-
-def build_results(
-    methods: Sequence[dict[str, Any]],
-    *,
-    data: str,
-    environment: Mapping[str, Any],
-    revision: Mapping[str, Any],
-    failures: Sequence[Mapping[str, Any]] = (),
-    command: str = "",
-) -> dict[str, Any]:
-    """The content of ``results.json``: one entry per method, as `summarise_runs` makes them.
-
-    Args:
-        methods: the rows.
-        data: name of the data set.
-        environment: as in a run's record.
-        revision: as in a run's record.
-        failures: runs without a result: their names, messages and logs.
-        command: what was typed.
-    """
-    return {
-        "format": FORMAT,
-        "data": data,
-        "command": command,
-        "methods": list(methods),
-        "failures": [dict(failure) for failure in failures],
-        "seconds": sum(run["seconds"] for method in methods for run in method["runs"]),
-        "environment": dict(environment),
-        "revision": dict(revision),
     }
 
 
@@ -116,38 +230,35 @@ def collect_results(variants: Sequence[Variant], outcomes: Sequence[Outcome], *,
         outcomes: how the runs ended.
         command: what was typed.
     """
-    finished = {outcome.job.name: outcome for outcome in outcomes if outcome.record is not None}
     methods: dict[str, dict[str, Any]] = {}
     for variant in variants:
-        own = {
-            str(outcome.job.folder.path): outcome.record
-            for outcome in finished.values()
-            if outcome.job.label == variant.label and outcome.record is not None
+        records = {
+            str(one.job.folder.path): one.record for one in outcomes if one.record and one.job.label == variant.label
         }
-        if own:
-            methods[variant.label] = summarise_runs(variant.label, own) | {"settings": dict(variant.values)}
+        if records:
+            config = variant.config
+            methods[variant.label] = summarise_runs(variant.label, records) | {
+                "settings": dict(variant.values),
+                "published_error_percent": published_error(config.data.name, config.model.name, config.method.name),
+            }
     for variant in variants:
         if variant.label in methods:
-            config = variant.config
-            reported = published_error(config.data.name, config.model.name, config.method.name)
-            methods[variant.label] |= {
-                "published_error_percent": reported,
-                "difference": _difference(variant, variants, methods),
-            }
-    last = next(reversed(finished.values())).record
-    assert last is not None
-    return build_results(
-        list(methods.values()),
-        data=variants[0].config.data.name,
-        environment=last["environment"],
-        revision=last["revision"],
-        failures=[
+            methods[variant.label]["difference"] = _difference(variant, variants, methods)
+    last = next((outcome.record for outcome in reversed(outcomes) if outcome.record), {})
+    return {
+        "format": FORMAT,
+        "data": variants[0].config.data.name,
+        "command": command,
+        "methods": list(methods.values()),
+        "failures": [
             {"name": outcome.job.name, "failure": outcome.failure, "log": str(outcome.job.log)}
             for outcome in outcomes
             if outcome.failure
         ],
-        command=command,
-    )
+        "seconds": sum(run["seconds"] for method in methods.values() for run in method["runs"]),
+        "environment": last.get("environment", {}),
+        "revision": last.get("revision", {}),
+    }
 
 
 def _difference(

@@ -160,7 +160,6 @@ class RunFolder:
             ) from error
 
 
-def default_folder(config: Config, *, root: Path = Path("runs"), label: str = "") -> Path:
+def default_folder(config: Config) -> Path:
     """``runs/<dataset>/<method>-seed<k>``."""
-    name = label or config.method.name.rpartition(":")[2]
-    return root / config.data.name / f"{name}-seed{config.train.seed}"
+    return Path("runs", config.data.name, f"{config.method.name.rpartition(':')[2]}-seed{config.train.seed}")

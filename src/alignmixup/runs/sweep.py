@@ -75,9 +75,9 @@ def expand(files: Iterable[str], *, overrides: Sequence[str] = (), sweeps: Seque
     variants: list[Variant] = []
     used: set[str] = set()
     for file in files:
-        own = [sweep for sweep in sweeps if _concerns(sweep.key, load(file, overrides))]
-        used.update(sweep.key for sweep in own)
-        variants += _combinations(file, overrides, own)
+        concerned = [sweep for sweep in sweeps if _concerns(sweep.key, load(file, overrides))]
+        used.update(sweep.key for sweep in concerned)
+        variants += _combinations(file, overrides, concerned)
     for key in keys:
         if key not in used:
             raise ConfigError(f"--sweep {key}: none of the methods has this option; see `alignmixup methods NAME`")

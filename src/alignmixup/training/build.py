@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +22,12 @@ if TYPE_CHECKING:
 
 
 def load_data(
-    config: Config, *, progress: bool = True, in_memory: bool | None = None, test_view: TestView | None = None
+    config: Config,
+    *,
+    progress: bool = True,
+    in_memory: bool | None = None,
+    test_view: TestView | None = None,
+    test_only: bool = False,
 ) -> ImageData:
     """The data set of a run. Rank 0 goes first, so that one process downloads and fills caches.
 
@@ -33,6 +36,7 @@ def load_data(
         progress: show a bar while decoding.
         in_memory: see ``data.load``.
         test_view: see ``data.load``.
+        test_only: only test images are wanted; those that ``validation`` holds out are training images.
     """
     options = config.data
     held_out = options.validation
@@ -47,6 +51,7 @@ def load_data(
         test_split=_unless_default(options.test_split),
         in_memory=in_memory,
         test_view=test_view,
+        test_only=test_only and not held_out,
         progress=progress,
     )
 
@@ -93,7 +98,6 @@ def build_model(config: Config, dataset: ImageData) -> nn.Module:
     torch.manual_seed(config.train.seed)
     try:
         known = models.options(config.model.name)
-        _check_types(options, known)
         if "in_channels" in known:
             options.setdefault("in_channels", dataset.channels)
         return models.build(config.model.name, num_classes=dataset.num_classes, options=options)
@@ -108,7 +112,6 @@ def build_mixer(config: Config, model: nn.Module, dataset: ImageData, *, rank: i
         ConfigError: unknown method or option.
     """
     try:
-        _check_types(config.method.options, methods.options(config.method.name))
         return methods.build(
             config.method.name,
             model=model,
@@ -152,16 +155,6 @@ def _first_lines(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines()]
     more = f" (and {len(lines) - 2} more)" if len(lines) > 2 else ""
     return " ".join(lines[:2]) + more
-
-
-def _check_types(options: Mapping[str, Any], known: Mapping[str, inspect.Parameter]) -> None:
-    """Refuse a value whose type differs from that of the option's default; a whole number is a number."""
-    for key, value in options.items():
-        default = known[key].default if key in known else None
-        if isinstance(default, (bool, int, float, str)):
-            accepted = (int, float) if type(default) is float else type(default)
-            if not isinstance(value, accepted) or isinstance(value, bool) != isinstance(default, bool):
-                raise TypeError(f"{key} must be like its default {default!r}, got {value!r}")
 
 
 def _unless_default(text: str) -> str | None:

@@ -4,41 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import Field, asdict, dataclass, field, fields
-from typing import Any, get_args, get_origin, get_type_hints
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from alignmixup.options import Options, option
 
 OptionValue = bool | int | float | str | list[Any]
 
 
-def option(
-    default: Any,
-    text: str,
-    *,
-    choices: tuple[str, ...] = (),
-    minimum: float | None = None,
-    above: float | None = None,
-    maximum: float | None = None,
-    below: float | None = None,
-) -> Any:
-    """A dataclass field with its help text and the values it accepts."""
-    limits = {">=": minimum, ">": above, "<=": maximum, "<": below}
-    metadata = {
-        "help": text,
-        "choices": choices,
-        "limits": {k: v for k, v in limits.items() if v is not None},
-    }
-    return field(default=default, metadata=metadata)
-
-
 @dataclass(frozen=True)
-class Table:
+class Table(Options):
     """One table of the configuration. Constructing it checks the type and the range of every value."""
 
-    def __post_init__(self) -> None:
-        hints = get_type_hints(type(self))
-        for item in fields(self):
-            if "help" in item.metadata:
-                _check_value(f"{self.table_name()}.{item.name}", getattr(self, item.name), item, hints[item.name])
+    def _called(self, name: str) -> str:
+        return f"{self.table_name()}.{name}"
 
     @classmethod
     def table_name(cls) -> str:
@@ -73,8 +52,7 @@ class OpenTable(Table):
     name: str = option("", "replaced by the subclasses")
     options: Mapping[str, OptionValue] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def _check_options(self) -> None:
         for key, value in self.options.items():
             if isinstance(value, float) and not math.isfinite(value):
                 raise ValueError(f"{self.table_name()}.{key} must be a finite number, got {value}")
@@ -111,8 +89,7 @@ class OptimizerConfig(Table):
     weight_decay: float = option(1e-4, "weight decay", minimum=0)
     decay_norm_and_bias: bool = option(True, "apply weight decay to normalisation parameters and biases too")
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def _check_options(self) -> None:
         if self.nesterov and (self.name != "sgd" or self.momentum == 0):
             raise ValueError(
                 'optimizer.nesterov = true needs optimizer.name = "sgd" and optimizer.momentum > 0, '
@@ -131,8 +108,7 @@ class ScheduleConfig(Table):
     warmup_epochs: float = option(0.0, "linear warm-up from 0, always updated per step", minimum=0)
     update: str = option("epoch", "resolution after the warm-up", choices=("epoch", "step"))
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def _check_options(self) -> None:
         if list(self.milestones) != sorted(set(self.milestones)):
             raise ValueError(f"schedule.milestones must increase, got {list(self.milestones)}")
         if self.name == "step" and not self.milestones:
@@ -159,7 +135,11 @@ class TrainConfig(Table):
     seed: int = option(0, "seed of weights, order, augmentation and mixing", minimum=0, maximum=2**31 - 1)
     device: str = option("auto", "auto takes cuda, then mps, then cpu", choices=("auto", "cpu", "cuda", "mps"))
     threads: int = option(0, "threads of one process on the cpu; 0 leaves torch's choice", minimum=0)
-    precision: str = option("fp32", "autocast precision; weights stay fp32", choices=("fp32", "bf16", "fp16"))
+    precision: str = option(
+        "fp32",
+        "autocast precision, weights stay fp32; auto is bf16 where that is faster, else fp32",
+        choices=("fp32", "bf16", "fp16", "auto"),
+    )
     channels_last: bool = option(False, "memory layout of images and weights; faster with bf16/fp16 on cuda")
     compile: bool = option(False, "run the model through torch.compile")
     compile_mode: str = option(
@@ -209,6 +189,12 @@ class Config:
                 f"got {self.schedule.warmup_epochs}"
             )
 
+    def settled(self, precision: str) -> Config:
+        """The run with ``precision`` in place of ``"auto"``."""
+        if self.train.precision != "auto":
+            return self
+        return replace(self, train=replace(self.train, precision=precision))
+
 
 TABLES: dict[str, type[Table]] = {
     cls.table_name(): cls
@@ -232,40 +218,3 @@ def to_dict(config: Config) -> dict[str, dict[str, Any]]:
         flat = {**values, **own}
         tables[name] = {key: list(v) if isinstance(v, tuple) else v for key, v in flat.items()}
     return tables
-
-
-def describe(item: Field[Any]) -> str:
-    """The values that a field accepts, in words, such as ``one of sgd, adamw``; empty when anything goes."""
-    if item.metadata["choices"]:
-        return "one of " + ", ".join(item.metadata["choices"])
-    return " and ".join(f"{sign} {limit:g}" for sign, limit in item.metadata["limits"].items())
-
-
-def _check_value(key: str, value: Any, item: Field[Any], hint: Any) -> None:
-    if get_origin(hint) is tuple:
-        if not isinstance(value, tuple):
-            raise TypeError(f"{key} must be a list, got {value!r}")
-        for element in value:
-            _check_scalar(f"every element of {key}", element, item, get_args(hint)[0])
-    else:
-        _check_scalar(key, value, item, hint)
-
-
-def _check_scalar(key: str, value: Any, item: Field[Any], hint: Any) -> None:
-    accepted = (int, float) if hint is float else hint
-    names = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
-    if not isinstance(value, accepted) or (isinstance(value, bool) and hint is not bool):
-        raise TypeError(f"{key} must be {names[hint]}, got {value!r}")
-    if hint is float and not math.isfinite(value):
-        raise ValueError(f"{key} must be a finite number, got {value}")
-    choices, limits = item.metadata["choices"], item.metadata["limits"]
-    if choices and value not in choices:
-        raise ValueError(f"{key} must be {describe(item)}, got {value!r}")
-    kept = {
-        ">=": lambda a, b: a >= b,
-        ">": lambda a, b: a > b,
-        "<=": lambda a, b: a <= b,
-        "<": lambda a, b: a < b,
-    }
-    if any(not kept[sign](value, limit) for sign, limit in limits.items()):
-        raise ValueError(f"{key} must be {describe(item)}, got {value!r}")

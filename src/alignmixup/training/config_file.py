@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from alignmixup.near import near
+from alignmixup.options import options_of
 from alignmixup.training.config import TABLES, Config, OpenTable, OptionValue, Table, to_dict
 
 # Keys that may differ between a run and its continuation: where it computes, not what.
@@ -147,9 +148,10 @@ def dump(config: Config) -> str:
 def first_difference(old: Config, new: Config) -> str | None:
     """The first key outside ``FREE_KEYS`` whose value differs, with both values; None where there is none.
 
-    The number of epochs is free too, unless the schedule depends on it (cosine): a run can be made longer.
+    The number of epochs is free too, unless the schedule depends on it (cosine): a run can be made longer. A precision
+    of ``"auto"`` now is whatever it turned out to be there.
     """
-    before, after = to_dict(old), to_dict(new)
+    before, after = to_dict(old), to_dict(new.settled(old.train.precision))
     free = FREE_KEYS if "cosine" in (old.schedule.name, new.schedule.name) else (*FREE_KEYS, "train.epochs")
     for table in before:
         for key in dict.fromkeys([*before[table], *after[table]]):
@@ -309,7 +311,7 @@ def _construct(cls: type[Table], values: Mapping[str, Any]) -> Table:
 
 
 def _keys(cls: type[Table]) -> list[str]:
-    return [item.name for item in fields(cls) if "help" in item.metadata]
+    return [name for name, item in options_of(cls).items() if item.help]
 
 
 def _toml_value(value: Any) -> str:

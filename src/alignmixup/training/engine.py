@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 
 from alignmixup.training.allocator import keep_freed_memory
 from alignmixup.training.config import TrainConfig
+from alignmixup.training.precision import choose_precision
 
 _VECTOR = 16  # floats in the widest vector of a CPU
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -33,6 +34,7 @@ class Engine:
     Attributes:
         device: where the model and the batches live.
         rank, world_size: this process and their number; 0 and 1 without torchrun.
+        precision: that of ``train``, or what ``"auto"`` is here.
     """
 
     def __init__(self, train: TrainConfig) -> None:
@@ -43,18 +45,19 @@ class Engine:
             keep_freed_memory()
         self._threads_before = torch.get_num_threads()
         torch.set_num_threads(train.threads or self._threads_before)
-        self.precision = train.precision
-        self._dtype = _DTYPES[train.precision]
         self._channels_last = train.channels_last
         self._compile, self._compile_mode = train.compile, train.compile_mode
         self._clip_norm = train.clip_norm
-        self.scaler = torch.amp.GradScaler(self.device.type, enabled=train.precision == "fp16")
         self._wrapped: nn.Module | None = None
         self._joined = self.world_size > 1 and not dist.is_initialized()
         if self._joined:
             if self.device.type == "cuda":
                 torch.cuda.set_device(self.device)
             dist.init_process_group("nccl" if self.device.type == "cuda" else "gloo")
+        # all compute as rank 0 does, whatever another one would have measured
+        self.precision = self.gather(choose_precision(train.precision, self.device, speak=self.is_main))[0]
+        self._dtype = _DTYPES[self.precision]
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
 
     @property
     def is_main(self) -> bool:

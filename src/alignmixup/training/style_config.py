@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from alignmixup.training.config import Table, option
+from alignmixup.options import option
+from alignmixup.training.config import Table
 
 
 @dataclass(frozen=True)

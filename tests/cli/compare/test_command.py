@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from alignmixup import runs
 from alignmixup.cli import main
-from alignmixup.runs.scheduler import Job, Outcome
+from alignmixup.runs import comparison
+from alignmixup.runs.jobs.queue import Job, Outcome
 from alignmixup.training.trainer import Trainer
 
 COMMAND = ["compare", "--methods", "baseline,mixup", "--seeds", "2"]
@@ -112,16 +114,25 @@ def test_a_run_that_fails_is_reported_and_the_others_go_on(
 
 
 def test_the_short_recipe_has_a_folder_of_its_own(small: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = []
+    seen: list[Path] = []
 
-    def stop(jobs: list[Job], options: object) -> list[Outcome]:
-        seen.extend(job.folder.path for job in jobs)
+    def stop(wanted: list[Job], root: Path, **_: object) -> list[Outcome]:
+        seen.extend(job.folder.path for job in wanted)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("alignmixup.cli.compare.command._do_all", stop)
+    monkeypatch.setattr(comparison, "_do_all", stop)
     command = ["compare", "--data", "cifar100", "--recipe", "fast", "--methods", "cutmix", "--seeds", "1"]
     assert main(command) == 130
     assert seen == [Path("runs/cifar100-fast/cutmix-seed0")]
+
+
+def test_the_library_gives_what_the_command_writes(small: list[str]) -> None:
+    assert main([*COMMAND, *small]) == 0
+    written = json.loads(Path("runs/digits/results.json").read_text())
+    results = runs.compare(
+        ["digits/baseline", "digits/mixup"], seeds=2, overrides=small[1:], command=written["command"]
+    )
+    assert json.loads(json.dumps(results)) == written
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ import pytest
 from alignmixup.cli.compare.table import print_table
 from alignmixup.runs.comparison import collect_results
 from alignmixup.runs.folder import RunFolder
-from alignmixup.runs.scheduler import Job, Outcome
+from alignmixup.runs.jobs.queue import Job, Outcome
 from alignmixup.runs.sweep import Variant, expand, parse_sweep
 
 KEYS = (
@@ -44,6 +44,7 @@ def test_each_row_is_compared_with_the_baseline_of_its_surroundings(capsys: pyte
     assert results["methods"][2]["published_error_percent"] == 18.29
     assert results["methods"][2]["settings"] == {"optimizer.lr": "0.1", "method.epsilon": "0.1"}
     assert (results["data"], results["command"]) == ("cifar100", "alignmixup compare")
+    assert results["seconds"] == sum(run["seconds"] for method in results["methods"] for run in method["runs"]) > 0
     print_table(results)
     out = capsys.readouterr().out
     for text in (
@@ -64,5 +65,6 @@ def test_failed_runs_are_listed_and_left_out_of_the_means(capsys: pytest.Capture
     assert [(method["name"], method["seeds"]) for method in results["methods"]] == [("mixup", [0])]
     assert results["failures"][0] == {"name": "cutmix-seed0", "failure": "no memory", "log": "runs/cutmix-seed0.log"}
     assert len(results["failures"]) == 2
+    assert collect_results(variants, outcomes[1:2], command="")["methods"] == []
     print_table(results)
     assert "baseline" not in capsys.readouterr().out  # nothing to compare with, no numbers of the paper

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from alignmixup.cli import main
-from alignmixup.runs import evaluate as evaluate_parts
+from alignmixup.runs import evaluation
 from alignmixup.training.build import load_data
 from alignmixup.training.config_file import load
 
@@ -93,7 +93,7 @@ def test_several_runs_end_in_one_table_and_are_measured_once(runs, capsys, monke
         raise AssertionError("measured again")
 
     with monkeypatch.context() as patch:
-        patch.setattr(evaluate_parts, "measure", forbidden)
+        patch.setattr(evaluation, "_measure", forbidden)
         assert main(command) == 0
         assert capsys.readouterr().out.count("has it already") == 3
         with pytest.raises(AssertionError, match="measured again"):

@@ -82,5 +82,5 @@ def test_images_run_up_to_the_layer_in_eval_mode():
 def test_bad_input():
     with pytest.raises(ValueError, match=r"must be \(n, C, h, w\) alike"):
         align_pairs(torch.zeros(1, 2, 2, 2), torch.zeros(1, 2, 2, 3), ALIGNMENT)
-    with pytest.raises(ValueError, match="epsilon must be positive"):
+    with pytest.raises(ValueError, match="epsilon must be > 0, got"):
         align_pairs(*maps(), Alignment(epsilon=0))

@@ -209,7 +209,7 @@ def test_threads_are_given_back():
     try:
         comixup_masks(SALIENCY, start=START)
         assert torch.get_num_threads() == 2
-        with pytest.raises(ValueError, match="start must be"):
+        with pytest.raises(ValueError, match="start must have shape"):
             comixup_masks(SALIENCY, start=START[:, :2])
         assert torch.get_num_threads() == 2
     finally:
@@ -222,13 +222,13 @@ def test_threads_are_given_back():
         ({"beta": -1.0}, "beta must be >= 0, got -1.0"),
         ({"gamma": float("nan")}, "gamma must be >= 0, got nan"),
         ({"omega": 1.5}, r"omega must be in \[0, 1\], got 1.5"),
-        ({"rounds": 0}, "rounds and tries must be >= 1, got 0 and 2"),
+        ({"rounds": 0}, "rounds must be >= 1, got 0"),
         ({"threshold": "none"}, "threshold must be 'hard' or 'soft', got 'none'"),
         ({"variant": "x"}, "variant must be 'as_described' or 'as_released', got 'x'"),
-        ({"prior": torch.ones(4)}, r"prior must be \(2, 5\), got \(4,\)"),
-        ({"distances": torch.ones(5, 5)}, r"distances must be \(2, 5, 5\), got \(5, 5\)"),
+        ({"prior": torch.ones(4)}, r"prior must have shape \(G, m\) with m = 5, G = 2, got \(4,\)"),
+        ({"distances": torch.ones(5, 5)}, r"distances must have shape \(G, m, m\) with m = 5, G = 2, got \(5, 5\)"),
         ({"start": None}, "needs a start, or a CPU generator"),
-        ({"start": START[0]}, r"start must be \(2, 5, 4, 4\) like saliency, got \(5, 4, 4\)"),
+        ({"start": START[0]}, r"start must have shape \(G, m, h, w\) with .* got \(5, 4, 4\)"),
     ],
 )
 def test_errors(options, message):
@@ -237,9 +237,9 @@ def test_errors(options, message):
 
 
 def test_shapes_and_types_are_checked():
-    with pytest.raises(ValueError, match="saliency must be"):
+    with pytest.raises(ValueError, match="saliency must "):
         comixup_masks(torch.rand(4, 4), start=START)
     with pytest.raises(TypeError, match="floating point"):
         comixup_masks(torch.ones(5, 4, 4, dtype=torch.int64), start=START[0])
-    with pytest.raises(ValueError, match="do not fit saliency"):
+    with pytest.raises(ValueError, match="masks must have shape"):
         comixup_objective(torch.rand(5, 4, 4, 4), SALIENCY[0])

@@ -104,7 +104,7 @@ def test_the_parts_in_which_a_batch_is_worked_through_do_not_show(monkeypatch):
 
 
 def test_errors():
-    with pytest.raises(ValueError, match=r"mask must be \(B, n, n\)"):
-        puzzlemix_transport(torch.ones(2, 4), torch.ones(2, 4))
+    with pytest.raises(ValueError, match=r"mask must have shape \(B, n, n\)"):
+        puzzlemix_transport(torch.ones(2, 4), torch.ones(2, 4, 4))
     with pytest.raises(ValueError, match="do not divide into 3 x 3 whole blocks"):
         puzzlemix_transport(torch.ones(2, 3, 3), torch.ones(2, 8, 8))

@@ -121,9 +121,9 @@ def test_errors():
     perm = torch.tensor([1, 0])
     with pytest.raises(ValueError, match="images of 8 x 8 do not divide into 3 x 3 whole blocks"):
         puzzle_energy(torch.ones(2, 8, 8), torch.ones(2, 3, 8, 8), perm, 0.5, 3, **options)
-    with pytest.raises(ValueError, match="do not belong together"):
+    with pytest.raises(ValueError, match="images must have shape"):
         puzzle_energy(torch.ones(2, 8, 8), torch.ones(2, 3, 4, 4), perm, 0.5, 2, **options)
     with pytest.raises(ValueError, match="labels must be >= 2, got 1"):
         puzzle_energy(torch.ones(2, 8, 8), torch.ones(2, 3, 8, 8), perm, 0.5, 2, **{**options, "labels": 1})
-    with pytest.raises(ValueError, match=r"saliency must be \(B, H, W\)"):
+    with pytest.raises(ValueError, match=r"saliency must have shape \(B, H, W\)"):
         block_saliency(torch.ones(8, 8), 2)

@@ -122,9 +122,24 @@ def test_the_number_of_threads_comes_back(pair):
 
 def test_errors(pair):
     _, images, perm = pair
-    with pytest.raises(ValueError, match="do not divide into the blocks of mask"):
+    with pytest.raises(ValueError, match=r"blocks of the mask|mask must have shape"):
         puzzlemix(images, perm, torch.ones(6, 3, 3))
-    with pytest.raises(ValueError, match="do not divide into the blocks of mask"):
+    with pytest.raises(ValueError, match=r"blocks of the mask|mask must have shape"):
         puzzlemix(images, perm, torch.ones(5, 4, 4))
     with pytest.raises(TypeError, match="must be floating point"):
         puzzlemix(images.byte(), perm, torch.ones(6, 4, 4))
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("pooled", [False, True])
+def test_a_saliency_that_is_not_finite_counts_as_uniform_and_is_no_other_samples_matter(bad, pooled):
+    generator = torch.Generator().manual_seed(0)
+    mask = (torch.rand(3, 4, 4, generator=generator) > 0.5).float()
+    saliency = torch.rand(3, 4, 4, generator=generator)
+    saliency /= saliency.sum((1, 2), keepdim=True)
+    if pooled:
+        saliency = saliency.repeat_interleave(2, 1).repeat_interleave(2, 2)
+    expected = saliency.clone()
+    expected[1] = 1 / 16
+    saliency[1, 2, 3] = bad
+    assert torch.equal(puzzlemix_transport(mask, saliency), puzzlemix_transport(mask, expected))

@@ -124,5 +124,5 @@ def test_long_sums_stay_exact():
 
 def test_partners_out_of_range():
     for bad in (torch.tensor([0, 3]), torch.tensor([-1, 0])):
-        with pytest.raises(IndexError, match=r"partners must be in \[0, 3\), got"):
+        with pytest.raises(IndexError, match="index beyond its tensor"):
             distances_native(features(2, 4, 4), features(3, 4, 4), bad)

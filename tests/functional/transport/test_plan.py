@@ -104,6 +104,32 @@ def test_cost_withstands_a_reduced_matmul_precision():
     assert (rounded - exact).abs().max() < 1e-3
 
 
+@pytest.mark.parametrize("norm", [1e2, 1e4, 1e6, 1e8])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_cost_by_a_matrix_product_is_as_exact_as_its_type_where_norms_are_large(norm, dtype):
+    # two far groups of near positions: no centre makes their norms small
+    group = torch.tensor([1.0, 1.0, -1.0, -1.0])
+    a, b = (features(2, 64, 4, seed=seed).to(dtype) * 0.1 + group * (norm / 64) ** 0.5 for seed in (0, 1))
+    brute = (a.double()[:, :, :, None] - b.double()[:, :, None, :]).square().sum(1)
+    cost = transport._distances(a, b)  # what a GPU computes; C code serves a CPU
+    assert cost.dtype == dtype
+    exact = 2 * torch.finfo(dtype).eps * brute + norm * 2e-15
+    assert ((cost.double() - brute).abs() <= exact).all()
+
+
+@pytest.mark.parametrize("epsilon", [1e-300, 1e-50, 1e-38, 1e38, 1e300])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("native", [False, True])
+def test_an_epsilon_beyond_the_type_is_its_limit(epsilon, dtype, native, monkeypatch):
+    if not native:
+        monkeypatch.setattr(transport, "native_fits", lambda cost: False)
+    result = sinkhorn(torch.rand(2, 4, 4, generator=torch.Generator().manual_seed(0)).to(dtype), epsilon=epsilon)
+    assert result.plan.isfinite().all()
+    assert torch.allclose(result.plan.sum(1), torch.full((), 0.25, dtype=dtype))
+    if epsilon > 1:
+        assert torch.allclose(result.plan, torch.full((), 1 / 16, dtype=dtype))
+
+
 # Invariants of the plan
 
 
@@ -391,19 +417,19 @@ def test_bad_options(options, message):
 
 
 def test_bad_tensors():
-    with pytest.raises(ValueError, match=r"cost of shape \(B, r, s\).*got \(4, 4\)"):
+    with pytest.raises(ValueError, match=r"shape \(B, r, s\), got \(4, 4\): give one sample a batch axis"):
         sinkhorn(torch.zeros(4, 4))
-    with pytest.raises(ValueError, match=r"r, s >= 1, got \(2, 0, 4\)"):
+    with pytest.raises(ValueError, match=r"cost must have shape \(B, r, s\), got \(2, 0, 4\)"):
         sinkhorn(torch.zeros(2, 0, 4))
     with pytest.raises(TypeError, match=r"cost must be floating point, got torch.int64"):
         sinkhorn(torch.zeros(1, 2, 2, dtype=torch.int64))
     with pytest.raises(TypeError, match="a must be floating point"):
         cost_matrix(torch.zeros(1, 2, 2, dtype=torch.int64), torch.zeros(1, 2, 2))
-    with pytest.raises(ValueError, match="equal B and C"):
+    with pytest.raises(ValueError, match=r"b must have shape \(B, C, s\) with B = 2, C = 3"):
         cost_matrix(torch.zeros(2, 3, 4), torch.zeros(2, 5, 4))
     with pytest.raises(ValueError, match="flatten feature maps"):
         cost_matrix(torch.zeros(2, 3, 4, 4), torch.zeros(2, 3, 4, 4))
-    with pytest.raises(ValueError, match="assignment_matrix expects a plan"):
+    with pytest.raises(ValueError, match=r"plan must have shape \(B, r, s\)"):
         assignment_matrix(torch.zeros(4, 4))
 
 

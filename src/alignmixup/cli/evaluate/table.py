@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from alignmixup.evaluation.summary import headline
+from alignmixup.evaluation.summary import headline, summarise_evaluations
 from alignmixup.outside import require
 from alignmixup.runs.comparison import mean_and_spread
 
@@ -33,6 +33,14 @@ _FOUR_DIGITS = ("cross_entropy", "brier")
 # what a line has room for; the table of methods holds the rest
 _OF_A_RUN = ("error_percent", "ece_percent", "auroc_percent", "corruption_error_percent", "mce_percent")
 _WIDTH = 160  # where there is no terminal to ask
+
+
+def print_tables(results: Sequence[Mapping[str, Any]]) -> None:
+    """Everything that was measured: the runs, the methods, what the checks of attacks warn of."""
+    if len(results) > 1:
+        print_runs(results)
+    print_methods(summarise_evaluations(results), results)
+    print_checks(results)
 
 
 def print_runs(results: Sequence[Mapping[str, Any]]) -> None:

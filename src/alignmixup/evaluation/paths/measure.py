@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from alignmixup.evaluation.paths.pair_maps import PATHS, Alignment, PairMaps, Pairs, Path, pair_maps
 from alignmixup.functional.reconstruction import peak_signal_to_noise
 from alignmixup.methods.alignmixup_ae import AlignMixupAE
-from alignmixup.methods.batch import MixedBatch
+from alignmixup.methods.base import MixedBatch
 from alignmixup.taps import FeatureTap, Layout
 from alignmixup.taps.probe import evaluating
 

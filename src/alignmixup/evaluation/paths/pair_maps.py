@@ -10,30 +10,12 @@ from torch import Tensor, nn
 
 from alignmixup.functional.alignment import align
 from alignmixup.functional.interpolation import lerp
-from alignmixup.functional.transport.plan import Solver, assignment_matrix, cost_matrix, relative_cost, sinkhorn
+from alignmixup.functional.transport.options import Alignment
+from alignmixup.functional.transport.plan import assignment_matrix, cost_matrix, relative_cost, sinkhorn
 from alignmixup.taps import FeatureTap, Layout, feature_maps
 
 Path = Literal["first", "partner", "none"]
 PATHS: tuple[Path, ...] = get_args(Path)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Alignment:
-    """How the positions of two maps are matched; the options of AlignMixup.
-
-    Attributes:
-        epsilon: entropic regularisation ε > 0, in units of squared feature distance.
-        iterations: cap on the solver's rounds, >= 1.
-        tolerance: marginal error at which a pair stops; None runs the full schedule.
-        solver: which solver, see :func:`alignmixup.functional.sinkhorn`.
-        normalize_cost: divide each pair's cost by its mean.
-    """
-
-    epsilon: float = 0.1
-    iterations: int = 100
-    tolerance: float | None = None
-    solver: Solver = "newton"
-    normalize_cost: bool = False
 
 
 class Pairs(NamedTuple):

@@ -80,14 +80,23 @@ static void distances_by_position(
     }
 }
 
-/* costs (B, r, s): squared distances between positions of sample n of a and sample perm[n] of b: differences are squared,
- * so nothing cancels. Samples and rows of memory lie the given strides apart. 0 on success. */
+/* Whether all of `count` indices are in [0, bound). */
+static int within(const int64_t *index, int64_t count, int64_t bound) {
+    for (int64_t n = 0; n < count; n++)
+        if (index[n] < 0 || index[n] >= bound) return 0;
+    return 1;
+}
+
+/* costs (B, r, s): squared distances between positions of sample n of a and sample perm[n] of the `others` samples of b:
+ * differences are squared, so nothing cancels. Samples and rows of memory lie the given strides apart. 0 on success, 1
+ * without memory, 2 for an index out of range. */
 int alignmixup_distances(
     const float *a,
     const float *b,
     const int64_t *perm,
     float *costs,
     int64_t batch,
+    int64_t others,
     int64_t channels,
     int64_t r,
     int64_t s,
@@ -100,6 +109,7 @@ int alignmixup_distances(
 ) {
     const size_t rows = ROUNDED(r, ROWS), wide = ROUNDED(s, TILE);
     int failed = 0;
+    if (!within(perm, batch, others)) return 2;
 #pragma omp parallel num_threads((int)threads)
     {
         float *memory = calloc(CHUNK * (rows + wide) + rows * wide, sizeof(float));
@@ -138,7 +148,8 @@ static void carry(
     product(&p, edge);
 }
 
-/* out[n] = alpha[n] * (maps[map_of[n]] * weights[n], or weights[n]^T) + beta[n] * own[own_of[n]]. 0 on success. */
+/* out[n] = alpha[n] * (maps[map_of[n]] * weights[n], or weights[n]^T) + beta[n] * own[own_of[n]]. 0 on success, 1 without
+ * memory, 2 for an index out of range. */
 int alignmixup_carry(
     const float *maps,
     const int64_t *map_of,
@@ -157,6 +168,7 @@ int alignmixup_carry(
 ) {
     const size_t size = (size_t)channels * r;
     int failed = 0;
+    if (!within(map_of, batch, batch) || !within(own_of, batch, batch)) return 2;
 #pragma omp parallel num_threads((int)threads)
     {
         float *memory = calloc((size_t)r * TILE, sizeof(float));

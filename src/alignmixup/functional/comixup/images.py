@@ -4,6 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from alignmixup.functional.arguments import floating
+
 
 def block_saliency(saliency: Tensor, blocks: int) -> Tensor:
     """Average saliency maps over a grid of blocks.
@@ -56,11 +58,15 @@ def comixup_compose(x: Tensor, masks: Tensor) -> Tensor:
         Shape, dtype, device and memory format of ``x``.
 
     Raises:
-        ValueError: shapes that do not fit.
+        TypeError: images or masks that are not floating point.
+        ValueError: shapes or devices that do not fit.
 
     Source:
         Kim et al., Co-Mixup, ICLR 2021, Eq. (1).
     """
+    floating("x", x, "B C H W")
+    inputs = masks.shape[-1] if isinstance(masks, Tensor) and masks.ndim else 0
+    floating("masks", masks, "G m h w m", like=x, m=inputs)
     groups, inputs, rows, columns, _ = masks.shape
     batch, channels, height, width = x.shape
     if batch != groups * inputs or height % rows or width % columns:

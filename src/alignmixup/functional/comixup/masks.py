@@ -1,34 +1,62 @@
 """Co-Mixup: which block of which input goes into which output, for whole groups of images at once."""
 
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Generator, Tensor
 
+from alignmixup.functional.arguments import floating, integers, readable
 from alignmixup.functional.comixup.rounds import Problem, objective, solve
 from alignmixup.functional.sampling import random_start, to_device
 from alignmixup.functional.threads import one_thread
+from alignmixup.options import Options, option
 
 Threshold = Literal["hard", "soft"]
 Variant = Literal["as_described", "as_released"]
+
+
+@dataclass(kw_only=True)
+class CoMixupSearch(Options):
+    """What masks of Co-Mixup are sought, and how."""
+
+    beta: float = option(0.32, "price of unlike neighbouring blocks, >= 0", paper="0.32", minimum=0)
+    gamma: float = option(1.0, "price of sharing inputs with other outputs, >= 0", paper="1.0", minimum=0)
+    eta: float = option(0.05, "weight of the prior, >= 0", paper="0.05", minimum=0)
+    tau: float = option(
+        0.83, "share of an input's blocks in use elsewhere above which it is charged, >= 0", paper="0.83", minimum=0
+    )
+    omega: float = option(
+        0.001, "weight of the distances between the most salient places, in [0, 1]", paper="0.001", minimum=0, maximum=1
+    )
+    rounds: int = option(4, "sweeps over the outputs of a group, >= 1", paper="4, 3 on ImageNet", minimum=1)
+    set_resolve: bool = option(True, "tell outputs apart that are made of the same inputs", paper="True")
+    threshold: Threshold = option("hard", '"hard" or "soft" charge of shared inputs', paper='"hard"')
+    variant: Variant = option(
+        "as_described",
+        '"as_described", or "as_released" for the published code\'s order of operations in the charge',
+        paper='reported numbers come from "as_released"',
+    )
+    safeguard: bool = option(True, "in the last round take only changes that do not raise the objective", paper="False")
+    tries: int = option(2, "random starts, >= 1, the best of which is taken", paper="1", minimum=1)
 
 
 def comixup_masks(
     saliency: Tensor,
     distances: Tensor | None = None,
     *,
-    beta: float = 0.32,
-    gamma: float = 1.0,
-    eta: float = 0.05,
-    tau: float = 0.83,
-    omega: float = 0.001,
-    rounds: int = 4,
+    beta: float = CoMixupSearch.beta,
+    gamma: float = CoMixupSearch.gamma,
+    eta: float = CoMixupSearch.eta,
+    tau: float = CoMixupSearch.tau,
+    omega: float = CoMixupSearch.omega,
+    rounds: int = CoMixupSearch.rounds,
     prior: Tensor | None = None,
-    set_resolve: bool = True,
-    threshold: Threshold = "hard",
-    variant: Variant = "as_described",
-    safeguard: bool = True,
-    tries: int = 2,
+    set_resolve: bool = CoMixupSearch.set_resolve,
+    threshold: Threshold = CoMixupSearch.threshold,
+    variant: Variant = CoMixupSearch.variant,
+    safeguard: bool = CoMixupSearch.safeguard,
+    tries: int = CoMixupSearch.tries,
     start: Tensor | None = None,
     generator: Generator | None = None,
 ) -> Tensor:
@@ -47,7 +75,8 @@ def comixup_masks(
 
     Args:
         saliency: (m, h, w), or (G, m, h, w) for G groups, >= 0: the mean saliency of each block, its grid being that
-            of the masks (average-pool a map of pixels first). All zero counts as uniform. Computed in float32.
+            of the masks (average-pool a map of pixels first). All zero, or somewhere NaN or infinite, counts as
+            uniform. Computed in float32.
         distances: (m, m) or (G, m, m) >= 0, distances between the inputs' most salient places; scaled to sum m. None,
             or all zero, leaves the compatibility A the identity.
         beta: price of unlike neighbouring blocks, >= 0. Paper: 0.32.
@@ -72,8 +101,9 @@ def comixup_masks(
         (m, h, w, m), or (G, m, h, w, m): weights, float32 (float64 if ``saliency`` is).
 
     Raises:
-        ValueError: a shape or an option out of range, or neither ``start`` nor ``generator``.
-        TypeError: saliency that is not floating point.
+        ValueError: a shape, device or option that does not fit, on the CPU a value out of range, or neither ``start``
+            nor ``generator``.
+        TypeError: an argument that is not floating point, or a start that holds no integers.
 
     Source:
         Kim, Choo, Jeong, Song, Co-Mixup, ICLR 2021, Eq. (2) and Algorithm 1, with the constants of its published code.
@@ -88,13 +118,22 @@ def comixup_masks(
         tensor([[[1., 0.],
                  [0., 1.]]])
     """
-    if rounds < 1 or tries < 1:
-        raise ValueError(f"rounds and tries must be >= 1, got {rounds} and {tries}")
-    if variant not in ("as_described", "as_released"):
-        raise ValueError(f"variant must be 'as_described' or 'as_released', got {variant!r}")
-    options = (beta, gamma, eta, tau, omega)
+    search = CoMixupSearch(
+        beta=beta,
+        gamma=gamma,
+        eta=eta,
+        tau=tau,
+        omega=omega,
+        rounds=rounds,
+        set_resolve=set_resolve,
+        threshold=threshold,
+        variant=variant,
+        safeguard=safeguard,
+        tries=tries,
+    )
+    _check_saliency(saliency)
     with torch.no_grad(), torch.autocast(saliency.device.type, enabled=False), one_thread(saliency):
-        problem = _problem(saliency, distances, prior, options, threshold, released=variant == "as_released")
+        problem = _problem(saliency, distances, prior, search)
         start = _starts(saliency, start, tries, generator)
         groups, tries = start.shape[:2]
         problem = problem.repeat(tries)
@@ -110,13 +149,13 @@ def comixup_objective(
     saliency: Tensor,
     distances: Tensor | None = None,
     *,
-    beta: float = 0.32,
-    gamma: float = 1.0,
-    eta: float = 0.05,
-    tau: float = 0.83,
-    omega: float = 0.001,
+    beta: float = CoMixupSearch.beta,
+    gamma: float = CoMixupSearch.gamma,
+    eta: float = CoMixupSearch.eta,
+    tau: float = CoMixupSearch.tau,
+    omega: float = CoMixupSearch.omega,
     prior: Tensor | None = None,
-    threshold: Threshold = "hard",
+    threshold: Threshold = CoMixupSearch.threshold,
 ) -> Tensor:
     """Evaluate Co-Mixup's objective.
 
@@ -142,18 +181,21 @@ def comixup_objective(
         Scalar, or (G,); float32 (float64 if ``saliency`` is).
 
     Raises:
-        ValueError: a shape or an option out of range.
-        TypeError: saliency that is not floating point.
+        ValueError: a shape, device or option that does not fit, or on the CPU a value out of range.
+        TypeError: an argument that is not floating point.
 
     Source:
         Kim, Choo, Jeong, Song, Co-Mixup, ICLR 2021, Eq. (2), thresholded as in its published code.
     """
-    if masks.shape != (*saliency.shape, saliency.shape[-3]):
-        raise ValueError(f"masks of shape {tuple(masks.shape)} do not fit saliency {tuple(saliency.shape)}")
+    _check_saliency(saliency)
+    grouped = {"G": saliency.shape[0]} if saliency.ndim == 4 else {}
+    inputs, height, width = saliency.shape[-3:]
+    axes = "G m h w m" if grouped else "m h w m"
+    floating("masks", masks, axes, like=saliency, m=inputs, h=height, w=width, **grouped)
     with torch.autocast(saliency.device.type, enabled=False):
-        problem = _problem(saliency, distances, prior, (beta, gamma, eta, tau, omega), threshold, released=False)
-        grouped = (masks if masks.ndim == 5 else masks[None]).to(problem.unary.dtype)
-        value = objective(problem, grouped)
+        search = CoMixupSearch(beta=beta, gamma=gamma, eta=eta, tau=tau, omega=omega, threshold=threshold)
+        problem = _problem(saliency, distances, prior, search)
+        value = objective(problem, (masks if masks.ndim == 5 else masks[None]).to(problem.unary.dtype))
     return value if masks.ndim == 5 else value[0]
 
 
@@ -165,70 +207,70 @@ def _starts(saliency: Tensor, start: Tensor | None, tries: int, generator: Gener
             raise ValueError("comixup_masks needs a start, or a CPU generator to draw it")
         count = tries * (groups[0] if groups else 1)
         start = to_device(random_start(count, inputs, height, width, generator=generator), saliency.device)
-    elif (
-        start.shape[-3:] != saliency.shape[-3:]
-        or list(start.shape[: len(groups)]) != groups
-        or start.ndim > (saliency.ndim + 1)
-    ):
-        raise ValueError(f"start must be {tuple(saliency.shape)} like saliency, got {tuple(start.shape)}")
+    else:
+        grouped = {"G": groups[0]} if groups else {}
+        named = "G " if groups else ""
+        axes = named + ("tries m h w" if isinstance(start, Tensor) and start.ndim > saliency.ndim else "m h w")
+        sizes = {"m": inputs, "h": height, "w": width, **grouped}
+        start = integers("start", start, axes, below=inputs, like=saliency, **sizes)
     return start.reshape(groups[0] if groups else 1, -1, inputs, height, width)
 
 
-def _problem(
-    saliency: Tensor,
-    distances: Tensor | None,
-    prior: Tensor | None,
-    options: tuple[float, float, float, float, float],
-    threshold: Threshold,
-    *,
-    released: bool,
-) -> Problem:
-    """Check everything; prices of G groups."""
-    beta, gamma, eta, tau, omega = options
-    named = {"beta": beta, "gamma": gamma, "eta": eta, "tau": tau, "omega": omega}
-    for name, value in named.items():
-        if not 0 <= value < torch.inf or (name == "omega" and value > 1):
-            raise ValueError(f"{name} must be {'in [0, 1]' if name == 'omega' else '>= 0'}, got {value}")
-    if threshold not in ("hard", "soft"):
-        raise ValueError(f"threshold must be 'hard' or 'soft', got {threshold!r}")
-    if saliency.ndim not in (3, 4) or 0 in saliency.shape:
-        raise ValueError(f"saliency must be (m, h, w) or (G, m, h, w), not empty, got {tuple(saliency.shape)}")
-    if not saliency.is_floating_point():
-        raise TypeError(f"saliency must be floating point, got {saliency.dtype}")
+def _problem(saliency: Tensor, distances: Tensor | None, prior: Tensor | None, search: CoMixupSearch) -> Problem:
+    """Check the shapes; prices of G groups."""
     wide = torch.promote_types(saliency.dtype, torch.float32)
     *_, inputs, height, width = saliency.shape
     blocks = height * width
     prices = -_normalised(saliency.to(wide).reshape(-1, inputs, blocks))
     if prior is not None:
-        if prior.shape != saliency.shape[:-2]:
-            raise ValueError(f"prior must be {tuple(saliency.shape[:-2])}, got {tuple(prior.shape)}")
-        prices = prices - eta / blocks * (prior.to(wide).reshape(-1, inputs, 1) + 1e-8).log()
+        axes, sizes = _group_axes(saliency)
+        _not_negative("prior", floating("prior", prior, f"{axes} m", like=saliency, **sizes))
+        prices = prices - search.eta / blocks * (prior.to(wide).reshape(-1, inputs, 1) + 1e-8).log()
     return Problem(
         unary=prices.mT,
-        compatibility=_compatibility(distances, saliency, omega, wide),
-        smoothness=beta / blocks,
-        diversity=gamma / blocks,
-        capacity=tau * blocks,
-        soft=threshold == "soft",
-        released=released,
+        compatibility=_compatibility(distances, saliency, search.omega, wide),
+        smoothness=search.beta / blocks,
+        diversity=search.gamma / blocks,
+        capacity=search.tau * blocks,
+        soft=search.threshold == "soft",
+        released=search.variant == "as_released",
     )
 
 
+def _check_saliency(saliency: Tensor) -> None:
+    axes = "G m h w" if isinstance(saliency, Tensor) and saliency.ndim == 4 else "m h w"
+    floating("saliency", saliency, axes)
+    if 0 in saliency.shape:
+        raise ValueError(f"saliency must not be empty, got shape {tuple(saliency.shape)}")
+    _not_negative("saliency", saliency)
+
+
+def _not_negative(name: str, value: Tensor) -> None:
+    if readable(value) and (value < 0).any():
+        raise ValueError(f"{name} must be >= 0, got {float(value.min())}")
+
+
+def _group_axes(saliency: Tensor) -> tuple[str, dict[str, int]]:
+    """The leading axis of what belongs to this saliency, and the sizes of its axes."""
+    sizes = {"m": saliency.shape[-3]}
+    return ("G", {**sizes, "G": saliency.shape[0]}) if saliency.ndim == 4 else ("", sizes)
+
+
 def _normalised(saliency: Tensor) -> Tensor:
-    """Scale (G, m, r) to sum 1 over the blocks; uniform where there is none."""
+    """Scale (G, m, r) to sum 1 over the blocks; uniform where there is none, or somewhere no number."""
     total = saliency.sum(-1, keepdim=True)
-    return torch.where(total > 0, saliency / torch.where(total > 0, total, 1.0), 1 / saliency.shape[-1])
+    usable = (total > 0) & total.isfinite()
+    return torch.where(usable, saliency / torch.where(usable, total, 1.0), 1 / saliency.shape[-1])
 
 
 def _compatibility(distances: Tensor | None, saliency: Tensor, omega: float, dtype: torch.dtype) -> Tensor:
     """The matrix A, (G, m, m)."""
     inputs = saliency.shape[-3]
     eye = torch.eye(inputs, dtype=dtype, device=saliency.device)
-    shape = (*saliency.shape[:-3], inputs, inputs)
     if distances is None:
         return eye.expand(saliency.shape[0] if saliency.ndim == 4 else 1, -1, -1)
-    if distances.shape != shape:
-        raise ValueError(f"distances must be {shape}, got {tuple(distances.shape)}")
+    axes, sizes = _group_axes(saliency)
+    _not_negative("distances", floating("distances", distances, f"{axes} m m", like=saliency, **sizes))
     distances = distances.to(dtype).reshape(-1, inputs, inputs)
     total = distances.sum((1, 2), keepdim=True)
     scaled = distances * (inputs / torch.where(total > 0, total, 1.0))

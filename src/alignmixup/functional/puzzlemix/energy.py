@@ -2,14 +2,36 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from alignmixup.functional.arguments import count, floating, integers, readable, weights
 from alignmixup.functional.sampling import to_device
+from alignmixup.options import Options, option
 
 _PRIOR_FLOOR = 1e-8  # inside the logarithm, so that λ of 0 or 1 stays finite; as published
+
+
+@dataclass(kw_only=True)
+class PuzzleSearch(Options):
+    """What masks of Puzzle Mix are sought: the weights of their energy."""
+
+    beta: float = option(1.2, "weight of a smooth mask, >= 0", paper="1.2", minimum=0)
+    gamma: float = option(
+        0.5, "weight of smooth images across the boundaries of blocks, in [0, 1]", paper="0.5", minimum=0, maximum=1
+    )
+    eta: float = option(0.2, "weight of the prior that the mask's mean be λ, >= 0", paper="0.2", minimum=0)
+    neighbourhood: int = option(
+        4,
+        "side in pixels of the cells whose means are compared across boundaries; in blocks that it does not divide, "
+        "the largest smaller side that does",
+        paper="4, 2 on ImageNet",
+        minimum=1,
+    )
+    labels: int = option(3, "number of mask values, >= 2", paper="3: 0, 1/2 and 1", minimum=2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,18 +72,21 @@ def block_saliency(saliency: Tensor, blocks: int) -> Tensor:
         blocks: blocks n on a side; divides H and W.
 
     Returns:
-        (B, n, n) float32 (float64 for float64), sums to 1 per image; uniform where the saliency is 0 everywhere.
+        (B, n, n) float32 (float64 for float64), sums to 1 per image; uniform where the saliency is 0 everywhere, or
+        somewhere NaN or infinite.
 
     Raises:
-        ValueError: ``saliency`` is not three-dimensional, or ``blocks`` does not divide its sides.
+        TypeError: ``saliency`` is not floating point.
+        ValueError: ``saliency`` is not three-dimensional, on the CPU not >= 0, or ``blocks`` does not divide its sides.
     """
-    if saliency.ndim != 3:
-        raise ValueError(f"saliency must be (B, H, W), got {tuple(saliency.shape)}")
+    floating("saliency", saliency, "B H W")
+    if readable(saliency) and (saliency < 0).any():
+        raise ValueError(f"saliency must be >= 0, got {float(saliency.min())}: take its absolute value")
     height, width = _block_sides(saliency, blocks)
     wide = saliency.to(torch.promote_types(saliency.dtype, torch.float32))
     pooled = F.avg_pool2d(wide[:, None], (height, width))[:, 0]
     total = pooled.sum(dim=(1, 2), keepdim=True)
-    return torch.where(total > 0, pooled / total, 1 / blocks**2)
+    return torch.where((total > 0) & total.isfinite(), pooled / total, 1 / blocks**2)
 
 
 def puzzle_energy(
@@ -70,40 +95,40 @@ def puzzle_energy(
     perm: Tensor,
     lam: Tensor | float,
     blocks: int,
-    *,
-    beta: float,
-    gamma: float,
-    eta: float,
-    neighbourhood: int,
-    labels: int,
+    **search: Any,
 ) -> PuzzleEnergy:
-    """Build the energy of the masks of a batch; see :func:`alignmixup.functional.puzzlemix_mask` for the arguments."""
+    """Build the energy of the masks of a batch.
+
+    See :func:`alignmixup.functional.puzzlemix_mask` for the arguments, and :class:`PuzzleSearch` for the options.
+    """
+    options = PuzzleSearch(**search)
+    labels = options.labels
     share = block_saliency(saliency, blocks)
-    if images.ndim != 4 or images.shape[2:] != saliency.shape[1:] or len(images) != len(saliency):
-        raise ValueError(f"images {tuple(images.shape)} and saliency {tuple(saliency.shape)} do not belong together")
-    if labels < 2:
-        raise ValueError(f"labels must be >= 2, got {labels}")
-    smoothness = beta / (16 * blocks)
-    data = smoothness * gamma / 2
-    cells = _cells(images.to(share.dtype), blocks, neighbourhood)
+    batch, height, width = saliency.shape
+    floating("images", images, "B C H W", like=saliency, B=batch, H=height, W=width)
+    perm = integers("perm", perm, "B", below=batch, like=saliency, B=batch)
+    lam = weights("lam", lam, saliency)
+    smoothness = options.beta / (16 * blocks)
+    data = smoothness * options.gamma / 2
+    cells = _cells(images.to(share.dtype), blocks, options.neighbourhood)
     # showing the first image loses the saliency of its partner, and the other way round
     shown = torch.stack((share[perm], share))
     vertical = _boundary(cells, perm, blocks)
     horizontal = _boundary(cells.transpose(2, 3), perm, blocks).transpose(3, 4)
     for steps, axis in ((vertical, 2), (horizontal, 3)):
-        count = blocks - 1
-        shown.narrow(axis, 0, count).add_(steps.sum(1), alpha=data)
-        shown.narrow(axis, 1, count).add_(steps.sum(0), alpha=data)
-    weights = [smoothness + data * (s[0, 1] + s[1, 0] - s[0, 0] - s[1, 1]) for s in (vertical, horizontal)]
+        shown.narrow(axis, 0, blocks - 1).add_(steps.sum(1), alpha=data)
+        shown.narrow(axis, 1, blocks - 1).add_(steps.sum(0), alpha=data)
+    edges = [smoothness + data * (s[0, 1] + s[1, 0] - s[0, 0] - s[1, 1]) for s in (vertical, horizontal)]
     price = shown.permute(0, 2, 3, 1)
     value = torch.linspace(1, 0, labels, dtype=share.dtype, device=share.device).view(-1, 1, 1, 1)
-    unary = value * price[0] + (1 - value) * price[1] + (eta / blocks**2) * _prior(lam, labels, share)[:, None, None]
-    return PuzzleEnergy(unary.contiguous(), *(w.permute(1, 2, 0).contiguous() for w in weights))
+    prior = (options.eta / blocks**2) * _prior(lam, labels, share)[:, None, None]
+    unary = value * price[0] + (1 - value) * price[1] + prior
+    return PuzzleEnergy(unary.contiguous(), *(w.permute(1, 2, 0).contiguous() for w in edges))
 
 
 def _block_sides(maps: Tensor, blocks: int) -> tuple[int, int]:
     height, width = maps.shape[-2:]
-    if blocks < 1 or height % blocks or width % blocks:
+    if count("blocks", blocks) > min(height, width) or height % blocks or width % blocks:
         raise ValueError(f"images of {height} x {width} do not divide into {blocks} x {blocks} whole blocks")
     return height // blocks, width // blocks
 
@@ -128,10 +153,9 @@ def _boundary(cells: Tensor, perm: Tensor, blocks: int) -> Tensor:
     return step.view(*step.shape[:-1], blocks, step.shape[-1] // blocks).mean(dim=(3, -1))
 
 
-def _prior(lam: Tensor | float, labels: int, like: Tensor) -> Tensor:
-    """Negative log of the binomial distribution of the labels, (L, B) or (L, 1)."""
-    lam = lam.to(like) if isinstance(lam, Tensor) else like.new_full((), lam)
-    lam = lam.reshape(1, -1)
+def _prior(lam: Tensor, labels: int, like: Tensor) -> Tensor:
+    """Negative log of the binomial distribution of the labels, (L, B)."""
+    lam = lam.detach().reshape(1, -1)
     partner = torch.arange(labels, dtype=like.dtype, device=like.device)[:, None]
     ways = to_device(torch.tensor([math.comb(labels - 1, t) for t in range(labels)], dtype=like.dtype), like.device)
     return -(ways[:, None] * lam ** (labels - 1 - partner) * (1 - lam) ** partner + _PRIOR_FLOOR).log()

@@ -3,9 +3,10 @@
 import torch
 from torch import Tensor
 
-from alignmixup.functional.interpolation import check_pairing
+from alignmixup.functional.arguments import ROUNDING, floating, integers, paired, readable
+from alignmixup.functional.precision import where_wide
 from alignmixup.functional.puzzlemix.auction import auction
-from alignmixup.functional.puzzlemix.energy import block_saliency, puzzle_energy
+from alignmixup.functional.puzzlemix.energy import PuzzleSearch, block_saliency, puzzle_energy
 from alignmixup.functional.puzzlemix.solver import solve_puzzle
 from alignmixup.functional.threads import one_thread
 
@@ -17,11 +18,11 @@ def puzzlemix_mask(
     lam: Tensor | float,
     blocks: int,
     *,
-    beta: float = 1.2,
-    gamma: float = 0.5,
-    eta: float = 0.2,
-    neighbourhood: int = 4,
-    labels: int = 3,
+    beta: float = PuzzleSearch.beta,
+    gamma: float = PuzzleSearch.gamma,
+    eta: float = PuzzleSearch.eta,
+    neighbourhood: int = PuzzleSearch.neighbourhood,
+    labels: int = PuzzleSearch.labels,
 ) -> Tensor:
     """Choose for each block how much of either image it shows, so that little saliency is lost.
 
@@ -38,7 +39,7 @@ def puzzlemix_mask(
     Args:
         saliency: (B, H, W) >= 0, any scale; all 0 counts as uniform.
         images: (B, C, H, W) in [0, 1], not normalised.
-        perm: (B,) int64 partner of each sample.
+        perm: (B,) integer partner of each sample.
         lam: expected weight of the first image, in [0, 1]: one number, or (B,).
         blocks: blocks n on a side; divides H and W.
         beta: weight of a smooth mask, >= 0. Paper: 1.2.
@@ -52,11 +53,14 @@ def puzzlemix_mask(
         (B, n, n) float32 (float64 for float64 saliency). Not differentiable. Runs without waiting for the device.
 
     Raises:
-        ValueError: the shapes do not fit, the blocks do not divide the images, or there are fewer than 2 labels.
+        TypeError: saliency, images or ``lam`` are not floating point, or ``perm`` holds no integers.
+        ValueError: shapes or devices do not fit, the blocks do not divide the images, there are fewer than 2 labels,
+            or, for numbers and on the CPU, a value is out of range.
 
     Source:
         Kim et al., Puzzle Mix, ICML 2020, Eqs. (3) to (6), and its published code for the scales.
     """
+    floating("saliency", saliency, "B H W")
     with torch.no_grad(), torch.autocast(saliency.device.type, enabled=False), one_thread(saliency):
         energy = puzzle_energy(
             saliency,
@@ -81,11 +85,11 @@ def puzzlemix_energy(
     perm: Tensor,
     lam: Tensor | float,
     *,
-    beta: float = 1.2,
-    gamma: float = 0.5,
-    eta: float = 0.2,
-    neighbourhood: int = 4,
-    labels: int = 3,
+    beta: float = PuzzleSearch.beta,
+    gamma: float = PuzzleSearch.gamma,
+    eta: float = PuzzleSearch.eta,
+    neighbourhood: int = PuzzleSearch.neighbourhood,
+    labels: int = PuzzleSearch.labels,
 ) -> Tensor:
     """Evaluate what :func:`puzzlemix_mask` minimises.
 
@@ -103,10 +107,16 @@ def puzzlemix_energy(
 
     Returns:
         (B,) float32, float64 for float64 saliency.
+
+    Raises:
+        TypeError: as :func:`puzzlemix_mask`, and for a mask that is not floating point.
+        ValueError: as :func:`puzzlemix_mask`, and for a mask that does not fit.
     """
+    floating("saliency", saliency, "B H W")
+    _check_mask(mask, saliency)
     options = {"beta": beta, "gamma": gamma, "eta": eta, "neighbourhood": neighbourhood, "labels": labels}
     with torch.no_grad(), torch.autocast(saliency.device.type, enabled=False):
-        energy = puzzle_energy(saliency, images, perm, lam, mask.shape[-1], **options)  # type: ignore[arg-type]
+        energy = puzzle_energy(saliency, images, perm, lam, mask.shape[-1], **options)
         return energy(((1 - mask) * (labels - 1)).round().long().permute(1, 2, 0))
 
 
@@ -123,21 +133,33 @@ def puzzlemix_transport(mask: Tensor, saliency: Tensor, *, cost_weight: float = 
 
     Args:
         mask: (B, n, n) weights of the images that are moved; places with weight 0 cannot be seen.
-        saliency: (B, n, n) saliency of the same images' blocks, 1 in sum per image; or (B, H, W), pooled to that.
+        saliency: (B, n, n) saliency of the same images' blocks, 1 in sum per image; or (B, H, W), pooled to that. An
+            image with a value that is not finite counts as uniform.
         cost_weight: ε >= 0. Paper: 0.8.
 
     Returns:
         (B, n²) int64: the block shown at each place, blocks and places numbered row by row; -1 where none is. Bids
         at a cost >= 0 are not kept, so places out of view stay empty (but for block 0, which keeps its own place).
 
+    Raises:
+        TypeError: an argument is not floating point.
+        ValueError: shapes or devices do not fit, or, on the CPU, a mask or the saliency of a block is not in [0, 1].
+
     Source:
         Kim et al., Puzzle Mix, ICML 2020, section 4.2 and algorithm 1, and its published code.
     """
-    if mask.ndim != 3 or mask.shape[1] != mask.shape[2] or len(mask) != len(saliency):
-        raise ValueError(f"mask must be (B, n, n) and saliency of the same B: {tuple(mask.shape)}, {len(saliency)}")
+    floating("saliency", saliency, "B H W")
+    _check_mask(mask, saliency)
+    if not 0 <= cost_weight < torch.inf:
+        raise ValueError(f"cost_weight must be >= 0 and finite, got {cost_weight}")
     with torch.no_grad(), torch.autocast(mask.device.type, enabled=False), one_thread(mask):
-        share = saliency if saliency.shape == mask.shape else block_saliency(saliency, mask.shape[1])
-        return auction(mask, share, cost_weight)
+        if saliency.shape == mask.shape:
+            finite = saliency.isfinite().flatten(1).all(1)[:, None, None]
+            share = torch.where(finite, saliency, 1 / mask.shape[1] ** 2)
+            _check_share(share)
+        else:
+            share = block_saliency(saliency, mask.shape[1])
+        return auction(where_wide(mask), where_wide(share), cost_weight).to(mask.device)
 
 
 def puzzlemix(
@@ -150,7 +172,7 @@ def puzzlemix(
 
     Args:
         x: (B, C, H, W) images.
-        perm: (B,) int64 partner of each image.
+        perm: (B,) integer partner of each image.
         mask: (B, n, n) weights of the first image; n divides H and W.
         plans: two (B, n²) plans of :func:`puzzlemix_transport`; None leaves the blocks where they are.
         partner: (B, C, H, W) images from which the partners are taken, by ``perm``; None for ``x``.
@@ -160,24 +182,50 @@ def puzzlemix(
         leaves empty are 0.
 
     Raises:
-        TypeError: ``x`` is not floating point.
-        ValueError: the shapes do not fit.
+        TypeError: images or mask are not floating point, or ``perm`` or the plans hold no integers.
+        ValueError: shapes or devices do not fit, or, on the CPU, a partner or a block is out of range.
     """
-    check_pairing(x, perm, what="x")
+    perm = paired("x", x, perm, "B C H W")
+    batch, channels, height, width = x.shape
+    _check_mask(mask, x)
     blocks = mask.shape[-1]
-    if x.ndim != 4 or mask.shape != (len(x), blocks, blocks) or x.shape[2] % blocks or x.shape[3] % blocks:
-        raise ValueError(f"images {tuple(x.shape)} do not divide into the blocks of mask {tuple(mask.shape)}")
+    if height % blocks or width % blocks:
+        raise ValueError(f"images of {height} x {width} do not divide into the {blocks} x {blocks} blocks of the mask")
+    for number, plan in enumerate(plans or ()):
+        integers(f"plans[{number}]", plan, "B n²", low=-1, below=blocks**2, like=x, **{"B": batch, "n²": blocks**2})
+    if partner is not None:
+        floating("partner", partner, "B C H W", like=x, B=batch, C=channels, H=height, W=width)
     weight = mask.flatten(1).to(torch.promote_types(x.dtype, torch.float32))
     place = torch.arange(blocks**2, device=x.device).expand(len(x), -1)
-    plan, partner_plan = plans or (place, place)
+    plan, partner_plan = (plan.long() for plan in plans) if plans else (place, place)
     sample = torch.arange(len(x), device=x.device)
     first = _moved(_tiles(x, blocks), sample, plan, weight)
     mixed = first + _moved(_tiles(x if partner is None else partner, blocks), perm, partner_plan, 1 - weight)
-    height, width = x.shape[2] // blocks, x.shape[3] // blocks
+    height, width = height // blocks, width // blocks
     mixed = mixed.to(x.dtype).view(len(x), blocks, blocks, -1, height, width).permute(0, 3, 1, 4, 2, 5)
     result = torch.empty_like(x)
     result.view(len(x), -1, blocks, height, blocks, width).copy_(mixed)
     return result
+
+
+def _check_share(share: Tensor) -> None:
+    """Refuse blocks outside [0, 1] on the CPU: the auction counts in parts of 1."""
+    if share.numel() and readable(share):
+        least, largest = map(float, share.aminmax())
+        if least < 0 or largest > 1 + ROUNDING:
+            raise ValueError(
+                f"saliency of blocks must be in [0, 1] and 1 in sum per image, got values from {least} to {largest}: "
+                "divide it by its sum over the blocks"
+            )
+
+
+def _check_mask(mask: Tensor, like: Tensor) -> None:
+    """Check a mask (B, n, n) in [0, 1]; NaN goes through, as it would on a device."""
+    side = mask.shape[-1] if isinstance(mask, Tensor) and mask.ndim else 0
+    floating("mask", mask, "B n n", like=like, B=len(like), n=side)
+    if readable(mask) and ((mask < 0) | (mask > 1)).any():
+        least, largest = map(float, mask.aminmax())
+        raise ValueError(f"mask must be in [0, 1], got values from {least} to {largest}")
 
 
 def _tiles(x: Tensor, blocks: int) -> Tensor:

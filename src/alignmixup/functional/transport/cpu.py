@@ -7,7 +7,7 @@ import ctypes
 import torch
 from torch import Tensor
 
-from alignmixup.functional.native import call, runs_natively
+from alignmixup.functional.native import call, dense, runs_natively
 from alignmixup.functional.transport import solvers
 
 LIMIT = 256  # positions of either map; beyond, the matrix products behind the batched solver win
@@ -73,10 +73,6 @@ def distances_native(a: Tensor, b: Tensor, partner: Tensor) -> Tensor:
     Raises:
         IndexError: a partner that is not in ``b``.
     """
-    if len(partner):
-        lowest, highest = int(partner.min()), int(partner.max())
-        if lowest < 0 or highest >= len(b):
-            raise IndexError(f"partners must be in [0, {len(b)}), got {lowest} to {highest}")
     batch, channels, r = a.shape
     s = b.shape[2]
     by_channel = a.stride(2) == b.stride(2) == 1
@@ -86,6 +82,7 @@ def distances_native(a: Tensor, b: Tensor, partner: Tensor) -> Tensor:
     row = 1 if by_channel else 2
     cost = a.new_empty(batch, r, s)
     strides = (a.stride(0), a.stride(row), b.stride(0), b.stride(row), int(by_channel))
-    tensors = (a, b, partner.contiguous(), cost)
-    call("alignmixup_distances", *tensors, batch, channels, r, s, *strides, work=2 * cost.numel() * channels)
+    assert b.shape[1] == channels, f"maps of {channels} and {b.shape[1]} channels"
+    tensors = (a, b, dense(partner, torch.int64, batch), cost)
+    call("alignmixup_distances", *tensors, batch, len(b), channels, r, s, *strides, work=2 * cost.numel() * channels)
     return cost

@@ -4,17 +4,21 @@
 
 One program solves one sample and stops when that sample is done: no launch for each operation, no rounds after
 convergence, no read on the host. Its registers hold two tiles of the size of the cost, the reduced cost and the plan,
-and during a Newton step a third, the system. At 128 x 128 in float32 these are 192 KB of the 256 KB of registers of
-an SM, and some of it moves to memory outside the inner loops; at 256 x 256 one tile would take them all, so larger
-costs are left to `solve_newton`.
+and during a Newton step a third, the system. Up to 64 x 64 or 32 x 128 the compiler keeps them there; from 64 x 128 on
+some of it moves to memory, and until a GPU has shown that this is faster such costs are left to `solve_newton`.
 
 The sides of a tile are powers of two, at least 16. Beyond the cost, reduced cost and masses are 0 and the Newton
 system is the identity.
+
+What cannot be known beforehand, an assembler that does not know the GPU or a launch that it refuses, is met when it
+happens: `solve_newton` serves that kind of cost from then on.
 """
 
 from __future__ import annotations
 
+import logging
 from functools import cache
+from typing import NamedTuple
 
 import torch
 import triton
@@ -23,8 +27,10 @@ from torch import Tensor
 
 from alignmixup.functional.transport import solvers
 
-LIMIT = 128  # positions of either map
+LIMIT = 128  # positions of either map that the kernel can hold
+LARGEST = 64 * 64  # entries of a tile that stays in registers; benchmarks/gpu.py measures larger ones
 SMALLEST = 16  # side that Triton's matrix product asks for
+ROUNDS = 2**30  # int32 holds this and a few more
 
 # Kernels read no other globals.
 SWEEPS = tl.constexpr(solvers.SWEEPS)
@@ -37,13 +43,28 @@ NOISE = tl.constexpr(solvers.NOISE * torch.finfo(torch.float32).eps)
 PART = tl.constexpr(16)  # columns of the plan that are multiplied at once
 
 
-def fused_fits(cost: Tensor) -> bool:
-    """Whether `solve_newton_fused` can take this cost (B, r, s). Reads no value of it.
+class _Variant(NamedTuple):
+    """What Triton compiles once for."""
 
-    It can if the cost is float32 with at most 128 positions a side, on an NVIDIA GPU from Turing on. False also where
-    Triton cannot launch a kernel, as without a C compiler. Under Triton's interpreter any device will do.
+    device: int  # index of the GPU; -1 for the CPU of the interpreter
+    rows: int
+    columns: int
+    aligned: bool  # whether the cost starts at a multiple of 16 bytes
+
+
+_compiled: set[_Variant] = set()
+_failed: set[_Variant] = set()
+
+
+def fused_fits(cost: Tensor) -> bool:
+    """Whether `solve_newton_fused` can take this cost (B, r, s) and is the faster way. Reads no value of it.
+
+    It can if the cost is float32 with at most 128 positions a side, on an NVIDIA GPU from Turing on, and is if a tile
+    of it stays in registers. False also where Triton cannot launch a kernel, as without a C compiler. Under Triton's
+    interpreter any device will do.
     """
-    if cost.dtype != torch.float32 or max(cost.shape[1:]) > LIMIT:
+    rows, columns = _tile(cost)
+    if cost.dtype != torch.float32 or max(cost.shape[1:]) > LIMIT or rows * columns > LARGEST:
         return False
     if not isinstance(_solve_sample, triton.JITFunction):  # interpreted
         return True
@@ -55,23 +76,58 @@ def solve_newton_fused(cost: Tensor, epsilon: float, iterations: int, target: fl
 
     Differs from it by rounding only; a sample whose error comes out close to ``target`` may stop a cycle earlier or
     later. No sample depends on another.
+
+    Where the kernel cannot be compiled or launched, `solvers.solve_newton` itself serves: for this call and every later
+    one with such a tile, after a warning with the reason. It also serves calls inside a CUDA-graph capture whose kernel
+    is not compiled yet, since loading a module would end the capture; a call before the capture, the warm-up that
+    capturing asks for anyway, compiles it.
     """
     batch, r, s = cost.shape
     if r > s:  # the Newton system has one unknown for each row
         plan, rounds = solve_newton_fused(cost.transpose(1, 2), epsilon, iterations, target)
         return plan.transpose(1, 2), rounds
     cost = cost.contiguous()
+    variant = _Variant(cost.get_device(), *_tile(cost), cost.data_ptr() % 16 == 0)
+    if variant in _failed or (variant not in _compiled and _capturing(cost)):
+        return solvers.solve_newton(cost, epsilon, iterations, target)
     plan = torch.empty_like(cost)
     rounds = torch.empty(batch, dtype=torch.int64, device=cost.device)
-    rows, columns = (max(SMALLEST, triton.next_power_of_2(side)) for side in (r, s))
     if batch:
-        with torch.cuda.device(cost.get_device()):  # Triton launches on the present device; -1, for CPU, keeps it
-            _solve_sample[(batch,)](
-                *(cost, plan, rounds, r, s, epsilon, target, iterations, rows, columns),
-                num_warps=warps(rows, columns),
-                enable_fp_fusion=True,  # the default, which Triton 3.9 announces to change
+        try:
+            _launch(cost, plan, rounds, epsilon, target, min(iterations, ROUNDS), variant)
+        except Exception as error:  # the compiler, the assembler, the launcher and the driver each have their own
+            _failed.add(variant)
+            reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+            logging.getLogger(__name__).warning(
+                "the transport kernel for %d x %d positions cannot run here, tensor operations serve instead: %s",
+                *(variant.rows, variant.columns, reason),
             )
+            return solvers.solve_newton(cost, epsilon, iterations, target)
+        _compiled.add(variant)
     return plan, rounds
+
+
+def _launch(
+    cost: Tensor, plan: Tensor, rounds: Tensor, epsilon: float, target: float, iterations: int, variant: _Variant
+) -> None:
+    batch, r, s = cost.shape
+    rows, columns = variant.rows, variant.columns
+    with torch.cuda.device(variant.device):  # Triton launches on the present device; -1, for CPU, keeps it
+        _solve_sample[(batch,)](
+            *(cost, plan, rounds, r, s, epsilon, target, iterations, rows, columns),
+            num_warps=warps(rows, columns),
+            enable_fp_fusion=True,  # the default, which Triton 3.9 announces to change
+        )
+
+
+def _capturing(cost: Tensor) -> bool:
+    return cost.is_cuda and torch.cuda.is_current_stream_capturing()
+
+
+def _tile(cost: Tensor) -> tuple[int, int]:
+    """Sides of the tile that holds a cost: rows, which are fewer, and columns."""
+    fewer, more = sorted(cost.shape[1:])
+    return max(SMALLEST, triton.next_power_of_2(fewer)), max(SMALLEST, triton.next_power_of_2(more))
 
 
 def warps(rows: int, columns: int) -> int:

@@ -6,17 +6,18 @@ import importlib.util
 import math
 from collections.abc import Callable
 from functools import cache
-from typing import Literal, NamedTuple, get_args
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
 
+from alignmixup.functional.arguments import floating, transformed
 from alignmixup.functional.native import runs_natively
 from alignmixup.functional.parts import parts
+from alignmixup.functional.precision import widest
 from alignmixup.functional.transport.cpu import distances_native, native_fits, solve_newton_native
+from alignmixup.functional.transport.options import Alignment, Solver
 from alignmixup.functional.transport.solvers import solve_newton, solve_plain
-
-Solver = Literal["newton", "plain"]
 
 
 class TransportPlan(NamedTuple):
@@ -40,8 +41,8 @@ def cost_matrix(a: Tensor, b: Tensor) -> Tensor:
 
     ``cost[n, i, j] = |a[n, :, i] - b[n, :, j]|^2``, summed over channels and not scaled. Nothing of size
     (B, r, s, C) is made: by C code on the CPU where no gradient is asked for, elsewhere by one batched matrix
-    product of centred features. Where the backend is set to round the inputs of a matrix product (TF32,
-    bfloat16), the product is made in float64: the rounding would exceed epsilon.
+    product of centred features in float64 (float32 on MPS, which has no other): rounding would exceed epsilon where
+    norms are large.
 
     Convention:
         Row = position of ``a``, the first example; column = position of ``b``, the partner.
@@ -54,7 +55,7 @@ def cost_matrix(a: Tensor, b: Tensor) -> Tensor:
         (B, r, s), >= 0, float32 (float64 if an input is). Differentiable.
 
     Raises:
-        ValueError: shapes that do not fit.
+        ValueError: shapes or devices that do not fit.
         TypeError: an input that is not floating point.
 
     Source:
@@ -66,15 +67,18 @@ def cost_matrix(a: Tensor, b: Tensor) -> Tensor:
         tensor([[[1., 9.],
                  [0., 4.]]])
     """
-    if a.dim() != 3 or b.dim() != 3 or a.shape[:2] != b.shape[:2]:
-        raise ValueError(
-            f"cost_matrix expects a (B, C, r) and b (B, C, s) with equal B and C, got {tuple(a.shape)} and "
-            f"{tuple(b.shape)}; flatten feature maps with .flatten(2) first"
-        )
+    for name, value in (("a", a), ("b", b)):
+        if isinstance(value, Tensor) and value.ndim > 3:
+            raise ValueError(
+                f"{name} must have shape (B, C, positions), got {tuple(value.shape)}: "
+                f"flatten feature maps with {name}.flatten(2) first"
+            )
+    floating("a", a, "B C r")
+    floating("b", b, "B C s", like=a, B=a.shape[0], C=a.shape[1])
     with torch.autocast(a.device.type, enabled=False):
         if runs_natively(a, b) and not (torch.is_grad_enabled() and (a.requires_grad or b.requires_grad)):
             return distances_native(a, b, torch.arange(len(b)))
-        costs = [_distances(_as_computed(a[part], "a"), _as_computed(b[part], "b")) for part in parts(a)]
+        costs = [_distances(_as_computed(a[part]), _as_computed(b[part])) for part in parts(a)]
         return torch.cat(costs) if len(costs) > 1 else costs[0]
 
 
@@ -85,11 +89,11 @@ def relative_cost(cost: Tensor) -> Tensor:
 
 def sinkhorn(
     cost: Tensor,
-    epsilon: float = 0.1,
-    iterations: int = 100,
-    tolerance: float | None = None,
+    epsilon: float = Alignment.epsilon,
+    iterations: int = Alignment.iterations,
+    tolerance: float | None = Alignment.tolerance,
     *,
-    solver: Solver = "newton",
+    solver: Solver = Alignment.solver,
     batch_stop: float | None = None,
 ) -> TransportPlan:
     """Entropic optimal transport plan with uniform marginals, for each sample of a batch.
@@ -104,13 +108,14 @@ def sinkhorn(
         - Columns are updated last, so they are exact even for a sample that has not converged; look at
           ``converged`` before relying on the rows.
         - The plan is a constant for autograd.
-        - A cost with NaN or infinity gives that sample, and no other, a NaN plan and ``converged`` False.
+        - A cost with NaN or infinity, or so large that its sum overflows, gives that sample, and no other, a NaN plan
+          and ``converged`` False.
 
     Args:
         cost: (B, r, s), any scale and sign; half precision is computed in float32.
         epsilon: entropic regularisation, > 0, in units of cost. Paper: 0.1.
         iterations: cap on the rounds of a sample, >= 1; a Newton step counts as one. Paper: 100. Samples stop
-            on their own: on the CPU the batch shrinks; on an NVIDIA GPU one kernel solves each of up to 128 x 128
+            on their own: on the CPU the batch shrinks; on an NVIDIA GPU one kernel solves each of up to 64 x 64
             positions; where that kernel cannot run, all rounds are launched and converged samples are frozen. No
             value is read on the host.
         tolerance: L1 marginal error at which a sample stops, > 0. None: ``"newton"`` goes on to 1e-5 (1e-8 in
@@ -138,11 +143,11 @@ def sinkhorn(
                  [0.1345, 0.3655]]])
     """
     _check_cost(cost)
-    _check_options(epsilon, iterations, tolerance, solver, batch_stop)
     with torch.no_grad(), torch.autocast(cost.device.type, enabled=False):
-        cost = _as_computed(cost, "cost")
-        finite = cost.abs().amax((1, 2), keepdim=True).isfinite()
-        solve = _solve_operator if torch.compiler.is_compiling() else _solve
+        cost = _as_computed(cost)
+        # their sum is taken too
+        finite = (cost.abs().amax((1, 2), keepdim=True) * (2 * cost[0].numel() if len(cost) else 1)).isfinite()
+        solve = _solve_operator if torch.compiler.is_compiling() or transformed(cost) else _solve
         plan, rounds = solve(
             torch.where(finite, cost, 0.0),
             solver=solver,
@@ -172,10 +177,10 @@ def assignment_matrix(plan: Tensor) -> Tensor:
         (B, r, s), same dtype.
 
     Raises:
+        TypeError: ``plan`` is not floating point.
         ValueError: ``plan`` is not (B, r, s).
     """
-    if plan.dim() != 3:
-        raise ValueError(f"assignment_matrix expects a plan of shape (B, r, s), got {tuple(plan.shape)}")
+    floating("plan", plan, "B r s")
     return plan * plan.shape[1]
 
 
@@ -188,9 +193,14 @@ def _solve(
     tolerance: float | None,
     batch_stop: float | None,
 ) -> tuple[Tensor, Tensor]:
+    _check_options(epsilon, iterations, tolerance, solver, batch_stop)  # here, where compiled code comes too
     with torch.autocast(cost.device.type, enabled=False):  # compiled code runs this under the caller's autocast
+        # Below the smallest number of the cost's type, epsilon would be 0: a division by it.
+        limits = torch.finfo(cost.dtype)
+        epsilon = min(max(epsilon, limits.tiny), limits.max)
         # A little below the tolerance, so that rounding does not put a stopped sample above it.
         target = 0.9 * tolerance if tolerance else None
+        cost = cost.contiguous()  # and so what is made of it, as the operator promises
         if solver == "plain":
             return solve_plain(cost, epsilon, iterations, target, batch_stop)
         target = target or (1e-8 if cost.dtype == torch.float64 else 1e-5)
@@ -229,54 +239,51 @@ def _shapes(
     tolerance: float | None,
     batch_stop: float | None,
 ) -> tuple[Tensor, Tensor]:
-    return torch.empty_like(cost), cost.new_empty(cost.shape[0], dtype=torch.int64)
+    return cost.new_empty(cost.shape), cost.new_empty(cost.shape[0], dtype=torch.int64)
+
+
+@_solve_operator.register_vmap
+def _solve_together(
+    info: Any, in_dims: tuple[int], cost: Tensor, *, batch_stop: float | None, **options: Any
+) -> tuple[tuple[Tensor, Tensor], tuple[int, int]]:
+    """Several batches are one batch: no sample's plan depends on another."""
+    if batch_stop is not None:
+        raise ValueError(
+            f"batch_stop={batch_stop} looks at a whole batch, which vmap takes apart: use tolerance instead"
+        )
+    batches = cost.movedim(in_dims[0], 0)
+    plan, rounds = _solve_operator(batches.flatten(0, 1), batch_stop=None, **options)
+    return (plan.view(batches.shape), rounds.view(batches.shape[:2])), (0, 0)
 
 
 def _check_cost(cost: Tensor) -> None:
-    if cost.dim() != 3 or 0 in cost.shape[1:]:
+    if isinstance(cost, Tensor) and cost.ndim == 2:
         raise ValueError(
-            f"sinkhorn expects a cost of shape (B, r, s) with r, s >= 1, got {tuple(cost.shape)}; "
-            "give one sample a batch axis with cost.unsqueeze(0)"
+            f"cost must have shape (B, r, s), got {tuple(cost.shape)}: give one sample a batch axis, cost.unsqueeze(0)"
         )
+    floating("cost", cost, "B r s")
 
 
 def _check_options(
     epsilon: float, iterations: int, tolerance: float | None, solver: str, batch_stop: float | None
 ) -> None:
-    if solver not in get_args(Solver):
-        raise ValueError(f"solver must be one of {', '.join(get_args(Solver))}, got {solver!r}")
-    if not isinstance(iterations, int) or iterations < 1:
-        raise ValueError(f"iterations must be a whole number >= 1, got {iterations!r}")
+    Alignment(epsilon=epsilon, iterations=iterations, tolerance=tolerance, solver=cast(Solver, solver))
     if batch_stop is not None and solver != "plain":
         raise ValueError(f"batch_stop needs solver='plain', got solver={solver!r}; use tolerance instead")
-    for name, value in (("epsilon", epsilon), ("tolerance", tolerance), ("batch_stop", batch_stop)):
-        if value is not None and not 0 < value < math.inf:
-            raise ValueError(f"{name} must be positive and finite, got {value!r}")
+    if batch_stop is not None and not 0 < batch_stop < math.inf:
+        raise ValueError(f"batch_stop must be > 0 or None, got {batch_stop!r}")
 
 
 def _distances(a: Tensor, b: Tensor) -> Tensor:
-    # |a|^2 + |b|^2 - 2ab cancels: with a common offset in place, float32 moves entries of R by 0.4.
+    # |a|^2 + |b|^2 - 2ab cancels: in float32 with |a|^2 near 1e6 it would be off by epsilon, and by more where the
+    # backend rounds the inputs of a product (TF32). Centring takes away a common offset.
+    narrow, wide = torch.promote_types(a.dtype, b.dtype), widest(a.device)
+    a, b = a.to(wide), b.to(wide)
     centre = (a.mean(2, keepdim=True) + b.mean(2, keepdim=True)) / 2
     a, b = a - centre, b - centre
     squares = a.square().sum(1).unsqueeze(2) + b.square().sum(1).unsqueeze(1)
-    if _matmul_rounds_inputs(a.device.type):
-        products = torch.bmm(a.double().transpose(1, 2), b.double()).to(squares.dtype)
-    else:
-        products = torch.bmm(a.transpose(1, 2), b)
-    return (squares - 2 * products).clamp(min=0.0)
+    return (squares - 2 * torch.bmm(a.transpose(1, 2), b)).clamp(min=0.0).to(narrow)
 
 
-def _as_computed(tensor: Tensor, name: str) -> Tensor:
-    if not tensor.is_floating_point():
-        raise TypeError(f"{name} must be floating point, got {tensor.dtype}; convert it with .float()")
+def _as_computed(tensor: Tensor) -> Tensor:
     return tensor.float() if tensor.element_size() < 4 else tensor
-
-
-def _matmul_rounds_inputs(device_type: str) -> bool:
-    backend = {"cuda": "cuda", "cpu": "mkldnn"}.get(device_type)
-    return backend is not None and getattr(torch.backends, backend).matmul.fp32_precision in {"tf32", "bf16"}
-
-
-# The setting is made once a program and can't be traced. torch.compiler.assume_constant_result does just this, but
-# takes seconds to import.
-_matmul_rounds_inputs._dynamo_marked_constant = True  # type: ignore[attr-defined]

@@ -1,0 +1,115 @@
+"""Score maps: box accuracy over the threshold, and the maps with their boxes on images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from alignmixup.figures.axes import show_image
+from alignmixup.figures.palette import INK, dashes, series
+from alignmixup.figures.save import Target, drawing
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_TRUTH, _FOUND, _MISSED = "limegreen", "red", "darkorange"
+
+
+def draw_threshold_curves(results: Sequence[dict[str, Any]], path: Target, *, title: str = "") -> None:
+    """Plot box accuracy over the threshold: a panel for each choice of contours and level of match.
+
+    Args:
+        results: one for each line: ``name``; ``thresholds``; ``curves``, from contours ("largest", "all") to level of
+            match to percentages; all with the same contours and levels. One whose ``is_baseline`` is true is dashed.
+        path: where to write.
+        title: stands above.
+    """
+    contours = list(results[0]["curves"])
+    levels = list(results[0]["curves"][contours[0]])
+    with drawing(path, width=1.0 + 3.0 * len(levels), height=0.8 + 2.6 * len(contours)) as figure:
+        grid = figure.subplots(len(contours), len(levels), squeeze=False, sharex=True, sharey=True)
+        for row, which in zip(grid, contours, strict=True):
+            for axes, level in zip(row, levels, strict=True):
+                _draw_curves(axes, results, which, level)
+            row[0].set_ylabel("images (%)")
+        for axes in grid[-1]:
+            axes.set_xlabel("threshold, share of the map's maximum")
+        grid[0, 0].set(xlim=(0, 1), ylim=(0, None))
+        figure.suptitle(title)
+
+
+def _draw_curves(axes: Any, results: Sequence[dict[str, Any]], which: str, level: str) -> None:
+    for number, result in enumerate(results):
+        curve, at = result["curves"][which][level], result["thresholds"]
+        best = max(range(len(curve)), key=curve.__getitem__)
+        dashed = result.get("is_baseline", False)
+        colour, style = (INK, "--") if dashed else (series(number), dashes(number))
+        axes.plot(at, curve, color=colour, linestyle=style, linewidth=1.2, label=f"{result['name']} {curve[best]:.1f}")
+        axes.plot(at[best], curve[best], "o", color=colour, markersize=3)
+    axes.set_title(f"{'largest contour' if which == 'largest' else 'all contours'}, IoU ≥ {level}")
+    axes.legend(fontsize=7, title="maximum at the dot", title_fontsize=7)
+
+
+@dataclass(frozen=True)
+class MapRow:
+    """Score maps of one network on the images of a picture.
+
+    Attributes:
+        name: what stands beside the row.
+        maps: (N, h, w) in [0, 1].
+        boxes: (N, 4) x0, y0, x1, y1 in pixels of the maps, both corners included.
+        match: N values of intersection over union with the nearest true box.
+        correct: N booleans, whether the class is right.
+    """
+
+    name: str
+    maps: np.ndarray
+    boxes: np.ndarray
+    match: Sequence[float]
+    correct: Sequence[bool]
+
+
+def draw_boxes(
+    images: np.ndarray, truth: Sequence[np.ndarray], rows: Sequence[MapRow], path: Target, *, captions: Sequence[str]
+) -> None:
+    """Draw images with their boxes, and below them the maps and boxes of each network.
+
+    Args:
+        images: (N, h, w, 3) in [0, 1], of the size of the maps.
+        truth: for each image its boxes (k, 4), in pixels of the maps: drawn green.
+        rows: networks; a found box is red where it matches by at least 0.5, else orange.
+        path: where to write.
+        captions: of the images.
+    """
+    count = len(images)
+    with drawing(path, width=0.9 + 1.5 * count, height=0.5 + 1.7 * (len(rows) + 1)) as figure:
+        grid = figure.subplots(len(rows) + 1, count, squeeze=False)
+        for axes, image, boxes, caption in zip(grid[0], images, truth, captions, strict=True):
+            _draw_image(axes, image, boxes, caption)
+        for line, row in zip(grid[1:], rows, strict=True):
+            for number, axes in enumerate(line):
+                text = f"{row.match[number]:.2f}{'' if row.correct[number] else ', wrong class'}"
+                _draw_image(axes, images[number], truth[number], text)
+                axes.imshow(row.maps[number], cmap="jet", alpha=0.45, vmin=0, vmax=1)
+                _draw_box(axes, row.boxes[number], _FOUND if row.match[number] >= 0.5 else _MISSED)
+            line[0].set_ylabel(row.name, fontsize=8, color=INK)
+        grid[0, 0].set_ylabel("true boxes", fontsize=8, color=INK)
+
+
+def _draw_image(axes: Any, image: np.ndarray, truth: np.ndarray, text: str) -> None:
+    show_image(axes, image, text)
+    height, width = image.shape[:2]
+    axes.set(xlim=(-4, width + 3), ylim=(height + 3, -4))  # boxes along the border stay in sight
+    for box in truth:
+        _draw_box(axes, box, _TRUTH)
+
+
+def _draw_box(axes: Any, box: np.ndarray, colour: str) -> None:
+    from matplotlib.patches import Rectangle
+
+    x0, y0, x1, y1 = (int(corner) for corner in box)
+    # pixel centres are whole numbers: a box reaches half a pixel beyond the corners that belong to it
+    axes.add_patch(
+        Rectangle((x0 - 0.5, y0 - 0.5), x1 - x0 + 1, y1 - y0 + 1, fill=False, edgecolor=colour, linewidth=1.4)
+    )

@@ -1,0 +1,29 @@
+"""Where float32 is not enough: the widest type that a device has."""
+
+import torch
+from torch import Tensor
+
+
+def widest(device: torch.device) -> torch.dtype:
+    """float64, or float32 on MPS, which has no other."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
+def where_wide(tensor: Tensor) -> Tensor:
+    """The tensor on a device that has float64: itself, or on MPS its copy on the CPU, which waits for the device."""
+    return tensor.cpu() if widest(tensor.device) != torch.float64 else tensor
+
+
+def exact_product(weights: Tensor, target: Tensor) -> Tensor:
+    """Matrix product of shares and labels, whatever the backend is set to round (TF32) and whatever autocast does.
+
+    Args:
+        weights: (..., n, m) floating point.
+        target: (..., m, K) floating point.
+
+    Returns:
+        (..., n, K), dtype of ``target``.
+    """
+    wide = widest(target.device)
+    with torch.autocast(target.device.type, enabled=False):
+        return (weights.to(wide) @ target.to(wide)).to(target.dtype)

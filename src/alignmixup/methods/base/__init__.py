@@ -1,0 +1,10 @@
+"""What methods are made of: the interface, what several of them share, and what they return."""
+
+from alignmixup.methods.base.batch import Draw, MixedBatch
+from alignmixup.methods.base.drop_in import DropIn
+from alignmixup.methods.base.hidden_mixer import HiddenMixer
+from alignmixup.methods.base.mixer import Mixer
+from alignmixup.methods.base.pair_mixer import PairMixer
+from alignmixup.methods.base.pixels import Pixels
+
+__all__ = ["Draw", "DropIn", "HiddenMixer", "MixedBatch", "Mixer", "PairMixer", "Pixels"]

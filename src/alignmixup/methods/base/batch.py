@@ -1,0 +1,140 @@
+"""MixedBatch: what a mixer returns. A frozen value that is also the scope in which hidden mixing is live."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from alignmixup.taps import FeatureTap, Hidden
+
+Criterion = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Draw:
+    """Everything random about one batch; ``mixer.mix(x, target, draw)`` replays it.
+
+    Attributes:
+        lam: (B,) float32 weight of the first example.
+        perm: (B,) int64 partner of each sample.
+    """
+
+    lam: Tensor
+    perm: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class MixedBatch:
+    """A mixed batch, and the scope in which its hidden-layer mixing is live.
+
+    Use it as a context manager around the forward and the backward pass (activation checkpointing runs the
+    forward again inside the backward)::
+
+        with mixer(x, y) as batch:
+            loss = batch.loss(model(batch.x), criterion)
+            loss.backward()
+
+    A batch with nothing hidden also unpacks: ``x, target = mixer(x, y)``.
+
+    Attributes:
+        x: (B, ...) images to feed to the model; the caller's own tensor where nothing is mixed at the input.
+        target: (B, K) float32 labels of the mixed samples.
+        clean_target: (B, K) float32 labels of the first examples.
+        draw: what was drawn, of a kind of each method's own; None for a batch that is not mixed.
+        hidden: layer name -> function applied to that layer's output while the block is open.
+        auxiliary: scalar loss term of the method, or None.
+        lam: (B,) weights of the first examples in ``target``: 1 where a batch is not mixed. A method that finds them
+            from the images gives them, for others they are those of ``draw``. With more than two parents it is the
+            weight of the example of the same number (Co-Mixup).
+        pairwise: each mixed sample has two parents; False where there may be more.
+        mask: for pictures, gives what each place shows: (B, h, w) weights of the first example, or (B, h, w, m) weights
+            of the m inputs of the sample's group; None where one λ holds everywhere.
+    """
+
+    x: Tensor
+    target: Tensor
+    clean_target: Tensor
+    draw: Any = None
+    hidden: Mapping[str, Hidden] = field(default_factory=dict)
+    auxiliary: Callable[[], Tensor] | None = None
+    lam: Tensor = None  # type: ignore[assignment]  # never None once it is made
+    pairwise: bool = True
+    mask: Callable[[], Tensor] | None = None
+    tap: FeatureTap | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.lam is None:
+            lam = self.target.new_ones(self.target.shape[0]) if self.draw is None else self.draw.lam
+            object.__setattr__(self, "lam", lam)
+
+    @property
+    def mixed(self) -> bool:
+        """Tell whether the samples are mixed: False in eval mode, for a clean batch, or for a baseline."""
+        return self.draw is not None and not getattr(self.draw, "clean", False)
+
+    @property
+    def perm(self) -> Tensor:
+        """Partner of each sample, (B,) int64: itself where the batch is not mixed.
+
+        Raises:
+            TypeError: the samples have more than two parents.
+        """
+        if not self.pairwise:
+            raise TypeError(
+                "samples of this batch are mixed from more than two: there are no pairs of labels; use the criterion "
+                "with `target`, in batch.loss(logits, criterion)"
+            )
+        if self.draw is None:
+            return torch.arange(self.target.shape[0], device=self.target.device)
+        perm: Tensor = self.draw.perm
+        return perm
+
+    def __enter__(self) -> "MixedBatch":
+        if self.tap is not None:
+            self.tap.push(self.hidden)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.tap is not None:
+            self.tap.pop(check=kind is None)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        if self.hidden or self.auxiliary is not None:
+            raise TypeError(
+                "this batch is mixed inside the model or has an auxiliary loss, so it cannot be unpacked: write "
+                "`with mixer(x, y) as batch: loss = batch.loss(model(batch.x), criterion); loss.backward()`, or use "
+                "`mixer.drop_in()` in a loop you cannot edit"
+            )
+        return iter((self.x, self.target))
+
+    def loss(self, logits: Tensor, criterion: Criterion = F.cross_entropy) -> Tensor:
+        """Compute the loss of the mixed batch: ``criterion(logits, target)`` plus the method's auxiliary term.
+
+        Args:
+            logits: (B, K) output of the model.
+            criterion: takes logits and soft targets, e.g. ``nn.CrossEntropyLoss()`` or ``nn.BCEWithLogitsLoss()``.
+
+        Returns:
+            Scalar.
+        """
+        loss = criterion(logits, self.target)
+        return loss if self.auxiliary is None else loss + self.auxiliary()
+
+    def pair_targets(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Give the labels as pairs, for criteria that are not linear in the target (focal, margin, regression).
+
+        The loss is then ``lam * criterion(logits, first) + (1 - lam) * criterion(logits, partner)`` per sample.
+
+        Returns:
+            Labels of the first examples (B, K), of their partners (B, K), and the first's weights (B,).
+
+        Raises:
+            TypeError: the samples have more than two parents.
+        """
+        return self.clean_target, self.clean_target[self.perm], self.lam

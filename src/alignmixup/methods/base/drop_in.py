@@ -1,0 +1,53 @@
+"""DropIn: a mixer for training loops that cannot be edited, called as timm's ``mixup_fn(x, y)``."""
+
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from alignmixup.methods.base.batch import MixedBatch
+
+if TYPE_CHECKING:
+    from alignmixup.methods.base.mixer import Mixer
+
+
+class DropIn:
+    """``(x, y) -> (x, target)``; hidden mixing of a batch stays live until the next call, :meth:`close` or eval mode.
+
+    One hole remains, and only the scoped form closes it: any other training-mode forward of the model before the
+    next call is mixed too.
+
+    Args:
+        mixer: the method; one with an auxiliary loss is refused, since nobody would add that loss.
+
+    Attributes:
+        mixup_enabled: set to False to switch mixing off (timm's loop does so at ``--mixup-off-epoch``).
+    """
+
+    def __init__(self, mixer: "Mixer") -> None:
+        self.mixer = mixer
+        self.mixup_enabled = True
+        self._live: MixedBatch | None = None
+
+    def __call__(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Mix a batch and keep it live.
+
+        Raises:
+            RuntimeError: the previous batch never reached the layer at which it was to be mixed.
+            TypeError: the method has an auxiliary loss.
+        """
+        self.close()
+        batch = self.mixer(x, y) if self.mixup_enabled else self.mixer.clean(x, y)
+        if batch.auxiliary is not None:
+            raise TypeError(
+                f"{type(self.mixer).__name__} has an auxiliary loss, which a drop-in cannot add: use the scoped form "
+                "`with mixer(x, y) as batch: loss = batch.loss(model(batch.x), criterion)`"
+            )
+        if batch.hidden:
+            self._live = batch.__enter__()
+        return batch.x, batch.target
+
+    def close(self) -> None:
+        """End the live batch; raises if it never reached its layer."""
+        live, self._live = self._live, None
+        if live is not None:
+            live.__exit__(None, None, None)

@@ -1,0 +1,208 @@
+"""Mixer: the interface of every method, which adds two functions: ``draw`` (randomness), ``mix`` (mathematics)."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import KW_ONLY, dataclass, fields
+from typing import Any, ClassVar, TypeVar
+
+import torch
+import torch.distributed
+from torch import Tensor, nn
+
+from alignmixup.functional.labels import as_target, smooth
+from alignmixup.functional.sampling import coin
+from alignmixup.methods.base.batch import MixedBatch
+from alignmixup.methods.base.drop_in import DropIn
+from alignmixup.options import Options, option, options_of
+from alignmixup.taps import unwrap
+
+D = TypeVar("D")
+
+
+def _default_generator() -> torch.Generator:
+    """Make a CPU generator that follows ``torch.manual_seed`` without touching the global state; one stream a rank."""
+    distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
+    rank = torch.distributed.get_rank() if distributed else 0
+    return torch.Generator().manual_seed((torch.initial_seed() + rank) % 2**63)
+
+
+@dataclass(eq=False)
+class Mixer(Options, ABC):
+    """Base of all mixing methods.
+
+    Calling a mixer on a batch draws, mixes and returns a :class:`MixedBatch`. In eval mode of ``model``, outside
+    ``active_epochs``, and with probability ``1 - probability`` the batch comes back as it is, with its own labels.
+
+    Its fields are its options, checked when the mixer is built and whenever one is assigned; an assignment takes
+    effect with the next batch. Those that cannot change refuse it.
+    """
+
+    model: nn.Module | None = option(
+        None,
+        "the classifier, wrapped or not; needed by methods that ask it or mix inside it, optional for the others, "
+        "which then cannot see eval mode",
+        repr=False,
+        fixed=True,
+    )
+    _: KW_ONLY
+    num_classes: int | None = option(None, "number of classes K; needed for integer labels", minimum=1)
+    probability: float = option(1.0, "share of batches that are mixed, in [0, 1]", minimum=0, maximum=1)
+    active_epochs: tuple[int, int] | None = option(
+        None, "mix only in epochs start <= epoch < end; tell the epoch with set_epoch", paper="all epochs"
+    )
+    label_smoothing: float = option(
+        0.0, "share of label mass moved to the uniform distribution, in [0, 1)", paper="none", minimum=0, below=1
+    )
+    multi_label: bool = option(
+        False, "labels are independent yes/no questions, for a BCE criterion; smoothing then moves towards 1/2"
+    )
+    generator: torch.Generator = option(
+        _default_generator,
+        "CPU generator of everything the mixer draws; by default its own, following torch.manual_seed",
+        repr=False,
+    )
+
+    needs_model: ClassVar[str] = ""  # what for, where a method cannot do without
+    __eq__, __hash__ = object.__eq__, object.__hash__  # a mixer is itself, whatever the options it shares
+
+    def __post_init__(self) -> None:
+        if self.model is not None and not isinstance(self.model, nn.Module):
+            raise TypeError(self._misplaced(self.model))
+        if self.model is None and self.needs_model:
+            name = type(self).__name__
+            raise ValueError(f"{name} {self.needs_model}: pass it as {name}(model, ...)")
+        super().__post_init__()
+        self._epoch = 0
+        self._root = None if self.model is None else unwrap(self.model)
+
+    def _check_options(self) -> None:
+        super()._check_options()
+        if self.active_epochs is not None and not (len(self.active_epochs) == 2 and _rise(*self.active_epochs)):
+            raise ValueError(f"active_epochs must be (start, end) with 0 <= start < end, got {self.active_epochs}")
+        if self.generator.device.type != "cpu":
+            raise ValueError(
+                f"generator must live on the CPU (same draws on every device), got {self.generator.device}"
+            )
+
+    def _misplaced(self, value: Any) -> str:
+        """Say where a value belongs that was given in place of the model."""
+        known, name = options_of(type(self)), type(self).__name__
+        for key in ("num_classes", "alpha", "layer", "mixers", "autoencoder"):
+            try:
+                known[key].check(value)
+            except (KeyError, TypeError, ValueError):
+                continue
+            return f"the first argument of {name} is the model, got {value!r}; write {name}({key}={value!r})"
+        return f"model must be a torch.nn.Module or None, got {value!r}; options are given by name: {name}(model, ...)"
+
+    def _change(self, name: str, value: Any) -> None:
+        item, before = options_of(type(self))[name], getattr(self, name)
+        if item.fixed:
+            method = type(self).__name__
+            raise AttributeError(
+                f"{name} of {method} cannot change once it is built, got {value!r}: build another {method}"
+            )
+        item.check(value)
+        self._put(name, value)
+        try:
+            self._check_options()
+        except Exception:
+            self._put(name, before)
+            raise
+
+    def _put(self, name: str, value: Any) -> None:
+        """Set an option to what the mixer itself found for it."""
+        vars(self)[name] = value
+
+    @abstractmethod
+    def draw(self, x: Tensor, target: Tensor) -> Any:
+        """Draw everything random about a batch: all randomness of the method and no mathematics."""
+
+    @abstractmethod
+    def mix(self, x: Tensor, target: Tensor, draw: Any) -> MixedBatch:
+        """Mix a batch as drawn: all mathematics of the method and no randomness, so it can be replayed.
+
+        Args:
+            x: (B, ...) images; never modified.
+            target: (B, K) float32 labels.
+            draw: what :meth:`draw` returned, or one made by hand.
+
+        Raises:
+            TypeError: a draw of another method.
+        """
+
+    def expect(self, kind: type[D], draw: object) -> D:
+        """Return ``draw`` if it is of the kind that this method draws.
+
+        Raises:
+            TypeError: it is not; the message says what it should be.
+        """
+        if isinstance(draw, kind):
+            return draw
+        name = type(self).__name__
+        holds = ", ".join(item.name for item in fields(kind))  # type: ignore[arg-type]
+        raise TypeError(
+            f"{name}.mix needs a {kind.__name__} ({holds}), got {type(draw).__name__}: take it from "
+            f"{name}.draw(x, target), or make one by hand"
+        )
+
+    def __call__(self, x: Tensor, y: Tensor) -> MixedBatch:
+        """Mix a batch.
+
+        Args:
+            x: (B, ...) floating-point images, normalised; never modified.
+            y: (B,) class indices, or (B, K) soft or multi-hot labels.
+
+        Raises:
+            ValueError: batch sizes differ, labels are out of range, or the number of classes is unknown.
+            TypeError: images are not floating point, or labels are one-dimensional floats.
+        """
+        batch = self.clean(x, y)
+        if not self.is_active or not coin(self.probability, generator=self.generator):
+            return batch
+        self.prepare(x)
+        return self.mix(x, batch.target, self.draw(x, batch.target))
+
+    def clean(self, x: Tensor, y: Tensor) -> MixedBatch:
+        """Return the batch unmixed: ``x`` itself, and its labels as soft labels."""
+        if x.shape[:1] != y.shape[:1] or x.ndim < 2:
+            raise ValueError(f"images {tuple(x.shape)} and labels {tuple(y.shape)} are not one batch")
+        if not x.is_floating_point():
+            raise TypeError(f"images must be floating point, got {x.dtype}: convert and normalise them before mixing")
+        target = smooth(as_target(y, self.num_classes), self.label_smoothing, multi_label=self.multi_label)
+        return MixedBatch(x, target, target)
+
+    def prepare(self, x: Tensor) -> None:
+        """Get ready for the first batch: methods that must see one (to find layers) do it here."""
+
+    @property
+    def is_active(self) -> bool:
+        """Mixing is on: the model, if known, is in training mode and the epoch lies in ``active_epochs``."""
+        if self._root is not None and not self._root.training:
+            return False
+        return self.active_epochs is None or self.active_epochs[0] <= self._epoch < self.active_epochs[1]
+
+    def set_epoch(self, epoch: int) -> None:
+        """Tell the epoch, counted from 0, for ``active_epochs``."""
+        self._epoch = epoch
+
+    def drop_in(self) -> DropIn:
+        """Return a callable ``(x, y) -> (x, target)`` for a training loop that cannot be edited."""
+        return DropIn(self)
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """Yield parameters of the method's own that the optimiser must also train; most methods have none."""
+        return iter(())
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state of the random stream and the epoch, for a checkpoint."""
+        return {"generator": self.generator.get_state(), "epoch": self._epoch}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue the random stream where :meth:`state_dict` was taken."""
+        self.generator.set_state(state["generator"].cpu())
+        self._epoch = int(state["epoch"])
+
+
+def _rise(start: int, end: int) -> bool:
+    return 0 <= start < end

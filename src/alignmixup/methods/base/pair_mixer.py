@@ -1,0 +1,60 @@
+"""PairMixer: base of the methods that mix each sample with one partner."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from alignmixup.functional.labels import soft_labels
+from alignmixup.functional.sampling import beta, matching, permutation, to_device
+from alignmixup.methods.base.batch import Draw
+from alignmixup.methods.base.mixer import Mixer
+from alignmixup.options import option
+
+LamPer = Literal["batch", "pair", "sample"]
+
+
+@dataclass(eq=False, kw_only=True)
+class PairMixer(Mixer):
+    """Base of the methods that mix each sample with one partner; what it draws is λ and the partner."""
+
+    alpha: float = option(
+        1.0, "parameter of λ ~ Beta(α, α)", above=0, hint="to train without mixing use the baseline method"
+    )
+    lam_per: LamPer = option(
+        "batch",
+        'one λ for the whole "batch", one per "pair" (partners are then mutual), or one per "sample"',
+        paper='"batch" in all published codes',
+    )
+
+    def draw(self, x: Tensor, target: Tensor) -> Draw:
+        """Draw partners and mixing coefficients."""
+        perm = self.draw_perm(x.shape[0])
+        lam = self.draw_lam(perm).float()
+        return Draw(lam=to_device(lam, x.device), perm=to_device(perm, x.device))
+
+    def draw_perm(self, size: int) -> Tensor:
+        """Draw each sample's partner, (B,) int64 on the CPU; partners are mutual with one λ per pair."""
+        draw = matching if self.lam_per == "pair" else permutation
+        return draw(size, generator=self.generator)
+
+    def draw_lam(self, perm: Tensor, alpha: float | None = None) -> Tensor:
+        """Draw λ ~ Beta(α, α) for each sample, (B,) float64 on the CPU, shared as ``lam_per`` says.
+
+        Args:
+            perm: (B,) each sample's partner.
+            alpha: None for the mixer's own.
+        """
+        size = perm.shape[0]
+        alpha = self.alpha if alpha is None else alpha
+        if self.lam_per == "batch":
+            return beta(alpha, 1, generator=self.generator).expand(size)
+        lam = beta(alpha, size, generator=self.generator)
+        if self.lam_per == "pair":
+            lam = lam[torch.minimum(perm, torch.arange(size))]
+        return lam
+
+    def mixed_target(self, target: Tensor, draw: Draw) -> Tensor:
+        """Mix the labels by the drawn coefficients, (B, K)."""
+        return soft_labels(target, draw.perm, draw.lam)

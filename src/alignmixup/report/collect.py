@@ -1,0 +1,187 @@
+"""Finished runs found in folders: their records and what else was measured and drawn there."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+FORMAT = 1
+_PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".svg")
+# drawn anew, from the numbers
+_DRAWN = {"curves", "comparison"}
+# the entries of an epoch that tables and charts read
+_KEPT = ("epoch", "train_loss", "error_percent", "cross_entropy")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One finished run.
+
+    Attributes:
+        label: names its row: the folder's name without the seed.
+        record: its record.
+        path: its folder, or the file of a stored record.
+        evaluation, localization: what these commands wrote there; empty without.
+        pictures: files that other commands drew there.
+    """
+
+    label: str
+    record: Mapping[str, Any]
+    path: Path
+    evaluation: Mapping[str, Any] = field(default_factory=dict)
+    localization: Mapping[str, Any] = field(default_factory=dict)
+    pictures: tuple[Path, ...] = ()
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """Its configuration, table by table."""
+        config: Mapping[str, Any] = self.record["config"]
+        return config
+
+    @property
+    def data(self) -> str:
+        """Name of its data set."""
+        return str(self.config["data"]["name"])
+
+    @property
+    def date(self) -> str:
+        """Day on which it ended."""
+        stored = self.record.get("date")
+        return str(stored) if stored else datetime.fromtimestamp(self.path.stat().st_mtime, UTC).date().isoformat()
+
+
+def find_runs(paths: Iterable[Path]) -> list[Run]:
+    """Every finished run at or below the paths: run folders, the folder of a comparison, stored records.
+
+    Two runs with one label and seed are told apart by the folders above them.
+
+    Raises:
+        FileNotFoundError: no such path, or no finished run there.
+        ValueError: a file that is no record.
+    """
+    runs: dict[Path, Run] = {}
+    for path in paths:
+        if not path.exists():
+            raise FileNotFoundError(f"{path} does not exist")
+        files = [path] if path.is_file() else _record_files(path)
+        if not files:
+            raise FileNotFoundError(f"{path} holds no finished run: there is no record.json in it or below it")
+        for file in files:
+            runs.setdefault(file.resolve(), _read(file))
+    return _tell_apart(list(runs.values()))
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What commands wrote about several runs at once, beside their folders.
+
+    Attributes:
+        localizations: contents of ``localization.json``.
+        pictures: files.
+    """
+
+    localizations: tuple[Mapping[str, Any], ...] = ()
+    pictures: tuple[Path, ...] = ()
+
+
+def find_shared(paths: Iterable[Path]) -> Shared:
+    """What lies in those of the folders that are no run themselves."""
+    folders = [path for path in paths if path.is_dir() and not (path / "record.json").is_file()]
+    found = [_json_if_there(folder / "localization.json") for folder in folders]
+    pictures = [file for folder in folders for file in sorted(folder.iterdir()) if _is_picture(file)]
+    return Shared(tuple(one for one in found if one), tuple(pictures))
+
+
+def compact(run: Run) -> dict[str, Any]:
+    """A record to store: configuration, results, circumstances and the part of the curve that is shown.
+
+    Paths of the machine where it ran are left out.
+    """
+    config = {table: {key: _without_path(value) for key, value in run.config[table].items()} for table in run.config}
+    config["data"]["root"] = "data"
+    curve = [{key: _rounded(row[key]) for key in _KEPT if key in row} for row in run.record["curve"]]
+    kept = {key: value for key, value in run.record.items() if key not in ("config", "curve")}
+    return kept | {"label": run.label, "date": run.date, "config": config, "curve": curve}
+
+
+def write_compact(run: Run, folder: Path) -> Path:
+    """Store a run's compact record as ``LABEL-seedK.json``, an epoch of the curve a line."""
+    record = compact(run)
+    curve = record.pop("curve")
+    head = json.dumps(record, indent=2, allow_nan=False).removesuffix("\n}")
+    rows = ",\n".join("    " + json.dumps(row, allow_nan=False) for row in curve)
+    file = folder / f"{run.label.replace('/', '-')}-seed{record['seed']}.json"
+    folder.mkdir(parents=True, exist_ok=True)
+    file.write_text(f'{head},\n  "curve": [\n{rows}\n  ]\n}}\n', encoding="utf-8")
+    return file
+
+
+def _record_files(folder: Path) -> list[Path]:
+    return sorted([*folder.rglob("record.json"), *folder.rglob("records/*.json")])
+
+
+def _read(file: Path) -> Run:
+    record = _json(file)
+    if record.get("format") != FORMAT or "metrics" not in record or "curve" not in record:
+        raise ValueError(f"{file} is no run record of format {FORMAT}")
+    if file.name != "record.json":
+        return Run(label=record.get("label", _without_seed(file.stem)), record=record, path=file)
+    folder = file.parent
+    return Run(
+        label=_without_seed(folder.name),
+        record=record,
+        path=folder,
+        evaluation=_json_if_there(folder / "evaluation.json"),
+        localization=_json_if_there(folder / "localization.json"),
+        pictures=tuple(sorted(file for file in folder.rglob("*") if _is_picture(file))),
+    )
+
+
+def _is_picture(file: Path) -> bool:
+    return file.suffix.lower() in _PICTURES and file.stem not in _DRAWN
+
+
+def _tell_apart(runs: Sequence[Run]) -> list[Run]:
+    found = Counter((run.data, run.label, run.record["seed"]) for run in runs)
+    twice = {(data, label) for (data, label, _), count in found.items() if count > 1}
+    return [
+        replace(run, label=f"{_place(run.path)}/{run.label}") if (run.data, run.label) in twice else run for run in runs
+    ]
+
+
+def _place(path: Path) -> str:
+    """The name of the folder that holds the run, or of the one that holds ``records``."""
+    above = path.resolve().parent
+    return above.parent.name if above.name == "records" else above.name
+
+
+def _without_seed(name: str) -> str:
+    return re.sub(r"-seed\d+$", "", name)
+
+
+def _without_path(value: Any) -> Any:
+    return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
+
+
+def _rounded(value: float) -> float:
+    return value if isinstance(value, int) else float(f"{value:.6g}")
+
+
+def _json_if_there(file: Path) -> dict[str, Any]:
+    return _json(file) if file.is_file() else {}
+
+
+def _json(file: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, UnicodeDecodeError) as error:
+        raise ValueError(f"{file} is damaged or no JSON: {error}") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{file} is no JSON object")
+    return content

@@ -1,0 +1,238 @@
+"""Everything that is measured about trained networks: one, or several into one table."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from statistics import fmean, median
+from typing import Any
+
+from alignmixup.evaluation.corruptions.mean_error import mean_corruption_error
+from alignmixup.evaluation.summary import group_by_method, summarise_evaluations
+from alignmixup.figures.attacks import draw_attacks
+from alignmixup.figures.corruptions import draw_corruptions
+from alignmixup.figures.ood import draw_ood
+from alignmixup.figures.reliability import draw_reliability
+from alignmixup.runs.measurements import Measurements, Progress
+from alignmixup.runs.plan import CONVENTIONS, FILE, FORMAT, Plan, build_plan, settings_of
+from alignmixup.runs.record import environment, last_ten, source_revision, write_json
+from alignmixup.runs.run import Run
+from alignmixup.training.config_file import ConfigError
+from alignmixup.training.engine import Engine
+from alignmixup.training.image_progress import image_progress
+
+Result = dict[str, Any]
+
+
+def evaluate(run: Run, *, out: str | Path | None = None, progress: Progress = image_progress, **options: Any) -> Result:
+    """Measure one network.
+
+    Args:
+        run: the network.
+        out: JSON file to write, with figures beside it; None writes nothing.
+        progress: shows how far a part is.
+        options: what to measure, as `build_plan` explains: ``what="all", limit=1000``.
+
+    Returns:
+        The numbers with their conventions, settings and circumstances, ready for JSON. Nothing is kept on the run.
+
+    Raises:
+        ConfigError, ValueError, OSError: an option, data or weights that cannot be used.
+    """
+    return evaluate_several([run], build_plan(**options), out=Path(out) if out else None, progress=progress)[0]
+
+
+def evaluate_several(
+    runs: Sequence[Run],
+    plan: Plan,
+    *,
+    out: Path | None,
+    overwrite: bool = False,
+    progress: Progress = image_progress,
+    known: Callable[[Path], None] = lambda file: None,
+) -> list[Result]:
+    """Measure networks, each into a file of its own, and write their summary and figures.
+
+    Of several runs, what a run's file already answers about the same weights is read.
+
+    Args:
+        runs: the networks.
+        plan: what to measure.
+        out: the JSON file that it ends in: the result of a single run, the summary of several. None reads and writes
+            nothing.
+        overwrite: measure all anew.
+        progress: shows how far a part is.
+        known: is told of each file that is read.
+
+    Returns:
+        One result a run.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ConfigError("an evaluation runs in one process: start it without torchrun")
+    if plan.baseline and plan.baseline not in [run.folder.path for run in runs if run.folder]:
+        _read_baseline(plan.baseline)  # hours of measuring come after it
+    several = len(runs) > 1
+    files = [_file_of(run, out) if out and several else out for run in runs]
+    if out:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    results = []
+    for run, file in zip(runs, files, strict=True):
+        result = _stored(run, plan, file) if file and several and not overwrite else None
+        if file and result:
+            known(file)
+        results.append(result or _measure(run, plan, file, progress))
+    if "corruptions" in plan.parts and plan.baseline:
+        _add_mce(results, plan.baseline)
+        for result, file in zip(results, files, strict=True):
+            if file:
+                write_json(file, result)
+    if out and several:
+        circumstances = [{key: one[key] for key in ("run", "method", "seed")} for one in results]
+        summary = {"format": FORMAT, "methods": summarise_evaluations(results), "runs": circumstances}
+        write_json(out, summary | {"settings": results[0]["settings"]})
+    if out:
+        draw_figures(results, out)
+    return results
+
+
+def default_out(runs: Sequence[Run]) -> Path:
+    """Where the result of these runs goes: the run folder, or the one that holds them all; of a model, here.
+
+    Raises:
+        ConfigError: the runs lie in several folders.
+    """
+    folders = [run.folder.path for run in runs if run.folder]
+    if len(runs) == 1:
+        return (folders[0] if folders else Path()) / FILE
+    if len(folders) < len(runs) or len({folder.resolve().parent for folder in folders}) > 1:
+        raise ConfigError("the runs lie in several folders: say with --out where their table goes")
+    return folders[0].parent / FILE
+
+
+def figure_files(results: Sequence[Mapping[str, Any]], out: Path) -> list[Path]:
+    """Names of the figures beside ``out``: of each part that all results hold; of scores, those of a single run."""
+    shared = [part for part in _DRAWN if all(part in result for result in results)]
+    ood = _beside(out, "ood")
+    return [_beside(out, part) for part in shared] + (
+        [ood] if len(results) == 1 and "ood" in results[0] and ood.is_file() else []
+    )
+
+
+def draw_figures(results: Sequence[Mapping[str, Any]], out: Path) -> None:
+    """Draw what all results hold beside the JSON file ``out``; scores are drawn while they are measured."""
+    groups = group_by_method(results)
+    for part, draw in _DRAWN.items():
+        if all(part in result for result in results):
+            draw(groups, _beside(out, part))
+
+
+def mean_corruptions(several: Sequence[Mapping[str, Any]]) -> Result:
+    """Errors under corruptions, averaged over runs of the same corruptions, at least one."""
+    first = several[0]
+    errors = {
+        kind: [fmean(values) for values in zip(*(one["error_percent"][kind] for one in several), strict=True)]
+        for kind in first["kinds"]
+    }
+    mean = {key: fmean(one[key] for one in several) for key in ("clean_error_percent", "mean_error_percent")}
+    means = {kind: fmean(values) for kind, values in errors.items()}
+    return {**first, **mean, "error_percent": errors, "kind_error_percent": means}
+
+
+def _measure(run: Run, plan: Plan, file: Path | None, progress: Progress) -> Result:
+    """Everything that the plan asks for, into ``file``; histograms of scores are drawn here, where all scores are."""
+    with closing(Engine(run.config.train)) as engine:
+        measurements = Measurements(run, plan, engine, progress=progress)
+        if "ood" in plan.parts:
+            measurements.ood_sets  # noqa: B018 - what is missing shows before hours of attacks
+        result = {
+            "format": FORMAT,
+            "run": run.name,
+            "method": run.method,
+            "seed": run.seed,
+            "data": measurements.dataset.name,
+            "weights": run.weights.name if run.weights else "published",
+            **measurements.error(),
+            "recorded": recorded_errors(run),
+        }
+        for part in ("calibration", "attacks", "ood", "corruptions"):
+            if part in plan.parts:
+                result[part] = getattr(measurements, part)()
+        if file and "ood" in plan.parts:
+            title = f"{run.name}, {measurements.dataset.name}"
+            draw_ood(measurements.chosen_logits, measurements.ood_logits, _beside(file, "ood"), title=title)
+        result |= {
+            "conventions": {key: text for key, text in CONVENTIONS.items() if key in ("weights", "error", *plan.parts)},
+            "settings": settings_of(run, plan),
+            "batch_size": measurements.batch_size,
+            "environment": environment(engine.device),
+            "revision": source_revision(),
+        }
+    if file:
+        write_json(file, result)
+    return result
+
+
+def recorded_errors(run: Run) -> Result | None:
+    """What the run's record says of its error: best, last, mean and median of the last 10 epochs; None without one."""
+    if run.record is None:
+        return None
+    last10 = last_ten(run.record["curve"])
+    kept = ("best_error_percent", "best_epoch", "last_error_percent")
+    return {
+        **{key: run.record["metrics"][key] for key in kept},
+        "last10_error_percent": fmean(last10),
+        "last10_median_error_percent": median(last10),
+        "last10_epochs_evaluated": len(last10),
+    }
+
+
+def _beside(file: Path, part: str) -> Path:
+    return file.with_name(f"{file.stem}-{part}.png")
+
+
+def _file_of(run: Run, out: Path) -> Path:
+    """Where one of several results goes."""
+    if run.folder:
+        return run.folder.path / FILE
+    return out.with_name(f"{out.stem}-{run.name.replace(':', '-')}.json")
+
+
+def _stored(run: Run, plan: Plan, file: Path) -> Result | None:
+    """A result that answers the same question about the same weights, if there is one."""
+    try:
+        stored: Result = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    if stored.get("format") != FORMAT or stored.get("settings") != settings_of(run, plan):
+        return None
+    return stored | {"run": run.name}  # it may have been measured from another working directory
+
+
+def _add_mce(results: Sequence[Result], baseline: Path) -> None:
+    reference = next((one["corruptions"] for one in results if Path(one["run"]) == baseline), None)
+    reference = reference or _read_baseline(baseline)
+    for result in results:
+        mce = mean_corruption_error(result["corruptions"], reference)
+        result["corruptions"]["mce"] = {"baseline": str(baseline), **mce}
+
+
+def _read_baseline(baseline: Path) -> Result:
+    try:
+        errors: Result = json.loads((baseline / FILE).read_text(encoding="utf-8"))["corruptions"]
+    except (OSError, ValueError, KeyError):
+        raise ConfigError(
+            f"--baseline {baseline}: no errors under corruptions in {baseline / FILE}; evaluate it first with the "
+            "same --corruptions, or give it as one of the runs"
+        ) from None
+    return errors
+
+
+def _draw_corruptions(groups: Mapping[str, Sequence[Mapping[str, Any]]], path: Path) -> None:
+    means = {label: mean_corruptions([one["corruptions"] for one in several]) for label, several in groups.items()}
+    draw_corruptions(means, path)
+
+
+_DRAWN = {"calibration": draw_reliability, "attacks": draw_attacks, "corruptions": _draw_corruptions}

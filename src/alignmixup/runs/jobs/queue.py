@@ -1,0 +1,247 @@
+"""Many runs: one after another in this process, or side by side, where one that dies takes no other with it."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from queue import SimpleQueue
+from types import FrameType
+from typing import Any, Protocol, TextIO
+
+from alignmixup.runs.folder import Mode, RunFolder
+from alignmixup.runs.jobs.child import INTERRUPTED
+from alignmixup.runs.record import read_record
+from alignmixup.runs.training import is_main_process, train
+from alignmixup.training.config import Config
+from alignmixup.training.progress import Reporter, SilentReporter
+from alignmixup.training.trainer import InterruptedRunError
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run that is to be done.
+
+    Attributes:
+        label: the row of the comparison it belongs to.
+        config: with its seed.
+        folder: where it goes.
+    """
+
+    label: str
+    config: Config
+    folder: RunFolder
+
+    @property
+    def name(self) -> str:
+        """How progress and messages call the run."""
+        return self.folder.path.name
+
+    @property
+    def log(self) -> Path:
+        """What the run printed, if it failed; beside its folder, which holds nothing but the run."""
+        return self.folder.path.with_name(f"{self.name}.log")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended: with a record, or with what went wrong, or neither when it was stopped.
+
+    Attributes:
+        job: the run.
+        record: its record, when it finished.
+        failure: what went wrong, in a line.
+    """
+
+    job: Job
+    record: dict[str, Any] | None = None
+    failure: str = ""
+
+    def __str__(self) -> str:
+        if self.record is None:
+            return f"failed: {self.failure}" if self.failure else "stopped and saved"
+        metrics = self.record["metrics"]
+        return f"error {metrics['last_error_percent']:.2f} %, {metrics['seconds']:.1f} s"
+
+
+class Display:
+    """Shows how far many runs are; this one shows nothing.
+
+    Args:
+        epochs: name of each run that is not finished yet -> its epochs.
+        total: number of runs, finished ones included.
+    """
+
+    def __init__(self, epochs: Mapping[str, int], *, total: int) -> None:
+        pass
+
+    def reporter(self, name: str) -> Reporter:
+        """The reporter of one run."""
+        return SilentReporter()
+
+    def ended(self, name: str, text: str) -> None:
+        """A run is over; ``text`` says how."""
+
+    def close(self) -> None:
+        """All runs are over."""
+
+
+class Process(Protocol):
+    """A run at work in a process of its own."""
+
+    def wait(self, reporter: Reporter) -> int:
+        """Pass on its progress, write down what else it prints, return its exit status."""
+
+    def interrupt(self) -> None:
+        """Let it save and end; called again, end it at once."""
+
+
+def run_here(jobs: Sequence[Job], display: Display, *, mode: Mode) -> list[Outcome]:
+    """One after another in this process, which saves the time that a new one takes to start.
+
+    Returns:
+        How they ended; after an interruption, those before it.
+    """
+    outcomes: list[Outcome] = []
+    for job in jobs:
+        reporter = display.reporter(job.name) if is_main_process() else SilentReporter()
+        try:
+            outcome = Outcome(job, train(job.config, job.folder, mode=mode, reporter=reporter))
+            if is_main_process():
+                job.log.unlink(missing_ok=True)
+        except InterruptedRunError:
+            return outcomes
+        except Exception as error:
+            if "WORLD_SIZE" in os.environ:  # the other processes may wait for this one
+                raise
+            with _open_log(job) as log:
+                traceback.print_exc(file=log)
+            outcome = Outcome(job, failure=f"{type(error).__name__}: {error}")
+        outcomes.append(outcome)
+        if is_main_process():
+            display.ended(job.name, str(outcome))
+    return outcomes
+
+
+Start = Callable[[Job, Mapping[str, str], TextIO], Process]
+
+
+class SideBySide:
+    """Keeps each place busy with a run until all are done.
+
+    The queue is a ``ThreadPoolExecutor``, a thread a place, and what a thread waits for is a process that shares
+    nothing with the others: pools of processes (``ProcessPoolExecutor``, loky, joblib) give up all their runs when one
+    process is killed.
+
+    Args:
+        start: starts a job with the environment variables of its place and the file for what it prints.
+        display: shows the progress.
+        finish: reads the record of a run whose process ended well.
+    """
+
+    def __init__(
+        self,
+        start: Start,
+        display: Display,
+        *,
+        finish: Callable[[Job], dict[str, Any]] = lambda job: read_record(job.folder.record),
+    ) -> None:
+        self._start, self._display, self._finish = start, display, finish
+        self._running: set[Process] = set()
+        self._futures: list[Future[Outcome]] = []
+        self._lock = threading.Lock()
+        self._stopped = False
+
+    def run(self, jobs: Sequence[Job], places: Sequence[Mapping[str, str]]) -> list[Outcome]:
+        """Do all jobs; those that `stop` kept from beginning are not among the outcomes."""
+        free: SimpleQueue[Mapping[str, str]] = SimpleQueue()
+        for place in places:
+            free.put(place)
+        with ThreadPoolExecutor(len(places)) as pool, _on_signals(self.stop):
+            self._futures = [pool.submit(self._work, job, free) for job in jobs]
+            wait(self._futures)
+        return [future.result() for future in self._futures if not future.cancelled()]
+
+    def stop(self) -> None:
+        """Begin no more runs and let those that run save and end; called again, end them at once."""
+        with self._lock:
+            self._stopped = True
+            for future in self._futures:
+                future.cancel()
+            for process in self._running:
+                process.interrupt()
+
+    def _work(self, job: Job, free: SimpleQueue[Mapping[str, str]]) -> Outcome:
+        place = free.get()
+        try:
+            outcome = self._do(job, place)
+        except (OSError, ValueError) as error:
+            outcome = Outcome(job, failure=str(error))
+        finally:
+            free.put(place)
+        with self._lock:
+            self._display.ended(job.name, str(outcome))
+        return outcome
+
+    def _do(self, job: Job, place: Mapping[str, str]) -> Outcome:
+        with _open_log(job) as log:
+            reporter = self._display.reporter(job.name)
+            with self._lock:
+                if self._stopped:
+                    return Outcome(job)
+                process = self._start(job, place, log)
+                self._running.add(process)
+            try:
+                status = process.wait(reporter)
+            finally:
+                with self._lock:
+                    self._running.remove(process)
+                reporter.close()
+            if status == INTERRUPTED or (status and self._stopped):
+                return Outcome(job)
+            if status:
+                log.seek(0)
+                return Outcome(job, failure=_what_went_wrong(status, log.read()))
+        record = self._finish(job)
+        job.log.unlink(missing_ok=True)
+        return Outcome(job, record)
+
+
+@contextmanager
+def _on_signals(stop: Callable[[], None]) -> Iterator[None]:
+    """Call ``stop`` at every SIGINT and SIGTERM."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        # not in the handler's own thread, which may hold a lock
+        threading.Thread(target=stop).start()
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _open_log(job: Job) -> TextIO:
+    job.log.parent.mkdir(parents=True, exist_ok=True)
+    return open(job.log, "w+", encoding="utf-8")
+
+
+def _what_went_wrong(status: int, log: str) -> str:
+    if status < 0:
+        name = signal.Signals(-status).name
+        return f"ended by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
+    lines = [line for line in log.splitlines() if line.strip()]
+    # a traceback ends in package.module.Error: message
+    return re.sub(r"^(?:\w+\.)+(?=\w+: )", "", lines[-1]) if lines else f"exit status {status}"

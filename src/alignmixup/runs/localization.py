@@ -1,0 +1,274 @@
+"""How well a trained network finds what it names: class activation maps against boxes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from alignmixup.data import ImageData
+from alignmixup.data.boxes import BoxData, load_boxes
+from alignmixup.evaluation.localization.box_accuracy import check_options, count_accuracy, tabulate_boxes
+from alignmixup.evaluation.localization.cam import ClassActivation, Kind
+from alignmixup.evaluation.localization.contour_boxes import Contours, CutTable
+from alignmixup.evaluation.localization.image_pass import MAP_SIZE, ImagePass
+from alignmixup.evaluation.localization.image_pass import localize as localize_images
+from alignmixup.evaluation.localization.protocols import cutmix_top1, tabulate_crops, top1_localization
+from alignmixup.outside import require
+from alignmixup.runs.run import Run
+from alignmixup.training.build import build_loaders, example_images, load_data
+from alignmixup.training.config import Config
+from alignmixup.training.config_file import ConfigError
+from alignmixup.training.engine import Engine
+
+T = TypeVar("T")
+_OF_FILES = ("cub", "imagenet", "folder")
+Tabulate = Callable[[Iterator[Tensor], Sequence[Tensor], Tensor], CutTable]
+Watcher = Callable[[int, Tensor, Tensor], None]
+Bar = Callable[..., Iterable[Any]]
+
+
+def with_bar(items: Iterable[T], title: str, *, total: int) -> Iterable[T]:
+    """The items, with a bar while they are worked on."""
+    track: Callable[..., Iterable[T]] = require("rich.progress").track
+    return track(items, description=title, total=total, transient=True)
+
+
+@dataclass(frozen=True)
+class LocalizationProtocol:
+    """How localisation is measured, as the options of ``alignmixup localize`` say it.
+
+    Args:
+        boxes: where the boxes are, if not with the images.
+        resize: side of the images that the network sees; None for that of its training.
+        contours: which contours are counted, "largest", "all" or "both".
+        step: distance between thresholds.
+        cam: "cam", "gradcam", or "auto".
+        layer: layer of Grad-CAM; None for the last map.
+        cutmix_paper: do the protocol of the CutMix paper too.
+        limit: number of evenly spaced test images; None for all.
+        pictures: number of images to draw.
+        maps_out: folder for score maps; None writes none.
+
+    Raises:
+        ValueError: a number out of range, or a layer without Grad-CAM.
+    """
+
+    boxes: str | Path | None = None
+    resize: int | None = None
+    contours: Literal["both", "largest", "all"] = "both"
+    step: float = 0.001
+    cam: Kind = "auto"
+    layer: str | None = None
+    cutmix_paper: bool = False
+    limit: int | None = None
+    pictures: int = 8
+    maps_out: str | Path | None = None
+
+    def __post_init__(self) -> None:
+        check_options("all", self.step, (0.5,))
+        for name, least in (("resize", 1), ("limit", 1), ("pictures", 0)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ValueError(f"--{name} must be >= {least}, got {value}")
+        if self.cam == "cam" and self.layer:
+            raise ValueError("--layer is for Grad-CAM: CAM's map is the one that global average pooling receives")
+
+    @property
+    def counted(self) -> tuple[Contours, ...]:
+        """The contours that are counted."""
+        return ("largest", "all") if self.contours == "both" else (self.contours,)
+
+
+@dataclass(frozen=True, eq=False)
+class Localization:
+    """What one network gave.
+
+    Args:
+        record: numbers, as they are stored.
+        boxes: of the images that were looked at.
+        whole: the pass over them.
+        images: (P, 3, h, w) of the pictures, in [0, 1].
+        maps: (P, h, w) of the pictures.
+        shown: (P,) which images the pictures are.
+        captions: their classes.
+    """
+
+    record: dict[str, Any]
+    boxes: BoxData
+    whole: ImagePass
+    images: Tensor
+    maps: Tensor
+    shown: Tensor
+    captions: Sequence[str]
+
+
+def localize(run: Run, *, out: str | Path | None = None, bar: Bar = with_bar, **options: Any) -> dict[str, Any]:
+    """Measure how well one network localises.
+
+    Args:
+        run: the network.
+        out: folder for ``localization.json`` and figures; None writes nothing.
+        bar: passes batches on and shows how many.
+        options: those of `LocalizationProtocol`.
+
+    Returns:
+        The numbers, ready for JSON: percentages, but for thresholds.
+
+    Raises:
+        ConfigError, ValueError, OSError: options, data or boxes that cannot be used.
+    """
+    from alignmixup.runs.localization_report import write_report
+
+    protocol = LocalizationProtocol(**options)
+    measured = measure_localization(run, protocol, bar=bar)
+    if out is not None:
+        write_report([measured.record], measured.boxes, [measured], Path(out), step=protocol.step)
+    return measured.record
+
+
+def measure_localization(run: Run, protocol: LocalizationProtocol, *, bar: Bar = with_bar) -> Localization:
+    """Map the test images of a network's data set, measure, and keep a few for pictures.
+
+    Raises:
+        ValueError, OSError: data or boxes that cannot be used.
+    """
+    config = replace(run.config, data=replace(run.config.data, validation=0))  # boxes belong to the test images
+    dataset, boxes = load_whole_images(config, protocol)
+    pictures = _Pictures(spread(len(boxes), min(protocol.pictures, len(boxes))))
+    watchers: list[Watcher] = [pictures.see]
+    if protocol.maps_out is not None:
+        watchers.append(_Writer(Path(protocol.maps_out, run.title), boxes.paths).see)
+    with closing(Engine(config.train)) as engine:
+        model = engine.place(run.network(dataset))
+        look = example_images(config, dataset, engine)
+        activation = ClassActivation(model, look, kind=protocol.cam, layer=protocol.layer)
+
+        def go(views: ImageData, tabulate: Tabulate, title: str, watchers: Sequence[Watcher]) -> ImagePass:
+            loader = build_loaders(config, views, engine)[1]
+            batches = bar(loader, title, total=len(loader))
+            table = partial(_tabulated, tabulate, boxes)
+            return localize_images(activation, batches, table, autocast=engine.autocast, watchers=watchers)
+
+        whole = go(dataset, tabulate_boxes, run.title, watchers)
+        record = _describe(run, dataset, activation, engine.device) | {
+            "error_percent": whole.error_percent,
+            "top1_localization_percent": top1_localization(whole.table, whole.correct, step=protocol.step),
+            **count_boxes(whole.table, protocol.counted, protocol.step),
+        }
+        if protocol.cutmix_paper:
+            crops = go(replace(dataset, test_view="squeezed_center"), tabulate_crops, "centre crops", ())
+            top1 = cutmix_top1(crops.table, crops.correct)
+            record["cutmix_paper"] = {"error_percent": crops.error_percent, "top1_localization_percent": top1}
+    captions = [dataset.class_names[label] for label in boxes.labels[pictures.chosen].tolist()]
+    images, maps = pictures.pixels(dataset), pictures.score_maps()
+    return Localization(record, boxes, whole, images, maps, pictures.chosen, captions)
+
+
+def count_boxes(table: CutTable, contours: Sequence[Contours], step: float) -> dict[str, Any]:
+    """Box accuracies of a table, as they are stored."""
+    counted: dict[str, Any] = {"contours": {}, "curves_percent": {}}
+    for which in contours:
+        accuracy = count_accuracy(table, contours=which, step=step)
+        levels = [f"{level:g}" for level in accuracy.iou]
+        counted["contours"][which] = {
+            "max_box_acc_percent": accuracy.max_box_acc,
+            "max_box_acc_v2_percent": accuracy.max_box_acc_v2,
+            "at_iou_percent": dict(zip(levels, accuracy.max_box_acc_at.tolist(), strict=True)),
+            "best_threshold_at_iou": dict(zip(levels, accuracy.best_thresholds.tolist(), strict=True)),
+        }
+        counted["curves_percent"][which] = dict(zip(levels, accuracy.curves.tolist(), strict=True))
+    return counted
+
+
+def load_whole_images(config: Config, protocol: LocalizationProtocol) -> tuple[ImageData, BoxData]:
+    """The data set of a run with all of each test image in view, and its boxes; ``protocol.limit`` images of it.
+
+    Raises:
+        ConfigError: a protocol that needs image files where there are none.
+    """
+    options = config.data
+    of_files: dict[str, Any] = {"in_memory": False, "test_view": "whole"} if options.name in _OF_FILES else {}
+    if protocol.cutmix_paper and not of_files:
+        raise ConfigError(f"--cutmix-paper scales images from their files; {options.name} is in memory")
+    whole = replace(options, image_size=protocol.resize or options.image_size)
+    dataset = load_data(replace(config, data=whole), test_only=True, **of_files)
+    boxes = load_boxes(
+        options.name, root=options.root, dataset=dataset, source=Path(protocol.boxes) if protocol.boxes else None
+    )
+    if protocol.limit is not None and protocol.limit < len(boxes):
+        index = spread(len(boxes), protocol.limit)
+        dataset, boxes = replace(dataset, test=dataset.test.select(index)), boxes.select(index)
+    return dataset, boxes
+
+
+def spread(count: int, wanted: int) -> Tensor:
+    """``wanted`` of ``count`` indices, evenly spaced: images of a data set often lie class by class."""
+    return (torch.arange(wanted) * count) // max(wanted, 1)
+
+
+def _tabulated(tabulate: Tabulate, boxes: BoxData, maps: Iterator[Tensor]) -> CutTable:
+    return tabulate(maps, boxes.boxes, boxes.sizes)
+
+
+def _describe(run: Run, dataset: ImageData, activation: ClassActivation, device: torch.device) -> dict[str, Any]:
+    config, place = run.config, activation.place
+    return {
+        "run": run.name,
+        "method": config.method.name if run.folder else run.method,
+        "model": config.model.name,
+        "data": config.data.name,
+        "seed": run.seed,
+        "images": len(dataset.test),
+        "input_pixels": dataset.image_size,
+        "map_pixels": MAP_SIZE[0],
+        "activation": place.kind,
+        "layer": place.layer,
+        "device": str(device),
+    }
+
+
+class _Pictures:
+    """Keeps images and maps of a few chosen images as they pass by."""
+
+    def __init__(self, chosen: Tensor) -> None:
+        self.chosen = chosen
+        self._images: list[Tensor] = []
+        self._maps: list[Tensor] = []
+
+    def see(self, done: int, images: Tensor, maps: Tensor) -> None:
+        here = self.chosen[(self.chosen >= done) & (self.chosen < done + len(images))] - done
+        self._images.append(images[here.to(images.device)].float().cpu())
+        self._maps.append(maps[here])
+
+    def pixels(self, dataset: ImageData) -> Tensor:
+        """(P, C, h, w) in [0, 1], of the size of the maps."""
+        mean, std = (torch.tensor(values)[:, None, None] for values in (dataset.mean, dataset.std))
+        images = torch.cat(self._images) * std + mean
+        scaled = F.interpolate(images, size=MAP_SIZE, mode="bilinear", align_corners=False)
+        return scaled.clamp(0, 1).expand(-1, 3, -1, -1)
+
+    def score_maps(self) -> Tensor:
+        """(P, h, w)."""
+        return torch.cat(self._maps)
+
+
+class _Writer:
+    """Writes each score map as ``FOLDER/PATH OF THE IMAGE.npy``, float32."""
+
+    def __init__(self, folder: Path, paths: Sequence[str]) -> None:
+        self._folder, self._paths = folder, paths
+        self._numpy = require("numpy")
+
+    def see(self, done: int, images: Tensor, maps: Tensor) -> None:
+        for path, score_map in zip(self._paths[done : done + len(maps)], maps, strict=True):
+            file = self._folder / f"{path}.npy"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            self._numpy.save(file, score_map.float().numpy())

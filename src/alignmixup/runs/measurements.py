@@ -1,0 +1,224 @@
+"""The measurements of an evaluation, one method a part."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import asdict
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from alignmixup.data import BatchLoader, Loader, Split, StreamLoader
+from alignmixup.data.splits import hold_out
+from alignmixup.evaluation.attack_checks import check_attack, passes
+from alignmixup.evaluation.attack_names import describe
+from alignmixup.evaluation.attacks import Attack, robust_error
+from alignmixup.evaluation.batch_size import first_batch_size, with_fitting_batch_size
+from alignmixup.evaluation.calibration import evaluate_calibration
+from alignmixup.evaluation.corruptions.evaluate import evaluate_corruptions
+from alignmixup.evaluation.error import evaluate_error
+from alignmixup.evaluation.ood import evaluate_ood
+from alignmixup.evaluation.ood_sets import OodSet, build_ood_set
+from alignmixup.evaluation.outputs import Outputs, collect_outputs
+from alignmixup.runs.plan import DEFAULT_OOD, Plan
+from alignmixup.runs.run import Run
+from alignmixup.training.build import load_data
+from alignmixup.training.engine import Engine
+
+if TYPE_CHECKING:
+    from alignmixup.data import FileSplit
+
+Result = TypeVar("Result")
+Progress = Callable[..., AbstractContextManager[Callable[[int], None]]]
+
+
+class Measurements:
+    """One network on its device, and what several parts share.
+
+    Args:
+        run: the network.
+        plan: what is measured.
+        engine: where.
+        progress: shows how far a part is, as ``training.image_progress`` does.
+    """
+
+    def __init__(self, run: Run, plan: Plan, engine: Engine, *, progress: Progress) -> None:
+        self.config, self.plan, self.engine, self.dataset = (
+            run.config,
+            plan,
+            engine,
+            load_data(run.config, test_only=True),
+        )
+        self._progress = progress
+        self.model: nn.Module = engine.place(run.network(self.dataset)).eval()
+        self.batch_size = plan.batch_size or self._first_size()
+        self.constants: dict[str, Any] = {"mean": self.dataset.mean, "std": self.dataset.std}
+
+    @cached_property
+    def outputs(self) -> Outputs:
+        """Logits of all test images, once."""
+        return self.collect("test images", self.dataset.test)
+
+    @cached_property
+    def chosen(self) -> Tensor:
+        """Places of the test images that the slow parts take: each class in proportion, the same for every network."""
+        labels = self.dataset.test.labels
+        if not 0 < self.plan.limit < len(labels):
+            return torch.arange(len(labels))
+        return hold_out(labels, self.plan.limit, seed=self.plan.seed)[1]
+
+    @cached_property
+    def ood_sets(self) -> list[OodSet]:
+        """The out-of-distribution sets, as many images of each as test images are taken."""
+        default = [name for name in DEFAULT_OOD if name != self.dataset.name]
+        return [
+            build_ood_set(
+                name,
+                like=self.dataset,
+                root=self.config.data.root,
+                count=len(self.chosen),
+                seed=self.plan.seed,
+                batch_size=self.batch_size,
+                device=self.engine.device,
+            )
+            for name in self.plan.ood or default
+        ]
+
+    @cached_property
+    def ood_logits(self) -> dict[str, Tensor]:
+        """Logits of each out-of-distribution set."""
+        logits = {}
+        for images in self.ood_sets:
+            with self._progress(f"{images.name} images", images=images.num_images) as progress:
+                outputs = collect_outputs(self.model, images, autocast=self.engine.autocast, progress=progress)
+            logits[images.name] = outputs.logits
+        return logits
+
+    @property
+    def chosen_logits(self) -> Tensor:
+        """Logits of the test images that the slow parts take."""
+        return self.outputs.logits[self.chosen]
+
+    def error(self) -> dict[str, Any]:
+        """Top-1, top-5, cross-entropy, images."""
+        logits, labels = self.outputs.logits, self.outputs.labels
+        return asdict(evaluate_error(nn.Identity(), [(logits, labels)]))
+
+    def calibration(self) -> dict[str, Any]:
+        """Calibration errors of all test images."""
+        return evaluate_calibration(self.outputs.logits, self.outputs.labels, bins=self.plan.bins)
+
+    def attacks(self) -> dict[str, Any]:
+        """Error under each attack, and whether the strongest of them can be believed."""
+        split, plan = self.dataset.test.select(self.chosen), self.plan
+        clean = evaluate_error(nn.Identity(), [(self.chosen_logits, self.outputs.labels[self.chosen])])
+        rows = []
+        for attack in plan.attacks:
+            label = describe(attack)
+            rows.append({"label": label, **asdict(attack), **self._attacked(label, split, attack)})
+        result: dict[str, Any] = {"images": len(split), "clean_error_percent": clean.error_percent, "attacks": rows}
+        if plan.check_images:
+            result["checks"] = self._checked(split)
+        return result
+
+    def ood(self) -> dict[str, Any]:
+        """Out-of-distribution detection against each set."""
+        notes = {images.name: list(images.notes) for images in self.ood_sets}
+        return {**evaluate_ood(self.chosen_logits, self.ood_logits), "notes": notes}
+
+    def corruptions(self) -> dict[str, Any]:
+        """Error under each corruption."""
+        plan, split = self.plan, self._in_memory(self.dataset.test.select(self.chosen))
+        rounds = len(plan.kinds) * len(plan.severities) + 1
+
+        def work(size: int) -> dict[str, Any]:
+            with self._progress("corruptions", images=rounds * len(split)) as progress:
+                return evaluate_corruptions(
+                    self.model,
+                    split,
+                    self.dataset.mean,
+                    self.dataset.std,
+                    kinds=plan.kinds,
+                    severities=plan.severities,
+                    seed=plan.seed,
+                    folder=plan.corruption_folder,
+                    batch_size=size,
+                    autocast=self.engine.autocast,
+                    progress=progress,
+                )
+
+        return self._fitting(work, self.batch_size)
+
+    def collect(self, title: str, split: Split | FileSplit) -> Outputs:
+        """Logits of a split."""
+
+        def work(size: int) -> Outputs:
+            with self._progress(title, images=len(split)) as progress:
+                loader = self._loader(split, size)
+                return collect_outputs(self.model, loader, autocast=self.engine.autocast, progress=progress)
+
+        return self._fitting(work, self.batch_size, keep=True)
+
+    def _attacked(self, label: str, split: Split | FileSplit, attack: Attack) -> dict[str, Any]:
+        def work(size: int) -> dict[str, Any]:
+            with self._progress(label, images=len(split)) as progress:
+                loader = self._loader(split, size)
+                return robust_error(
+                    self.model, loader, attack, **self.constants, seed=self.plan.seed, progress=progress
+                )
+
+        return self._fitting(work, self._attack_size())
+
+    def _checked(self, split: Split | FileSplit) -> dict[str, Any]:
+        several = [attack for attack in self.plan.attacks if attack.iterations > 1 and attack.epsilon > 0]
+        attack = several[0] if several else Attack()
+        images = min(self.plan.check_images, len(split))
+        if images < len(split):
+            split = split.select(hold_out(split.labels, images, seed=self.plan.seed)[1])
+
+        def work(size: int) -> dict[str, Any]:
+            with self._progress(f"checks of {attack.name}", images=passes(attack) * images) as progress:
+                loader = self._loader(split, size)
+                return check_attack(
+                    self.model, loader, attack, **self.constants, seed=self.plan.seed, progress=progress
+                )
+
+        return {"attack": describe(attack), **self._fitting(work, self._attack_size())}
+
+    def _loader(self, split: Split | FileSplit, size: int) -> Loader:
+        device, channels_last = self.engine.device, self.config.train.channels_last
+        common: dict[str, Any] = {"batch_size": size, "device": device, "channels_last": channels_last}
+        if isinstance(split, Split):
+            return BatchLoader(split, **self.constants, **common)
+        workers = self.config.data.workers
+        return StreamLoader(split, image_size=self.dataset.image_size, workers=workers, **self.constants, **common)
+
+    def _in_memory(self, split: Split | FileSplit) -> Split:
+        """Decode images that lie in files; a chosen few, since thousands of them fill gigabytes."""
+        if isinstance(split, Split):
+            return split
+        if not self.plan.limit:
+            raise ValueError("corruptions of images in files need --limit N: they are decoded into memory")
+        none: dict[str, Any] = {"mean": (0.0,) * self.dataset.channels, "std": (1 / 255,) * self.dataset.channels}
+        workers = self.config.data.workers
+        loader = StreamLoader(split, image_size=self.dataset.image_size, batch_size=64, workers=workers, **none)
+        images = torch.cat([x.round().to(torch.uint8) for x, _ in loader])
+        return Split(images, split.labels)
+
+    def _first_size(self) -> int:
+        if self.engine.device.type == "cuda":
+            return first_batch_size(self.engine.device, image_size=self.dataset.image_size)
+        return self.config.evaluation.batch_size
+
+    def _attack_size(self) -> int:
+        """An attack keeps activations for its gradient."""
+        return min(self.batch_size, first_batch_size(self.engine.device, image_size=self.dataset.image_size))
+
+    def _fitting(self, work: Callable[[int], Result], start: int, *, keep: bool = False) -> Result:
+        result, size = with_fitting_batch_size(work, start=start)
+        if keep:
+            self.batch_size = size
+        return result

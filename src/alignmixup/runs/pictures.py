@@ -1,0 +1,342 @@
+"""Pictures of a network at work, and what is measured for them: matches, morphs, paths, a gallery of methods."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from alignmixup import methods
+from alignmixup.data import ImageData
+from alignmixup.evaluation.paths.measure import classify_maps, measure_paths
+from alignmixup.evaluation.paths.pair_maps import PATHS, Correspondence, PairMaps, Pairs, correspondence, pair_maps
+from alignmixup.evaluation.paths.pairs import Classes
+from alignmixup.evaluation.paths.summary import summarise_paths
+from alignmixup.figures.confidence import draw_confidence
+from alignmixup.figures.correspondence import Match, draw_matches
+from alignmixup.figures.gallery import GalleryRow, draw_gallery
+from alignmixup.figures.morph import Morph, animate_morphs, check_animation, draw_morphs
+from alignmixup.methods import MixedBatch, Mixer
+from alignmixup.methods.alignmixup_ae import AlignMixupAE
+from alignmixup.outside import require
+from alignmixup.runs.record import environment, write_json
+from alignmixup.runs.run import Run
+from alignmixup.training.config_file import bundled_names, load
+
+_ANIMATED = 33  # coefficients of an animation
+_BATCH = 20  # images that a batch of the gallery has at least: Co-Mixup's groups
+_PATIENCE = 50  # batches until one is mixed at the input
+
+
+def picture_matches(
+    run: Run,
+    out: str | Path,
+    *,
+    pairs: int = 4,
+    classes: Classes = "different",
+    seed: int = 0,
+    layer: str | None = None,
+    epsilon: float | None = None,
+    iterations: int | None = None,
+    lines: int = 12,
+) -> dict[str, Any]:
+    """Draw which positions of pairs of test images are matched in the feature maps, as AlignMixup matches them.
+
+    Args:
+        run: the network.
+        out: PNG file to write.
+        pairs: how many.
+        classes: of the two images of a pair.
+        seed: which pairs.
+        layer: whose maps; None for the run's layer.
+        epsilon: regularisation of the plan; None for the run's.
+        iterations: cap on the solver's rounds; None for the run's.
+        lines: surest matches to draw.
+
+    Returns:
+        Layer, size of its maps, and means over all positions: entropy of a match in nats, and squared distance of
+        matched, of equal, and of all positions.
+    """
+    if lines < 0:
+        raise ValueError(f"--lines must be >= 0, got {lines}")
+    layer = run.layer(layer)
+    alignment = run.alignment(epsilon=epsilon, iterations=iterations)
+    batch = next(run.pairs(run.draw_pairs(pairs, classes=classes, seed=seed), batch_size=pairs))
+    maps = pair_maps(run.model, layer, batch, alignment, layout=run.layout)
+    matched = correspondence(maps)
+    height, width = maps.first.shape[2:]
+    title = f"{run.title}: {layer}, {height} x {width} positions, ε = {alignment.epsilon:g}"
+    draw_matches(_matches(run.data, batch, maps, matched), _ready(out), lines=lines, title=title)
+    return {
+        "layer": layer,
+        "height": height,
+        "width": width,
+        "entropy": matched.entropy.mean().item(),
+        "distance": matched.distance.mean().item(),
+        "distance_unaligned": matched.distance_unaligned.mean().item(),
+        "distance_any": matched.distance_any.mean().item(),
+    }
+
+
+def picture_morphs(
+    run: Run,
+    out: str | Path,
+    *,
+    pairs: int = 3,
+    classes: Classes = "different",
+    seed: int = 0,
+    steps: int = 9,
+    epsilon: float | None = None,
+    iterations: int | None = None,
+    animation: str | Path | None = None,
+) -> None:
+    """Draw interpolated feature maps as the run's decoder shows them; arguments as of `picture_matches`.
+
+    Args:
+        run: of a method with a decoder.
+        out: PNG file to write.
+        pairs: how many.
+        classes: of the two images of a pair.
+        seed: which pairs.
+        steps: values of λ from 1 to 0.
+        epsilon: regularisation of the plan; None for the run's.
+        iterations: cap on the solver's rounds; None for the run's.
+        animation: ``.gif`` or ``.webp`` file to write too.
+
+    Raises:
+        ValueError: a run without decoder, fewer than 2 steps, another kind of file.
+    """
+    if steps < 2:
+        raise ValueError(f"--steps must be >= 2, got {steps}")
+    if animation:
+        check_animation(Path(animation))
+    decoder = run.decoder
+    layer = str(decoder.decoder_layer)
+    batch = next(run.pairs(run.draw_pairs(pairs, classes=classes, seed=seed), batch_size=pairs))
+    alignment = run.alignment(epsilon=epsilon, iterations=iterations)
+    maps = pair_maps(run.model, layer, batch, alignment, layout=decoder.layout)
+    title = (
+        f"{run.title}: λ A + (1 - λ) B in the maps of {layer}, decoded; below each image the network's "
+        "probabilities of A's class (blue) and of B's (orange), in percent"
+    )
+    lam = _coefficients(steps)
+    draw_morphs(_morphs(run, decoder, batch, maps, lam=lam), lam, _ready(out), title=title)
+    if animation:
+        animate_morphs(_morphs(run, decoder, batch, maps, lam=_coefficients(_ANIMATED)), _ready(animation))
+
+
+def measure_interpolation(
+    run: Run,
+    out: str | Path | None = None,
+    *,
+    pairs: int,
+    classes: Classes = "different",
+    seed: int = 0,
+    steps: int = 9,
+    layer: str | None = None,
+    epsilon: float | None = None,
+    iterations: int | None = None,
+) -> dict[str, Any]:
+    """Measure what the network believes along interpolated feature maps of many pairs; arguments as above.
+
+    Args:
+        run: the network.
+        out: PNG file to write, with a JSON file beside it; None writes nothing.
+        pairs: how many.
+        classes: of the two images of a pair.
+        seed: which pairs.
+        steps: values of λ from 1 to 0, an odd number.
+        layer: where to interpolate; None for the run's layer.
+        epsilon: regularisation of the plan; None for the run's.
+        iterations: cap on the solver's rounds; None for the run's.
+
+    Returns:
+        The numbers, as `summarise_paths` explains them, and their circumstances.
+    """
+    if steps % 2 == 0:
+        raise ValueError(f"--measure compares at λ = 1/2 too: --steps must be odd, got {steps}")
+    layer = run.layer(layer)
+    decoder = run.decoder if run.has_decoder else None
+    alignment = run.alignment(epsilon=epsilon, iterations=iterations)
+    scores = measure_paths(
+        run.model,
+        layer,
+        run.pairs(run.draw_pairs(pairs, classes=classes, seed=seed)),
+        lam=_coefficients(steps),
+        alignment=alignment,
+        layout=run.layout,
+        decoder=decoder if decoder is not None and decoder.decoder_layer == layer else None,
+    )
+    record = {
+        "run": run.name,
+        "layer": layer,
+        "read_from_layer": run.layer_use(layer),
+        "classes": classes,
+        "seed": seed,
+        "alignment": vars(alignment),
+        **summarise_paths(scores),
+        "environment": environment(run.device),
+    }
+    if out is not None:
+        write_json(_ready(out).with_suffix(".json"), record)
+        draw_confidence(record, Path(out), title=f"{run.title}, {layer}, {pairs} pairs")
+    return record
+
+
+def picture_gallery(
+    run: Run, out: str | Path, *, names: Sequence[str] | None = None, columns: int = 8, seed: int = 0
+) -> list[str]:
+    """Draw what several methods make of the same test images; the run's network finds what is salient.
+
+    Args:
+        run: the network.
+        out: PNG file to write.
+        names: of methods; None for all.
+        columns: images in a row.
+        seed: which images, partners and λ.
+
+    Returns:
+        The methods that never mix at the input, and so have no image to show.
+    """
+    if columns < 1:
+        raise ValueError(f"--columns must be >= 1, got {columns}")
+    dataset = run.data
+    order = torch.randperm(len(dataset.test), generator=torch.Generator().manual_seed(seed))
+    x, y = run.images(order[: max(columns, _BATCH)])
+    plain = GalleryRow("images", pixels(dataset, x[:columns]), [dataset.class_names[k] for k in y[:columns].tolist()])
+    rows, hidden = [plain], []
+    for name in names or methods.available():
+        batch = _mixed_batch(_bundled_mixer(name, run, seed=seed), x, y)
+        if batch is None:
+            hidden.append(name)
+        else:
+            rows.append(_gallery_row(name, dataset, batch, columns))
+    draw_gallery(rows, _ready(out), title=f"{dataset.name}, saliency by {run.title}")
+    return hidden
+
+
+def pixels(dataset: ImageData, x: Tensor) -> np.ndarray:
+    """Normalised images (N, C, H, W) as (N, H, W, 3) in [0, 1]."""
+    mean, std = (torch.tensor(value).view(-1, 1, 1) for value in (dataset.mean, dataset.std))
+    return _as_picture(x.detach().cpu() * std + mean)
+
+
+def mask_colours(mask: Tensor) -> np.ndarray:
+    """Weights as colours: white for the first example and black for its partner; a colour for each of many inputs.
+
+    Args:
+        mask: (N, h, w) or (N, h, w, m).
+
+    Returns:
+        (N, h, w, 3) in [0, 1].
+    """
+    if mask.ndim == 3:
+        return np.repeat(mask.cpu().numpy()[..., None], 3, axis=-1)
+    colours = require("matplotlib").colormaps["tab20"](np.arange(mask.shape[-1]) % 20)[:, :3]
+    return np.asarray(mask.cpu().numpy() @ colours)
+
+
+def _ready(file: str | Path) -> Path:
+    """A file that can be written: its folder is there."""
+    Path(file).parent.mkdir(parents=True, exist_ok=True)
+    return Path(file)
+
+
+def _as_picture(images: Tensor) -> np.ndarray:
+    """Images (N, C, H, W) in [0, 1] as (N, H, W, 3); a single channel becomes grey."""
+    array = images.detach().permute(0, 2, 3, 1).float().cpu().numpy().clip(0, 1)
+    return np.asarray(array if array.shape[-1] == 3 else array.repeat(3, axis=-1))
+
+
+def _coefficients(count: int) -> list[float]:
+    return [1 - number / (count - 1) for number in range(count)]
+
+
+def _matches(dataset: ImageData, pairs: Pairs, maps: PairMaps, matched: Correspondence) -> list[Match]:
+    images = [pixels(dataset, x) for x in (pairs.first, pairs.partner)]
+    labels = [[dataset.class_names[k] for k in y.tolist()] for y in (pairs.y_first, pairs.y_partner)]
+    size = (maps.first.shape[2], maps.first.shape[3])
+    saved = 1 - matched.distance / matched.distance_unaligned.clamp_min(1e-12)
+    return [
+        Match(
+            names=(labels[0][n], labels[1][n]),
+            images=np.stack([side[n] for side in images]),
+            size=size,
+            assignment=maps.assignment[n].cpu().numpy(),
+            entropy=matched.entropy[n].cpu().numpy(),
+            caption=(
+                f"mean {matched.entropy[n].mean().item():.2f} of {math.log(size[0] * size[1]):.2f} nats\n"
+                f"distance {-100 * saved[n].item():+.0f} % by aligning"
+            ),
+        )
+        for n in range(len(labels[0]))
+    ]
+
+
+@torch.no_grad()
+def _morphs(run: Run, decoder: AlignMixupAE, pairs: Pairs, maps: PairMaps, *, lam: list[float]) -> list[Morph]:
+    """The pictures of all pairs along all paths."""
+    layer, classes = str(decoder.decoder_layer), torch.stack([pairs.y_first, pairs.y_partner], dim=1)
+    frames: dict[str, list[Any]] = {path: [] for path in PATHS}
+    probs: dict[str, list[Any]] = {path: [] for path in PATHS}
+    for path in PATHS:
+        for value in lam:
+            mixed = maps.mix(torch.full((len(classes),), value, device=classes.device), path)
+            beliefs = classify_maps(run.model, layer, pairs.first, mixed, layout=decoder.layout)
+            frames[path].append(_as_picture(decoder.decode(mixed)))
+            probs[path].append(beliefs.gather(1, classes).cpu().numpy())
+    originals = [pixels(run.data, x) for x in (pairs.first, pairs.partner)]
+    ends = [_as_picture(decoder.decode(features)) for features in (maps.first, maps.partner)]
+    names = [[run.data.class_names[k] for k in pair] for pair in classes.tolist()]
+    return [
+        Morph(
+            names=(names[n][0], names[n][1]),
+            originals=np.stack([images[n] for images in originals]),
+            reconstructions=np.stack([images[n] for images in ends]),
+            frames={path: np.stack([images[n] for images in frames[path]]) for path in PATHS},
+            probs={path: np.stack([values[n] for values in probs[path]]) for path in PATHS},
+        )
+        for n in range(len(names))
+    ]
+
+
+def _bundled_mixer(name: str, run: Run, *, seed: int) -> Mixer:
+    """A method as its bundled configuration for these data has it; with its defaults where there is none."""
+    bundled = f"{run.config.data.name}/{name}"
+    return methods.build(
+        name,
+        model=run.model.train(),
+        num_classes=run.data.num_classes,
+        mean=run.data.mean,
+        std=run.data.std,
+        seed=seed,
+        options=load(bundled).method.options if bundled in bundled_names() else {},
+    )
+
+
+def _mixed_batch(mixer: Mixer, x: Tensor, y: Tensor) -> MixedBatch | None:
+    """The first batch that the method mixes at the input; None where it never does."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what alignment does in this network is not the question here
+        for _ in range(_PATIENCE):
+            batch = mixer(x, y)
+            if batch.draw is not None and not batch.hidden:
+                return batch
+    return None
+
+
+def _gallery_row(name: str, dataset: ImageData, batch: MixedBatch, columns: int) -> GalleryRow:
+    """A method's images, labels and masks."""
+    captions = []
+    for target in batch.target[:columns]:
+        weight, label = target.topk(min(3, len(target)))
+        parts = [(w, dataset.class_names[k]) for w, k in zip(weight.tolist(), label.tolist(), strict=True) if w > 0.005]
+        captions.append("\n".join(f"{w:.2f} {text}" for w, text in parts))
+    masks = None if batch.mask is None else mask_colours(batch.mask()[:columns])
+    return GalleryRow(name, pixels(dataset, batch.x[:columns]), captions, masks)

@@ -1,0 +1,342 @@
+"""A trained network with all that belongs to it: a run folder, or a model by name with weights from elsewhere."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from alignmixup.runs.folder import RunFolder
+from alignmixup.training.config_file import DEFAULT, FREE_KEYS, ConfigError, check_keys
+from alignmixup.training.config_file import load as load_config
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+    from alignmixup.data import ImageData
+    from alignmixup.evaluation.paths.pair_maps import Alignment, Pairs
+    from alignmixup.evaluation.paths.pairs import Classes
+    from alignmixup.methods.alignmixup_ae import AlignMixupAE
+    from alignmixup.methods.base import Mixer
+    from alignmixup.taps import Layout
+    from alignmixup.training.config import Config
+
+_RUN_KEYS = (*FREE_KEYS, "train.precision", "train.channels_last")
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A trained network with its circumstances, as `load` finds it.
+
+    ``record``, ``data``, ``model``, ``mixer`` and ``decoder`` are loaded when they are first asked for, and kept.
+
+    Attributes:
+        name: the run folder or the model's name, as given.
+        config: data, model, method and where to compute.
+        weights: file of the weights; None for those that a library publishes.
+        folder: the run folder; None for a model by name.
+    """
+
+    name: str
+    config: Config
+    weights: Path | None
+    folder: RunFolder | None
+
+    @property
+    def method(self) -> str:
+        """What a table groups by: the mixing method, or the name of the model."""
+        return self.config.method.name.rpartition(":")[2] if self.folder else self.name
+
+    @property
+    def seed(self) -> int | None:
+        """Seed of the run; None for a model by name."""
+        return self.config.train.seed if self.folder else None
+
+    @property
+    def title(self) -> str:
+        """How figures call it."""
+        return self.folder.path.name if self.folder else self.name
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of the weights; empty for published ones."""
+        return hashlib.sha256(self.weights.read_bytes()).hexdigest() if self.weights else ""
+
+    @cached_property
+    def record(self) -> dict[str, Any] | None:
+        """What ``record.json`` holds; None where there is none.
+
+        Raises:
+            ValueError: it is damaged.
+        """
+        from alignmixup.runs.record import read_record
+
+        return read_record(self.folder.record) if self.folder and self.folder.record.is_file() else None
+
+    @cached_property
+    def data(self) -> ImageData:
+        """The data set, as the run was trained and tested on it.
+
+        Raises:
+            OSError, ValueError: no data; the message says what to do.
+        """
+        from alignmixup.training.build import load_data
+
+        return load_data(self.config)
+
+    @cached_property
+    def device(self) -> torch.device:
+        """Where ``model`` lies: ``train.device`` of the configuration."""
+        from alignmixup.training.engine import choose_device
+
+        return choose_device(self.config.train.device)
+
+    @cached_property
+    def model(self) -> nn.Module:
+        """The network with its weights on ``device``, in evaluation mode; errors as of `network`."""
+        return self.network(self.data).to(self.device).eval()
+
+    @cached_property
+    def mixer(self) -> Mixer:
+        """The method for ``model`` as configured, as at the start of training.
+
+        Mixers pass batches through unmixed while the model is in evaluation mode: call ``model.train()`` to mix.
+        """
+        from alignmixup.training.build import build_mixer
+
+        return build_mixer(self.config, self.model, self.data)
+
+    @property
+    def has_decoder(self) -> bool:
+        """Whether the method trains a decoder."""
+        from alignmixup import methods
+        from alignmixup.methods.alignmixup_ae import AlignMixupAE
+
+        return bool(self.folder) and issubclass(methods.load(self.config.method.name), AlignMixupAE)
+
+    @cached_property
+    def decoder(self) -> AlignMixupAE:
+        """The decoder that was trained with the network, from the run's checkpoint.
+
+        Raises:
+            ValueError: the run has none; the message says how to train one.
+            FileNotFoundError: the checkpoint is gone.
+        """
+        from alignmixup.training import checkpoint
+        from alignmixup.training.build import build_mixer
+
+        if not self.folder or not self.has_decoder:
+            raise ValueError(
+                f"{self.name} was trained by {self.config.method.name}, which has no decoder to show feature maps as "
+                f"images: train one with `alignmixup train --config {self.config.data.name}/alignmixup_ae`"
+            )
+        file = self.folder.checkpoint
+        if not file.is_file():
+            raise FileNotFoundError(f"no checkpoint at {file}: the decoder's weights are kept there")
+        mixer = cast("AlignMixupAE", build_mixer(self.config, self.model, self.data))
+        mixer.prepare(self._two_images())
+        mixer.load_state_dict(checkpoint.load(file)["ranks"][0]["mixer"])
+        return mixer
+
+    def network(self, dataset: ImageData) -> nn.Module:
+        """The network with its weights, built anew for the classes and channels of ``dataset``, on the CPU.
+
+        Raises:
+            ConfigError: unknown model or option, or published weights for other classes.
+            ValueError: weights of another model, or of one for another number of classes.
+        """
+        from alignmixup.training.build import build_model, load_model_weights
+
+        model = build_model(self.config, dataset)
+        if self.weights is None:
+            _check_published(self.config.model.name, model, dataset.num_classes)
+        elif self.folder and self.weights in (self.folder.weights, self.folder.raw_weights):
+            load_model_weights(self.weights, model)
+        else:
+            _load_checkpoint(self.weights, model, dataset)
+        return model
+
+    def images(self, index: Sequence[int] | Tensor) -> tuple[Tensor, Tensor]:
+        """Test images by number: normalised ``x (N, C, H, W)`` and labels ``y (N,)`` on ``device``."""
+        return next(self._batches(index, len(index)))
+
+    def pairs(self, index: Tensor, *, batch_size: int = 100) -> Iterator[Pairs]:
+        """Pairs of test images, by their numbers (count, 2), in batches on ``device``."""
+        from alignmixup.evaluation.paths.pair_maps import Pairs
+
+        for x, y in self._batches(index.flatten(), 2 * batch_size):
+            yield Pairs(x[::2], x[1::2], y[::2], y[1::2])
+
+    def draw_pairs(self, count: int, *, classes: Classes = "different", seed: int = 0) -> Tensor:
+        """Numbers (count, 2) of test images at random; see ``evaluation.paths.pairs.draw_pairs``."""
+        import torch
+
+        from alignmixup.evaluation.paths.pairs import draw_pairs
+
+        generator = torch.Generator().manual_seed(seed)
+        return draw_pairs(self.data.test.labels, count, classes=classes, generator=generator)
+
+    def alignment(self, *, epsilon: float | None = None, iterations: int | None = None) -> Alignment:
+        """How positions are matched: as given, as in training where the method aligns, as in the paper elsewhere."""
+        from alignmixup.evaluation.paths.pair_maps import Alignment
+        from alignmixup.methods.alignmixup import AlignMixup
+
+        known = {item.name for item in fields(Alignment)}
+        chosen: dict[str, Any] = {key: value for key, value in self._options(AlignMixup).items() if key in known}
+        given = {"epsilon": epsilon, "iterations": iterations}
+        return Alignment(**(chosen | {key: value for key, value in given.items() if value is not None}))
+
+    def layer(self, name: str | None = None) -> str:
+        """The layer of that name, or the method's (the last of several), or the last one with positions.
+
+        Raises:
+            ValueError: no such layer; near names are listed.
+        """
+        from alignmixup.methods.base import HiddenMixer
+        from alignmixup.taps import FeatureTap, probe
+
+        wanted = name or self._options(HiddenMixer).get("layer")
+        if isinstance(wanted, list):
+            wanted = wanted[-1]
+        if wanted is None:
+            wanted = probe(self.model, self._two_images()).last()
+        return FeatureTap.of(self.model).attach(str(wanted), self.layout)
+
+    @property
+    def layout(self) -> Layout | None:
+        """Layout of the layers' outputs as the method was told it, if it was."""
+        from alignmixup.methods.base import HiddenMixer
+
+        return cast("Layout | None", self._options(HiddenMixer).get("layout"))
+
+    def layer_use(self, layer: str) -> str:
+        """What the classifier reads from a layer; see ``taps.layer_use``."""
+        from alignmixup.taps import layer_use
+
+        return layer_use(self.model, self._two_images(), layer, self.layout)
+
+    def _two_images(self) -> Tensor:
+        """What is enough to look at the network with."""
+        return self.images([0, 0])[0]
+
+    def _options(self, kind: type) -> Mapping[str, Any]:
+        """Options of the method if it is of a kind: other methods may mean something else by the same names."""
+        from alignmixup import methods
+
+        return self.config.method.options if issubclass(methods.load(self.config.method.name), kind) else {}
+
+    def _batches(self, index: Sequence[int] | Tensor, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        import torch
+
+        from alignmixup.data import build_loaders
+
+        part = replace(self.data, test=self.data.test.select(torch.as_tensor(index)))
+        yield from build_loaders(part, batch_size=size, augment=None, device=self.device)[1]
+
+
+def load(
+    target: str | Path,
+    *,
+    overrides: Sequence[str] = (),
+    data: str | None = None,
+    weights: str = "model",
+    checkpoint: str | Path | None = None,
+) -> Run:
+    """Find a trained network. Nothing heavy is loaded before it is asked for.
+
+    Args:
+        target: run folder; or as a text, the name of a model that ``models.build`` knows.
+        overrides: such as ``data.root=DIR`` and ``train.device=cpu``; of a run, where it computes and nothing else.
+        data: data set of a model by name; a run brings its own.
+        weights: "model" or "raw" weights of a run (before averaging).
+        checkpoint: file with other weights.
+
+    Raises:
+        ConfigError: neither run nor model, a key that cannot be changed, or weights or data that are not named.
+        ValueError: no such library, module or function.
+        FileNotFoundError: no weights there.
+
+    Example:
+        >>> run = load("runs/digits/alignmixup-seed0")  # doctest: +SKIP
+        >>> run.model(run.images([0, 1])[0]).shape  # doctest: +SKIP
+        torch.Size([2, 10])
+    """
+    folder = RunFolder(Path(target))
+    if isinstance(target, Path) or folder.config.is_file():
+        folder.check()
+        if data is not None:
+            raise ConfigError(f"--data {data}: the run {target} has its own data; --data is for a model by name")
+        check_keys(overrides, _RUN_KEYS, "an evaluation can change {} alone")
+        file = Path(checkpoint) if checkpoint else (folder.weights if weights == "model" else folder.raw_weights)
+        return Run(str(folder.path), folder.read_config(overrides), _existing(file), folder)
+    from alignmixup import models
+
+    known = models.available()
+    if target not in known and ":" not in target:
+        raise ConfigError(
+            f"{target} is no run folder: it has no config.toml; nor is it a model ({', '.join(known)}, "
+            "package.module:function)"
+        )
+    models.options(target)  # an unknown name is refused before any data are read
+    config = _model_config(target, data, overrides)
+    if checkpoint is None and not config.model.options.get("pretrained"):
+        raise ConfigError(f"{target} has no weights: give --checkpoint FILE or --set model.pretrained=true")
+    return Run(target, config, _existing(Path(checkpoint)) if checkpoint else None, None)
+
+
+def _model_config(name: str, data: str | None, overrides: Sequence[str]) -> Config:
+    if data is None:
+        raise ConfigError(f"{name} is a model by name: say on which images with --data NAME (and --root DIR)")
+    others = [text for text in overrides if not text.strip().startswith(("data.", "model."))]
+    check_keys(others, _RUN_KEYS, "the evaluation of a model by name can change data.*, model.* and {}")
+    return load_config(DEFAULT, [f"data.name={data}", f"model.name={name}", "method.name=baseline", *overrides])
+
+
+def _existing(file: Path) -> Path:
+    if not file.is_file():
+        raise FileNotFoundError(f"no weights at {file}: the run is not finished, or the file is elsewhere")
+    return file
+
+
+def _load_checkpoint(file: Path, model: nn.Module, dataset: ImageData) -> None:
+    """Load a state dict strictly; the usual wrappings of training scripts are taken off."""
+    from alignmixup.models.weights import read_weights
+
+    state = {name.removeprefix("module."): value for name, value in read_weights(file).items()}
+    expected = model.state_dict()
+    differing = [name for name, value in state.items() if name in expected and value.shape != expected[name].shape]
+    if differing and all(expected[name].shape[:1] == (dataset.num_classes,) for name in differing):
+        outputs = state[differing[0]].shape[0]
+        raise ValueError(
+            f"{file} is a network for {outputs} classes and {dataset.name} has {dataset.num_classes}: its answers "
+            "cannot be compared with the labels. Evaluate it on the data it was trained for"
+        )
+    try:
+        model.load_state_dict(state, strict=True)
+    except RuntimeError as error:
+        lines = [line.strip() for line in str(error).splitlines()]
+        more = f" (and {len(lines) - 2} more)" if len(lines) > 2 else ""
+        raise ValueError(f"{file} does not fit the model: {' '.join(lines[:2])}{more}") from error
+
+
+def _check_published(name: str, model: nn.Module, classes: int) -> None:
+    """Refuse published weights whose head `models.build` had to start afresh."""
+    library, colon, library_name = name.partition(":")
+    if not colon:
+        raise ConfigError(f"the published weights of {name} are without its last layer: give --checkpoint FILE")
+    published = classes  # a function of the user's own knows what it loads
+    if library == "timm":
+        published = getattr(model, "pretrained_cfg", {}).get("num_classes", classes)
+    elif library == "torchvision":
+        from torchvision.models import get_model_weights
+
+        published = len(get_model_weights(library_name).DEFAULT.meta["categories"])
+    if published != classes:
+        raise ConfigError(
+            f"the published weights of {name} are for {published} classes and the data have {classes}: the last layer "
+            "would be random. Train it first, or give --checkpoint FILE"
+        )

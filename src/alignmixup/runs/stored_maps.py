@@ -1,0 +1,89 @@
+"""Score maps of anybody's network, read from files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from alignmixup.data.box_csv import read_box_csv, read_metadata
+from alignmixup.data.box_table import BoxTable
+from alignmixup.data.decode import image_size
+from alignmixup.evaluation.localization.box_accuracy import tabulate_boxes
+from alignmixup.outside import require
+from alignmixup.runs.localization import LocalizationProtocol, count_boxes, with_bar
+
+
+@dataclass(frozen=True, eq=False)
+class StoredMaps:
+    """Numbers of stored maps, and the boxes they were held against.
+
+    Args:
+        record: numbers, as they are stored.
+        boxes: (k, 4) int64 for each image.
+        sizes: (N, 2) int64, width and height of the images.
+    """
+
+    record: dict[str, Any]
+    boxes: list[Tensor]
+    sizes: Tensor
+
+
+def score_stored_maps(folder: Path, source: Path, images: Path | None, *, protocol: LocalizationProtocol) -> StoredMaps:
+    """Measure the maps of all images that have boxes.
+
+    Args:
+        folder: holds ``IMAGE.npy`` for each image, by its path in the boxes, with or without its extension.
+        source: CSV file ``path,x0,y0,x1,y1``, or folder with ``localization.txt`` (and ``image_sizes.txt``).
+        images: folder that the paths start from, for the sizes of the images; None where the source states them.
+        protocol: which contours are counted at which thresholds; the rest of it is for networks.
+
+    Raises:
+        FileNotFoundError: a map or an image that is missing.
+        ValueError: boxes, sizes or maps that cannot be used.
+    """
+    table = read_box_csv(source) if source.is_file() else read_metadata(source)
+    paths = list(table.boxes)
+    boxes = [torch.tensor(table.boxes[path], dtype=torch.int64) for path in paths]
+    sizes = torch.tensor([_size(table, path, images) for path in paths], dtype=torch.int64)
+    files = [_find(folder, path) for path in paths]
+    counted = tabulate_boxes(_read(with_bar(files, folder.name, total=len(files))), boxes, sizes)
+    record = {"run": str(folder), "method": folder.name, "data": str(source), "images": len(paths)}
+    return StoredMaps(record | count_boxes(counted, protocol.counted, protocol.step), boxes, sizes)
+
+
+def _size(table: BoxTable, path: str, images: Path | None) -> tuple[int, int]:
+    if path in table.sizes:
+        return table.sizes[path]
+    if images is None:
+        raise ValueError(
+            f"the size of {path} is not known: name the folder of the images with --images, or put image_sizes.txt "
+            f"(path,width,height) beside localization.txt and name that folder; {table.source} states no sizes"
+        )
+    return image_size(images / path)
+
+
+def _find(folder: Path, path: str) -> Path:
+    names = (f"{path}.npy", str(Path(path).with_suffix(".npy")))
+    for name in names:
+        if (folder / name).is_file():
+            return folder / name
+    raise FileNotFoundError(f"{folder} holds no score map of {path}: expected {' or '.join(names)}")
+
+
+def _read(files: Iterable[Path]) -> Iterator[Tensor]:
+    numpy = require("numpy")
+    for file in files:
+        try:
+            score_map = numpy.load(file, allow_pickle=False)
+        except (ValueError, EOFError, OSError) as error:
+            raise ValueError(f"{file} is not a readable array: {error}") from error
+        if score_map.ndim != 2 or score_map.dtype not in (numpy.float32, numpy.float64):
+            raise ValueError(
+                f"{file} must be float32 or float64 of shape (H, W), it is {score_map.dtype} of shape {score_map.shape}"
+            )
+        yield torch.from_numpy(score_map)

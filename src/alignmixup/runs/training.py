@@ -1,0 +1,185 @@
+"""One run from configuration to finished folder."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from alignmixup.figures.curves import draw_curves
+from alignmixup.runs.folder import Mode, RunFolder, State, default_folder
+from alignmixup.runs.record import build_record, read_record, write_json
+from alignmixup.training import checkpoint
+from alignmixup.training.build import (
+    build_loaders,
+    build_mixer,
+    build_model,
+    example_images,
+    load_data,
+    save_model,
+)
+from alignmixup.training.config import Config
+from alignmixup.training.config_file import ConfigError, load
+from alignmixup.training.engine import Engine
+from alignmixup.training.progress import Reporter, SilentReporter
+from alignmixup.training.trackers import open_trackers
+from alignmixup.training.trainer import Trainer
+
+
+def train(
+    config: str | Path | Config,
+    folder: str | Path | RunFolder | None = None,
+    *,
+    overrides: Sequence[str] = (),
+    mode: Mode = "new",
+    reporter: Reporter | None = None,
+) -> dict[str, Any]:
+    """Train as configured, or continue, or read what is finished; draw the curves and return the record.
+
+    Args:
+        config: the run: name of a bundled configuration, TOML file, or the configuration itself.
+        folder: where everything goes; None for ``runs/<dataset>/<method>-seed<k>``.
+        overrides: of a configuration by name, such as ``train.epochs=5``.
+        mode: see `RunFolder.claim`.
+        reporter: shows progress on the first process; None shows nothing.
+
+    Raises:
+        InterruptedRunError: a signal asked to stop; everything is saved.
+        FloatingPointError: the loss is no longer finite.
+        ValueError, OSError: configuration, data or folder unusable; the message says what to do.
+    """
+    if isinstance(config, Config):
+        if overrides:
+            raise ConfigError("overrides are of a configuration by name: change the one given by dataclasses.replace")
+    else:
+        config = load(config, overrides)
+    if not isinstance(folder, RunFolder):
+        folder = RunFolder(Path(folder or default_folder(config)))
+    record = _train(config, folder, mode=mode, reporter=reporter)
+    if is_main_process() and not folder.curves_are_current:
+        draw_curves(record, folder.curves)
+    return record
+
+
+def _train(config: Config, folder: RunFolder, *, mode: Mode, reporter: Reporter | None) -> dict[str, Any]:
+    if mode == "resume" and folder.config.is_file():  # "auto" was settled when the run began
+        config = config.settled(folder.read_config().train.precision)
+    with closing(Engine(config.train)) as engine:
+        config = config.settled(engine.precision)
+        state = _claim(config, folder, mode=mode, engine=engine)
+        if state == "finished":
+            return read_record(folder.record)
+        try:
+            trainer = _prepare(config, folder, engine, reporter=reporter)
+        except BaseException:
+            if engine.is_main:
+                folder.release()
+            raise
+        if state == "started":
+            _continue(trainer, folder)
+        elif engine.is_main:
+            folder.begin(config)
+        return _finish(trainer, folder)
+
+
+def is_main_process() -> bool:
+    """Whether this process writes files and talks: the only one, or rank 0 under torchrun."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def _claim(config: Config, folder: RunFolder, *, mode: Mode, engine: Engine) -> State:
+    """Rank 0 looks at the folder and tells the others."""
+    outcome: State | Exception = "fresh"
+    if engine.is_main:
+        try:
+            outcome = folder.claim(config, mode=mode)
+        except (ValueError, OSError) as error:
+            outcome = error
+    outcome = engine.gather(outcome)[0]
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome
+
+
+def _prepare(config: Config, folder: RunFolder, engine: Engine, *, reporter: Reporter | None) -> Trainer:
+    with engine.main_first():
+        dataset = load_data(config, progress=engine.is_main)
+    train_loader, test_loader = build_loaders(config, dataset, engine)
+    model = engine.place(build_model(config, dataset))
+    mixer = build_mixer(config, model, dataset, rank=engine.rank)
+    # The mixer's hooks must stand before the model is traced, its parameters exist before the optimiser is made.
+    with engine.autocast():
+        mixer.prepare(example_images(config, dataset, engine))
+    return Trainer(
+        config=config,
+        engine=engine,
+        model=model,
+        mixer=mixer,
+        train_loader=train_loader,
+        test_loader=test_loader,
+        checkpoint_path=folder.checkpoint,
+        reporter=reporter if engine.is_main else SilentReporter(),
+    )
+
+
+def _continue(trainer: Trainer, folder: RunFolder) -> None:
+    """Load the checkpoint; a run that was killed before its first one starts at the beginning."""
+    if folder.checkpoint.is_file():
+        state = checkpoint.load(folder.checkpoint)
+        world_size = trainer.engine.world_size
+        checkpoint.check_matches(state, trainer.config, path=folder.checkpoint, world_size=world_size)
+        trainer.load(state)
+    if trainer.engine.is_main:
+        folder.note_config(trainer.config)
+
+
+def _finish(trainer: Trainer, folder: RunFolder) -> dict[str, Any]:
+    """Train to the end and write weights and record."""
+    config, engine = trainer.config, trainer.engine
+    epochs, batches = config.train.epochs, trainer.batches
+    trainer.reporter.start(folder.path.name, epochs=epochs, batches=batches, first_epoch=trainer.epoch)
+    trainer.trackers = open_trackers(config, folder.path) if engine.is_main else ()
+    try:
+        with _stop_on_signals(trainer):
+            curve = trainer.fit()
+    finally:
+        trainer.reporter.close()
+        for tracker in trainer.trackers:
+            tracker.close()
+    parameters = sum(p.numel() for p in trainer.model.parameters() if p.requires_grad)
+    record = build_record(config, curve, parameters=parameters, device=engine.device, world_size=engine.world_size)
+    if engine.is_main:
+        save_model(folder.weights, trainer.evaluated_model)
+        if trainer.average is not None:
+            save_model(folder.raw_weights, trainer.model)
+        write_json(folder.record, record)
+    engine.wait()
+    return record
+
+
+@contextmanager
+def _stop_on_signals(trainer: Trainer) -> Iterator[None]:
+    """The first SIGINT or SIGTERM lets the step end and saves; a second one stops at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        if trainer.stop_requested:
+            raise KeyboardInterrupt
+        trainer.stop_requested = True
+        if trainer.engine.is_main:
+            print("stopping after this step and saving; once more to stop at once", file=sys.stderr)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,41 @@
+"""Score maps with their boxes, and accuracy over the threshold."""
+
+import numpy as np
+from PIL import Image
+
+from alignmixup.figures.score_maps import MapRow, draw_boxes, draw_threshold_curves
+
+
+def shares(path, *colours):
+    with Image.open(path) as picture:
+        pixels = np.asarray(picture.convert("RGB")).reshape(-1, 3).astype(int)
+    return [(abs(pixels - colour).max(1) < 40).mean() for colour in colours]
+
+
+def test_boxes_are_green_red_and_orange(tmp_path):
+    images = np.zeros((3, 40, 40, 3))
+    truth = [np.array([[5, 5, 20, 20]])] * 3
+    boxes = np.array([[6, 6, 21, 21], [0, 0, 39, 39], [25, 25, 30, 30]])
+    row = MapRow("cutmix", np.zeros((3, 40, 40)), boxes, [0.8, 0.2, 0.0], [True, False, True])
+    draw_boxes(images, truth, [row], tmp_path / "boxes.png", captions=["a", "b", "c"])
+    green, red, orange = shares(tmp_path / "boxes.png", (50, 205, 50), (255, 0, 0), (255, 140, 0))
+    assert green > 0.005
+    assert red > 0.001
+    assert orange > 0.001
+
+
+def test_a_line_for_each_result_and_a_panel_for_each_choice(tmp_path, drawn):
+    def result(value, **more):
+        curves = {which: {level: [value, value / 2] for level in ("0.3", "0.5")} for which in ("largest", "all")}
+        return {"name": f"level {value}", "thresholds": [0.0, 0.5], "curves": curves, **more}
+
+    draw_threshold_curves([result(80.0), result(40.0, is_baseline=True)], tmp_path / "curves.png", title="title")
+    panels = drawn[0].axes
+    assert [axes.get_title() for axes in panels][::3] == ["largest contour, IoU ≥ 0.3", "all contours, IoU ≥ 0.5"]
+    for axes in panels:
+        lines = {line.get_label(): line for line in axes.lines if len(line.get_xdata()) > 1}
+        assert {label: list(line.get_ydata()) for label, line in lines.items()} == {
+            "level 80.0 80.0": [80.0, 40.0],
+            "level 40.0 40.0": [40.0, 20.0],
+        }
+        assert [line.is_dashed() for line in lines.values()] == [False, True]

@@ -1,0 +1,26 @@
+"""Methods as the digits configurations build them."""
+
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from torch import nn
+
+from alignmixup import Mixer, methods
+
+CONFIGS = Path(__file__).parents[2] / "configs" / "digits"
+
+
+@pytest.fixture
+def digits_mixer() -> Callable[..., Mixer]:
+    """Build a method for a network of five classes, with changes to its options."""
+
+    def build(name: str, model: nn.Module, **changes: Any) -> Mixer:
+        options = tomllib.loads((CONFIGS / f"{name}.toml").read_text())["method"]
+        options.pop("name")
+        known: dict[str, Any] = {"num_classes": 5, "mean": (0.5,), "std": (0.25,), "seed": 0}
+        return methods.build(name, model=model, **known, options={**options, **changes})
+
+    return build

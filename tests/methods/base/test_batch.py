@@ -1,0 +1,48 @@
+import pytest
+import torch
+from alignmixup.methods.batch import Draw, MixedBatch
+from torch.nn import functional as F
+
+X, TARGET = torch.rand(2, 3), torch.eye(2)
+
+
+def test_loss_is_the_criterion_of_the_target():
+    logits = torch.randn(2, 2)
+    assert torch.equal(MixedBatch(X, TARGET, TARGET).loss(logits), F.cross_entropy(logits, TARGET))
+
+
+def test_loss_adds_the_auxiliary_term():
+    batch = MixedBatch(X, TARGET, TARGET, auxiliary=lambda: torch.tensor(2.5))
+    assert batch.loss(torch.zeros(2, 2), lambda logits, target: (logits - target).sum()).item() == 0.5
+
+
+def test_batches_with_an_auxiliary_loss_do_not_unpack():
+    with pytest.raises(TypeError, match="cannot be unpacked"):
+        list(MixedBatch(X, TARGET, TARGET, auxiliary=lambda: torch.tensor(0.0)))
+
+
+def test_a_clean_batch_unpacks_and_is_a_scope():
+    with MixedBatch(X, TARGET, TARGET) as batch:
+        x, target = batch
+    assert x is X
+    assert target is TARGET
+
+
+def test_a_batch_is_frozen():
+    with pytest.raises(AttributeError):
+        MixedBatch(X, TARGET, TARGET).x = X
+
+
+def test_pair_targets_follow_the_weights_that_a_method_finds():
+    draw = Draw(lam=torch.tensor([0.5, 0.5]), perm=torch.tensor([1, 0]))
+    found = MixedBatch(X, TARGET, TARGET, draw, lam=torch.tensor([0.25, 1.0]))
+    first, partner, lam = found.pair_targets()
+    assert torch.equal(first, TARGET)
+    assert torch.equal(partner, TARGET[[1, 0]])
+    assert lam.tolist() == [0.25, 1.0]
+    assert MixedBatch(X, TARGET, TARGET, draw).pair_targets()[2].tolist() == [0.5, 0.5]
+
+
+def test_samples_of_many_parents_have_no_pairs():
+    with pytest.raises(TypeError, match="mixed from more than two"):
+        MixedBatch(X, TARGET, TARGET, pairwise=False).pair_targets()

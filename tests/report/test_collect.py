@@ -1,0 +1,63 @@
+"""Finding runs and storing their records."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from alignmixup.report.collect import compact, find_runs, write_compact
+
+Make = Callable[..., Path]
+
+
+def test_runs_are_found_in_folders_above_them_once(make: Make, tmp_path: Path) -> None:
+    folders = [make("mixup", seed, [30.0]) for seed in (0, 1)]
+    (folders[0] / "evaluation.json").write_text('{"error_percent": 30.0}')
+    for name in ("curves.png", "morph.png", "note.txt"):
+        (folders[0] / name).write_bytes(b"x")
+    runs = find_runs([tmp_path, folders[0], folders[1] / "record.json"])
+    assert [(run.label, run.record["seed"], run.data) for run in runs] == [
+        ("mixup", 0, "digits"),
+        ("mixup", 1, "digits"),
+    ]
+    assert runs[0].evaluation == {"error_percent": 30.0}
+    assert [picture.name for picture in runs[0].pictures] == ["morph.png"]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d", runs[0].date)
+
+
+def test_equal_labels_of_two_places_are_told_apart(make: Make, tmp_path: Path) -> None:
+    make("mixup", 0, [30.0], root="first")
+    make("mixup", 0, [20.0], root="second")
+    make("cutmix", 0, [20.0], root="second")
+    assert sorted(run.label for run in find_runs([tmp_path])) == ["cutmix", "first/mixup", "second/mixup"]
+
+
+def test_what_is_not_there_or_no_record(make: Make, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="nowhere does not exist"):
+        find_runs([tmp_path / "nowhere"])
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(FileNotFoundError, match=r"empty holds no finished run: there is no record\.json"):
+        find_runs([tmp_path / "empty"])
+    folder = make("mixup", 0, [30.0])
+    (folder / "record.json").write_text('{"format": 7}')
+    with pytest.raises(ValueError, match="is no run record of format 1"):
+        find_runs([folder])
+    (folder / "record.json").write_text("{")
+    with pytest.raises(ValueError, match="is damaged or no JSON"):
+        find_runs([folder])
+
+
+def test_a_stored_record_holds_the_results_and_no_path(make: Make, tmp_path: Path) -> None:
+    folder = make("mixup", 3, [30.123456789, 20.0], overrides=("data.root=/home/someone/data",))
+    (run,) = find_runs([folder])
+    stored = compact(run)
+    assert (stored["config"]["data"]["root"], stored["label"], stored["date"]) == ("data", "mixup", run.date)
+    assert stored["curve"][0] == {"epoch": 0, "train_loss": 2.0, "error_percent": 30.1235, "cross_entropy": 1.50617}
+    file = write_compact(run, tmp_path / "results" / "records")
+    assert "/home" not in file.read_text()
+    assert json.loads(file.read_text()) == stored
+    (again,) = find_runs([tmp_path / "results"])
+    assert (again.label, again.date, again.record["metrics"]) == (run.label, run.date, run.record["metrics"])
+    assert compact(again) == stored

@@ -1,0 +1,85 @@
+"""The tables: which columns they have, and what stands in them."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from alignmixup.report.collect import find_runs
+from alignmixup.report.rows import Row, build_rows
+from alignmixup.report.tables import COLUMNS, duration, error_table, evaluation_table, localization_table, tabulate
+
+Make = Callable[..., Path]
+
+
+@pytest.fixture
+def rows(make: Make, tmp_path: Path) -> list[Row]:
+    make("mixup", 0, [20.0, 12.0])
+    make("baseline", 1, [22.0, 18.0])
+    make("baseline", 0, [20.0, 16.0])
+    return build_rows(find_runs([tmp_path]))
+
+
+def test_chosen_columns_stand_as_they_were_chosen(rows: list[Row]) -> None:
+    table = tabulate(rows, ["method", "paper", "loss", "against", "best", "cross-entropy", "seeds"])
+    assert table.headings[:3] == ["method", "paper (best)", "training loss, first and last epoch"]
+    assert table.rows == [
+        ("Baseline", "", "2.00, 1.00", "", "17.00 ± 1.41", "0.850 ± 0.071", "2"),
+        ("Mixup", "", "2.00, 1.00", "-2.00", "12.00", "0.600", "1"),
+    ]
+    with pytest.raises(ValueError, match="no column speed; there are method, last10"):
+        tabulate(rows, ["method", "speed"])
+
+
+def test_without_a_choice_empty_columns_are_left_out(rows: list[Row]) -> None:
+    assert tabulate(rows).headings == ["method", "last 10", "minus baseline", "best", "seconds", "seeds"]
+
+
+def test_the_table_of_errors_has_every_column_with_a_number_and_marks_the_best(rows: list[Row]) -> None:
+    table = error_table(rows)
+    left_out = {"paper", "unaligned"} | {"loss", "seconds"}  # nothing there; the curves and the time of a run say more
+    assert set(table.headings) == {heading for key, (heading, _) in COLUMNS.items() if key not in left_out}
+    assert table.best == 1
+    assert all(len(row) == len(table.headings) for row in table.rows)
+    assert "unaligned" not in table.note
+
+
+def test_evaluations_are_a_line_a_run_with_every_measure_of_any(rows: list[Row]) -> None:
+    assert evaluation_table(rows) is None
+    numbers = {"error_percent": 21.0, "top5_error_percent": 9.0, "cross_entropy": 1.5}
+    rows[0].runs[0].evaluation.update(numbers)  # type: ignore[attr-defined]
+    rows[1].runs[0].evaluation.update(numbers | {"corruptions": {"mean_error_percent": 40.0}})  # type: ignore[attr-defined]
+    table = evaluation_table(rows)
+    assert table is not None
+    assert table.headings == ["method", "seed", "error", "top5 error", "cross entropy", "corruption error"]
+    assert table.rows == [
+        ["Baseline", "0", "21.000", "9.000", "1.500", ""],
+        ["Mixup", "0", "21.000", "9.000", "1.500", "40.000"],
+    ]
+
+
+def result(data: str, **group: Any) -> dict[str, Any]:
+    run = {"run": "runs/x-seed0", "model": "vgg16_gap", "method": "cutmix"}
+    return {"data": data, "runs": [run], "groups": [{"name": "cutmix", "runs": ["runs/x-seed0"], **group}]}
+
+
+def test_groups_are_rows_with_the_papers_numbers_for_its_data_set() -> None:
+    numbers = {"mean": {"max_box_acc.largest": 61.5}, "spread": {"max_box_acc.largest": 0.25}}
+    table = localization_table([result("cub", **numbers)])
+    assert table is not None
+    assert table.headings == ["method", "runs", "max box acc, largest", "paper"]
+    assert table.rows == [["CutMix", "1", "61.50 ± 0.25", "Top-1 52.5, MaxBoxAcc-v2 62.6"]]
+    elsewhere = localization_table([result("tiny-imagenet", **numbers)])
+    assert elsewhere is not None
+    assert elsewhere.headings == ["method", "runs", "max box acc, largest"]
+
+
+@pytest.mark.parametrize("found", [[], [{"groups": []}], [{}]])
+def test_nothing_measured_is_no_table(found: list[dict[str, Any]]) -> None:
+    assert localization_table(found) is None
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(42, "42.0 s"), (306, "5.1 min"), (11520, "3.2 h")])
+def test_durations(seconds: float, said: str) -> None:
+    assert duration(seconds) == said

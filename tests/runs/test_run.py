@@ -1,0 +1,175 @@
+"""A run as a thing of the library: what belongs to it, and the ways in which it cannot be loaded."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from alignmixup import data, models, runs
+from alignmixup.runs.evaluation import recorded_errors
+from alignmixup.training.build import save_model
+from alignmixup.training.config_file import ConfigError, dump
+from alignmixup.training.config_file import load as load_config
+
+TINY = ["model.width=2", "model.strides=[2,2,1,1]"]
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A run folder with configuration and weights."""
+    config = load_config("digits/mixup", [*TINY, "train.seed=3"])
+    (tmp_path / "config.toml").write_text(dump(config))
+    torch.manual_seed(0)
+    save_model(tmp_path / "model.safetensors", models.build("preact_resnet18", num_classes=10, options=tiny(config)))
+    return tmp_path
+
+
+def tiny(config):
+    return dict(config.model.options)
+
+
+def test_a_run(run):
+    found = runs.load(str(run), overrides=["data.root=x"])
+    assert (found.method, found.seed, found.folder.path) == ("mixup", 3, run)
+    assert found.config.data.root == "x"
+    assert len(found.fingerprint) == 64
+    model = found.network(data.load("digits"))
+    torch.manual_seed(0)
+    same = models.build("preact_resnet18", num_classes=10, options=tiny(found.config))
+    assert all(a.equal(b) for a, b in zip(model.state_dict().values(), same.state_dict().values(), strict=True))
+
+
+def test_a_checkpoint_of_a_parallel_model(run, tmp_path):
+    found = runs.load(str(run))
+    state = found.network(data.load("digits")).state_dict()
+    torch.save({f"module.{name}": value for name, value in state.items()}, tmp_path / "other.pth")
+    again = runs.load(str(run), checkpoint=tmp_path / "other.pth")
+    loaded = again.network(data.load("digits")).state_dict()
+    assert all(value.equal(state[name]) for name, value in loaded.items())
+
+
+def test_a_checkpoint_for_other_classes_or_another_model(run, tmp_path):
+    found = runs.load(str(run))
+    for name, options, classes in (
+        ("head", tiny(found.config), 7),
+        ("wide", tiny(found.config) | {"width": 4}, 10),
+    ):
+        torch.save(models.build("preact_resnet18", num_classes=classes, options=options).state_dict(), tmp_path / name)
+    other = runs.load(str(run), checkpoint=tmp_path / "head")
+    with pytest.raises(ValueError, match="head is a network for 7 classes and digits has 10"):
+        other.network(data.load("digits"))
+    other = runs.load(str(run), checkpoint=tmp_path / "wide")
+    with pytest.raises(ValueError, match=r"wide does not fit the model: .*size mismatch.* more\)"):
+        other.network(data.load("digits"))
+
+
+@pytest.mark.parametrize(
+    ("target", "options", "message"),
+    [
+        ("nowhere", {}, "nowhere is no run folder: it has no config.toml; nor is it a model"),
+        ("preact_resnet18", {}, "say on which images with --data NAME"),
+        (
+            "preact_resnet18",
+            {"data": "digits"},
+            "has no weights: give --checkpoint FILE or --set model.pretrained=true",
+        ),
+        ("preact_resnet18", {"data": "digits", "overrides": ["optimizer.lr=1"]}, r"can change data.\*, model.\* and"),
+        ("RUN", {"data": "digits"}, "has its own data"),
+        ("RUN", {"overrides": ["model.width=8"]}, "--set model.width=8: an evaluation can change data.root"),
+    ],
+)
+def test_what_cannot_be_found(run, target, options, message):
+    with pytest.raises(ConfigError, match=message):
+        runs.load(str(run) if target == "RUN" else target, **options)
+
+
+def test_missing_weights(run):
+    with pytest.raises(FileNotFoundError, match=r"no weights at .*model_raw.safetensors"):
+        runs.load(str(run), weights="raw")
+    with pytest.raises(FileNotFoundError, match=r"no weights at .*none.pth"):
+        runs.load(str(run), checkpoint=run / ".." / "none.pth")
+
+
+def test_published_weights_for_other_classes(monkeypatch):
+    found = runs.load("torchvision:resnet18", data="digits", overrides=["model.pretrained=true"])
+    plain = torch.nn.Linear(1, 1)
+    monkeypatch.setattr("alignmixup.training.build.build_model", lambda config, dataset: plain)
+    with pytest.raises(
+        ConfigError, match="published weights of torchvision:resnet18 are for 1000 classes and the data"
+    ):
+        found.network(data.load("digits"))
+    plain.pretrained_cfg = {"num_classes": 21}
+    found = runs.load("timm:resnet18", data="digits", overrides=["model.pretrained=true"])
+    with pytest.raises(ConfigError, match="timm:resnet18 are for 21 classes and the data have 10"):
+        found.network(data.load("digits"))
+    plain.pretrained_cfg["num_classes"] = 10
+    assert found.network(data.load("digits")) is plain
+    assert found.fingerprint == ""
+
+
+def test_a_model_of_the_users_own(tmp_path, monkeypatch):
+    (tmp_path / "my_net.py").write_text(
+        "from torch import nn\n"
+        "def build(num_classes, width=3, in_channels=1, pretrained=False):\n"
+        "    return nn.Sequential(nn.Conv2d(in_channels, width, 1), nn.Flatten(), nn.Linear(64 * width, num_classes))\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    found = runs.load("my_net:build", data="digits", overrides=["model.width=2", "model.pretrained=true"])
+    assert found.network(data.load("digits"))(torch.zeros(1, 1, 8, 8)).shape == (1, 10)
+    with pytest.raises(ValueError, match="module 'my_net' has no 'bild'"):
+        runs.load("my_net:bild", data="digits")
+
+
+def test_networks_whose_published_weights_have_no_last_layer(monkeypatch):
+    monkeypatch.setattr("alignmixup.training.build.build_model", lambda config, dataset: torch.nn.Identity())
+    found = runs.load("vgg16_gap", data="digits", overrides=["model.pretrained=true"])
+    with pytest.raises(ConfigError, match="vgg16_gap are without its last layer: give --checkpoint FILE"):
+        found.network(data.load("digits"))
+
+
+def test_what_the_record_says(run):
+    found = runs.load(run)
+    assert found.record is None
+    assert recorded_errors(found) is None
+    errors = [50.0, *range(20, 31)]
+    curve = [{"epoch": epoch, "error_percent": float(error)} for epoch, error in enumerate(errors)]
+    curve.insert(3, {"epoch": 99})  # an epoch that was not evaluated
+    metrics = {"best_error_percent": 20.0, "best_epoch": 1, "last_error_percent": 30.0}
+    (run / "record.json").write_text(json.dumps({"format": 1, "metrics": metrics, "curve": curve}))
+    numbers = recorded_errors(runs.load(run))
+    assert numbers["last10_error_percent"] == pytest.approx(25.5)
+    assert numbers["last10_median_error_percent"] == 25.5
+    assert numbers["last10_epochs_evaluated"] == 10
+    assert numbers["best_error_percent"] == 20
+
+
+def test_each_part_is_loaded_when_it_is_asked_for_and_kept(run):
+    found = runs.load(str(run), overrides=["train.device=cpu"])
+    assert set(vars(found)) == {"name", "config", "weights", "folder"}
+    model = found.model
+    assert model is found.model
+    assert not model.training
+    assert "data" in vars(found)
+    assert type(found.mixer).__name__ == "Mixup"
+    x, y = found.images([3, 5])
+    assert x.shape == (2, 1, 8, 8)
+    assert y.tolist() == found.data.test.labels[[3, 5]].tolist()
+    assert model(x).shape == (2, 10)
+    with found.mixer(x, y) as batch:
+        assert batch.x.equal(x)  # in evaluation mode nothing is mixed
+
+
+def test_a_path_is_a_folder_and_a_text_may_be_a_model(tmp_path):
+    with pytest.raises(ConfigError, match=r"preact_resnet18 is no run folder: it has no config.toml$"):
+        runs.load(tmp_path / "preact_resnet18")
+
+
+def test_names_are_imported_when_they_are_used():
+    code = "import sys; from alignmixup import runs; import alignmixup.cli; print('torch' in sys.modules, dir(runs))"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert said.strip() == f"False {sorted(runs.__all__)}"
+    assert all(callable(getattr(runs, name)) for name in runs.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        runs.nothing  # noqa: B018

@@ -1,0 +1,201 @@
+"""Whole runs: folder, record, weights, resumption after an interruption and after a kill."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from alignmixup.runs.folder import RunFolder
+from alignmixup.runs.record import read_record
+from alignmixup.runs.training import train
+from alignmixup.training import checkpoint
+from alignmixup.training.build import build_model, load_data, load_model_weights
+from alignmixup.training.config import Config
+from alignmixup.training.trainer import InterruptedRunError
+
+MakeConfig = Callable[..., Config]
+
+
+def numbers(record: dict[str, Any]) -> list[dict[str, Any]]:
+    return [{k: v for k, v in row.items() if "second" not in k} for row in record["curve"]]
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The uninterrupted run that resumed ones must equal."""
+    from alignmixup.training.config_file import load
+
+    return train(load("digits/mixup", KILLED), RunFolder(tmp_path_factory.mktemp("reference") / "run"))
+
+
+KILLED = [
+    "data.subset=6",
+    "model.width=4",
+    "model.strides=[2,2,1,1]",
+    "train.epochs=6",
+    "train.batch_size=8",
+    "train.device=cpu",
+]
+
+
+def test_a_run_leaves_everything_in_its_folder(tiny_config: MakeConfig, tmp_path: Path) -> None:
+    config, folder = tiny_config("train.ema_decay=0.5"), RunFolder(tmp_path / "run")
+    record = train(config, folder)
+    files = {"config.toml", "checkpoint.pt", "model.safetensors", "model_raw.safetensors", "record.json"} | {
+        "curves.png"
+    }
+    assert {file.name for file in folder.path.iterdir()} == files
+    assert read_record(folder.record) == json.loads(json.dumps(record))
+    assert len(record["curve"]) == 3
+    assert record["curve"][0]["lr"] == config.optimizer.lr
+    model = build_model(config, load_data(config))
+    load_model_weights(folder.weights, model)
+    assert record["metrics"]["parameters"] == sum(p.numel() for p in model.parameters())
+
+
+def test_the_same_seed_gives_the_same_numbers(tiny_config: MakeConfig, tmp_path: Path) -> None:
+    first = train(tiny_config(), RunFolder(tmp_path / "a"))
+    torch.rand(5)
+    second = train(tiny_config(), RunFolder(tmp_path / "b"))
+    other = train(tiny_config("train.seed=1"), RunFolder(tmp_path / "c"))
+    assert numbers(first) == numbers(second) != numbers(other)
+
+
+def test_a_methods_own_parameters_are_trained_saved_and_continued(tiny_config: MakeConfig, tmp_path: Path) -> None:
+    options = {"base": "digits/alignmixup_ae"}
+    overrides = ("schedule.name=constant", "model.strides=[1,2,1,1]", "train.epochs=2", "train.ema_decay=0.5")
+    whole, folder = RunFolder(tmp_path / "whole"), RunFolder(tmp_path / "run")
+    record = train(tiny_config(*overrides, **options), whole)
+    train(tiny_config(*overrides, "train.epochs=1", **options), folder)
+    half = checkpoint.load(folder.checkpoint)
+    assert numbers(train(tiny_config(*overrides, **options), folder, mode="resume")) == numbers(record)
+    first, second = (checkpoint.load(path.checkpoint) for path in (whole, folder))
+    for part in ("model", "average"):
+        assert all(torch.equal(first[part][name], second[part][name]) for name in first[part])
+    decoders = [state["ranks"][0]["mixer"]["decoder"] for state in (first, second, half)]
+    assert all(torch.equal(decoders[0][name], decoders[1][name]) for name in decoders[0])
+    assert not torch.equal(decoders[0]["exit.weight"], decoders[2]["exit.weight"])
+    assert not any("decoder" in name for name in first["model"])
+
+
+def test_a_finished_run_is_read_not_repeated(tiny_config: MakeConfig, tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    record = train(tiny_config(), folder)
+    before = folder.checkpoint.stat().st_mtime_ns
+    assert train(tiny_config(), folder, mode="resume") == json.loads(json.dumps(record))
+    assert folder.checkpoint.stat().st_mtime_ns == before
+    train(tiny_config(), folder, mode="overwrite")
+    assert folder.checkpoint.stat().st_mtime_ns != before
+
+
+def test_a_run_is_made_longer(tiny_config: MakeConfig, tmp_path: Path) -> None:
+    constant = ("schedule.name=constant",)
+    whole = train(tiny_config(*constant), RunFolder(tmp_path / "whole"))
+    folder = RunFolder(tmp_path / "run")
+    train(tiny_config(*constant, "train.epochs=1"), folder)
+    longer = train(tiny_config(*constant), folder, mode="resume")
+    assert numbers(longer) == numbers(whole)
+    assert "epochs = 3" in folder.config.read_text()
+    with pytest.raises(ValueError, match=r"3 epochs are trained already: train.epochs must be at least that"):
+        train(tiny_config(*constant, "train.epochs=2"), folder, mode="resume")
+
+
+def test_a_run_that_cannot_begin_leaves_no_folder(tiny_config: MakeConfig, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"\[method\]"):
+        train(tiny_config("method.alpha=-1.0"), RunFolder(tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_overwriting_with_a_bad_configuration_keeps_the_old_run(tiny_config: MakeConfig, tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    train(tiny_config(), folder)
+    with pytest.raises(ValueError, match=r"\[method\]"):
+        train(tiny_config("method.alpha=-1.0"), folder, mode="overwrite")
+    assert folder.state == "finished"
+
+
+def test_a_signal_saves_and_the_handlers_come_back(
+    tiny_config: MakeConfig, tmp_path: Path, reference: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from alignmixup.training.config_file import load
+    from alignmixup.training.trainer import Trainer
+
+    config, folder = load("digits/mixup", KILLED), RunFolder(tmp_path / "run")
+    step, calls = Trainer._train_step, 0
+
+    def interrupted(self: Trainer, x: torch.Tensor, y: torch.Tensor) -> bool:
+        nonlocal calls
+        calls += 1
+        if calls == 11:
+            signal.raise_signal(signal.SIGINT)
+        return step(self, x, y)
+
+    before = signal.getsignal(signal.SIGINT)
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_train_step", interrupted)
+        with pytest.raises(InterruptedRunError):
+            train(config, folder)
+    assert signal.getsignal(signal.SIGINT) is before
+    assert folder.state == "started"
+    assert numbers(train(config, folder, mode="resume")) == numbers(reference)
+
+
+def test_a_killed_run_continues_to_the_same_numbers(tmp_path: Path, reference: dict[str, Any]) -> None:
+    from alignmixup.training.config_file import load
+
+    folder = RunFolder(tmp_path / "run")
+    code = (
+        "import sys, time; from pathlib import Path; from alignmixup.runs.training import train\n"
+        "from alignmixup.training.config_file import load\n"
+        "from alignmixup.runs.folder import RunFolder\n"
+        "from alignmixup.training.trainer import Trainer\n"
+        "step = Trainer._train_step\n"
+        "def slow(self, x, y):\n"
+        "    time.sleep(0.05)\n"
+        "    return step(self, x, y)\n"
+        "Trainer._train_step = slow\n"
+        "train(load('digits/mixup', sys.argv[2:]), RunFolder(Path(sys.argv[1])))\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, str(folder.path), *KILLED])
+    try:
+        deadline = time.monotonic() + 240
+        while not folder.checkpoint.is_file() and time.monotonic() < deadline:
+            assert process.poll() is None
+            time.sleep(0.02)
+        time.sleep(0.2)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == -signal.SIGKILL
+    assert folder.state == "started"
+    assert numbers(train(load("digits/mixup", KILLED), folder, mode="resume")) == numbers(reference)
+
+
+def test_killed_before_the_first_checkpoint_starts_again(tiny_config: MakeConfig, tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    folder.claim(tiny_config(), mode="new")
+    folder.begin(tiny_config())
+    assert len(train(tiny_config(), folder, mode="resume")["curve"]) == 3
+
+
+@pytest.mark.slow
+def test_compiled_run_gives_the_same_errors(tiny_config: MakeConfig, tmp_path: Path) -> None:
+    import torch._dynamo
+
+    compiled = torch.compile
+    try:
+        torch.compile = lambda model, mode: compiled(model, backend="eager")  # type: ignore[assignment]
+        got = train(tiny_config("train.compile=true", base="digits/manifold_mixup"), RunFolder(tmp_path / "a"))
+    finally:
+        torch.compile = compiled
+        torch._dynamo.reset()
+    plain = train(tiny_config(base="digits/manifold_mixup"), RunFolder(tmp_path / "b"))
+    for first, second in zip(numbers(got), numbers(plain), strict=True):
+        assert first["train_loss"] == pytest.approx(second["train_loss"], rel=1e-4)
