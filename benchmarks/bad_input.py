@@ -194,6 +194,14 @@ def write(path: str, text: str) -> Callable[[], None]:
     return prepare
 
 
+def both(*steps: Callable[[], None]) -> Callable[[], None]:
+    def prepare() -> None:
+        for step in steps:
+            step()
+
+    return prepare
+
+
 def in_the_shell() -> Iterator[tuple[str, Callable[[], object], list[str]]]:
     """Cases of the command line: what is tried, what is prepared, arguments."""
     train = ["train", "--set", *SMALL]
@@ -204,6 +212,18 @@ def in_the_shell() -> Iterator[tuple[str, Callable[[], object], list[str]]]:
     yield "broken TOML", write("broken.toml", "[data\nname = 3"), ["train", "--config", "broken.toml"]
     yield "unknown key in a file", write("key.toml", "[train]\nepoch = 3\n"), ["train", "--config", "key.toml"]
     yield "no such configuration", bool, ["train", "--config", "cifar100/alignmix"]
+    yield "a base that is not there", write("mine.toml", 'base = "digits/cutmx"'), ["train", "--config", "mine.toml"]
+    yield "a file that is its own base", write("mine.toml", 'base = "mine.toml"'), ["train", "--config", "mine.toml"]
+    in_base = 'base = ["digits/cutmix", "part.toml"]'
+    yield (
+        "a wrong value in a base",
+        both(write("part.toml", "[train]\nepochs = 0"), write("mine.toml", in_base)),
+        [
+            "train",
+            "--config",
+            "mine.toml",
+        ],
+    )
     yield "device that is not there", bool, [*train, "train.device=mps"]
     yield "learning rate of 1e9", bool, [*train, "optimizer.lr=1e9"]
     for kind in ("absent", "missing", "truncated", "garbled", "empty", "label"):

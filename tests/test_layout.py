@@ -12,7 +12,7 @@ SOURCE = ROOT / "src" / "alignmixup"
 FILES = sorted(SOURCE.rglob("*.py"))
 
 # every room may use these
-BOTTOM = {"outside", "near", "modules", "options"}
+BOTTOM = {"outside", "near", "modules", "normalization", "options"}
 # and itself and the rooms named here
 ALLOWED = {
     "functional": "",
@@ -20,6 +20,7 @@ ALLOWED = {
     "outside": "",
     "near": "",
     "modules": "",
+    "normalization": "",
     "options": "",
     "models": "",
     "data": "",

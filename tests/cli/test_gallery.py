@@ -26,4 +26,4 @@ def test_what_cannot_be_drawn_is_said(trained, tmp_path, capsys):
     assert main(["gallery", str(trained), "--columns", "0"]) == 1
     assert "--columns must be >= 1, got 0" in capsys.readouterr().err
     assert main(["gallery", str(trained), "--methods", "cutmux"]) == 1
-    assert "unknown method 'cutmux'; near names: cutmix" in capsys.readouterr().err
+    assert "unknown method 'cutmux'; did you mean cutmix" in capsys.readouterr().err

@@ -24,4 +24,4 @@ def test_one_method_with_its_options_and_defaults(capsys: pytest.CaptureFixture[
 
 def test_unknown_method(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["methods", "cutmx"]) == 1
-    assert "unknown method 'cutmx'; near names: cutmix" in capsys.readouterr().err
+    assert "unknown method 'cutmx'; did you mean cutmix" in capsys.readouterr().err

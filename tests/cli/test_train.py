@@ -60,7 +60,7 @@ def test_an_interruption_says_how_to_continue(
         (["optimizer.lrr=1"], "--set optimizer.lrr=1: unknown key optimizer.lrr; did you mean optimizer.lr?"),
         (["train.device=cuda"], 'train.device = "cuda" is not available on this machine'),
         (["method.alpha=-1.0"], "[method]: alpha must be > 0, got -1.0"),
-        (["method.name=alignmixpu"], "[method]: unknown method 'alignmixpu'; near names: alignmixup"),
+        (["method.name=alignmixpu"], "[method]: unknown method 'alignmixpu'; did you mean alignmixup"),
         (["model.widht=4"], "[model]: model 'preact_resnet18' has no option 'widht'"),
         (["data.name=digist"], "digits"),
         (["data.name=cifar10", "data.root=nowhere"], "nowhere"),

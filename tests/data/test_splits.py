@@ -15,6 +15,13 @@ def test_first_per_class_by_hand():
     assert first_per_class(labels, 9).tolist() == [0, 1, 2, 3, 4, 5]
 
 
+def test_evenly_spaced_by_hand():
+    assert evenly_spaced(10, 10).tolist() == list(range(10))
+    assert evenly_spaced(10, 5).tolist() == [0, 2, 4, 6, 8]
+    assert evenly_spaced(10, 3).tolist() == [0, 3, 6]
+    assert evenly_spaced(10, 0).tolist() == []
+
+
 @pytest.mark.parametrize(("count", "wanted"), [(10, 0), (10, 1), (10, 3), (10, 10), (1000, 7), (0, 0)])
 def test_evenly_spaced_is_ascending_and_its_steps_differ_by_one_at_most(count, wanted):
     chosen = evenly_spaced(count, wanted).tolist()

@@ -34,7 +34,7 @@ def test_tables_carry_options():
         ({"mixers": []}, "probabilities must be one non-negative number for each of 0 mixers"),
         ({"mixers": ["mixup"], "probabilities": [0.5, 0.5]}, "for each of 1 mixers, got"),
         ({"mixers": [{"alpha": 1.0}]}, "a table in mixers needs a name"),
-        ({"mixers": ["mixpu"]}, "unknown method 'mixpu'; near names: mixup"),
+        ({"mixers": ["mixpu"]}, "unknown method 'mixpu'; did you mean mixup"),
         (
             {"mixers": [{"name": "cutmix", "probability": 0.5}]},
             "probability of CutMix inside a switch has no effect",

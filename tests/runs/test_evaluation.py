@@ -178,7 +178,7 @@ def test_texts_with_commas_are_sequences():
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ({"what": "erorr"}, "--what: unknown part 'erorr'. Did you mean 'error'?"),
+        ({"what": "erorr"}, "--what: unknown part 'erorr'; did you mean error?"),
         ({"limit": -1}, "--limit must be >= 0, got -1"),
         ({"bins": 0}, "--bins must be >= 1, got 0"),
         ({"check_images": 0}, "--check-images must be >= 1, got 0"),

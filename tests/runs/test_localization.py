@@ -6,16 +6,9 @@ import torch
 
 from alignmixup.evaluation.localization.box_accuracy import count_accuracy, tabulate_boxes
 from alignmixup.evaluation.localization.protocols import tabulate_centre
-from alignmixup.runs.localization import LocalizationProtocol, count_boxes, spread
+from alignmixup.runs.localization import LocalizationProtocol, count_boxes
 from alignmixup.runs.localization_report import write_report
 from alignmixup.runs.stored_maps import StoredMaps, score_stored_maps
-
-
-def test_indices_are_spread_evenly():
-    assert spread(10, 10).tolist() == list(range(10))
-    assert spread(10, 5).tolist() == [0, 2, 4, 6, 8]
-    assert spread(10, 3).tolist() == [0, 3, 6]
-    assert spread(10, 0).tolist() == []
 
 
 def test_numbers_are_those_of_the_library():

@@ -111,17 +111,15 @@ def _resolve(options: argparse.Namespace, style: StyleConfig) -> tuple[Config, R
 
 def _draw(config: Config, out: Path) -> Path:
     """Draw the first test images in each other's styles."""
-    import torch
-
     from alignmixup import data
     from alignmixup.figures.style_grid import draw_style_grid
     from alignmixup.models.style_autoencoder import load_style_autoencoder
+    from alignmixup.normalization import Normalization
     from alignmixup.training.build import load_data
 
     dataset = load_data(config, progress=False)
     test = data.build_loaders(dataset, batch_size=_FIGURE_IMAGES, augment=None, workers=0)[1]
     x, _ = next(iter(test))
-    mean, std = (torch.tensor(value).view(1, -1, 1, 1) for value in (dataset.mean, dataset.std))
     picture = out.with_suffix(".png")
-    draw_style_grid(load_style_autoencoder(out), (x * std + mean).clamp(0, 1), picture)
+    draw_style_grid(load_style_autoencoder(out), Normalization.of(dataset.mean, dataset.std).undo(x), picture)
     return picture

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from alignmixup.evaluation.attacks import Attack, robust_error
 from alignmixup.evaluation.outputs import Progress, no_progress
-from alignmixup.functional.normalization import Normalization
 from alignmixup.modules import device_of, evaluation_mode
+from alignmixup.normalization import Normalization
 
 _MORE_STEPS = 5  # times as many iterations
 _RESTARTS = 5

@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from alignmixup.evaluation.outputs import Progress, no_progress
-from alignmixup.functional.normalization import Normalization
 from alignmixup.modules import device_of, evaluation_mode
+from alignmixup.normalization import Normalization
 
 
 @dataclass(frozen=True, kw_only=True)

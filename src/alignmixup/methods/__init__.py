@@ -1,6 +1,5 @@
 """The mixing methods. The folder is the registry: ``methods/<name>.py`` defines the one mixer called ``<name>``."""
 
-import difflib
 import importlib
 import pkgutil
 import sys
@@ -12,6 +11,7 @@ from torch import nn
 
 from alignmixup.methods import base
 from alignmixup.methods.base import Draw, DropIn, HiddenMixer, MixedBatch, Mixer, PairMixer, Pixels
+from alignmixup.near import near
 from alignmixup.options import Option, options_of
 from alignmixup.outside import find
 
@@ -74,8 +74,7 @@ def load(name: str) -> type[Mixer]:
             raise ValueError(f"{name!r} is not a Mixer: expected package.module:Class with a subclass of Mixer")
         return outside
     if name not in available():
-        near = difflib.get_close_matches(name, available(), n=3, cutoff=0.4) or available()
-        raise ValueError(f"unknown method {name!r}; near names: {', '.join(near)}; see `alignmixup methods`")
+        raise ValueError(f"unknown method {name!r}; {near(name, available())}")
     module = importlib.import_module(f"{__name__}.{name}")
     found = [
         value
@@ -124,8 +123,7 @@ def build(
     method, known = load(name), globals()["options"](name)
     for key in chosen:
         if key not in known:
-            near = difflib.get_close_matches(key, known, n=3, cutoff=0.4) or known
-            raise ValueError(f"method {name!r} has no option {key!r}; near names: {', '.join(near)}")
+            raise ValueError(f"method {name!r} has no option {key!r}; {near(key, known)}")
     given: dict[str, Any] = {"num_classes": num_classes, "mean": mean, "std": std}
     given = {key: value for key, value in given.items() if key in options_of(method)}
     generator = generator or torch.Generator().manual_seed(seed)

@@ -15,12 +15,14 @@ from torch import Tensor
 
 from alignmixup.data import ImageData
 from alignmixup.data.boxes import BoxData, load_boxes
+from alignmixup.data.splits import evenly_spaced
 from alignmixup.evaluation.localization.box_accuracy import check_options, count_accuracy, tabulate_boxes
 from alignmixup.evaluation.localization.cam import ClassActivation, Kind
 from alignmixup.evaluation.localization.contour_boxes import Contours, CutTable
 from alignmixup.evaluation.localization.image_pass import MAP_SIZE, ImagePass
 from alignmixup.evaluation.localization.image_pass import localize as localize_images
 from alignmixup.evaluation.localization.protocols import cutmix_top1, tabulate_crops, top1_localization
+from alignmixup.normalization import Normalization
 from alignmixup.outside import require
 from alignmixup.runs.run import Run
 from alignmixup.training.build import build_loaders, example_images, load_data
@@ -142,7 +144,7 @@ def measure_localization(run: Run, protocol: LocalizationProtocol, *, bar: Bar =
     """
     config = replace(run.config, data=replace(run.config.data, validation=0))  # boxes belong to the test images
     dataset, boxes = load_whole_images(config, protocol)
-    pictures = _Pictures(spread(len(boxes), min(protocol.pictures, len(boxes))))
+    pictures = _Pictures(evenly_spaced(len(boxes), min(protocol.pictures, len(boxes))))
     watchers: list[Watcher] = [pictures.see]
     if protocol.maps_out is not None:
         watchers.append(_Writer(Path(protocol.maps_out, run.title), boxes.paths).see)
@@ -204,14 +206,9 @@ def load_whole_images(config: Config, protocol: LocalizationProtocol) -> tuple[I
         options.name, root=options.root, dataset=dataset, source=Path(protocol.boxes) if protocol.boxes else None
     )
     if protocol.limit is not None and protocol.limit < len(boxes):
-        index = spread(len(boxes), protocol.limit)
+        index = evenly_spaced(len(boxes), protocol.limit)
         dataset, boxes = replace(dataset, test=dataset.test.select(index)), boxes.select(index)
     return dataset, boxes
-
-
-def spread(count: int, wanted: int) -> Tensor:
-    """``wanted`` of ``count`` indices, evenly spaced: images of a data set often lie class by class."""
-    return (torch.arange(wanted) * count) // max(wanted, 1)
 
 
 def _tabulated(tabulate: Tabulate, boxes: BoxData, maps: Iterator[Tensor]) -> CutTable:
@@ -250,8 +247,7 @@ class _Pictures:
 
     def pixels(self, dataset: ImageData) -> Tensor:
         """(P, C, h, w) in [0, 1], of the size of the maps."""
-        mean, std = (torch.tensor(values)[:, None, None] for values in (dataset.mean, dataset.std))
-        images = torch.cat(self._images) * std + mean
+        images = Normalization.of(dataset.mean, dataset.std).undo(torch.cat(self._images))
         scaled = F.interpolate(images, size=MAP_SIZE, mode="bilinear", align_corners=False)
         return scaled.clamp(0, 1).expand(-1, 3, -1, -1)
 

@@ -23,6 +23,7 @@ from alignmixup.figures.gallery import GalleryRow, draw_gallery
 from alignmixup.figures.morph import Morph, animate_morphs, check_animation, draw_confidence, draw_morphs
 from alignmixup.methods import MixedBatch, Mixer
 from alignmixup.methods.alignmixup_ae import AlignMixupAE
+from alignmixup.normalization import Normalization
 from alignmixup.outside import require
 from alignmixup.runs.record import environment, write_json
 from alignmixup.runs.run import Run
@@ -222,8 +223,7 @@ def picture_gallery(
 
 def pixels(dataset: ImageData, x: Tensor) -> np.ndarray:
     """Normalised images (N, C, H, W) as (N, H, W, 3) in [0, 1]."""
-    mean, std = (torch.tensor(value).view(-1, 1, 1) for value in (dataset.mean, dataset.std))
-    return _as_picture(x.detach().cpu() * std + mean)
+    return _as_picture(Normalization.of(dataset.mean, dataset.std).undo(x.detach().cpu()))
 
 
 def mask_colours(mask: Tensor) -> np.ndarray:

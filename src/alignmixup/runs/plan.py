@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alignmixup import __version__
+from alignmixup.near import near
 from alignmixup.training.config import to_dict
 
 if TYPE_CHECKING:
@@ -132,9 +132,7 @@ def build_plan(
 def _parts(asked: Sequence[str], added: Sequence[str]) -> tuple[str, ...]:
     for name in asked:
         if name not in ("all", *PARTS):
-            near = difflib.get_close_matches(name, PARTS, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
-            raise ValueError(f"--what: unknown part {name!r}.{hint} Known: {', '.join(PARTS)}, all")
+            raise ValueError(f"--what: unknown part {name!r}; {near(name, (*PARTS, 'all'))}")
     return tuple(part for part in PARTS if part in (*asked, *added) or "all" in asked)
 
 

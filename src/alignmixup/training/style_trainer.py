@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from alignmixup import data
-from alignmixup.functional.normalization import Normalization
 from alignmixup.functional.style import adain, class_style_sums, style_statistics, style_vector
 from alignmixup.models.style_autoencoder import StyleAutoencoder
+from alignmixup.normalization import Normalization
 from alignmixup.training import checkpoint
 from alignmixup.training.config import Config, OptimizerConfig, ScheduleConfig, to_dict
 from alignmixup.training.config_file import first_difference, from_dict

@@ -139,7 +139,7 @@ def test_bad_input(small, capsys):
     assert "no weights at run/model_raw.safetensors" in capsys.readouterr().err
     for arguments, message in (
         (["run", "run/"], "run is given twice"),
-        (["run", "--what", "calibraton"], "--what: unknown part 'calibraton'. Did you mean 'calibration'?"),
+        (["run", "--what", "calibraton"], "--what: unknown part 'calibraton'; did you mean calibration?"),
         (["run", "--attack", "pdg"], "unknown attack 'pdg'; did you mean pgd?"),
         (["run", "--ood", "digits"], "digits is the in-distribution set itself"),
         (["run", "preact_resnet18", "--checkpoint", "x.pth"], "--checkpoint is for one network"),

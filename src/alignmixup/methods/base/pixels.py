@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from alignmixup.functional.sampling import to_device
+from alignmixup.normalization import Normalization
 from alignmixup.options import Options, option
 
 
@@ -34,8 +34,7 @@ class Pixels(Options):
         Raises:
             ValueError: the mixer was not told the normalisation.
         """
-        mean, std = self._normalization(x)
-        return (x.float() * std + mean).clamp(0, 1)
+        return self._normalization(x).undo(x)
 
     def normalized(self, pixels: Tensor) -> Tensor:
         """Normalise images (B, C, H, W) in [0, 1] as the mixer's images are; inverse of :meth:`pixels`.
@@ -43,17 +42,13 @@ class Pixels(Options):
         Raises:
             ValueError: the mixer was not told the normalisation.
         """
-        mean, std = self._normalization(pixels)
-        return (pixels - mean) / std
+        return self._normalization(pixels).apply(pixels)
 
-    def _normalization(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def _normalization(self, x: Tensor) -> Normalization:
         if self.mean is None or self.std is None:
             raise ValueError(
                 f"{type(self).__name__} looks at pixels, so it must know how the images were normalised: build it with "
                 "mean=... and std=..., those of your Normalize transform; (0.0,) and (1.0,) for images in [0, 1]"
             )
-        mean, std = (
-            to_device(torch.tensor(value, dtype=torch.float32).view(1, -1, 1, 1), x.device)
-            for value in (self.mean, self.std)
-        )
-        return mean, std
+        normalization = Normalization.of(self.mean, self.std)  # on the CPU: a copy from there need not wait
+        return Normalization(to_device(normalization.mean, x.device), to_device(normalization.std, x.device))

@@ -5,7 +5,7 @@ import importlib
 import pytest
 import torch
 
-from alignmixup.functional.normalization import Normalization
+from alignmixup.normalization import Normalization
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
 
