@@ -120,8 +120,8 @@ def inspect_folder(
 ) -> FolderReport:
     """Look at all images below ``root``, as ``data.load("folder", ...)`` takes them.
 
-    They are in ``train`` and a test split, in one of these alone, or ``root`` itself is a folder of class folders. Every
-    image is decoded, since only that finds damage.
+    They are in ``train`` and a test split, in one of these alone, or ``root`` itself is a folder of class folders.
+    Every image is decoded, since only that finds damage.
 
     Args:
         root: the folder.
