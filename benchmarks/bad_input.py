@@ -25,9 +25,10 @@ import torch
 from torch import nn
 
 from alignmixup import AlignMixup, CutMix, ManifoldMixup, Mixup, data, functional, methods
+from alignmixup.data.boxes import load_boxes
 from alignmixup.evaluation.attacks import Attack
 from alignmixup.evaluation.calibration import expected_calibration_error
-from alignmixup.evaluation.localization import box_accuracy
+from alignmixup.evaluation.localization.box_accuracy import box_accuracy
 from alignmixup.models import PreActResNet18
 from alignmixup.models import build as build_model
 
@@ -119,6 +120,19 @@ def of_evaluation() -> Iterator[tuple[str, Callable[[], object]]]:
     yield "logits for probabilities", lambda: expected_calibration_error(torch.randn(4, 3), y.clamp(max=2))
     yield "labels beyond the classes", lambda: expected_calibration_error(torch.full((4, 2), 0.5), y)
     yield "an attack of 8 instead of 8/255", lambda: Attack(epsilon=8)
+    yield "boxes by file names that two classes share", lambda: box_table("names")
+    yield "boxes with width and height", lambda: box_table("sides")
+    yield "an inverted box in a table", lambda: box_table("inverted")
+    yield "an image size that fits no memory", lambda: data.load("digits", image_size=10_000_000)
+
+
+def box_table(kind: str) -> None:
+    """Boxes of an image folder in a table that says something else."""
+    image_folder("whole")
+    texts = {"names": "1.jpg,0,0,9,9\n", "sides": "path,x,y,w,h\n1.jpg,0,0,9,9\n", "inverted": "1.jpg,9,9,5,5\n"}
+    Path("boxes.csv").write_text(texts[kind])
+    dataset = data.load("folder", root="data", image_size=32, cache=False, progress=False)
+    load_boxes("folder", root="data", dataset=dataset, source="boxes.csv")
 
 
 def cifar_folder(kind: str) -> None:
@@ -139,6 +153,10 @@ def cifar_folder(kind: str) -> None:
         damaged.write_bytes(b"not a pickle" * 100)
     elif kind == "empty":
         damaged.write_bytes(b"")
+    elif kind == "forged":  # the state of a type that made NumPy read anywhere in memory
+        dtype = b"cnumpy\ndtype\nX\x02\x00\x00\x00u1K\x00K\x01\x87R"
+        state = b"(K\x03X\x01\x00\x00\x00|NNNJ\xff\xff\xff\x7fJ\xff\xff\xff\x7fK\x3ftb"
+        damaged.write_bytes(b"\x80\x02" + dtype + state + b".")
     elif kind == "label":
         damaged.write_bytes(pickle.dumps(batch | {b"labels": [11] * 10}))
     elif kind == "missing":
@@ -160,6 +178,15 @@ def image_folder(kind: str) -> None:
         Path("data/train/dog/1.jpg").unlink()
     elif kind == "garbled":
         Path("data/train/dog/1.jpg").write_bytes(b"no image")
+    elif kind == "several bad files":
+        for path in ("train/cat/1.jpg", "train/dog/1.jpg", "val/dog/1.jpg"):
+            Path("data", path).write_bytes(b"no image")
+    elif kind == "pixels of floats":
+        Image.new("F", (40, 40)).save("data/train/dog/2.tif")
+    elif kind == "196 million pixels":
+        Image.new("L", (14000, 14000)).save("data/train/dog/2.jpg")
+    elif kind == "one folder under two names":
+        Path("data/train/kitten").symlink_to("cat")
     elif kind == "other classes in val":
         Path("data/val/dog").rename("data/val/horse")
 
@@ -226,10 +253,11 @@ def in_the_shell() -> Iterator[tuple[str, Callable[[], object], list[str]]]:
     )
     yield "device that is not there", bool, [*train, "train.device=mps"]
     yield "learning rate of 1e9", bool, [*train, "optimizer.lr=1e9"]
-    for kind in ("absent", "missing", "truncated", "garbled", "empty", "label"):
+    for kind in ("absent", "missing", "truncated", "garbled", "empty", "forged", "label"):
         yield f"CIFAR-10: {kind}", lambda kind=kind: cifar_folder(kind), [*train, "data.name=cifar10"]
     folder = [*train, "data.name=folder", "data.image_size=32", "data.subset=0", "train.batch_size=2"]
-    for kind in ("no val", "empty class", "garbled", "other classes in val"):
+    files = ("garbled", "several bad files", "pixels of floats", "196 million pixels")
+    for kind in ("no val", "empty class", *files, "one folder under two names", "other classes in val"):
         yield f"image folder: {kind}", lambda kind=kind: image_folder(kind), folder
     yield "the run is finished", finish_a_run, [*train, "--out", "done"]
     yield "resume with another configuration", finish_a_run, [*train, "train.seed=5", "--out", "done", "--resume"]

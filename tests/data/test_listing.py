@@ -99,6 +99,7 @@ def in_circles(root):
     (root / "train/dog/cat").symlink_to("../cat")
     (root / "train/dog/val").symlink_to(root / "val")
     (root / "train/loop").symlink_to(root / "train")
+    (root / "train/loop too").symlink_to(root / "train")
     (root / "val/cat/a").symlink_to("b")
     (root / "val/cat/b").symlink_to("a")
     (root / "val/dog/train").symlink_to(root / "train/cat/up")

@@ -15,6 +15,7 @@ IMAGE_SUFFIXES = (
     *(".webp", ".tif", ".tiff", ".gif", ".avif"),
 )
 # what systems and servers put into folders, in lower case; names that start with a dot are hidden anyway
+_HIDDEN = (".", "~$")
 _SYSTEM_NAMES = frozenset(
     {
         "__macosx",
@@ -91,30 +92,32 @@ class Walk:
         Raises:
             ValueError: two names for one folder.
         """
-        named: dict[str, str] = {}
+        named: dict[str, str] = {}  # by real path
+        linked: list[Path] = []
         self._close_with_parents(folder)
-        found = []
+        real_folder = os.path.realpath(folder)
         with os.scandir(folder) as entries:
-            for entry in entries:
+            for entry in sorted(entries, key=lambda entry: entry.name):
                 if self._is_folder(entry):
-                    found.append(entry.name)
+                    real = os.path.join(real_folder, entry.name)
+                    if entry.is_symlink():
+                        real = os.path.realpath(real)
+                        linked.append(folder / entry.name)
+                    if real in self._seen:
+                        self.passed.links.append(self._relative(folder / entry.name))
+                    elif real in named:
+                        raise ValueError(
+                            f"{folder / named[real]} and {folder / entry.name} are one folder, so that its images "
+                            "would have two labels: remove one of the names"
+                        )
+                    else:
+                        named[real] = entry.name
                 elif self._is_image(entry):
                     self.passed.loose.append(self._relative(Path(entry.path)))
-        found.sort()
-        for name in list(found):
-            real = os.path.realpath(folder / name)
-            if real in named:
-                raise ValueError(
-                    f"{folder / named[real]} and {folder / name} are one folder, so that its images would have two "
-                    "labels: remove one of the names"
-                )
-            if real in self._seen:
-                self.passed.links.append(self._relative(folder / name))
-                found.remove(name)
-            named[real] = name
-        for name in found:
-            self._close_with_parents(folder / name)
-        return found
+        self._seen.update(named)
+        for place in linked:
+            self._close_with_parents(place)
+        return list(named.values())
 
     def images(self, folder: Path) -> list[str]:
         """The images in and below one of the folders that ``folders`` named, as sorted paths relative to the root."""
@@ -122,16 +125,19 @@ class Walk:
         pending = [folder]
         while pending:
             place = pending.pop()
-            start = self._relative(place)
+            start = self._relative(place) + os.sep
             with os.scandir(place) as entries:
                 for entry in entries:
-                    if self._is_folder(entry):
+                    # nearly all of a million names, so it comes first; the rest is for everything else
+                    if _is_image_name(entry.name) and entry.is_file(follow_symlinks=False):
+                        names.append(start + entry.name)
+                    elif self._is_folder(entry):
                         if self._enter(place / entry.name):
                             pending.append(place / entry.name)
                         else:
                             self.passed.links.append(self._relative(place / entry.name))
                     elif self._is_image(entry):
-                        names.append(os.path.join(start, entry.name))
+                        names.append(start + entry.name)
         return sorted(names)
 
     def _is_folder(self, entry: "os.DirEntry[str]") -> bool:
@@ -149,15 +155,14 @@ class Walk:
 
     def _is_image(self, entry: "os.DirEntry[str]") -> bool:
         """Whether an entry that is no folder is an image; a link that leads nowhere is one, missing when it is read."""
-        suffix = os.path.splitext(entry.name)[1].lower()
-        if is_hidden(entry.name):
-            if entry.is_symlink() or entry.is_file():
-                self.passed.hidden.append(self._relative(Path(entry.path)))
+        if not (entry.is_symlink() or entry.is_file()):  # a pipe, a socket
             return False
-        if suffix in IMAGE_SUFFIXES and (entry.is_symlink() or entry.is_file()):
+        if is_hidden(entry.name):
+            self.passed.hidden.append(self._relative(Path(entry.path)))
+            return False
+        if _is_image_name(entry.name):
             return True
-        if entry.is_symlink() or entry.is_file():
-            self.passed.others[suffix] += 1
+        self.passed.others[os.path.splitext(entry.name)[1].lower()] += 1
         return False
 
     def _enter(self, folder: Path) -> bool:
@@ -183,7 +188,7 @@ def list_images(folder: Path) -> tuple[list[Path], Passed]:
 
 def is_hidden(name: str) -> bool:
     """Whether a file or folder of this name is none of the user's making."""
-    return name.startswith((".", "~$")) or name.lower() in _SYSTEM_NAMES
+    return name.startswith(_HIDDEN) or name.lower() in _SYSTEM_NAMES
 
 
 def order_classes(names: Iterable[str]) -> list[str]:
@@ -205,6 +210,10 @@ def near_duplicates(names: Iterable[str]) -> list[tuple[str, ...]]:
 def few(names: Sequence[object], count: int = 5) -> str:
     """The first names of a list, for a message."""
     return ", ".join(str(name) for name in names[:count]) + ("..." if len(names) > count else "")
+
+
+def _is_image_name(name: str) -> bool:
+    return name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(_HIDDEN)
 
 
 def _folded(name: str) -> str:

@@ -46,6 +46,8 @@ def load_plain(content: bytes) -> Any:
         value = _Unpickler(io.BytesIO(content), encoding="latin1").load()
     except KeyError as error:
         raise pickle.UnpicklingError(f"the instruction {error} does not belong into such a file") from error
+    except (EOFError, struct.error) as error:
+        raise pickle.UnpicklingError("pickle data was truncated") from error
     if isinstance(value, dict):
         return {key: entry.make() if isinstance(entry, _Array) else entry for key, entry in value.items()}
     return value
