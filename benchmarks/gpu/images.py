@@ -25,7 +25,10 @@ def pack(root: Path, target: Path, *, mib: float) -> tuple[int, int]:
         name: [split.images[split.labels == label].permute(0, 2, 3, 1).numpy() for label in range(CLASSES)]
         for name, split in (("train", data.train), ("test", data.test))
     }
-    count = max(map(len, splits["train"]))
+    sample = _code(np.concatenate([images[:2] for images in splits["train"]]))
+    of_image = len(sample) / sum(len(images[:2]) for images in splits["train"])
+    affordable = mib * 2**20 / (CLASSES * of_image * (1 + 1 / TEST_SHARE))
+    count = min(max(map(len, splits["train"])), int(affordable) + 1)
     while count:
         counts = {"train": count, "test": max(count // TEST_SHARE, 1)}
         coded = {
@@ -63,7 +66,7 @@ def unpack(packed: Path, root: Path) -> Path:
 
 def _code(images: np.ndarray) -> bytes:
     coded = io.BytesIO()
-    Image.fromarray(images.reshape(-1, SIDE, 3)).save(coded, "WEBP", lossless=True, quality=100)
+    Image.fromarray(images.reshape(-1, SIDE, 3)).save(coded, "WEBP", lossless=True, quality=30, method=2)
     return coded.getvalue()
 
 

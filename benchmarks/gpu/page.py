@@ -31,7 +31,7 @@ def _status(stage: dict[str, Any]) -> dict[str, Any]:
         "status": stage["status"],
         "s": stage["seconds"],
         "allowed s": stage["allowed"],
-        "failed": ", ".join(failures),
+        "parts that failed": ", ".join(failures),
     }
 
 

@@ -158,7 +158,7 @@ def test_the_whole_report_at_toy_size(release, tmp_path, damaged):
     if damaged:  # a stage that fails
         data.write_bytes(data.read_bytes()[:1000])
     out = tmp_path / "out"
-    code = command.main(["--toy", "--out", str(out), "--data", str(data), "--minutes", "9"])
+    code = command.main(["--toy", "--out", str(out), "--data", str(data), "--minutes", "30"])
     report = page.read(out / "gpu.json")
     failed = [name for name, stage in report["stages"].items() if not command._good(stage)]
     assert failed == (["training"] if damaged else [])

@@ -22,7 +22,7 @@ BAD_VALUES: list[tuple[type[tables.Table], dict[str, Any], str]] = [
     (TrainConfig, {"epochs": 1.5}, "train.epochs must be a whole number, got 1.5"),
     (TrainConfig, {"epochs": True}, "train.epochs must be a whole number, got True"),
     (TrainConfig, {"epochs": 0}, "train.epochs must be >= 1, got 0"),
-    (TrainConfig, {"precision": "fp8"}, "train.precision must be 'fp32', 'bf16' or 'fp16', got 'fp8'"),
+    (TrainConfig, {"precision": "fp8"}, "train.precision must be 'fp32', 'bf16', 'fp16' or 'auto', got 'fp8'"),
     (TrainConfig, {"trackers": "wandb"}, "train.trackers must be a list, got 'wandb'"),
     (TrainConfig, {"trackers": ("tb",)}, "every element of train.trackers must be 'tensorboard' or 'wandb', got 'tb'"),
     (ScheduleConfig, {"milestones": (3, 2)}, "schedule.milestones must increase, got [3, 2]"),

@@ -10,8 +10,7 @@ some of it moves to memory, and until a GPU has shown that this is faster such c
 The sides of a tile are powers of two, at least 16. Beyond the cost, reduced cost and masses are 0 and the Newton
 system is the identity.
 
-What cannot be known beforehand, an assembler that does not know the GPU or a launch that it refuses, is met when it
-happens: `solve_newton` serves that kind of cost from then on.
+An assembler that does not know the GPU, or a launch that it refuses, is met when it happens: `solve_newton` serves.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from torch import Tensor
 from alignmixup.functional.transport import solvers
 
 LIMIT = 128  # positions of either map that the kernel can hold
-LARGEST = 64 * 64  # entries of a tile that stays in registers; benchmarks/gpu.py measures larger ones
+LARGEST = 64 * 64  # entries of a tile that stays in registers; `make gpu` measures larger ones
 SMALLEST = 16  # side that Triton's matrix product asks for
 ROUNDS = 2**30  # int32 holds this and a few more
 
@@ -59,9 +58,8 @@ _failed: set[_Variant] = set()
 def fused_fits(cost: Tensor) -> bool:
     """Whether `solve_newton_fused` can take this cost (B, r, s) and is the faster way. Reads no value of it.
 
-    It can if the cost is float32 with at most 128 positions a side, on an NVIDIA GPU from Turing on, and is if a tile
-    of it stays in registers. False also where Triton cannot launch a kernel, as without a C compiler. Under Triton's
-    interpreter any device will do.
+    It can if the cost is float32 with at most 128 positions a side, on an NVIDIA GPU from Turing on (any device under
+    Triton's interpreter), and is if its tile stays in registers. False also where Triton finds no driver or C compiler.
     """
     rows, columns = _tile(cost)
     if cost.dtype != torch.float32 or max(cost.shape[1:]) > LIMIT or rows * columns > LARGEST:
@@ -77,10 +75,9 @@ def solve_newton_fused(cost: Tensor, epsilon: float, iterations: int, target: fl
     Differs from it by rounding only; a sample whose error comes out close to ``target`` may stop a cycle earlier or
     later. No sample depends on another.
 
-    Where the kernel cannot be compiled or launched, `solvers.solve_newton` itself serves: for this call and every later
-    one with such a tile, after a warning with the reason. It also serves calls inside a CUDA-graph capture whose kernel
-    is not compiled yet, since loading a module would end the capture; a call before the capture, the warm-up that
-    capturing asks for anyway, compiles it.
+    Where the kernel cannot be compiled or launched, `solvers.solve_newton` itself serves, for this call and every later
+    one with such a tile, after a warning with the reason; also inside a CUDA-graph capture before the kernel is
+    compiled, since loading a module would end the capture. The warm-up that a capture needs anyway compiles it.
     """
     batch, r, s = cost.shape
     if r > s:  # the Newton system has one unknown for each row
@@ -90,18 +87,15 @@ def solve_newton_fused(cost: Tensor, epsilon: float, iterations: int, target: fl
     variant = _Variant(cost.get_device(), *_tile(cost), cost.data_ptr() % 16 == 0)
     if variant in _failed or (variant not in _compiled and _capturing(cost)):
         return solvers.solve_newton(cost, epsilon, iterations, target)
-    plan = torch.empty_like(cost)
-    rounds = torch.empty(batch, dtype=torch.int64, device=cost.device)
+    plan, rounds = torch.empty_like(cost), torch.empty(batch, dtype=torch.int64, device=cost.device)
     if batch:
         try:
             _launch(cost, plan, rounds, epsilon, target, min(iterations, ROUNDS), variant)
         except Exception as error:  # the compiler, the assembler, the launcher and the driver each have their own
             _failed.add(variant)
+            text = "the transport kernel for %d x %d positions cannot run here, tensor operations serve instead: %s"
             reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-            logging.getLogger(__name__).warning(
-                "the transport kernel for %d x %d positions cannot run here, tensor operations serve instead: %s",
-                *(variant.rows, variant.columns, reason),
-            )
+            logging.getLogger(__name__).warning(text, variant.rows, variant.columns, reason)
             return solvers.solve_newton(cost, epsilon, iterations, target)
         _compiled.add(variant)
     return plan, rounds
