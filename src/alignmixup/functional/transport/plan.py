@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import torch
 from torch import Tensor
 
-from alignmixup.functional.arguments import count, floating, transformed
+from alignmixup.functional.arguments import check_numbers, count, floating, transformed
 from alignmixup.functional.native import runs_natively
 from alignmixup.functional.parts import parts
 from alignmixup.functional.transport.cpu import distances_native, native_fits, solve_newton_native
@@ -147,8 +147,8 @@ def sinkhorn(
     _check_options(epsilon, iterations, tolerance, solver, batch_stop)
     with torch.no_grad(), torch.autocast(cost.device.type, enabled=False):
         cost = _as_computed(cost)
-        # their sum is taken too
-        finite = (cost.abs().amax((1, 2), keepdim=True) * (2 * cost[0].numel() if len(cost) else 1)).isfinite()
+        limit = torch.finfo(cost.dtype).max / (2 * cost.shape[1] * cost.shape[2])  # their sum is taken too
+        finite = cost.abs().amax((1, 2), keepdim=True) <= limit
         solve = _solve_operator if torch.compiler.is_compiling() or transformed(cost) else _solve
         plan, rounds = solve(
             torch.where(finite, cost, 0.0),
@@ -260,6 +260,7 @@ def _check_cost(cost: Tensor) -> None:
             f"cost must have shape (B, r, s), got {tuple(cost.shape)}: give one sample a batch axis, cost.unsqueeze(0)"
         )
     floating("cost", cost, "B r s")
+    check_numbers("cost", cost)
 
 
 def _check_options(
