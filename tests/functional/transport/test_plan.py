@@ -444,10 +444,10 @@ def test_bad_tensors():
         sinkhorn(torch.zeros(1, 2, 2, dtype=torch.int64))
     with pytest.raises(TypeError, match="a must be floating point"):
         cost_matrix(torch.zeros(1, 2, 2, dtype=torch.int64), torch.zeros(1, 2, 2))
-    with pytest.raises(ValueError, match=r"b must have shape \(B, C, s\) with B = 2, C = 3"):
+    with pytest.raises(ValueError, match=r"b must have shape \(B, C, \*positions\) with B = 2, C = 3"):
         cost_matrix(torch.zeros(2, 3, 4), torch.zeros(2, 5, 4))
-    with pytest.raises(ValueError, match="flatten feature maps"):
-        cost_matrix(torch.zeros(2, 3, 4, 4), torch.zeros(2, 3, 4, 4))
+    with pytest.raises(ValueError, match=r"a must have shape \(B, C, \*positions\), got \(2, 3\)"):
+        cost_matrix(torch.zeros(2, 3), torch.zeros(2, 3))
     with pytest.raises(ValueError, match=r"plan must have shape \(B, r, s\)"):
         assignment_matrix(torch.zeros(4, 4))
 

@@ -49,8 +49,8 @@ def cost_matrix(a: Tensor, b: Tensor) -> Tensor:
         Row = position of ``a``, the first example; column = position of ``b``, the partner.
 
     Args:
-        a: (B, C, r), floating point; half precision is computed in float32, also under autocast.
-        b: (B, C, s), same B and C.
+        a: (B, C, *positions), r positions; half precision is computed in float32, also under autocast.
+        b: (B, C, *positions), s positions, same B and C.
 
     Returns:
         (B, r, s), >= 0, float32 (float64 if an input is). Differentiable.
@@ -68,14 +68,9 @@ def cost_matrix(a: Tensor, b: Tensor) -> Tensor:
         tensor([[[1., 9.],
                  [0., 4.]]])
     """
-    for name, value in (("a", a), ("b", b)):
-        if isinstance(value, Tensor) and value.ndim > 3:
-            raise ValueError(
-                f"{name} must have shape (B, C, positions), got {tuple(value.shape)}: "
-                f"flatten feature maps with {name}.flatten(2) first"
-            )
-    floating("a", a, "B C r")
-    floating("b", b, "B C s", like=a, B=a.shape[0], C=a.shape[1])
+    floating("a", a, "B C *positions")
+    floating("b", b, "B C *positions", like=a, B=a.shape[0], C=a.shape[1])
+    a, b = a.flatten(2), b.flatten(2)
     with torch.autocast(a.device.type, enabled=False):
         if runs_natively(a, b) and not (torch.is_grad_enabled() and (a.requires_grad or b.requires_grad)):
             return distances_native(a, b, torch.arange(len(b)))
