@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from alignmixup.runs.train import run
 from benchmarks.gpu import __main__ as command
 from benchmarks.gpu import page, training
 from benchmarks.gpu.images import pack, unpack
@@ -17,7 +18,6 @@ from benchmarks.gpu.stages import STAGES, Findings, Task
 
 from alignmixup.data.cifar import load_cifar
 from alignmixup.runs.folder import RunFolder
-from alignmixup.runs.train import run
 from alignmixup.training import checkpoint
 from alignmixup.training.trainer import InterruptedRunError, Trainer
 

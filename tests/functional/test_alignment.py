@@ -2,9 +2,10 @@ import pytest
 import torch
 from torch import nn
 
-from alignmixup.functional import native
+from alignmixup.functional import alignment, native
 from alignmixup.functional import parts as part_module
 from alignmixup.functional.alignment import _AlignedInterpolation, align, align_mix
+from alignmixup.functional.cells import cells_of
 from alignmixup.functional.interpolation import mixup
 from alignmixup.functional.transport.plan import assignment_matrix, cost_matrix, sinkhorn
 
@@ -248,3 +249,143 @@ def test_pooling_and_a_linear_head_cannot_tell_alignment_from_manifold_mixup():
         atol=1e-9,
         rtol=0,
     )
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is:FutureWarning")  # of torch's own forward mode
+@pytest.mark.parametrize("keep", ["first", "partner"])
+@pytest.mark.parametrize("back", [False, True])
+@pytest.mark.parametrize("perm", [[1, 2, 0], [1, 1, 0]])
+def test_derivatives_by_maps_and_lambda_of_every_order_and_mode(keep, back, perm):
+    maps = features(channels=2, size=2, dtype=torch.float64).flatten(2).requires_grad_()
+    lam = torch.tensor([0.3, 0.6, 0.9], dtype=torch.float64, requires_grad=True)
+    assignment = torch.rand(3, 4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+
+    def mix(maps, lam):
+        return alignment._WithTangents.apply(maps, torch.tensor(perm), lam, assignment, keep, back)
+
+    assert torch.autograd.gradcheck(mix, (maps, lam), check_forward_ad=True)
+    assert torch.autograd.gradgradcheck(mix, (maps, lam))
+
+
+@pytest.mark.parametrize("keep", ["first", "partner"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("size", [2, 5])
+def test_lambda_has_a_gradient(keep, dtype, size):
+    maps = features(scale=0.3, channels=3, size=size, dtype=dtype)
+    lam = torch.tensor([0.3, 0.6, 0.9], requires_grad=True)
+    upstream = torch.randn(maps.shape, generator=torch.Generator().manual_seed(0))
+
+    def value(lam):
+        return (align_mix(maps, PERM, lam, keep, max_positions=9).float() * upstream).flatten(1).sum(1)
+
+    (found,) = torch.autograd.grad(value(lam).sum(), lam)
+    difference = (value(torch.ones(3)) - value(torch.zeros(3))).detach()  # it is linear
+    torch.testing.assert_close(found, difference, atol=0.1 if dtype == torch.bfloat16 else 1e-4, rtol=1e-3)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is:FutureWarning")  # of torch's own forward mode
+@pytest.mark.parametrize("keep", ["first", "partner"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("max_positions", [None, 4])
+def test_transforms_of_torch_func(keep, dtype, max_positions):
+    maps, lam = features(scale=0.3, channels=3, size=3, dtype=dtype), torch.tensor([0.2, 0.5, 0.9], dtype=dtype)
+
+    def mix(maps, perm, lam):
+        return align_mix(maps, perm, lam, keep, max_positions=max_positions)
+
+    def loss(maps, perm, lam):
+        return mix(maps, perm, lam).pow(3).sum()
+
+    several = {
+        0: torch.stack([maps, maps.flip(0)]),
+        1: torch.stack([PERM, PERM.flip(0)]),
+        2: torch.stack([lam, lam / 2]),
+    }
+    for place, values in several.items():
+        given = [maps, PERM, lam]
+        dims = tuple(0 if i == place else None for i in range(3))
+        alone = [mix(*[value if i == place else given[i] for i in range(3)]) for value in values]
+        given[place] = values
+        torch.testing.assert_close(torch.func.vmap(mix, dims)(*given), torch.stack(alone), atol=1e-5, rtol=1e-4)
+    leaves = maps.clone().requires_grad_(), lam.clone().requires_grad_()
+    expected = torch.autograd.grad(loss(leaves[0], PERM, leaves[1]), leaves)
+    found = torch.func.grad(loss, (0, 2))(maps, PERM, lam)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
+    _, tangent = torch.func.jvp(lambda lam: loss(maps, PERM, lam), (lam,), (torch.ones_like(lam),))
+    torch.testing.assert_close(tangent, expected[1].sum(), atol=1e-5, rtol=1e-4)
+    per_batch = torch.func.vmap(torch.func.grad(loss), (0, None, None))(several[0], PERM, lam)
+    torch.testing.assert_close(per_batch[0], expected[0], atol=1e-5, rtol=1e-4)
+
+
+# Any number of position axes, and coarse to fine
+
+
+@pytest.mark.parametrize("positions", [(12,), (3, 4), (2, 3, 2), (1, 12), (2, 1, 3, 2)])
+def test_the_shape_of_the_grid_does_not_matter(positions):
+    flat, lam = features(scale=0.3, channels=3, size=4).flatten(2)[..., :12], torch.tensor([0.2, 0.5, 0.9])
+    mixed = align_mix(flat.reshape(3, 3, *positions), PERM, lam)
+    assert mixed.shape == (3, 3, *positions)
+    torch.testing.assert_close(mixed.flatten(2), align_mix(flat, PERM, lam))
+
+
+@pytest.mark.parametrize("keep", ["first", "partner"])
+def test_at_the_bound_every_position_is_aligned_by_itself(keep):
+    maps, lam = features(scale=0.3), torch.tensor([0.2, 0.5, 0.9])
+    exact = align_mix(maps, PERM, lam, keep, max_positions=None)
+    assert torch.equal(align_mix(maps, PERM, lam, keep, max_positions=16), exact)
+    assert not torch.equal(align_mix(maps, PERM, lam, keep, max_positions=15), exact)
+
+
+@pytest.mark.parametrize("positions", [(6, 6), (7, 5), (9, 4), (13,), (30, 2), (3, 4, 5)])
+@pytest.mark.parametrize("keep", ["first", "partner"])
+def test_cells_average_with_convex_weights_that_use_every_position_alike(positions, keep):
+    """The assignment of all positions, read off by mixing unit vectors of the positions of one map."""
+    count = torch.Size(positions).numel()
+    maps = torch.randn(2, count, *positions, generator=torch.Generator().manual_seed(0))
+    # the plan is that of the random maps; unit vectors added to them show where positions go
+    perm, lam = torch.tensor([1, 0]), torch.full((2,), 0.0 if keep == "first" else 1.0)
+    leaf = maps.clone().requires_grad_()
+    mixed = align_mix(leaf, perm, lam, keep, max_positions=8, normalize_cost=True)
+    weights = torch.stack(
+        [
+            torch.autograd.grad(one.sum(), leaf, retain_graph=True)[0][:, 0].flatten(1).sum(0)
+            for one in mixed[0, 0].flatten()
+        ]
+    )
+    assert weights.shape == (count, count)
+    assert weights.min() >= 0
+    torch.testing.assert_close(weights.sum(1), torch.ones(count), atol=2e-3, rtol=0)
+    torch.testing.assert_close(weights.sum(0), torch.ones(count), atol=2e-3, rtol=0)
+
+
+@pytest.mark.parametrize("positions", [(8, 8), (9, 7), (21,), (4, 5, 4)])
+def test_cells_that_were_shuffled_are_put_back(positions):
+    cells = cells_of(positions, 16)
+    covered = cells.covered(positions)
+    maps = 3 * torch.randn(2, 8, *positions, generator=torch.Generator().manual_seed(0))
+    content = cells.split(maps[:1][covered])
+    maps[1] = maps[0]
+    maps[1:][covered] = cells.join(content[:, :, torch.randperm(cells.number)], 8)
+    back = align_mix(maps, torch.tensor([1, 0]), torch.zeros(2), max_positions=16)
+    torch.testing.assert_close(back[0], maps[0], atol=1e-3, rtol=0)
+
+
+def test_an_image_aligned_with_itself_stays_as_it_is():
+    maps = 3 * torch.randn(1, 16, 11, 9, generator=torch.Generator().manual_seed(0))
+    mixed = align_mix(maps, torch.tensor([0]), torch.tensor([0.3]), max_positions=12)
+    torch.testing.assert_close(mixed, maps, atol=1e-4, rtol=0)
+
+
+def test_large_maps_keep_memory_format_gradients_and_compile():
+    maps = features(scale=0.3, channels=3, size=7).to(memory_format=torch.channels_last)
+    lam = torch.tensor([0.2, 0.5, 0.9])
+    mixed = align_mix(maps, PERM, lam, max_positions=9)
+    assert mixed.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(mixed.mean((2, 3)), mixup(maps, PERM, lam).mean((2, 3)), atol=1e-5, rtol=0)
+    compiled = torch.compile(lambda maps: align_mix(maps, PERM, lam, max_positions=9), backend="eager", fullgraph=True)
+    torch.testing.assert_close(compiled(maps), mixed, atol=1e-3, rtol=1e-3)
+
+
+def test_a_bound_that_is_none():
+    with pytest.raises(ValueError, match="max_positions must be a whole number >= 1, got 0"):
+        align_mix(features(), PERM, torch.ones(3), max_positions=0)

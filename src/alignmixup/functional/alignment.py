@@ -142,22 +142,22 @@ def align_mix(
     if keep not in ("first", "partner"):
         raise ValueError(f"keep must be 'first' or 'partner', got {keep!r}")
     cells = cells_of(features.shape[2:], max_positions)
-    covered = cells.covered(features.shape[2:])
-    maps = features.flatten(2) if cells.volume == 1 else cells.split(features[covered])
+    whole = cells.volume == 1
+    maps = features.flatten(2) if whole else cells.split(features[cells.covered(features.shape[2:])])
     with torch.no_grad():
         cost = _pair_costs(maps.detach(), perm)
-        if cells.volume > 1:
+        if not whole:
             cost = cost / cells.volume
         if normalize_cost:
             cost = relative_cost(cost)
         plan = sinkhorn(cost, epsilon, iterations, tolerance, solver=solver)
         assignment = assignment_matrix(plan.plan)
     mixed = _interpolate(maps, perm, lam, assignment, keep)
-    if cells.volume == 1:
+    if whole:
         return mixed.view(features.shape)
-    whole = lerp(partners(features, perm), features, lam)
-    whole[covered] = cells.join(mixed, features.shape[1])
-    return whole
+    result = lerp(partners(features, perm), features, lam)
+    result[cells.covered(features.shape[2:])] = cells.join(mixed, features.shape[1])
+    return result
 
 
 def _pair_costs(features: Tensor, perm: Tensor) -> Tensor:

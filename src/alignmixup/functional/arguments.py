@@ -52,7 +52,7 @@ def floating(name: str, value: Tensor, axes: str, *, like: Tensor | None = None,
         TypeError: no dense tensor of half, single or double precision.
         ValueError: other axes, or another device.
     """
-    _check_tensor(name, value, axes)
+    check_tensor(name, value, axes)
     if value.dtype not in FLOATING:
         raise TypeError(f"{name} must be floating point, got {value.dtype}: convert it, as with {name}.float()")
     _check_place(name, value, axes, like, sizes)
@@ -73,7 +73,7 @@ def integers(
 
     Other arguments, result and errors are those of `floating`.
     """
-    _check_tensor(name, value, axes)
+    check_tensor(name, value, axes)
     if value.dtype not in INTEGER:
         raise TypeError(f"{name} must hold integers, got {value.dtype}: convert it, as with {name}.long()")
     _check_place(name, value, axes, like, sizes)
@@ -90,7 +90,7 @@ def integers(
 
 def booleans(name: str, value: Tensor, axes: str, *, like: Tensor | None = None, **sizes: int) -> Tensor:
     """Check a mask of booleans; arguments, result and errors are those of `floating`."""
-    _check_tensor(name, value, axes)
+    check_tensor(name, value, axes)
     if value.dtype != torch.bool:
         raise TypeError(f"{name} must be boolean, got {value.dtype}: compare it with a threshold, as {name} > 0.5")
     _check_place(name, value, axes, like, sizes)
@@ -100,7 +100,7 @@ def booleans(name: str, value: Tensor, axes: str, *, like: Tensor | None = None,
 def paired(name: str, x: Tensor, perm: Tensor, axes: str = "B ...") -> Tensor:
     """Check floating-point samples and their partners, ``x[perm]``; give ``perm`` as int64."""
     floating(name, x, axes)
-    _check_tensor("perm", perm, "B")
+    check_tensor("perm", perm, "B")
     if perm.ndim != 1 or len(perm) != len(x):
         raise ValueError(
             f"{name} of shape {tuple(x.shape)} does not match perm of shape {tuple(perm.shape)}: "
@@ -149,7 +149,8 @@ def count(name: str, value: int, *, least: int = 1) -> int:
     return int(value)
 
 
-def _check_tensor(name: str, value: Tensor, axes: str) -> None:
+def check_tensor(name: str, value: Tensor, axes: str) -> None:
+    """Refuse what is no dense tensor."""
     if not isinstance(value, Tensor):
         raise TypeError(
             f"{name} must be a tensor of shape {_shape(axes)}, got {type(value).__name__}: "
@@ -158,6 +159,12 @@ def _check_tensor(name: str, value: Tensor, axes: str) -> None:
     if value.layout != torch.strided or value.is_quantized:
         kind = "a quantized one" if value.is_quantized else f"layout {value.layout}"
         raise TypeError(f"{name} must be a dense tensor, got {kind}: convert it first")
+
+
+def check_numbers(name: str, value: Tensor) -> None:
+    """Refuse a tensor on the meta device, where there is nothing to solve."""
+    if value.is_meta:
+        raise ValueError(f"{name} must hold numbers, got a tensor on meta: make it on a real device")
 
 
 def _check_place(name: str, value: Tensor, axes: str, like: Tensor | None, sizes: dict[str, int]) -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from alignmixup.functional.arguments import check_tensor
 from alignmixup.functional.parts import parts
 from alignmixup.functional.precision import where_wide
 
@@ -163,7 +164,8 @@ def most_salient(saliency: Tensor) -> Tensor:
 
 
 def _check_shape(images: Tensor) -> None:
-    if images.ndim != 4 or images.shape[1] != 3:
+    check_tensor("images", images, "B 3 H W")
+    if images.ndim != 4 or images.shape[1] != 3 or 0 in images.shape[2:]:
         raise ValueError(f"saliency needs RGB images of shape (B, 3, H, W), got {tuple(images.shape)}")
 
 

@@ -8,7 +8,7 @@ import math
 import torch
 from torch import Generator, Tensor
 
-from alignmixup.functional.arguments import count, integers, weights
+from alignmixup.functional.arguments import count, integers, readable, weights
 from alignmixup.functional.precision import widest
 
 
@@ -156,7 +156,9 @@ def cutmix_box(lam: Tensor | float, centres: Tensor, height: int, width: int) ->
         Yun et al., CutMix, ICCV 2019, section 3.1, and its published code.
     """
     height, width = count("height", height), count("width", width)
-    centres = integers("centres", centres, "B 2")
+    centres = integers("centres", centres, "B 2", below=max(height, width))
+    if readable(centres) and (centres >= torch.tensor([height, width])).any():
+        raise ValueError(f"centres must lie in the image of {height} x {width}, got {centres.amax(0).tolist()}")
     ratio = (1.0 - weights("lam", lam, centres).to(widest(centres.device))).clamp(0.0, 1.0).sqrt()
     extent = to_device(torch.tensor([height, width]), centres.device)
     half = (ratio[:, None] * extent).floor().long() // 2

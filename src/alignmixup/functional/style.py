@@ -29,6 +29,9 @@ def style_statistics(features: Tensor) -> tuple[Tensor, Tensor]:
     """
     floating("features", features, "B C h w")
     wide = features.to(torch.promote_types(features.dtype, torch.float32))
+    if len(features) == 0:
+        nothing = wide.new_zeros(0, features.shape[1], 1, 1)
+        return nothing, nothing
     positions = features.shape[2] * features.shape[3]
     variance, mean = torch.var_mean(wide, dim=(2, 3), correction=min(1, positions - 1), keepdim=True)
     return mean, (variance + EPSILON).sqrt()

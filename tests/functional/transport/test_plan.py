@@ -371,10 +371,52 @@ def test_compiles_whole_and_computes_the_same(options):
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
-def test_the_operator_is_registered_correctly(solver):
-    cost = random_cost(2, 5, 4)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(
+    "laid_out",
+    [
+        lambda cost: cost,
+        lambda cost: cost.mT.contiguous().mT,
+        lambda cost: cost[:1].expand(2, -1, -1),
+        lambda cost: cost[:, :, ::2],
+        lambda cost: cost[:0],
+        lambda cost: cost.mT,
+    ],
+    ids=["contiguous", "transposed", "expanded", "strided", "empty", "more rows than columns"],
+)
+def test_the_operator_is_registered_correctly(solver, dtype, laid_out):
+    cost = laid_out(random_cost(2, 4, 6)).to(dtype)
     options = {"solver": solver, "epsilon": 0.1, "iterations": 7, "tolerance": None, "batch_stop": None}
     torch.library.opcheck(_solve_operator, (cost,), options)
+
+
+def test_the_package_has_no_other_operator():
+    names = [name for name in torch._C._dispatch_get_all_op_names() if name.startswith("alignmixup::")]
+    assert names == ["alignmixup::solve_transport"]
+
+
+@pytest.mark.parametrize("options", [{}, {"solver": "plain"}, {"tolerance": 1e-2}])
+def test_vmap_solves_several_batches_at_once(options):
+    costs = torch.stack([random_cost(2, 5, 4), random_cost(2, 5, 4, seed=3)], 1)
+    together = torch.func.vmap(lambda cost: sinkhorn(cost, **options), in_dims=1)(costs)
+    alone = [sinkhorn(cost, **options) for cost in costs.unbind(1)]
+    for found, expected in zip(together, map(torch.stack, zip(*alone, strict=True)), strict=True):
+        torch.testing.assert_close(found, expected)
+    with pytest.raises(ValueError, match="use tolerance instead"):
+        torch.func.vmap(lambda cost: sinkhorn(cost, solver="plain", batch_stop=0.1))(costs)
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_cost_whose_sum_overflows_spoils_its_own_sample_only(solver, dtype):
+    cost = random_cost(2, 9, 9).to(dtype)
+    alone = sinkhorn(cost[:1], solver=solver).plan
+    cost[1] = torch.finfo(dtype).max / 4
+    cost[1, 0, 0] = 0
+    result = sinkhorn(cost, solver=solver)
+    assert torch.equal(result.plan[:1], alone)
+    assert result.plan[1].isnan().all()
+    assert not result.converged[1]
 
 
 @pytest.mark.gpu
@@ -404,6 +446,9 @@ def test_reads_nothing_back_from_the_gpu(solver):
         ({"epsilon": math.nan}, "epsilon must be positive"),
         ({"iterations": 0}, "iterations must be a whole number >= 1, got 0"),
         ({"iterations": 2.5}, "iterations must be a whole number >= 1, got 2.5"),
+        ({"iterations": True}, "iterations must be a whole number >= 1, got True"),
+        ({"epsilon": 1e-46}, "epsilon must be at least 1.17549e-38"),
+        ({"epsilon": "small"}, "epsilon must be positive and finite, got 'small'"),
         ({"tolerance": 0.0}, "tolerance must be positive"),
         ({"tolerance": math.inf}, "tolerance must be positive"),
         ({"solver": "fast"}, "solver must be one of newton, plain, got 'fast'"),
@@ -425,10 +470,10 @@ def test_bad_tensors():
         sinkhorn(torch.zeros(1, 2, 2, dtype=torch.int64))
     with pytest.raises(TypeError, match="a must be floating point"):
         cost_matrix(torch.zeros(1, 2, 2, dtype=torch.int64), torch.zeros(1, 2, 2))
-    with pytest.raises(ValueError, match=r"b must have shape \(B, C, s\) with B = 2, C = 3"):
+    with pytest.raises(ValueError, match=r"b must have shape \(B, C, \*positions\) with B = 2, C = 3"):
         cost_matrix(torch.zeros(2, 3, 4), torch.zeros(2, 5, 4))
-    with pytest.raises(ValueError, match="flatten feature maps"):
-        cost_matrix(torch.zeros(2, 3, 4, 4), torch.zeros(2, 3, 4, 4))
+    with pytest.raises(ValueError, match=r"a must have shape \(B, C, \*positions\), got \(2, 3\)"):
+        cost_matrix(torch.zeros(2, 3), torch.zeros(2, 3))
     with pytest.raises(ValueError, match=r"plan must have shape \(B, r, s\)"):
         assignment_matrix(torch.zeros(4, 4))
 

@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from torch import Generator, Tensor
 
-from alignmixup.functional.arguments import floating, integers, readable
+from alignmixup.functional.arguments import check_numbers, floating, integers, readable
 from alignmixup.functional.comixup.rounds import Problem, objective, solve
 from alignmixup.functional.sampling import random_start, to_device
 from alignmixup.functional.threads import one_thread
@@ -242,6 +242,7 @@ def _check_saliency(saliency: Tensor) -> None:
     floating("saliency", saliency, axes)
     if 0 in saliency.shape:
         raise ValueError(f"saliency must not be empty, got shape {tuple(saliency.shape)}")
+    check_numbers("saliency", saliency)
     _not_negative("saliency", saliency)
 
 

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from alignmixup.functional.arguments import ROUNDING, floating, integers, paired, readable
+from alignmixup.functional.arguments import ROUNDING, check_numbers, floating, integers, paired, readable
 from alignmixup.functional.precision import where_wide
 from alignmixup.functional.puzzlemix.auction import auction
 from alignmixup.functional.puzzlemix.energy import PuzzleSearch, block_saliency, puzzle_energy
@@ -60,7 +60,7 @@ def puzzlemix_mask(
     Source:
         Kim et al., Puzzle Mix, ICML 2020, Eqs. (3) to (6), and its published code for the scales.
     """
-    floating("saliency", saliency, "B H W")
+    check_numbers("saliency", floating("saliency", saliency, "B H W"))
     with torch.no_grad(), torch.autocast(saliency.device.type, enabled=False), one_thread(saliency):
         energy = puzzle_energy(
             saliency,
@@ -112,7 +112,7 @@ def puzzlemix_energy(
         TypeError: as :func:`puzzlemix_mask`, and for a mask that is not floating point.
         ValueError: as :func:`puzzlemix_mask`, and for a mask that does not fit.
     """
-    floating("saliency", saliency, "B H W")
+    check_numbers("saliency", floating("saliency", saliency, "B H W"))
     _check_mask(mask, saliency)
     options = {"beta": beta, "gamma": gamma, "eta": eta, "neighbourhood": neighbourhood, "labels": labels}
     with torch.no_grad(), torch.autocast(saliency.device.type, enabled=False):
@@ -148,7 +148,7 @@ def puzzlemix_transport(mask: Tensor, saliency: Tensor, *, cost_weight: float = 
     Source:
         Kim et al., Puzzle Mix, ICML 2020, section 4.2 and algorithm 1, and its published code.
     """
-    floating("saliency", saliency, "B H W")
+    check_numbers("saliency", floating("saliency", saliency, "B H W"))
     _check_mask(mask, saliency)
     if not 0 <= cost_weight < torch.inf:
         raise ValueError(f"cost_weight must be >= 0 and finite, got {cost_weight}")
@@ -202,9 +202,9 @@ def puzzlemix(
     first = _moved(_tiles(x, blocks), sample, plan, weight)
     mixed = first + _moved(_tiles(x if partner is None else partner, blocks), perm, partner_plan, 1 - weight)
     height, width = height // blocks, width // blocks
-    mixed = mixed.to(x.dtype).view(len(x), blocks, blocks, -1, height, width).permute(0, 3, 1, 4, 2, 5)
+    mixed = mixed.to(x.dtype).view(batch, blocks, blocks, channels, height, width).permute(0, 3, 1, 4, 2, 5)
     result = torch.empty_like(x)
-    result.view(len(x), -1, blocks, height, blocks, width).copy_(mixed)
+    result.view(batch, channels, blocks, height, blocks, width).copy_(mixed)
     return result
 
 
@@ -232,7 +232,8 @@ def _tiles(x: Tensor, blocks: int) -> Tensor:
     """Cut images into blocks, (B n², C h w)."""
     batch, channels, height, width = x.shape
     tiles = x.view(batch, channels, blocks, height // blocks, blocks, width // blocks)
-    return tiles.permute(0, 2, 4, 1, 3, 5).reshape(batch * blocks**2, -1)
+    size = channels * (height // blocks) * (width // blocks)
+    return tiles.permute(0, 2, 4, 1, 3, 5).reshape(batch * blocks**2, size)
 
 
 def _moved(tiles: Tensor, sample: Tensor, plan: Tensor, weight: Tensor) -> Tensor:

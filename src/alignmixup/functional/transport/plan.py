@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor
 
-from alignmixup.functional.arguments import floating, transformed
+from alignmixup.functional.arguments import check_numbers, floating, transformed
 from alignmixup.functional.native import runs_natively
 from alignmixup.functional.parts import parts
 from alignmixup.functional.precision import widest
@@ -48,8 +48,8 @@ def cost_matrix(a: Tensor, b: Tensor) -> Tensor:
         Row = position of ``a``, the first example; column = position of ``b``, the partner.
 
     Args:
-        a: (B, C, r), floating point; half precision is computed in float32, also under autocast.
-        b: (B, C, s), same B and C.
+        a: (B, C, *positions), r positions; half precision is computed in float32, also under autocast.
+        b: (B, C, *positions), s positions, same B and C.
 
     Returns:
         (B, r, s), >= 0, float32 (float64 if an input is). Differentiable.
@@ -67,14 +67,9 @@ def cost_matrix(a: Tensor, b: Tensor) -> Tensor:
         tensor([[[1., 9.],
                  [0., 4.]]])
     """
-    for name, value in (("a", a), ("b", b)):
-        if isinstance(value, Tensor) and value.ndim > 3:
-            raise ValueError(
-                f"{name} must have shape (B, C, positions), got {tuple(value.shape)}: "
-                f"flatten feature maps with {name}.flatten(2) first"
-            )
-    floating("a", a, "B C r")
-    floating("b", b, "B C s", like=a, B=a.shape[0], C=a.shape[1])
+    floating("a", a, "B C *positions")
+    floating("b", b, "B C *positions", like=a, B=a.shape[0], C=a.shape[1])
+    a, b = a.flatten(2), b.flatten(2)
     with torch.autocast(a.device.type, enabled=False):
         if runs_natively(a, b) and not (torch.is_grad_enabled() and (a.requires_grad or b.requires_grad)):
             return distances_native(a, b, torch.arange(len(b)))
@@ -145,8 +140,8 @@ def sinkhorn(
     _check_cost(cost)
     with torch.no_grad(), torch.autocast(cost.device.type, enabled=False):
         cost = _as_computed(cost)
-        # their sum is taken too
-        finite = (cost.abs().amax((1, 2), keepdim=True) * (2 * cost[0].numel() if len(cost) else 1)).isfinite()
+        limit = torch.finfo(cost.dtype).max / (2 * cost.shape[1] * cost.shape[2])  # their sum is taken too
+        finite = cost.abs().amax((1, 2), keepdim=True) <= limit
         solve = _solve_operator if torch.compiler.is_compiling() or transformed(cost) else _solve
         plan, rounds = solve(
             torch.where(finite, cost, 0.0),
@@ -262,6 +257,7 @@ def _check_cost(cost: Tensor) -> None:
             f"cost must have shape (B, r, s), got {tuple(cost.shape)}: give one sample a batch axis, cost.unsqueeze(0)"
         )
     floating("cost", cost, "B r s")
+    check_numbers("cost", cost)
 
 
 def _check_options(
