@@ -240,6 +240,20 @@ def test_a_cluster_trains_shows_and_leaves_the_reason(small: list[str], tmp_path
     assert display.texts["good"].startswith("error ")
 
 
+def test_a_job_that_the_queue_refuses_costs_one_run(
+    job: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submitit = pytest.importorskip("submitit")
+
+    def refuse(*_: object) -> None:
+        raise submitit.core.utils.FailedJobError("invalid partition")
+
+    monkeypatch.setattr(submitit.LocalExecutor, "_submit_command", refuse)
+    cluster = Cluster("local", [], folder=tmp_path / "submitit", mode="resume")
+    outcomes = SideBySide(cluster, Recorder()).run([job("mixup", seed) for seed in range(2)], [{}])
+    assert [outcome.failure for outcome in outcomes] == ["the job could not be submitted: invalid partition"] * 2
+
+
 def test_a_job_that_is_killed_says_how_the_cluster_saw_it_end(tmp_path: Path) -> None:
     submitit = pytest.importorskip("submitit")
     process = ClusterProcess(submitit.LocalExecutor(tmp_path / "submitit").submit(os.abort), io.StringIO())

@@ -73,7 +73,7 @@ def _tables(runs: Iterable[Any], columns: str | None) -> str:
     for one in runs:
         sets.setdefault(one.data, []).append(one)
     chosen = [name.strip() for name in columns.split(",")] if columns else None
-    tables = {data: markdown_table(tabulate(build_rows(own), chosen)) for data, own in sets.items()}
+    tables = {data: markdown_table(tabulate(build_rows(several), chosen)) for data, several in sets.items()}
     if len(tables) == 1:
         return next(iter(tables.values()))
     return "\n".join(f"### {spell_data(data)}\n\n{table}" for data, table in tables.items())

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from alignmixup.runs.comparison import mean_and_spread
-
-if TYPE_CHECKING:
-    pass
 
 _WIDTH = 120  # of the table off a terminal
 
@@ -52,8 +49,8 @@ def _columns(methods: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
 
 
 def _against(method: Mapping[str, Any]) -> str:
-    own = method["difference"]
-    return mean_and_spread(own, "last10_error_percent", sign=True) if own else ""
+    difference = method["difference"]
+    return mean_and_spread(difference, "last10_error_percent", sign=True) if difference else ""
 
 
 def _reported(method: Mapping[str, Any]) -> str:
