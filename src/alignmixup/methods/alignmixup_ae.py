@@ -37,9 +37,8 @@ class AEDraw(AlignDraw):
 class _Seen:
     """What the tap saw of one batch, for its reconstruction."""
 
-    def __init__(self) -> None:
-        self.features: Tensor | None = None
-        self.used_without_gradient = False
+    features: Tensor | None = None
+    used_without_gradient = False
 
 
 def _look(features: Tensor, *, seen: _Seen, then: Hidden | None) -> Tensor:
@@ -93,8 +92,8 @@ class AlignMixupAE(AlignMixup, Pixels):
     )
     reconstruction_loss: Literal["mse", "l1", "perceptual"] = option(
         "mse",
-        '"mse" or "l1", means over all values in the units of normalised images, or "perceptual": 0.84 (1 - SSIM) + '
-        "0.16 L1, with SSIM on pixels (mean and std are needed) in windows of 7 x 7",
+        '"mse" or "l1", means over all values of normalised images, or "perceptual": 0.84 (1 - SSIM) + 0.16 L1, with '
+        "SSIM on pixels (mean and std are needed) in windows of 7 x 7",
         paper="not published",
     )
     decoder_layer: str | nn.Module | None = option(
