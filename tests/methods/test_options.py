@@ -30,6 +30,7 @@ CASES = {
     ("alignmixup", "iterations"): ({}, 2),
     ("alignmixup", "tolerance"): ({}, 0.5),
     ("alignmixup", "layer"): ({}, "stage2"),
+    "input_probability": ({}, 1.0),
     "layer_probabilities": ({"layer": ["stage2", "stage3"]}, [0.0, 1.0]),
     ("alignmixup", "layout"): ({}, "channels_last"),
     ("alignmixup_ae", "decoder_layer"): ({}, "stage2"),

@@ -75,16 +75,15 @@ class AlignMixupAE(AlignMixup, Pixels):
 
     clean_share: float = option(
         1 / 3,
-        "share of clean batches, in [0, 1], evenly spaced and so at the same time in every process; with 1/3 clean, "
-        "input and aligned batches are equally many where input_probability is 0.5",
+        "share of clean batches, in [0, 1], evenly spaced and so at the same time in every process; 1/3 makes as many "
+        "of them as are mixed at the input and as are aligned, where input_probability is 0.5",
         paper="not published",
         minimum=0,
         maximum=1,
     )
     reconstruct_aligned: bool = option(
         False,
-        "reconstruct also in batches mixed at decoder_layer or behind it, which see clean examples up to there; with "
-        "clean_share = 0 and input_probability = 0 this is every batch",
+        "reconstruct also in batches mixed at decoder_layer or behind it, which see clean examples up to there",
         paper="clean examples only",
     )
     reconstruction_weight: float = option(
