@@ -127,7 +127,8 @@ class Option(About):
             self._refuse(ValueError, name, self.accepted, value)
         elif not texts and not _fits(value, kinds):
             fraction = int in kinds and isinstance(value, Real) and not isinstance(value, bool)
-            self._refuse(ValueError if fraction else TypeError, name, _or([_named(k) for k in kinds]), value)
+            hintless = replace(self, hint=None) if {int, float} & set(kinds) else self  # a hint is about the range
+            hintless._refuse(ValueError if fraction else TypeError, name, _or([_named(k) for k in kinds]), value)
         elif isinstance(value, Real) and not isinstance(value, bool) and not self._in_range(float(value)):
             words = self.accepted or "a finite number"
             self._refuse(ValueError, name, f"{words} or None" if types.NoneType in kinds else words, value)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from alignmixup import Baseline, methods
+from alignmixup import Baseline, Mixer, methods
 from alignmixup.taps import FeatureTap
 
 pytestmark = [
@@ -324,3 +324,29 @@ def test_masks_say_what_the_labels_say(name, make, net, batch):
         else:
             own = mask.mean((1, 2))[:, None]
             torch.testing.assert_close(own * one_hot + (1 - own) * one_hot[mixed.draw.perm], mixed.target)
+
+
+def test_lam_perm_and_mixed_say_what_the_labels_say(name, make, net, batch):
+    mixer = make(name)
+    for mixed in [mixer(*batch) for _ in range(HIDDEN)] + [mixer.clean(*batch)]:
+        own, clean = mixed.lam[:, None], mixed.clean_target
+        assert own.shape == (7, 1)
+        assert isinstance(mixed.mixed, bool)
+        if not mixed.mixed:
+            assert bool((own == 1).all())
+        if mixed.pairwise:
+            torch.testing.assert_close(own * clean + (1 - own) * clean[mixed.perm], mixed.target)
+        else:
+            assert bool(((mixed.target - own * clean) >= -1e-6).all())
+
+
+def test_a_draw_of_another_method_is_refused_in_a_sentence(name, make, net, batch):
+    mixer = make(name, probability=1.0) if "probability" in methods.options(name) else make(name)
+    mixer.prepare(batch[0])
+    target = mixer.clean(*batch).target
+    if name == "baseline":
+        return  # it takes None and looks at nothing
+    needs = rf"{type(mixer).__name__}.mix needs a \w*Draw \(.*\), got \w+: take it from"
+    for wrong in (None, torch.ones(7), Mixer):
+        with pytest.raises(TypeError, match=needs):
+            mixer.mix(batch[0], target, wrong)

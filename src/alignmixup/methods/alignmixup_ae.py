@@ -37,9 +37,8 @@ class AEDraw(AlignDraw):
 class _Seen:
     """What the tap saw of one batch, for its reconstruction."""
 
-    def __init__(self) -> None:
-        self.features: Tensor | None = None
-        self.used_without_gradient = False
+    features: Tensor | None = None
+    used_without_gradient = False
 
 
 def _look(features: Tensor, *, seen: _Seen, then: Hidden | None) -> Tensor:
@@ -76,16 +75,15 @@ class AlignMixupAE(AlignMixup, Pixels):
 
     clean_share: float = option(
         1 / 3,
-        "share of clean batches, in [0, 1], evenly spaced and so at the same time in every process; with 1/3 clean, "
-        "input and aligned batches are equally many where input_probability is 0.5",
+        "share of clean batches, in [0, 1], evenly spaced and so at the same time in every process; 1/3 makes as many "
+        "of them as are mixed at the input and as are aligned, where input_probability is 0.5",
         paper="not published",
         minimum=0,
         maximum=1,
     )
     reconstruct_aligned: bool = option(
         False,
-        "reconstruct also in batches mixed at decoder_layer or behind it, which see clean examples up to there; with "
-        "clean_share = 0 and input_probability = 0 this is every batch",
+        "reconstruct also in batches mixed at decoder_layer or behind it, which see clean examples up to there",
         paper="clean examples only",
     )
     reconstruction_weight: float = option(
@@ -93,8 +91,8 @@ class AlignMixupAE(AlignMixup, Pixels):
     )
     reconstruction_loss: Literal["mse", "l1", "perceptual"] = option(
         "mse",
-        '"mse" or "l1", means over all values in the units of normalised images, or "perceptual": 0.84 (1 - SSIM) + '
-        "0.16 L1, with SSIM on pixels (mean and std are needed) in windows of 7 x 7",
+        '"mse" or "l1", means over all values of normalised images, or "perceptual": 0.84 (1 - SSIM) + 0.16 L1, with '
+        "SSIM on pixels (mean and std are needed) in windows of 7 x 7",
         paper="not published",
     )
     decoder_layer: str | nn.Module | None = option(

@@ -12,7 +12,7 @@ from alignmixup.functional.comixup.masks import CoMixupSearch, comixup_masks
 from alignmixup.functional.precision import exact_product
 from alignmixup.functional.sampling import dirichlet, random_start, to_device
 from alignmixup.methods.base import MixedBatch, Mixer
-from alignmixup.methods.base.gradients import CleanLoss, input_saliency
+from alignmixup.methods.base.gradients import CleanLoss, CleanScale, input_saliency
 from alignmixup.options import option
 
 
@@ -56,6 +56,9 @@ class CoMixup(Mixer, CleanLoss, CoMixupSearch):
     )
     blocks: int = option(4, "blocks per side n of the masks; must divide the sides of the images", paper="4", minimum=1)
     clean_lam: float = option(1.0, paper="1.0")
+    clean_scale: CleanScale = option(
+        "bce_softmax", paper='"bce_softmax" on CIFAR and Tiny-ImageNet, "cross_entropy" on ImageNet'
+    )
     peak_window: int = option(
         8,
         "side in pixels of the window that finds the most salient place, cut to the image",

@@ -1,9 +1,10 @@
 """Manifold mixup."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from alignmixup.functional.interpolation import mixup
 from alignmixup.methods.base import Draw, HiddenMixer, MixedBatch
@@ -32,7 +33,9 @@ class ManifoldMixup(HiddenMixer):
         Verma et al., Manifold Mixup, ICML 2019, Eq. (2) and section 5.
     """
 
-    alpha: float = option(2.0, paper="2.0 on CIFAR, 0.2 on Tiny-ImageNet")
+    alpha: float = option(2.0, paper="2.0 on CIFAR and SVHN, 0.2 on Tiny-ImageNet")
+    layer: str | nn.Module | Sequence[str | nn.Module] | None = option(None, paper="the input and the first two stages")
+    layer_probabilities: Sequence[float] | None = option(None, paper="equal shares")
     input_probability: float = option(1 / 3, paper="1/3")
 
     def find_layers(self, found: Probe) -> tuple[str, ...]:

@@ -1,7 +1,8 @@
 import pytest
 import torch
-from alignmixup.methods.batch import Draw, MixedBatch
 from torch.nn import functional as F
+
+from alignmixup.methods.base import Draw, MixedBatch
 
 X, TARGET = torch.rand(2, 3), torch.eye(2)
 
@@ -46,3 +47,15 @@ def test_pair_targets_follow_the_weights_that_a_method_finds():
 def test_samples_of_many_parents_have_no_pairs():
     with pytest.raises(TypeError, match="mixed from more than two"):
         MixedBatch(X, TARGET, TARGET, pairwise=False).pair_targets()
+
+
+def test_what_is_logged_is_always_there():
+    clean = MixedBatch(X, TARGET, TARGET)
+    assert (clean.lam.tolist(), clean.perm.tolist(), clean.mixed) == ([1.0, 1.0], [0, 1], False)
+    draw = Draw(lam=torch.tensor([0.5, 0.25]), perm=torch.tensor([1, 0]))
+    mixed = MixedBatch(X, TARGET, TARGET, draw)
+    assert mixed.lam is draw.lam
+    assert mixed.perm is draw.perm
+    assert mixed.mixed
+    with pytest.raises(TypeError, match="mixed from more than two"):
+        _ = MixedBatch(X, TARGET, TARGET, pairwise=False).perm

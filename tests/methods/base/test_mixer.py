@@ -2,7 +2,9 @@ import pytest
 import torch
 from torch import nn
 
-from alignmixup import CutMix, Mixup
+from alignmixup import AlignMixup, Baseline, CutMix, ManifoldMixup, Mixup, StyleMix, Switch, methods
+from alignmixup.models import PreActResNet18
+from alignmixup.options import options_of
 
 
 def test_the_familiar_two_lines():
@@ -109,3 +111,63 @@ def test_integer_labels_need_the_number_of_classes():
 
 def test_no_parameters_of_its_own():
     assert list(Mixup(num_classes=2).parameters()) == []
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: CutMix(10), r"the first argument of CutMix is the model, got 10; write CutMix\(num_classes=10\)"),
+        (lambda: Mixup(0.2), r"the first argument of Mixup is the model, got 0.2; write Mixup\(alpha=0.2\)"),
+        (lambda: AlignMixup("layer3"), r"is the model, got 'layer3'; write AlignMixup\(layer='layer3'\)"),
+        (lambda: StyleMix("patches"), r"is the model, got 'patches'; write StyleMix\(autoencoder='patches'\)"),
+        (
+            lambda: Switch([CutMix(), Mixup()]),
+            r"argument of Switch is the model, got .*; write Switch\(mixers=",
+        ),
+        (lambda: Baseline(0.5), r"model must be a torch.nn.Module or None, got 0.5; .*: Baseline\(model, ...\)"),
+    ],
+)
+def test_an_option_in_place_of_the_model_is_told_where_it_belongs(build, message):
+    with pytest.raises(TypeError, match=message):
+        build()
+
+
+def test_an_assignment_is_checked_and_takes_effect():
+    mixer = AlignMixup(PreActResNet18(3, width=4), num_classes=3, layer="stage3")
+    for name, value, message in (
+        ("epsilon", -1, "epsilon must be > 0, got -1"),
+        ("probability", 7, r"probability must be in \[0, 1\], got 7"),
+        ("active_epochs", (3, 2), r"active_epochs must be \(start, end\)"),
+    ):
+        before = getattr(mixer, name)
+        with pytest.raises(ValueError, match=message):
+            setattr(mixer, name, value)
+        assert getattr(mixer, name) is before
+    mixer.input_probability, mixer.epsilon = 0.0, 0.7
+    hidden = mixer(torch.rand(4, 3, 16, 16), torch.tensor([0, 1, 2, 0])).hidden
+    assert hidden["stage3"].keywords["epsilon"] == 0.7
+
+
+@pytest.mark.parametrize("name", methods.available())
+def test_what_cannot_change_refuses_an_assignment(name):
+    model = PreActResNet18(3, width=4)
+    options = {"autoencoder": "patches"} if name.startswith("style") else {}
+    mixer = methods.build(name, model=model, num_classes=3, mean=(0.5,), std=(0.5,), options=options)
+    fixed = [key for key, item in options_of(type(mixer)).items() if item.fixed]
+    assert "model" in fixed
+    for key in fixed:
+        with pytest.raises(AttributeError, match=f"{key} of {type(mixer).__name__} cannot change once"):
+            setattr(mixer, key, getattr(mixer, key))
+
+
+def test_mixers_are_told_apart_by_identity():
+    first, second = (AlignMixup(PreActResNet18(3, width=4), layer="stage3") for _ in range(2))
+    assert first != second
+    assert len({first, second}) == 2
+
+
+def test_layers_are_public():
+    mixer = ManifoldMixup(PreActResNet18(3, width=4), num_classes=3)
+    assert mixer.layers == ()
+    mixer.prepare(torch.rand(2, 3, 16, 16))
+    assert mixer.layers == ("stage1", "stage2")

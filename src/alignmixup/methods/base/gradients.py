@@ -32,7 +32,7 @@ class CleanLoss(Options):
     clean_scale: CleanScale = option(
         "bce_softmax",
         'the criterion whose scale that term matches: "bce_softmax" for 2 c CE / K, "cross_entropy" for c CE',
-        paper='"bce_softmax" on CIFAR and Tiny-ImageNet, "cross_entropy" on ImageNet',
+        paper="that of the recipe's own loss",
     )
 
     def gradient_options(self) -> dict[str, Any]:

@@ -1,0 +1,211 @@
+"""Every option of every method does something: changed, it changes what the same draws give."""
+
+import pytest
+import torch
+
+from alignmixup import methods
+from alignmixup.functional.comixup.masks import CoMixupSearch
+from alignmixup.functional.puzzlemix.energy import PuzzleSearch
+from alignmixup.functional.transport.options import Alignment
+from alignmixup.methods import alignmixup, comixup, puzzlemix
+from alignmixup.models import PreActResNet18
+from alignmixup.options import options_of
+
+BATCHES = 4
+
+# What a method is built with, so that all of its parts take part within a few batches.
+SETTING = {
+    "alignmixup": {"layer": "stage3"},
+    "alignmixup_ae": {"layer": "stage3"},
+    "manifold_mixup": {"layer": "stage2", "input_probability": 0.3},
+    "comixup": {"group": 5, "peak_window": 2, "clean_scale": "cross_entropy"},
+    "puzzlemix": {"blocks": [4, 8], "neighbourhood": 2},
+    "stylemix": {"autoencoder": "patches:2"},
+    "stylecutmix": {"autoencoder": "patches:2"},
+}
+
+# Options that show only beside others, or only at some values: what to set beside, and the value.
+CASES = {
+    ("alignmixup", "epsilon"): ({}, 2.0),
+    ("alignmixup", "iterations"): ({}, 2),
+    ("alignmixup", "tolerance"): ({}, 0.5),
+    ("alignmixup", "layer"): ({}, "stage2"),
+    "input_probability": ({}, 1.0),
+    "layer_probabilities": ({"layer": ["stage2", "stage3"]}, [0.0, 1.0]),
+    ("alignmixup", "layout"): ({}, "channels_last"),
+    ("alignmixup_ae", "decoder_layer"): ({}, "stage2"),
+    ("alignmixup_ae", "reconstruct_aligned"): ({"input_probability": 0.0}, True),
+    ("comixup", "blocks"): ({}, 2),
+    ("comixup", "gamma"): ({"omega": 0.9, "tau": 0.2}, 5.0),
+    ("comixup", "safeguard"): ({"group": 7}, False),
+    ("comixup", "clean_scale"): ({}, "bce_softmax"),
+    ("comixup", "omega"): ({"tau": 0.3}, 0.9),
+    ("comixup", "peak_window"): ({"omega": 0.9, "tau": 0.3}, 8),
+    ("comixup", "peak_stride"): ({"omega": 0.9, "tau": 0.3}, 4),
+    ("comixup", "tau"): ({}, 0.2),
+    ("comixup", "variant"): ({"omega": 0.9, "tau": 0.3}, "as_released"),
+    ("cutmix", "alpha"): ({}, 0.1),
+    ("puzzlemix", "blocks"): ({}, [2]),
+    ("puzzlemix", "neighbourhood"): ({"gamma": 1.0, "beta": 9.0}, 1),
+    ("puzzlemix", "transport_size"): ({"blocks": [4]}, 2),
+    ("puzzlemix", "clean_scale"): ({"clean_lam": 1.0}, "cross_entropy"),
+    ("puzzlemix", "adversarial_epsilon"): ({"adversarial_probability": 1.0}, 0.2),
+    ("stylemix", "autoencoder"): ({}, "patches:4"),
+    ("stylecutmix", "gamma"): ({}, "auto"),
+    ("stylecutmix", "delta"): ({"gamma": "auto"}, 0.5),
+    ("stylecutmix", "same_class_distance"): ({"gamma": "auto"}, 0.1),
+    ("switch", "mixers"): ({}, ["cutmix", "mixup"]),
+    ("switch", "probabilities"): ({}, [1.0, 0.0]),
+    ("switch", "mean"): ({"mixers": ["saliencymix"]}, (0.2,)),
+    ("switch", "std"): ({"mixers": ["saliencymix"]}, (4.0,)),
+    ("saliencymix", "mean"): ({}, (0.2,)),
+    ("saliencymix", "std"): ({}, (4.0,)),
+    ("alignmixup_ae", "mean"): ({"reconstruction_loss": "perceptual"}, (0.2,)),
+    ("alignmixup_ae", "std"): ({"reconstruction_loss": "perceptual"}, (0.5,)),
+    "active_epochs": ({}, (1, 2)),
+    "multi_label": ({"label_smoothing": 0.1}, True),
+    "probability": ({}, 0.4),
+    "mean": ({}, (0.2,)),
+    "std": ({}, (0.5,)),
+    "layer": ({}, "stage1"),
+}
+
+# Options whose other value does not go with the rest, and what is said of it.
+REFUSED = {("alignmixup_ae", "layout"): "has not the proportions of images"}
+
+# Options that are allowed to change nothing, and why.
+EXCEPTIONS = {
+    "model": "it is what is trained, no setting: methods that need it refuse to be built without",
+    "num_classes": "it says how many labels there are: another number is refused with the model's logits",
+    ("manifold_mixup", "layout"): "a map is interpolated number by number in any layout; tokens are left alone by it",
+    ("baseline", "generator"): "every method takes one, so that loops build all alike; a baseline draws nothing",
+}
+
+
+def network():
+    torch.manual_seed(0)
+    return PreActResNet18(5, width=4, strides=(1, 2, 2, 1), final_norm=True)
+
+
+class Autoencoder(torch.nn.Module):
+    """Patches, with styles of five classes."""
+
+    def __init__(self):
+        super().__init__()
+        from alignmixup.models.style_autoencoder import load_style_autoencoder
+
+        self.inner = load_style_autoencoder("patches:2")
+        self.class_style = torch.rand(5, 6, generator=torch.Generator().manual_seed(1))
+
+    def encode(self, images):
+        return self.inner.encode(images)
+
+    def decode(self, features, size):
+        return self.inner.decode(features, size)
+
+
+def results(name, **options):
+    """What a few training steps make and leave behind: images, labels, losses, gradients."""
+    net, method = network(), methods.load(name)
+    known = options_of(method)
+    given = {"num_classes": 5, "mean": (0.5,), "std": (0.25,), "generator": torch.Generator().manual_seed(3)}
+    options = {key: value for key, value in given.items() if key in known} | SETTING.get(name, {}) | options
+    if options.get("gamma") == "auto" or name == "stylecutmix":
+        options["autoencoder"] = Autoencoder() if options["autoencoder"] == "patches:2" else options["autoencoder"]
+    mixer = method(net, **options)
+    images = torch.Generator().manual_seed(5)
+    x, y = torch.randn(7, 3, 16, 16, generator=images), torch.tensor([0, 1, 2, 3, 4, 0, 1])
+    mixer.prepare(x)
+    with torch.no_grad():
+        for parameter in mixer.parameters():  # a decoder begins with zeros
+            parameter.fill_(0.1)
+    made = []
+    for _ in range(BATCHES):
+        with mixer(x, y) as batch:
+            loss = batch.loss(net(batch.x))
+            loss.backward()
+        made += [batch.x, batch.target, loss]
+    return made + [p.grad for p in (*net.parameters(), *mixer.parameters()) if p.grad is not None]
+
+
+def changed(item):
+    """Another value that an option takes, told from its declaration."""
+    if item.texts:
+        return next(text for text in item.texts if text != item.default)
+    if isinstance(item.default, bool):
+        return not item.default
+    if item.name == "generator":
+        return torch.Generator().manual_seed(4)
+    for number in (item.default * 3 if item.default else 0.3, item.default / 3, item.default + 1, item.default - 1):
+        value = int(number) if isinstance(item.default, int) else number
+        try:
+            item.check(value)
+        except (TypeError, ValueError):
+            continue
+        if value != item.default:
+            return value
+    raise AssertionError(f"name another value of {item.name} in CASES")
+
+
+def differs(name, option, cache={}):  # noqa: B006  (what a method gives without the change)
+    """Tell whether another value of an option changes what the same draws give."""
+    item = options_of(methods.load(name))[option]
+    kin = ["alignmixup"] if name == "alignmixup_ae" else ["stylemix"] if name == "stylecutmix" else []
+    keys = [(name, option), *((other, option) for other in kin), option]
+    beside, value = next((CASES[key] for key in keys if key in CASES), ({}, None))
+    value = changed(item) if value is None else value
+    key = (name, repr(sorted(beside.items())))
+    if key not in cache:
+        cache[key] = results(name, **beside)
+    usual, other = cache[key], results(name, **beside, **{option: value})
+    return len(usual) != len(other) or not all(map(torch.equal, usual, other))
+
+
+ALL = [(name, option) for name in methods.available() for option in options_of(methods.load(name))]
+EXCEPTED = [pair for pair in ALL if pair in EXCEPTIONS or pair[1] in EXCEPTIONS]
+
+
+@pytest.mark.filterwarnings("ignore:AlignMixup at layer:UserWarning")
+@pytest.mark.parametrize(("name", "option"), [pair for pair in ALL if pair not in [*EXCEPTED, *REFUSED]])
+def test_an_option_does_something(name, option):
+    assert differs(name, option), f"{option} of {name} changes nothing: connect it, or take it away"
+
+
+@pytest.mark.parametrize(("name", "option"), REFUSED)
+def test_or_it_is_refused(name, option):
+    with pytest.raises(ValueError, match=REFUSED[name, option]):
+        differs(name, option)
+
+
+def test_exceptions_are_options():
+    known = {name for _, name in ALL}
+    assert all(pair in ALL or pair in known for pair in [*EXCEPTIONS, *CASES, *REFUSED])
+
+
+# where a method hands the options of its algorithm on
+FORWARDED = [
+    (alignmixup, "align_mix", Alignment),
+    (comixup, "comixup_masks", CoMixupSearch),
+    (puzzlemix, "puzzlemix_mask", PuzzleSearch),
+    (puzzlemix, "puzzlemix_transport", ("cost_weight",)),
+]
+LOST = [
+    (module, function, option)
+    for module, function, options in FORWARDED
+    for option in (options if isinstance(options, tuple) else options_of(options))
+    if option != "tries"  # the mixer draws the starts itself, and so the function counts them
+]
+
+
+@pytest.mark.parametrize(("module", "function", "option"), LOST, ids=lambda value: str(value).rpartition(".")[2])
+def test_a_disconnected_option_is_noticed(monkeypatch, module, function, option):
+    name = module.__name__.rpartition(".")[2]
+    forwarded, seen = getattr(module, function), []
+
+    def without(*arguments, **options):
+        seen.append(options.pop(option))  # its default, as if it were not handed on
+        return forwarded(*arguments, **options)
+
+    monkeypatch.setattr(module, function, without)
+    assert not differs(name, option, cache={})
+    assert len(set(map(str, seen))) == 2
