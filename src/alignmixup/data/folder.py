@@ -99,9 +99,8 @@ def load_folder(
     chosen = test_split or find_test_split(name, root, flat=test_only)
     test = _filled(name, root, list_classes(name, root, chosen))
     class_names = tuple(train.images if train else _training_classes(root) or test.images)
-    remarks = [line for part in (train, test) if part for line in part.remarks()]
-    remarks += compare_classes(name, root, class_names, test)
-    for line in remarks:
+    odd = [line for part in (train, test) if part for line in part.remarks()]
+    for line in odd + compare_classes(name, root, class_names, test):
         _log.warning("%s: %s", root, line)
     upright = name == "folder"
     files = [
