@@ -175,7 +175,7 @@ def layer_of(run: TrainedRun, named: str | None) -> str:
         wanted = wanted[-1]
     if wanted is None:
         wanted = probe(run.model, images_at(run, [0, 0])[0]).last()
-    return FeatureTap.of(run.model).attach(str(wanted), layout_of(run))
+    return FeatureTap.of(run.model).resolve(str(wanted))
 
 
 def layout_of(run: TrainedRun) -> Layout | None:

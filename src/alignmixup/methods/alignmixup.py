@@ -8,16 +8,15 @@ from typing import Literal, get_args
 from torch import Tensor
 
 from alignmixup.functional.alignment import Keep, align_mix
-from alignmixup.functional.interpolation import mixup
 from alignmixup.functional.sampling import coin
 from alignmixup.functional.transport.plan import Solver
-from alignmixup.methods.batch import Draw, MixedBatch
-from alignmixup.methods.hidden_mixer import HiddenMixer
-from alignmixup.taps import Probe
+from alignmixup.methods.hidden_mixer import HiddenDraw, HiddenMixer
+from alignmixup.taps import Hidden, Inputs, Probe
+from alignmixup.taps.layer_check import LayerReport
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class AlignDraw(Draw):
+class AlignDraw(HiddenDraw):
     """Draw of AlignMixup.
 
     Attributes:
@@ -25,7 +24,6 @@ class AlignDraw(Draw):
         keep: whose positions survive the aligned interpolation.
     """
 
-    layer: str | None
     keep: Keep
 
 
@@ -75,19 +73,20 @@ class AlignMixup(HiddenMixer):
         """Take the last feature map."""
         return (found.last(),)
 
-    def prepare(self, x: Tensor) -> None:
+    def _look(self, inputs: Inputs) -> tuple[LayerReport, ...]:
         """Warn, once, where only the mean of a map is read: a plan with uniform marginals keeps the mean."""
-        first_time = not self._used
-        super().prepare(x)
-        pooled = [name for name, use in self._used.items() if use == "mean"]
+        first_time = not self._proved
+        reports = super()._look(inputs)
+        pooled = [report.name for report in reports if report.use == "mean"]
         if first_time and pooled:
             warnings.warn(
                 f"AlignMixup at layer {', '.join(map(repr, pooled))}: the model reads only the mean of this map "
                 "(global average pooling), so the alignment cancels and this is Manifold mixup of the pooled features, "
                 "as in the published network; name an earlier layer, or put a BatchNorm and ReLU before the pooling "
                 "(final_norm=True in PreActResNet18, with layer='stage4'), to make alignment count",
-                stacklevel=3,
+                stacklevel=5,
             )
+        return reports
 
     def draw(self, x: Tensor, target: Tensor) -> AlignDraw:
         """Draw λ, partners, the layer and the direction."""
@@ -100,21 +99,16 @@ class AlignMixup(HiddenMixer):
             keep = self.keep
         return AlignDraw(lam=pairing.lam, perm=pairing.perm, layer=layer, keep=keep)
 
-    def mix(self, x: Tensor, target: Tensor, draw: Draw) -> MixedBatch:
-        """Mix the images now, or record the function that will align and mix the layer."""
-        assert isinstance(draw, AlignDraw)
-        mixed_target = self.mixed_target(target, draw)
-        if draw.layer is None:
-            return MixedBatch(mixup(x, draw.perm, draw.lam), mixed_target, target, draw, tap=self._tap)
-        function = partial(
+    def interpolation(self, perm: Tensor, lam: Tensor, keep: Keep) -> Hidden:
+        """Align, then interpolate."""
+        return partial(
             align_mix,
-            perm=draw.perm,
-            lam=draw.lam,
-            keep=draw.keep,
+            perm=perm,
+            lam=lam,
+            keep=keep,
             epsilon=self.epsilon,
             iterations=self.iterations,
             tolerance=self.tolerance,
             solver=self.solver,
             normalize_cost=self.normalize_cost,
         )
-        return MixedBatch(x, mixed_target, target, draw, {draw.layer: function}, tap=self._tap)

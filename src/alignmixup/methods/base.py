@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass, field, fields
 from numbers import Real
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 import torch.distributed
@@ -64,7 +64,12 @@ class Mixer(ABC):
     multi_label: bool = False
     generator: torch.Generator = field(default_factory=_default_generator, repr=False)
 
+    looks_inside: ClassVar[bool] = False
+    """The method runs the model, to look at it or for its gradients: never in a compiled graph of the training step."""
+
     def __post_init__(self) -> None:
+        if self.looks_inside and not hasattr(type(self).__call__, "_torchdynamo_disable"):
+            type(self).__call__ = torch.compiler.disable(type(self).__call__)  # type: ignore[method-assign, no-untyped-call]
         self._epoch = 0
         self._check_numbers()
         self._check_options()
@@ -125,9 +130,11 @@ class Mixer(ABC):
             TypeError: images are not floating point, or labels are one-dimensional floats.
         """
         batch = self.clean(x, y)
-        if not self.is_active or not coin(self.probability, generator=self.generator):
+        if not self.is_active:
             return batch
         self.prepare(x)
+        if not coin(self.probability, generator=self.generator):
+            return batch
         return self.mix(x, batch.target, self.draw(x, batch.target))
 
     def clean(self, x: Tensor, y: Tensor) -> MixedBatch:
@@ -137,10 +144,35 @@ class Mixer(ABC):
         if not x.is_floating_point():
             raise TypeError(f"images must be floating point, got {x.dtype}: convert and normalise them before mixing")
         target = smooth(as_target(y, self.num_classes), self.label_smoothing, multi_label=self.multi_label)
-        return MixedBatch(x, target, target)
+        return MixedBatch(x, target, target, scoped=self.is_scoped)
 
-    def prepare(self, x: Tensor) -> None:  # noqa: B027  (most methods need nothing here)
-        """Get ready for the first batch: methods that must see one (to find layers) do it here."""
+    def prepare(self, x: Tensor, *others: Any, **options: Any) -> None:  # noqa: B027  (most methods need nothing here)
+        """Get ready for the first batch: methods that must see one (to find layers) do it here.
+
+        Args:
+            x: (B, ...) images.
+            *others: what else the model takes.
+            **options: what it takes by name.
+        """
+
+    @property
+    def has_auxiliary(self) -> bool:
+        """The method adds a loss of its own to batches."""
+        return False
+
+    @property
+    def is_scoped(self) -> bool:
+        """Batches of the method must be used through ``with`` and :meth:`MixedBatch.loss`: none of them unpacks."""
+        return self.has_auxiliary
+
+    def detach(self) -> None:  # noqa: B027  (most methods leave nothing in a model)
+        """Leave the model exactly as it was found; hidden methods have hooks there until then."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.detach()
 
     def pixels(self, x: Tensor) -> Tensor:
         """Undo the normalisation: (B, C, H, W) float32 in [0, 1].
@@ -184,7 +216,11 @@ class Mixer(ABC):
         self._epoch = epoch
 
     def drop_in(self) -> DropIn:
-        """Return a callable ``(x, y) -> (x, target)`` for a training loop that cannot be edited."""
+        """Return a callable ``(x, y) -> (x, target)`` for a training loop that cannot be edited.
+
+        Raises:
+            TypeError: the method has an auxiliary loss.
+        """
         return DropIn(self)
 
     def parameters(self) -> Iterator[nn.Parameter]:

@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 from functools import partial
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -82,6 +83,13 @@ class CoMixup(Mixer):
     clean_scale: CleanScale = "bce_softmax"
     peak_window: int = 8
     peak_stride: int = 1
+
+    looks_inside: ClassVar[bool] = True
+
+    @property
+    def has_auxiliary(self) -> bool:
+        """The clean images' loss."""
+        return self.clean_lam > 0
 
     def _check_options(self) -> None:
         super()._check_options()

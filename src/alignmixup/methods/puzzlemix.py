@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import get_args
+from typing import ClassVar, get_args
 
 import torch
 from torch import Tensor
@@ -95,6 +95,13 @@ class PuzzleMix(PairMixer):
         super().__post_init__()
         if self._root is None:
             raise ValueError("PuzzleMix asks the model which pixels matter: pass it as PuzzleMix(model, ...)")
+
+    looks_inside: ClassVar[bool] = True
+
+    @property
+    def has_auxiliary(self) -> bool:
+        """The clean images' loss."""
+        return self.clean_lam > 0
 
     def _check_options(self) -> None:
         super()._check_options()
