@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from alignmixup.taps.layout import apply_in_layout, count_prefix_tokens, guess_layout
+from alignmixup.taps.layout import Form, count_prefix_tokens, guess_layout, leaf_layout, tell_form
 
 
 @pytest.mark.parametrize(
@@ -11,60 +11,107 @@ from alignmixup.taps.layout import apply_in_layout, count_prefix_tokens, guess_l
         (nn.Identity(), (2, 512, 4, 4), "channels_first"),
         (nn.Identity(), (2, 7, 7, 768), "channels_last"),
         (nn.Identity(), (2, 197, 768), "tokens"),
-        (nn.Conv2d(3, 64, 1), (2, 64, 90, 160), "channels_first"),
         (nn.BatchNorm2d(8), (2, 8, 8, 8), "channels_first"),
         (nn.LayerNorm(96), (2, 48, 64, 96), "channels_last"),
+        (nn.LayerNorm(96), (2, 48, 96), "tokens"),
         (nn.Sequential(nn.Conv2d(96, 96, 1), nn.LayerNorm(96)), (2, 96, 48, 64), "channels_first"),
+        (nn.Sequential(nn.Conv1d(2, 16, 5), nn.ReLU()), (2, 16, 50), "channels_first"),
+        (nn.AdaptiveAvgPool1d(1), (2, 96, 1), "channels_first"),
+        (nn.Identity(), (2, 96, 1), "channels_first"),
+        (nn.Identity(), (2, 4, 8, 8, 8), "channels_first"),
     ],
 )
-def test_layouts_are_told_from_shape_and_module(module, shape, expected):
+def test_layouts_are_told_from_the_module_before_the_shape(module, shape, expected):
     assert guess_layout(module, shape) == expected
 
 
-@pytest.mark.parametrize("shape", [(2, 5), (2, 3, 4, 5, 6)])
-def test_other_ranks_are_refused(shape):
+@pytest.mark.parametrize("rank", [1, 2, 3])
+@pytest.mark.parametrize("sizes", [(32, 32, 32), (32, 32, 48), (8, 32, 48), (48, 32, 32)])
+def test_convolutions_norms_and_pools_put_channels_first_whatever_the_sizes(rank, sizes):
+    shape = (4, 32, *sizes[:rank])
+    for kind in ("Conv{}d", "ConvTranspose{}d"):
+        assert guess_layout(getattr(nn, kind.format(rank))(3, 32, 1), shape) == "channels_first"
+    for kind in ("BatchNorm{}d", "InstanceNorm{}d", "MaxPool{}d", "AvgPool{}d", "AdaptiveAvgPool{}d"):
+        assert guess_layout(getattr(nn, kind.format(rank))(32), shape) == "channels_first"
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3])
+def test_layer_norms_and_linear_layers_put_them_last(rank):
+    shape = (4, *[32] * rank, 32)
+    expected = "tokens" if rank == 1 else "channels_last"
+    assert guess_layout(nn.LayerNorm(32), shape) == guess_layout(nn.Linear(8, 32), shape) == expected
+
+
+def test_a_channels_first_layer_norm_is_known_by_its_width():
+    class LayerNorm2d(nn.LayerNorm):
+        pass
+
+    assert leaf_layout(LayerNorm2d(32), (2, 32, 32, 32)) == "channels_first"
+    assert leaf_layout(nn.LayerNorm(32), (2, 32, 32, 32)) == "channels_last"
+
+
+def test_vectors_are_refused():
     with pytest.raises(ValueError, match=r"cannot mix an output of shape .*: expected \(B, C, h, w\)"):
+        guess_layout(nn.Identity(), (2, 5))
+
+
+@pytest.mark.parametrize("shape", [(2, 6, 8, 10), (2, 3, 4, 5, 6)])
+def test_an_open_case_lists_the_choices(shape):
+    with pytest.raises(ValueError, match="pass layout='channels_first' or layout='channels_last'"):
         guess_layout(nn.Identity(), shape)
 
 
-def test_an_open_case_asks_for_the_layout():
-    with pytest.raises(ValueError, match="pass layout='channels_first' or layout='channels_last'"):
-        guess_layout(nn.Identity(), (2, 6, 8, 10))
-
-
-def test_channels_last_is_shown_as_channels_first():
-    output = torch.randn(2, 3, 3, 5)
-    result = apply_in_layout(lambda f: f.flip(1), output, "channels_last", 0)
-    assert torch.equal(result, output.flip(3))
-
-
-def test_prefix_tokens_are_left_alone_and_patches_become_a_grid():
-    output = torch.randn(2, 2 + 9, 5)
-    seen = []
+@pytest.mark.parametrize(
+    ("form", "shape", "seen"),
+    [
+        (Form("channels_first"), (2, 3, 7), (2, 3, 7, 1)),
+        (Form("channels_first"), (2, 3, 4, 5), (2, 3, 4, 5)),
+        (Form("channels_first"), (2, 3, 2, 4, 5), (2, 3, 8, 5)),
+        (Form("channels_last"), (2, 4, 5, 3), (2, 3, 4, 5)),
+        (Form("channels_last"), (2, 2, 4, 5, 3), (2, 3, 8, 5)),
+        (Form("tokens"), (2, 9, 3), (2, 3, 3, 3)),
+        (Form("tokens"), (2, 10, 3), (2, 3, 10, 1)),
+        (Form("tokens", grid=(2, 5)), (2, 10, 3), (2, 3, 2, 5)),
+        (Form("tokens", prefix=1, grid=(2, 5)), (2, 11, 3), (2, 3, 2, 5)),
+    ],
+)
+def test_every_form_is_shown_as_a_map_and_comes_back(form, shape, seen):
+    output = torch.randn(shape)
+    shapes = []
 
     def record(features):
-        seen.append(tuple(features.shape))
-        return -features
+        shapes.append(tuple(features.shape))
+        return 2 * features
 
-    result = apply_in_layout(record, output, "tokens", 2)
-    assert seen == [(2, 5, 3, 3)]
-    assert torch.equal(result[:, :2], output[:, :2])
-    assert torch.equal(result[:, 2:], -output[:, 2:])
-
-
-def test_tokens_that_are_no_square_become_a_column():
-    result = apply_in_layout(lambda f: f + f.shape[2] + 100 * f.shape[3], torch.zeros(1, 1 + 12, 2), "tokens", 1)
-    assert result[0, :, 0].tolist() == [0.0] + [112.0] * 12
+    torch.testing.assert_close(form.apply(record, output), 2 * output)
+    assert shapes[-1] == tuple(form.to_map(output).shape) == seen
+    assert form.positions(shape) == seen[2] * seen[3]
 
 
-def test_a_patch_embedding_carries_no_class_token_yet():
-    result = apply_in_layout(lambda f: f + 1, torch.zeros(1, 16, 2), "tokens", 1)
-    assert bool((result == 1).all())
+def test_prefix_tokens_are_one_map_of_one_position():
+    output = torch.randn(4, 2 + 9, 5)
+    lam, perm = 0.3, torch.tensor([1, 2, 3, 0])
+    swapped = Form("tokens", prefix=2).apply(lambda f: lam * f + (1 - lam) * f[perm], output)
+    torch.testing.assert_close(swapped, lam * output + (1 - lam) * output[perm])
+    left = Form("tokens", prefix=2).apply(lambda f: -f, output, to_prefix=lambda f: f)
+    assert torch.equal(left[:, :2], output[:, :2])
+    assert torch.equal(left[:, 2:], -output[:, 2:])
 
 
-def test_row_major_positions_survive_the_round_trip():
-    output = torch.arange(2 * 5 * 3.0).view(2, 5, 3)
-    assert torch.equal(apply_in_layout(lambda f: f.clone(), output, "tokens", 1), output)
+@pytest.mark.parametrize(
+    ("count", "prefix", "grids", "expected"),
+    [
+        (16, 1, {}, (0, None)),  # a patch embedding: the class token comes later
+        (17, 1, {}, (1, None)),
+        (99, 1, {98: (14, 7)}, (1, (14, 7))),
+        (100, 1, {99: (11, 9)}, (1, (11, 9))),  # a square number that is no square
+        (98, 1, {98: (14, 7)}, (0, (14, 7))),
+        (12, 0, {12: (3, 4)}, (0, (3, 4))),
+    ],
+)
+def test_which_tokens_are_positions_follows_from_what_ran_before(count, prefix, grids, expected):
+    form = tell_form("tokens", (2, count, 8), prefix, grids)
+    assert (form.prefix, form.grid) == expected
 
 
 def test_prefix_tokens_are_counted():
@@ -79,4 +126,5 @@ def test_prefix_tokens_are_counted():
 
     assert count_prefix_tokens(TorchvisionLike()) == 5
     assert count_prefix_tokens(TimmLike()) == 1
+    assert count_prefix_tokens(nn.Sequential(TimmLike())) == 1
     assert count_prefix_tokens(nn.Linear(1, 1)) == 0

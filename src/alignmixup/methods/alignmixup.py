@@ -9,16 +9,16 @@ from typing import Literal
 from torch import Tensor, nn
 
 from alignmixup.functional.alignment import Keep, align_mix
-from alignmixup.functional.interpolation import mixup
 from alignmixup.functional.sampling import coin
 from alignmixup.functional.transport.options import Alignment
-from alignmixup.methods.base import Draw, HiddenMixer, MixedBatch
+from alignmixup.methods.base import HiddenDraw, HiddenMixer
 from alignmixup.options import option
-from alignmixup.taps import Probe
+from alignmixup.taps import Hidden, Inputs, Probe
+from alignmixup.taps.layer_check import LayerReport
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class AlignDraw(Draw):
+class AlignDraw(HiddenDraw):
     """Draw of AlignMixup.
 
     Attributes:
@@ -26,7 +26,6 @@ class AlignDraw(Draw):
         keep: whose positions survive the aligned interpolation.
     """
 
-    layer: str | None
     keep: Keep
 
 
@@ -56,19 +55,20 @@ class AlignMixup(HiddenMixer, Alignment):
         """Take the last feature map."""
         return (found.last(),)
 
-    def prepare(self, x: Tensor) -> None:
+    def _look(self, inputs: Inputs) -> tuple[LayerReport, ...]:
         """Warn, once, where only the mean of a map is read: a plan with uniform marginals keeps the mean."""
-        first_time = not self._used
-        super().prepare(x)
-        pooled = [name for name, use in self._used.items() if use == "mean"]
+        first_time = not self._proved
+        reports = super()._look(inputs)
+        pooled = [report.name for report in reports if report.use == "mean"]
         if first_time and pooled:
             warnings.warn(
                 f"AlignMixup at layer {', '.join(map(repr, pooled))}: the model reads only the mean of this map "
                 "(global average pooling), so the alignment cancels and this is Manifold mixup of the pooled features, "
                 "as in the published network; name an earlier layer, or put a BatchNorm and ReLU before the pooling "
                 "(final_norm=True in PreActResNet18, with layer='stage4'), to make alignment count",
-                stacklevel=3,
+                stacklevel=5,
             )
+        return reports
 
     def draw(self, x: Tensor, target: Tensor) -> AlignDraw:
         """Draw λ, partners, the layer and the direction."""
@@ -80,12 +80,6 @@ class AlignMixup(HiddenMixer, Alignment):
             keep = self.keep
         return AlignDraw(**vars(pairs), layer=layer, keep=keep)
 
-    def mix(self, x: Tensor, target: Tensor, draw: Draw) -> MixedBatch:
-        """Mix the images now, or record the function that will align and mix the layer."""
-        draw = self.expect(AlignDraw, draw)
-        mixed_target = self.mixed_target(target, draw)
-        if draw.layer is None:
-            return MixedBatch(mixup(x, draw.perm, draw.lam), mixed_target, target, draw, tap=self._tap)
-        options = vars(Alignment.part_of(self))
-        function = partial(align_mix, perm=draw.perm, lam=draw.lam, keep=draw.keep, **options)
-        return MixedBatch(x, mixed_target, target, draw, {draw.layer: function}, tap=self._tap)
+    def interpolation(self, perm: Tensor, lam: Tensor, keep: Keep) -> Hidden:
+        """Align, then interpolate."""
+        return partial(align_mix, perm=perm, lam=lam, keep=keep, **vars(Alignment.part_of(self)))

@@ -16,7 +16,7 @@ from alignmixup.methods.alignmixup import AlignDraw, AlignMixup
 from alignmixup.methods.base import Draw, MixedBatch, Pixels
 from alignmixup.models.decoder import FeatureDecoder
 from alignmixup.options import option
-from alignmixup.taps import Hidden, feature_maps, unwrap
+from alignmixup.taps import Hidden, LayerMix, feature_maps, unwrap
 
 logger = logging.getLogger("alignmixup")
 
@@ -38,6 +38,8 @@ class _Seen:
     """What the tap saw of one batch, for its reconstruction."""
 
     features: Tensor | None = None
+    copy: Tensor | None = None
+    version = 0
     used_without_gradient = False
 
 
@@ -48,8 +50,13 @@ def _look(features: Tensor, *, seen: _Seen, then: Hidden | None) -> Tensor:
             "the reconstruction cannot reach the encoder from inside a reentrant activation checkpoint, which hides "
             "the first forward pass from autograd: use checkpoint(..., use_reentrant=False), or detach_features=True"
         )
-    seen.features = features
-    return features if then is None else then(features)
+    seen.features, seen.version = features, features._version
+    if then is not None:
+        return then(features)
+    seen.copy = (
+        features.clone()
+    )  # for where what follows works in place; else a checkpoint's own output has the gradient
+    return features
 
 
 @dataclass(eq=False, kw_only=True)
@@ -119,7 +126,7 @@ class AlignMixupAE(AlignMixup, Pixels):
         self._handed_out = False
         self._batches = 0
         if self.decoder_layer is not None:
-            self._put("decoder_layer", self._tap.attach(self.decoder_layer, self.layout))
+            self._put("decoder_layer", self._tap.attach(self.decoder_layer))
 
     def _check_options(self) -> None:
         super()._check_options()
@@ -146,19 +153,32 @@ class AlignMixupAE(AlignMixup, Pixels):
     def decoder(self, decoder: nn.Module) -> None:
         self._decoder = decoder
 
-    def prepare(self, x: Tensor) -> None:
+    @property
+    def has_auxiliary(self) -> bool:
+        """The reconstruction loss."""
+        return True
+
+    @property
+    def is_scoped(self) -> bool:
+        """Every batch may have its reconstruction."""
+        return True
+
+    def prepare(self, x: Tensor, *others: Any, **options: Any) -> None:
         """Find the layers and make the decoder for images of this size, on the device of their maps.
 
         Its initial weights follow ``torch.manual_seed`` and leave the global generators alone.
         """
-        super().prepare(x)
+        super().prepare(x, *others, **options)
         if self._decoder is not None:
             return
+        if others or options or self._first_forward is not None:
+            raise ValueError("AlignMixupAE needs a model that takes images alone, as in model(x): use AlignMixup")
         if self.decoder_layer is None:
             self._put("decoder_layer", self._layers[-1])
         assert self._root is not None
         assert isinstance(self.decoder_layer, str)
-        maps = feature_maps(self._root, x[:2], {*self._layers, self.decoder_layer}, self.layout)
+        forms = {name: form for name, (form, *_) in self._forms.items() if form is not None}
+        maps = feature_maps(self._root, x[:2], {*self._layers, self.decoder_layer}, self.layout, forms)
         order = list(maps)
         self._behind = order[order.index(self.decoder_layer) :]  # mixing there leaves the decoder's map clean
         if self.clean_share == 0 and not set(self._behind) & set(self._layers):
@@ -199,14 +219,18 @@ class AlignMixupAE(AlignMixup, Pixels):
         """Mix as AlignMixup does, or not at all; record the map to reconstruct from where it is clean."""
         draw = self.expect(AEDraw, draw)
         clean = draw.clean
-        batch = MixedBatch(x, target, target, draw, tap=self._tap) if clean else super().mix(x, target, draw)
+        batch = (
+            MixedBatch(x, target, target, draw, tap=self._tap, scoped=True) if clean else super().mix(x, target, draw)
+        )
         self.prepare(x)
         assert isinstance(self.decoder_layer, str)
         if not clean and not (self.reconstruct_aligned and draw.layer in self._behind):
             return batch
         seen = _Seen()
-        look = partial(_look, seen=seen, then=batch.hidden.get(self.decoder_layer))
-        hidden: dict[str, Hidden] = {**batch.hidden, self.decoder_layer: look}
+        mix = batch.hidden.get(self.decoder_layer)
+        then = mix.function if isinstance(mix, LayerMix) else mix
+        look = LayerMix(partial(_look, seen=seen, then=then), self._forms.get(self.decoder_layer, ()), self.layout)
+        hidden = {**batch.hidden, self.decoder_layer: look}
         return replace(batch, hidden=hidden, auxiliary=partial(self._reconstruction, seen, x))
 
     def _reconstruction(self, seen: _Seen, x: Tensor) -> Tensor:
@@ -222,7 +246,9 @@ class AlignMixupAE(AlignMixup, Pixels):
                 "the decoder of AlignMixupAE trains only if the optimizer has its parameters: call mixer.prepare(x), "
                 "then give the optimizer [*model.parameters(), *mixer.parameters()]"
             )
-        features = seen.features.detach() if self.detach_features else seen.features
+        changed = seen.features._version != seen.version
+        features = seen.copy if changed and seen.copy is not None else seen.features
+        features = features.detach() if self.detach_features else features
         seen.used_without_gradient = torch.is_grad_enabled() and not self.detach_features and not features.requires_grad
         decoded = self.decoder(features.float())
         with torch.autocast(x.device.type, enabled=False):
@@ -242,7 +268,8 @@ class AlignMixupAE(AlignMixup, Pixels):
         self.prepare(x)
         assert self._root is not None
         assert isinstance(self.decoder_layer, str)
-        return feature_maps(self._root, x, (self.decoder_layer,), self.layout)[self.decoder_layer]
+        forms = {name: form for name, (form, *_) in self._forms.items() if form is not None}
+        return feature_maps(self._root, x, (self.decoder_layer,), self.layout, forms)[self.decoder_layer]
 
     def decode(self, features: Tensor) -> Tensor:
         """Show maps of ``decoder_layer`` as images.

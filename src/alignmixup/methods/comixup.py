@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import partial
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -66,6 +67,13 @@ class CoMixup(Mixer, CleanLoss, CoMixupSearch):
         minimum=1,
     )
     peak_stride: int = option(1, "step of that window in pixels", paper="1, 8 on ImageNet", minimum=1)
+
+    looks_inside: ClassVar[bool] = True
+
+    @property
+    def has_auxiliary(self) -> bool:
+        """The clean images' loss."""
+        return self.clean_lam > 0
 
     def draw(self, x: Tensor, target: Tensor) -> CoMixupDraw:
         """Draw each group's prior and where its optimisation starts."""

@@ -3,24 +3,20 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import ClassVar
 
 from torch import Tensor, nn
 
+from alignmixup.functional.alignment import Keep
 from alignmixup.functional.interpolation import mixup
-from alignmixup.methods.base import Draw, HiddenMixer, MixedBatch
+from alignmixup.methods.base import HiddenDraw, HiddenMixer
 from alignmixup.options import option
-from alignmixup.taps import Probe
+from alignmixup.taps import Hidden, Probe
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class ManifoldDraw(Draw):
-    """Draw of Manifold mixup.
-
-    Attributes:
-        layer: dotted name of the layer to mix at; None for the input.
-    """
-
-    layer: str | None
+class ManifoldDraw(HiddenDraw):
+    """Draw of Manifold mixup."""
 
 
 @dataclass(eq=False, kw_only=True)
@@ -38,6 +34,8 @@ class ManifoldMixup(HiddenMixer):
     layer_probabilities: Sequence[float] | None = option(None, paper="equal shares")
     input_probability: float = option(1 / 3, paper="1/3")
 
+    reads_positions: ClassVar[bool] = False
+
     def find_layers(self, found: Probe) -> tuple[str, ...]:
         """Take the ends of two early stages."""
         return found.early()
@@ -47,11 +45,6 @@ class ManifoldMixup(HiddenMixer):
         pairs = super().draw(x, target)
         return ManifoldDraw(**vars(pairs), layer=self.draw_layer())
 
-    def mix(self, x: Tensor, target: Tensor, draw: Draw) -> MixedBatch:
-        """Mix the images now, or record the function that will mix the layer."""
-        draw = self.expect(ManifoldDraw, draw)
-        mixed_target = self.mixed_target(target, draw)
-        if draw.layer is None:
-            return MixedBatch(mixup(x, draw.perm, draw.lam), mixed_target, target, draw, tap=self._tap)
-        hidden = {draw.layer: partial(mixup, perm=draw.perm, lam=draw.lam)}
-        return MixedBatch(x, mixed_target, target, draw, hidden, tap=self._tap)
+    def interpolation(self, perm: Tensor, lam: Tensor, keep: Keep) -> Hidden:
+        """Interpolate, wherever the positions are."""
+        return partial(mixup, perm=perm, lam=lam)

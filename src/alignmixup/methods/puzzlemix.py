@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -91,6 +92,13 @@ class PuzzleMix(PairMixer, Pixels, CleanLoss, PuzzleSearch):
     adversarial_epsilon: float = option(
         10 / 255, "largest adversarial noise, in units of [0, 1] pixels", paper="10/255", minimum=0
     )
+
+    looks_inside: ClassVar[bool] = True
+
+    @property
+    def has_auxiliary(self) -> bool:
+        """The clean images' loss."""
+        return self.clean_lam > 0
 
     def _check_options(self) -> None:
         super()._check_options()

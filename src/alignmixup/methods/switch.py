@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -105,10 +105,27 @@ class Switch(Mixer, Pixels):
             for mixer in self._mixers:
                 mixer.generator = value
 
-    def prepare(self, x: Tensor) -> None:
+    looks_inside: ClassVar[bool] = True
+
+    @property
+    def has_auxiliary(self) -> bool:
+        """Any of the mixers has one."""
+        return any(mixer.has_auxiliary for mixer in self._mixers)
+
+    @property
+    def is_scoped(self) -> bool:
+        """Any of the mixers is."""
+        return any(mixer.is_scoped for mixer in self._mixers)
+
+    def prepare(self, x: Tensor, *others: Any, **options: Any) -> None:
         """Let every mixer find its layers, so that all hooks stand before the model is compiled."""
         for mixer in self._mixers:
-            mixer.prepare(x)
+            mixer.prepare(x, *others, **options)
+
+    def detach(self) -> None:
+        """Detach every mixer."""
+        for mixer in self._mixers:
+            mixer.detach()
 
     def draw(self, x: Tensor, target: Tensor) -> SwitchDraw:
         """Draw a mixer, and let it draw."""
@@ -120,7 +137,8 @@ class Switch(Mixer, Pixels):
         """Mix as the drawn mixer does."""
         draw = self.expect(SwitchDraw, draw)
         batch: MixedBatch = self._mixers[draw.index].mix(x, target, draw.inner)
-        return batch if batch.draw is None else replace(batch, draw=draw)
+        scoped = self.is_scoped
+        return replace(batch, scoped=scoped) if batch.draw is None else replace(batch, draw=draw, scoped=scoped)
 
     def set_epoch(self, epoch: int) -> None:
         """Tell the epoch to every mixer."""

@@ -204,7 +204,7 @@ class Run:
             wanted = wanted[-1]
         if wanted is None:
             wanted = probe(self.model, self._two_images()).last()
-        return FeatureTap.of(self.model).attach(str(wanted), self.layout)
+        return FeatureTap.of(self.model).resolve(str(wanted))
 
     @property
     def layout(self) -> Layout | None:

@@ -1,7 +1,28 @@
-"""Reach into any model: find a layer, replace its output inside a ``with`` block, adapt its layout."""
+"""Reach into any model: find a layer, prove it a cut, replace its output inside a ``with`` block, adapt its form."""
 
-from alignmixup.taps.feature_tap import FeatureTap, Hidden, unwrap
-from alignmixup.taps.layout import Layout
-from alignmixup.taps.probe import LayerUse, Probe, feature_maps, layer_use, probe
+from alignmixup.taps.feature_tap import Attachment, FeatureTap, Hidden, LayerMix, unwrap
+from alignmixup.taps.layout import Form, Layout
+from alignmixup.taps.outputs import find_logits
+from alignmixup.taps.probe import Probe, feature_maps, layer_use, probe
+from alignmixup.taps.run import LayerUse, NotCallableError, Run, SeenLayer
+from alignmixup.taps.sample import Inputs
 
-__all__ = ["FeatureTap", "Hidden", "LayerUse", "Layout", "Probe", "feature_maps", "layer_use", "probe", "unwrap"]
+__all__ = [
+    "Attachment",
+    "FeatureTap",
+    "Form",
+    "Hidden",
+    "Inputs",
+    "LayerMix",
+    "LayerUse",
+    "Layout",
+    "NotCallableError",
+    "Probe",
+    "Run",
+    "SeenLayer",
+    "feature_maps",
+    "find_logits",
+    "layer_use",
+    "probe",
+    "unwrap",
+]

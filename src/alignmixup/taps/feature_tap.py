@@ -1,15 +1,36 @@
-"""FeatureTap: permanent hooks that apply a function to a layer's output while a batch is live."""
+"""FeatureTap: hooks that apply a function to a layer's output while a batch is live; Attachment: one user's hooks."""
 
+import contextlib
 import difflib
+import weakref
 from collections.abc import Callable, Mapping
-from typing import Any, cast
+from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor, nn
 
-from alignmixup.taps.layout import Layout, apply_in_layout, count_prefix_tokens, guess_layout
+from alignmixup.taps.layout import Form, Layout, count_prefix_tokens, guess_layout, tell_form
+from alignmixup.taps.outputs import map_tensors
 
 Hidden = Callable[[Tensor], Tensor]
 """A pure function of a feature map (B, C, h, w); a ``functools.partial`` of a module-level function compiles best."""
+
+
+@dataclass(frozen=True, eq=False)
+class LayerMix:
+    """What is done to a layer's output: to each tensor in it.
+
+    Attributes:
+        function: pure function of a feature map (B, C, h, w), or of any shape with ``whole``.
+        forms: how each tensor holds its positions, where that is known.
+        layout: of the tensors where ``forms`` is empty; None tells it from the module.
+        whole: the function takes tensors as they stand.
+    """
+
+    function: Hidden
+    forms: tuple[Form | None, ...] = ()
+    layout: Layout | None = None
+    whole: bool = False
 
 
 def unwrap(model: nn.Module) -> nn.Module:
@@ -30,92 +51,133 @@ def unwrap(model: nn.Module) -> nn.Module:
 
 
 class _LayerHook:
-    """The hook of one layer. It stays on the layer for good: hooks that come and go vanish under torch.compile."""
+    """The hook of one layer. It stays while anybody uses it: hooks that come and go vanish under torch.compile."""
 
-    def __init__(self, tap: "FeatureTap", name: str, layout: Layout | None) -> None:
+    def __init__(self, tap: "FeatureTap", name: str) -> None:
         self.tap = tap
         self.name = name
-        self.layout = layout
         self.reached = False
+        self.users = 0
+        self.handle: Any = None
 
     def __call__(self, module: nn.Module, args: Any, output: Any) -> Any:
-        function = self.tap.live(self.name)
-        if function is None:
+        mix = self.tap.live(self.name)
+        if mix is None:
             return None
         self.reached = True
-        if isinstance(output, tuple | list):  # e.g. (features, attention weights): the features come first
-            return type(output)([self._apply(function, module, output[0]), *output[1:]])
-        return self._apply(function, module, output)
+        return _mixed(mix, module, output, self.name, self.tap.prefix_tokens)
 
-    def _apply(self, function: Hidden, module: nn.Module, output: Tensor) -> Tensor:
-        if not isinstance(output, Tensor):
-            raise TypeError(
-                f"layer '{self.name}' returns {type(output).__name__}: mixing needs a tensor; choose another"
-            )
-        layout = self.layout or guess_layout(module, tuple(output.shape))
-        return apply_in_layout(function, output, layout, self.tap.prefix_tokens)
+    def __reduce__(self) -> tuple[Any, ...]:
+        return idle_hook()
+
+
+def idle_hook() -> tuple[Any, ...]:
+    """Say how a hook is copied and pickled: as one that does nothing.
+
+    The copy loads where this package is not installed: a method of the standard library that takes any arguments and
+    returns None.
+    """
+    return getattr, (contextlib.nullcontext(), "__exit__")
+
+
+def _mixed(mix: LayerMix, module: nn.Module, output: Any, name: str, prefix: int) -> Any:
+    """Mix what a layer returned: the tensor, or every tensor with the batch axis of the first.
+
+    Raises:
+        TypeError: there is no tensor.
+    """
+    if isinstance(output, Tensor):
+        return _mixed_tensor(mix, mix.forms[0] if mix.forms else None, module, output, prefix)
+    rows: list[int] = []
+    known = list(mix.forms)
+
+    def visit(tensor: Tensor) -> Tensor:
+        rows.append(tensor.shape[0])
+        if tensor.shape[0] != rows[0]:
+            return tensor
+        form = known.pop(0) if known else None
+        if tensor.ndim < 3:  # vectors have no positions to align
+            form = Form("channels_first")
+        return _mixed_tensor(mix, form, module, tensor, prefix)
+
+    mixed = map_tensors(visit, output)
+    if not rows:
+        raise TypeError(f"layer '{name}' returns {type(output).__name__}: mixing needs a tensor; choose another")
+    return mixed
+
+
+def _mixed_tensor(mix: LayerMix, form: Form | None, module: nn.Module, tensor: Tensor, prefix: int) -> Tensor:
+    if mix.whole:
+        return mix.function(tensor)
+    if form is None:
+        shape = tuple(tensor.shape)
+        form = tell_form(mix.layout or guess_layout(module, shape), shape, prefix, {})
+    return form.apply(mix.function, tensor)
 
 
 class FeatureTap:
     """Applies functions to the outputs of named layers of one model, inside a ``with`` block of a batch.
 
-    There is one tap per model (:meth:`of`). A hook, once attached, stays; what it does is decided by the top of a
-    stack of ``{layer name: function}``. Without a live entry, and whenever the model is in eval mode, hooks do
-    nothing. The tap knows no mixer and no generator; copies of the model (EMA, pickles) get an empty stack.
+    There is one tap per model (:meth:`of`), beside the model and not in it. What a hook does is decided by the top of
+    a stack of ``{layer name: function}``. Without a live entry, and whenever the model is in eval mode, hooks do
+    nothing. The tap knows no mixer and no generator; copies of the model (EMA, pickles) have idle hooks.
 
     Args:
         root: the unwrapped model.
     """
 
     def __init__(self, root: nn.Module) -> None:
-        self.root = root
+        self._root = weakref.ref(root)
         self.prefix_tokens = count_prefix_tokens(root)
         self.hooks: dict[str, _LayerHook] = {}
-        self._stack: list[Mapping[str, Hidden]] = []
+        self._stack: list[dict[str, LayerMix]] = []
         self._outer_reached: list[dict[str, bool]] = []
 
     @classmethod
     def of(cls, model: nn.Module) -> "FeatureTap":
         """Return the tap of a model (wrapped or not), making it at the first call."""
         root = unwrap(model)
-        # kept in the model's own __dict__, so that a copy of the model gets a copy of the tap, bound to the copy
-        tap = root.__dict__.setdefault("_feature_tap", None) or cls(root)
-        root.__dict__["_feature_tap"] = tap
-        return cast(FeatureTap, tap)
+        tap = _TAPS.get(root)
+        if tap is None:
+            tap = _TAPS[root] = cls(root)
+        return tap
 
-    def attach(self, layer: str | nn.Module, layout: Layout | None = None) -> str:
-        """Put the permanent hook on a layer, once, before the model is compiled or first run compiled.
+    @property
+    def root(self) -> nn.Module:
+        """The unwrapped model."""
+        root = self._root()
+        assert root is not None
+        return root
 
-        Args:
-            layer: dotted name as in ``model.named_modules()``, or the module itself.
-            layout: layout of the layer's output; None tells it from shape and module.
-
-        Returns:
-            The layer's dotted name.
-
-        Raises:
-            ValueError: no such layer; near names are listed.
-        """
-        name = self._resolve(layer)
+    def attach(self, name: str) -> None:
+        """Put the hook on a layer, before the model is compiled or first run compiled; it counts its users."""
         if name not in self.hooks:
-            self.hooks[name] = _LayerHook(self, name, layout)
-            self.root.get_submodule(name).register_forward_hook(self.hooks[name])
-        elif layout is not None:
-            self.hooks[name].layout = layout
-        return name
+            hook = self.hooks[name] = _LayerHook(self, name)
+            hook.handle = self.root.get_submodule(name).register_forward_hook(hook)
+        self.hooks[name].users += 1
 
-    def live(self, name: str) -> Hidden | None:
-        """Return the function that applies to a layer now: None in eval mode or outside a block."""
+    def release(self, name: str) -> None:
+        """Take a layer's hook off once its last user lets it go."""
+        hook = self.hooks[name]
+        hook.users -= 1
+        if not hook.users:
+            del self.hooks[name]
+            hook.handle.remove()
+
+    def live(self, name: str) -> LayerMix | None:
+        """Return what applies to a layer now: None in eval mode or outside a block."""
         if not self._stack or not self.root.training:
             return None
         return self._stack[-1].get(name)
 
-    def push(self, hidden: Mapping[str, Hidden]) -> None:
+    def push(self, hidden: Mapping[str, Hidden | LayerMix]) -> None:
         """Make functions live; they shadow those of an enclosing block."""
+        if lost := [name for name in hidden if name not in self.hooks]:
+            raise RuntimeError(f"the hook of layer {', '.join(map(repr, lost))} is gone: its mixer was detached")
         self._outer_reached.append({name: hook.reached for name, hook in self.hooks.items()})
         for name in hidden:
             self.hooks[name].reached = False
-        self._stack.append(hidden)
+        self._stack.append({n: mix if isinstance(mix, LayerMix) else LayerMix(mix) for n, mix in hidden.items()})
 
     def pop(self, *, check: bool) -> None:
         """End the innermost block.
@@ -123,9 +185,10 @@ class FeatureTap:
         Raises:
             RuntimeError: ``check`` is set and a layer of the block was never reached.
         """
-        missed = [name for name in self._stack.pop() if not self.hooks[name].reached]
+        missed = [name for name in self._stack.pop() if name in self.hooks and not self.hooks[name].reached]
         for name, reached in self._outer_reached.pop().items():
-            self.hooks[name].reached = reached
+            if name in self.hooks:
+                self.hooks[name].reached = reached
         if check and missed:
             raise RuntimeError(
                 f"the targets are mixed but layer {', '.join(map(repr, missed))} never ran in training mode inside the "
@@ -138,22 +201,90 @@ class FeatureTap:
         """Number of live blocks."""
         return len(self._stack)
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_stack": [], "_outer_reached": []}
+    def resolve(self, layer: str | nn.Module) -> str:
+        """Return a layer's dotted name: the first, where a module has several.
 
-    def _resolve(self, layer: str | nn.Module) -> str:
-        names: dict[nn.Module, str] = {module: name for name, module in self.root.named_modules()}
+        Args:
+            layer: dotted name as in ``model.named_modules()``, or the module itself.
+
+        Raises:
+            ValueError: no such layer; near names are listed.
+        """
+        root = self.root
+        names: dict[nn.Module, str] = {module: name for name, module in root.named_modules() if name}
         if isinstance(layer, nn.Module):
-            if not names.get(layer):
-                raise ValueError(
-                    f"the given {type(layer).__name__} is not a layer inside this {type(self.root).__name__}"
-                )
+            if layer not in names:
+                raise ValueError(f"the given {type(layer).__name__} is not a layer inside this {type(root).__name__}")
             return names[layer]
-        known = [name for name in names.values() if name]
+        known = {name: module for name, module in root.named_modules(remove_duplicate=False) if name}
         if layer not in known:
-            near = difflib.get_close_matches(str(layer), known, n=5, cutoff=0.5) or known[:8]
+            near = difflib.get_close_matches(str(layer), known, n=5, cutoff=0.5) or list(known)[:8]
             raise ValueError(
-                f"no layer {layer!r} in {type(self.root).__name__}; near names: {', '.join(map(repr, near))} "
+                f"no layer {layer!r} in {type(root).__name__}; near names: {', '.join(map(repr, near))} "
                 "(see model.named_modules())"
             )
-        return layer
+        return names[known[layer]]
+
+
+_TAPS: "weakref.WeakKeyDictionary[nn.Module, FeatureTap]" = weakref.WeakKeyDictionary()
+
+
+class Attachment:
+    """The hooks of one user of a model. They go when it lets them go, or is itself forgotten.
+
+    Args:
+        model: wrapped or not.
+        names: layers to attach to at once.
+    """
+
+    def __init__(self, model: nn.Module, names: tuple[str, ...] = ()) -> None:
+        self.root = unwrap(model)
+        self.tap = FeatureTap.of(self.root)
+        self._names: list[str] = []
+        self._handles: list[Any] = []
+        self._finalizer = weakref.finalize(self, _release, self.tap, self._names, self._handles)
+        self._finalizer.atexit = False
+        for name in names:
+            self.attach(name)
+
+    def attach(self, layer: str | nn.Module) -> str:
+        """Put a hook on a layer, once, and return its dotted name; see :meth:`FeatureTap.resolve` for errors."""
+        if not self.is_live:
+            raise RuntimeError("this mixer was detached from its model: build another one")
+        name = self.tap.resolve(layer)
+        if name not in self._names:
+            self.tap.attach(name)
+            self._names.append(name)
+        return name
+
+    def on_forward(self, hook: Callable[..., Any]) -> Any:
+        """Put a hook ``(model, args, kwargs)`` before the model's forward, and return its handle."""
+        self._handles.append(self.root.register_forward_pre_hook(hook, with_kwargs=True))
+        return self._handles[-1]
+
+    @property
+    def is_live(self) -> bool:
+        """The hooks were not taken off."""
+        return self._finalizer.alive
+
+    def push(self, hidden: Mapping[str, Hidden | LayerMix]) -> None:
+        """See :meth:`FeatureTap.push`."""
+        self.tap.push(hidden)
+
+    def pop(self, *, check: bool) -> None:
+        """See :meth:`FeatureTap.pop`."""
+        self.tap.pop(check=check)
+
+    def release(self) -> None:
+        """Take the hooks off, but for those that others use."""
+        self._finalizer()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Attachment, (self.root, tuple(self._names))
+
+
+def _release(tap: FeatureTap, names: list[str], handles: list[Any]) -> None:
+    while names:
+        tap.release(names.pop())
+    while handles:
+        handles.pop().remove()

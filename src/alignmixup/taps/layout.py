@@ -1,7 +1,8 @@
-"""Layouts of feature maps: everything is shown to a mixing function as (B, C, h, w)."""
+"""Forms of layer outputs: everything is shown to a mixing function as (B, C, h, w)."""
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -10,8 +11,102 @@ from torch import Tensor, nn
 Layout = Literal["channels_first", "channels_last", "tokens"]
 
 _TOKEN_PARAMETERS = {
-    "class_token", "cls_token", "dist_token", "reg_token", "register_token", "register_tokens", "storage_tokens"
+    "class_token", "cls_token", "dist_token", "distillation_token", "reg_token", "register_token", "register_tokens",
+    "storage_tokens",
 }  # fmt: skip
+_CONVOLUTION = nn.modules.conv._ConvNd
+_CHANNELS_FIRST = (
+    _CONVOLUTION,
+    nn.modules.batchnorm._NormBase,
+    nn.GroupNorm,
+    nn.modules.pooling._MaxPoolNd,
+    nn.modules.pooling._AvgPoolNd,
+    nn.modules.pooling._AdaptiveAvgPoolNd,
+    nn.modules.pooling._AdaptiveMaxPoolNd,
+    nn.modules.pooling._LPPoolNd,
+    nn.Upsample,
+    nn.PixelShuffle,
+)
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a tensor holds features at positions.
+
+    Attributes:
+        layout: ``"channels_first"`` (B, C, positions...) of any rank, ``"channels_last"`` (B, positions..., C) or
+            ``"tokens"`` (B, N, C).
+        prefix: number of leading tokens (class, registers) that are not positions.
+        grid: height and width of the tokens; None for a square where their number is one, else a column.
+    """
+
+    layout: Layout
+    prefix: int = 0
+    grid: tuple[int, int] | None = None
+
+    def positions(self, shape: tuple[int, ...]) -> int:
+        """Number of positions of an output of this shape."""
+        if self.layout == "tokens":
+            return shape[1] - self.prefix
+        return math.prod(shape[2:] if self.layout == "channels_first" else shape[1:-1])
+
+    def to_map(self, output: Tensor) -> Tensor:
+        """Show an output as (B, C, h, w), without prefix tokens: a view where that is possible."""
+        if self.layout == "channels_first":
+            return _as_four_axes(output)
+        if self.layout == "channels_last":
+            return _as_four_axes(output.movedim(-1, 1))
+        batch, count, channels = output.shape
+        patches = output[:, self.prefix :].transpose(1, 2)
+        return patches.reshape(batch, channels, *self._grid_of(count - self.prefix))
+
+    def apply(
+        self,
+        function: Callable[[Tensor], Tensor],
+        output: Tensor,
+        to_prefix: Callable[[Tensor], Tensor] | None = None,
+    ) -> Tensor:
+        """Apply a function of (B, C, h, w) to an output in this form.
+
+        Convention:
+            - prefix tokens have no place among the positions. Together they are one further map, of a single
+              position, which the function sees first: a mixture interpolates them as they stand.
+
+        Args:
+            function: maps (B, C, h, w) to the same shape.
+            output: of this form.
+            to_prefix: another function for the prefix tokens' map (B, prefix C, 1, 1).
+
+        Returns:
+            Shape and layout of ``output``.
+        """
+        if self.layout == "channels_first":
+            return function(_as_four_axes(output)).reshape(output.shape)
+        if self.layout == "channels_last":
+            moved = output.movedim(-1, 1)
+            return function(_as_four_axes(moved)).reshape(moved.shape).movedim(1, -1)
+        batch, count, channels = output.shape
+        parts = []
+        if self.prefix:
+            leading = output[:, : self.prefix].reshape(batch, -1, 1, 1)
+            parts.append((to_prefix or function)(leading).reshape(batch, self.prefix, channels))
+        mixed = function(self.to_map(output)).reshape(batch, channels, count - self.prefix).transpose(1, 2)
+        return torch.cat([*parts, mixed], dim=1) if parts else mixed
+
+    def _grid_of(self, patches: int) -> tuple[int, int]:
+        if self.grid is not None and self.grid[0] * self.grid[1] == patches:
+            return self.grid
+        side = math.isqrt(patches)
+        return (side, side) if side * side == patches else (patches, 1)
+
+
+def _as_four_axes(features: Tensor) -> Tensor:
+    """Show (B, C, positions...) of any rank as (B, C, h, w)."""
+    if features.ndim == 4:
+        return features
+    if features.ndim < 4:
+        return features.reshape(*features.shape, *[1] * (4 - features.ndim))
+    return features.flatten(2, -2)
 
 
 def count_prefix_tokens(root: nn.Module) -> int:
@@ -19,87 +114,111 @@ def count_prefix_tokens(root: nn.Module) -> int:
 
     timm models say so themselves (``num_prefix_tokens``); elsewhere the learned tokens are found by name.
     """
-    declared = getattr(root, "num_prefix_tokens", None)
-    if isinstance(declared, int):
-        return declared
+    for module in root.modules():
+        if isinstance(declared := getattr(module, "num_prefix_tokens", None), int):
+            return declared
     tokens = [p for name, p in root.named_parameters() if name.rpartition(".")[2] in _TOKEN_PARAMETERS]
     return sum(p.shape[-2] if p.ndim >= 2 else 1 for p in tokens)
 
 
-def guess_layout(module: nn.Module, shape: tuple[int, ...]) -> Layout:
-    """Tell the layout of a module's output from its shape, and from the module's own widths where that is open.
+def leaf_layout(module: nn.Module, shape: tuple[int, ...]) -> Layout | None:
+    """Tell the layout of the output of one of torch's own layers; None for any other module or shape."""
+    if len(shape) < 3:
+        return None
+    last: Layout = "tokens" if len(shape) == 3 else "channels_last"
+    if isinstance(module, _CHANNELS_FIRST):
+        return "channels_first"
+    if isinstance(module, nn.LayerNorm):
+        width = module.normalized_shape[-1]
+        # image networks derive a channels-first LayerNorm2d from it
+        if type(module) is not nn.LayerNorm and len(shape) > 3 and shape[1] == width:
+            return "channels_first"
+        return last if shape[-1] == width and len(module.normalized_shape) == 1 else None
+    if isinstance(module, nn.Linear):
+        return last if shape[-1] == module.out_features else None
+    return last if isinstance(module, nn.MultiheadAttention | nn.RMSNorm | nn.Embedding) else None
 
-    Feature maps are nearly always square: the two equal axes are the spatial ones. Where this does not decide,
-    a convolution or BatchNorm as wide as axis 1 speaks for channels first, a LayerNorm or linear layer as wide
-    as the last axis for channels last.
+
+def guess_layout(module: nn.Module, shape: tuple[int, ...]) -> Layout:
+    """Tell the layout of a module's output from what the module is, then from its parts, and last from the shape.
+
+    A convolution or BatchNorm inside that is as wide as axis 1 speaks for channels first, a LayerNorm or linear layer
+    as wide as the last axis for channels last. Where that does not decide, the equal axes of a square map are its
+    positions, and three axes are tokens.
 
     Raises:
-        ValueError: the shape has neither three nor four axes, or the evidence is ambiguous.
+        ValueError: the shape has fewer than three axes, or nothing decides.
     """
-    if len(shape) == 3:
-        return "tokens"
-    if len(shape) != 4:
+    if len(shape) < 3:
         raise ValueError(
             f"cannot mix an output of shape {shape}: expected (B, C, h, w), (B, h, w, C) or tokens (B, N, C)"
         )
-    _, one, two, three = shape
-    if two == three != one:
+    if (own := leaf_layout(module, shape)) is not None:
+        return own
+    first, last = _widths(module, len(shape))
+    last_layout: Layout = "tokens" if len(shape) == 3 else "channels_last"
+    if (shape[1] in first) != (shape[-1] in last):
+        return "channels_first" if shape[1] in first else last_layout
+    if len(shape) == 3:
+        # a pooled vector (B, C, 1) has one position
+        return "channels_first" if shape[2] == 1 else "tokens"
+    if shape[1] != shape[2] and len(set(shape[2:])) == 1:
         return "channels_first"
-    if one == two != three:
+    if shape[-1] != shape[-2] and len(set(shape[1:-1])) == 1:
         return "channels_last"
-    first: set[int] = set()
-    last: set[int] = set()
-    for part in module.modules():
-        if isinstance(part, nn.modules.conv._ConvNd):
-            first.add(part.out_channels)
-        elif isinstance(part, nn.modules.batchnorm._BatchNorm | nn.GroupNorm):
-            first.add(part.num_features if isinstance(part, nn.modules.batchnorm._BatchNorm) else part.num_channels)
-        elif isinstance(part, nn.LayerNorm):
-            last.add(part.normalized_shape[-1])
-        elif isinstance(part, nn.Linear):
-            last.add(part.out_features)
-    if one in first and not (three in last and three not in first):
+    if shape[1] in first and shape[-1] not in first:  # a square map as wide as its linear layers
         return "channels_first"
-    if three in last:
-        return "channels_last"
     raise ValueError(
         f"cannot tell where the channels are in an output of shape {shape} of {type(module).__name__}: "
         "pass layout='channels_first' or layout='channels_last'"
     )
 
 
-def apply_in_layout(function: Callable[[Tensor], Tensor], output: Tensor, layout: Layout, prefix: int) -> Tensor:
-    """Apply a function of (B, C, h, w) to an output in another layout.
+def _widths(module: nn.Module, rank: int) -> tuple[set[int], set[int]]:
+    """Channels of the layers inside a module that put them on axis 1, and of those that put them last.
 
-    Convention:
-        - with ``"tokens"`` the first ``prefix`` tokens (class, registers) are left alone; the patches become a
-          square grid where their number is a square, a column otherwise.
+    Of three axes only one-dimensional convolutions speak: others are flattened into tokens.
+    """
+    first: set[int] = set()
+    last: set[int] = set()
+    for part in module.modules():
+        if isinstance(part, _CONVOLUTION):
+            if rank > 3 or len(part.kernel_size) == 1:
+                first.add(part.out_channels)
+        elif isinstance(part, nn.modules.batchnorm._NormBase):
+            if rank > 3 or isinstance(part, nn.BatchNorm1d | nn.InstanceNorm1d):
+                first.add(part.num_features)
+        elif isinstance(part, nn.GroupNorm):
+            if rank > 3:
+                first.add(part.num_channels)
+        elif isinstance(part, nn.LayerNorm):
+            last.add(part.normalized_shape[-1])
+        elif isinstance(part, nn.Linear):
+            last.add(part.out_features)
+    return first, last
+
+
+def tell_form(layout: Layout, shape: tuple[int, ...], prefix: int, grids: dict[int, tuple[int, int]]) -> Form:
+    """Complete a layout: which tokens are positions, and how they lie.
 
     Args:
-        function: maps (B, C, h, w) to the same shape.
-        output: (B, C, h, w), (B, h, w, C) or (B, N, C).
-        layout: which of the three.
-        prefix: number of leading tokens that are not positions.
-
-    Returns:
-        Shape and layout of ``output``.
+        layout: of the output.
+        shape: of the output.
+        prefix: class and register tokens of the model.
+        grids: number of positions -> height and width, of the convolutional maps that came before.
     """
-    if layout == "channels_first":
-        return function(output)
-    if layout == "channels_last":
-        return function(output.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-    batch, count, channels = output.shape
-    prefix = _prefix_in(count, prefix)
-    patches = count - prefix
-    side = math.isqrt(patches)
-    grid = (side, side) if side * side == patches else (patches, 1)
-    mixed = function(output[:, prefix:].transpose(1, 2).reshape(batch, channels, *grid))
-    mixed = mixed.reshape(batch, channels, patches).transpose(1, 2)
-    return torch.cat([output[:, :prefix], mixed], dim=1) if prefix else mixed
+    if layout != "tokens":
+        return Form(layout)
+    count = shape[1]
+    if prefix and ((count in grids) == (count - prefix in grids)):
+        prefix = _prefix_in(count, prefix)
+    elif count in grids:  # a patch embedding comes before the class token is added
+        prefix = 0
+    return Form(layout, prefix, grids.get(count - prefix))
 
 
 def _prefix_in(count: int, prefix: int) -> int:
-    """Tell whether this output carries the prefix: a patch embedding comes before the class token is added."""
+    """Tell whether this output carries the prefix, from its number of tokens alone: patches mostly fill a square."""
     is_square = math.isqrt(count) ** 2 == count
     is_square_without = count > prefix and math.isqrt(count - prefix) ** 2 == count - prefix
-    return 0 if is_square and not is_square_without else prefix
+    return 0 if count <= prefix or (is_square and not is_square_without) else prefix

@@ -1,171 +1,214 @@
-"""One look at a model with a sample: which layers could be mixed, and what the classifier reads from one of them."""
+"""Which layers of a model could be mixed: cuts, through which everything passes, and what is read from them."""
 
-import warnings
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from alignmixup.taps.layout import Layout, apply_in_layout, count_prefix_tokens, guess_layout
+from alignmixup.taps.layout import Form, Layout, count_prefix_tokens, guess_layout, tell_form
+from alignmixup.taps.outputs import tensors_of
+from alignmixup.taps.quiet import evaluating
+from alignmixup.taps.run import LayerUse, Run, SeenLayer
+from alignmixup.taps.sample import Inputs
 
-LayerUse = Literal["positions", "mean", "nothing"]
-
-
-@contextmanager
-def evaluating(root: nn.Module) -> Iterator[None]:
-    """Put every submodule in eval mode without gradients and restore each one's own training flag afterwards."""
-    flags = {module: module.training for module in root.modules()}
-    root.eval()
-    try:
-        # a compiled model is not traced for this look, and its warnings (checkpointing without gradients) mean nothing
-        with warnings.catch_warnings(), torch.no_grad(), torch.compiler.set_stance("force_eager"):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for module, training in flags.items():
-            module.training = training
+_AT_ONCE = 14  # layers tried in one run: 32 rows
+_LOOKED_AT = 2  # layers looked at closely in one run: 16 rows
 
 
-@dataclass(frozen=True)
-class SeenLayer:
-    """A layer whose output carries several positions.
-
-    Attributes:
-        name: dotted name.
-        shape: shape of its output.
-        kind: name of the module's class.
-        parameters: number of its parameters.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    kind: str
-    parameters: int
-
-    @property
-    def depth(self) -> int:
-        """Number of modules around it, inside the model."""
-        return self.name.count(".")
-
-
-@dataclass(frozen=True)
 class Probe:
-    """Layers of a model that carry positions, in the order in which they end.
+    """A model's layers, told apart by trying them.
 
-    Attributes:
-        layers: the layers.
-        prefix_tokens: class and register tokens of a token model.
+    Args:
+        run: the model and the batch to look at it with.
     """
 
-    layers: tuple[SeenLayer, ...]
-    prefix_tokens: int
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self._shares: dict[str, tuple[float, bool]] = {}
+        self._uses: dict[str, LayerUse] = {}
 
     @property
-    def is_token_model(self) -> bool:
-        """The last layer with positions holds tokens (B, N, C)."""
-        return len(self.layers[-1].shape) == 3
+    def layers(self) -> tuple[SeenLayer, ...]:
+        """Layers whose output carries several positions and that run once, in the order in which they end."""
+        return tuple(layer for layer in self.run.layers if layer.positions > 1 and not layer.is_last_part)
+
+    def look(self, names: Sequence[str]) -> None:
+        """Try layers once, all in one run: what each carries and what is read from it."""
+        edits = [(name, edit) for name in names for edit in ("swap", "noise", "mean")]
+        trial = self.run.trial(edits)  # type: ignore[arg-type]
+        for number, name in enumerate(names):
+            self._note(name, trial.share(3 * number), trial.carries(3 * number), name in trial.unmixable)
+            self._uses[name] = trial.use(3 * number + 1, 3 * number + 2)
+
+    def share(self, name: str) -> float:
+        """The partner's share of the logits when the layer's outputs are swapped: 1.000 at a cut."""
+        self._try_all([name])
+        return self._shares[name][0]
+
+    def is_cut(self, name: str) -> bool:
+        """Everything passes through the layer."""
+        self._try_all([name])
+        return self._shares[name][1]
+
+    def use(self, name: str) -> LayerUse:
+        """What reaches the classifier from a layer: each position's features, only their mean, or nothing.
+
+        Where only the mean is read, alignment cancels: a transport plan with uniform marginals keeps the mean.
+        """
+        if name not in self._uses:
+            self.look([name])
+        return self._uses[name]
 
     def last(self) -> str:
-        """Name the last map; in a model with class or register tokens, the middle block.
+        """Name the last cut from whose positions something is read.
 
-        Those tokens are left alone, so the blocks after the mixed one must carry the mixture to them.
+        Raises:
+            ValueError: there is none.
         """
-        if self.is_token_model and self.prefix_tokens:
-            blocks = self.blocks()
-            return blocks[(len(blocks) - 1) // 2]
-        return self.layers[-1].name
+        found = self._last([layer.name for layer in self.layers])
+        if found is None:
+            raise ValueError(self._nothing_found())
+        return found
+
+    def _last(self, names: list[str]) -> str | None:
+        """Find the last of some layers, given in order, looking at containers before what is in them."""
+        inside = {name for name in names if any(name.startswith(f"{other}.") for other in names)}
+        tops = [name for name in reversed(names) if name not in inside]
+        for number, name in enumerate(tops):
+            if name not in self._uses:
+                self.look([other for other in tops[number : number + _LOOKED_AT] if other not in self._uses])
+            if self.is_cut(name) and self.use(name) != "nothing":
+                return name
+            if (found := self._last([other for other in names if other.startswith(f"{name}.")])) is not None:
+                return found
+        return None
 
     def early(self) -> tuple[str, ...]:
-        """Name two early stages, as Manifold mixup uses them: the ends of the first two of the last four resolutions.
+        """Name two early cuts, as Manifold mixup uses them: the ends of the first two of the last four resolutions.
 
-        In a token model these are the blocks at a quarter and at half of the depth.
+        In a model of one or two resolutions these are the cuts nearest to a quarter and to half of the depth.
+
+        Raises:
+            ValueError: there is none.
         """
-        if self.is_token_model:
-            blocks = self.blocks()
-            return tuple(dict.fromkeys(blocks[(len(blocks) - 1) * k // 4] for k in (1, 2)))
-        ends: dict[int, SeenLayer] = {}
+        order = {layer.name: number for number, layer in enumerate(self.layers)}
+        stages: dict[int, list[SeenLayer]] = {}
         for layer in self.layers:
-            end = ends.get(_positions(layer.shape))
-            # the outermost module: a pre-activation block's first BatchNorm still has the stage before's resolution
-            if len(layer.shape) == 4 and (end is None or layer.depth <= end.depth):
-                ends[_positions(layer.shape)] = layer
-        stages = list(ends.values())[-4:]
-        return tuple(stage.name for stage in stages[: 2 if len(stages) > 2 else 1])
+            stages.setdefault(layer.positions, []).append(layer)
+        # the outermost module: a pre-activation block's first BatchNorm still has the stage before's resolution
+        outermost = [sorted(stage, key=lambda layer: (layer.depth, -order[layer.name])) for stage in stages.values()]
+        ends = self._first_cuts([[layer.name for layer in stage] for stage in outermost])[-4:]
+        if len(ends) > 2:
+            found = ends[:2]
+        else:
+            blocks = self._blocks()
+            found = self._first_cuts([_around(blocks, (len(blocks) - 1) * k // 4) for k in (1, 2)]) or ends[:1]
+        if not found:
+            raise ValueError(self._nothing_found())
+        return tuple(layer.name for layer in self.layers if layer.name in found)
 
-    def blocks(self) -> list[str]:
-        """Name the transformer's blocks: the siblings of one class that together hold the most parameters."""
+    def nearest(self, name: str, count: int = 3) -> list[str]:
+        """Name the cuts that end nearest to a layer."""
+        order = [layer.name for layer in self.layers]
+        ended = [layer.name for layer in self.run.layers]
+        if name in ended:
+            place = ended.index(name)
+        else:  # a container that never runs itself, or a module that runs twice: near its parts
+            inside = [i for i, other in enumerate(ended) if other.startswith(f"{name}.")]
+            place = inside[-1] if inside else len(ended) - 1
+        near = sorted(order, key=lambda other: abs(ended.index(other) - place))[: 2 * _AT_ONCE]
+        return list(islice(self._cuts([other for other in near if other != name]), count))
+
+    def _cuts(self, names: Iterable[str]) -> Iterator[str]:
+        """Give the cuts among layers, in order, trying several at once."""
+        waiting = list(names)
+        while waiting:
+            part, waiting = waiting[:_AT_ONCE], waiting[_AT_ONCE:]
+            self._try_all(part)
+            yield from (name for name in part if self.is_cut(name))
+
+    def _try_all(self, names: Sequence[str]) -> None:
+        new = [name for name in names if name not in self._shares]
+        for first in range(0, len(new), _AT_ONCE):
+            part = new[first : first + _AT_ONCE]
+            trial = self.run.trial([(name, "swap") for name in part])
+            for number, name in enumerate(part):
+                self._note(name, trial.share(number), trial.carries(number), name in trial.unmixable)
+
+    def _note(self, name: str, share: float, carries: bool, unmixable: bool) -> None:
+        self._shares[name] = (0.0, False) if unmixable else (share, carries)
+
+    def _first_cuts(self, lists: list[list[str]]) -> list[str]:
+        """Give the first cut among the first names of each list, where there is one; mostly it is the first."""
+        self._try_all([names[0] for names in lists if names])
+        self._try_all([name for names in lists if names and not self.is_cut(names[0]) for name in names[1:4]])
+        found = (next((name for name in names[:4] if self.is_cut(name)), None) for names in lists)
+        return list(dict.fromkeys(name for name in found if name is not None))
+
+    def _blocks(self) -> list[str]:
+        """Name the network's blocks: the siblings of one class that together hold the most parameters."""
         families: dict[tuple[str, str], list[SeenLayer]] = {}
         for layer in self.layers:
-            if len(layer.shape) == 3:
-                families.setdefault((layer.name.rpartition(".")[0], layer.kind), []).append(layer)
+            families.setdefault((layer.name.rpartition(".")[0], layer.kind), []).append(layer)
         siblings = [family for family in families.values() if len(family) > 1] or list(families.values())
-        largest = max(siblings, key=lambda family: sum(layer.parameters for layer in family))
+        largest = max(siblings, key=lambda family: sum(layer.parameters for layer in family), default=[])
         return [layer.name for layer in largest]
 
+    def _nothing_found(self) -> str:
+        kind, inputs = type(self.run.root).__name__, self.run.inputs
+        shapes = [tuple(tensor.shape) for tensor in tensors_of([inputs.args, dict(inputs.kwargs)])]
+        if not self.layers:
+            return (
+                f"no layer of {kind} has an output with several positions at input shape "
+                f"{', '.join(map(str, shapes))}: name one with layer=..., or use larger images"
+            )
+        best = max(self._shares.items(), key=lambda item: item[1][0], default=("", (0.0, False)))
+        return (
+            f"no layer of {kind} that runs once carries the whole network (the best, {best[0]!r}, carries "
+            f"{best[1][0]:.3f} of the logits): mix the input, with Mixup or input_probability=1"
+        )
 
-def _positions(shape: tuple[int, ...]) -> int:
-    """Count positions; a four-axis shape holds h, w and C in some order, and h = w."""
-    if len(shape) == 3:
-        return shape[1]
-    _, one, two, three = shape
-    return one * two if one == two != three else two * three
+
+def _around(names: Sequence[str], place: int) -> list[str]:
+    """Order names by their distance from a place."""
+    return [names[i] for i in sorted(range(len(names)), key=lambda i: abs(i - place))]
 
 
-def _sample(x: Tensor) -> Tensor:
-    """Take two examples: one cannot tell a batch axis of 1 from a singleton."""
-    return x[:2] if x.shape[0] > 1 else torch.cat([x, x])
-
-
-def probe(root: nn.Module, x: Tensor) -> Probe:
-    """Run two examples through the model, in eval mode, and list the layers that could be mixed.
+def probe(root: nn.Module, x: Tensor, layout: Layout | None = None) -> Probe:
+    """Look at a model with a batch, without a trace.
 
     Args:
         root: the unwrapped model.
         x: (B, ...) a batch as the model takes it.
+        layout: layout of its layers' outputs; None tells it for each.
 
     Raises:
-        ValueError: no layer has an output with several positions.
+        ValueError: the model gives the same logits for all images.
     """
-    seen: list[SeenLayer] = []
-    sample = _sample(x)
-
-    def note(name: str) -> Callable[[nn.Module, Any, Any], None]:
-        def hook(module: nn.Module, args: Any, output: Any) -> None:
-            output = output[0] if isinstance(output, tuple | list) and output else output
-            if isinstance(output, Tensor) and output.ndim in (3, 4) and output.shape[0] == sample.shape[0]:
-                shape = tuple(output.shape)
-                if _positions(shape) > 1:
-                    count = sum(p.numel() for p in module.parameters())
-                    seen.append(SeenLayer(name, shape, type(module).__name__, count))
-
-        return hook
-
-    handles = [module.register_forward_hook(note(name)) for name, module in root.named_modules() if name]
-    try:
-        with evaluating(root):
-            root(sample)
-    finally:
-        for handle in handles:
-            handle.remove()
-    if not seen:
-        raise ValueError(
-            f"no layer of {type(root).__name__} has an output with several positions at input shape {tuple(x.shape)}: "
-            "name one with layer=..., or use larger images"
-        )
-    return Probe(tuple(seen), count_prefix_tokens(root))
+    return Probe(Run(root, Inputs((x,), {}, x.shape[0]), layout))
 
 
-def feature_maps(root: nn.Module, x: Tensor, names: Iterable[str], layout: Layout | None = None) -> dict[str, Tensor]:
+def layer_use(root: nn.Module, x: Tensor, name: str, layout: Layout | None = None) -> LayerUse:
+    """Find out what the rest of the model reads from a layer, by asking the model; see :meth:`Probe.use`."""
+    return probe(root, x, layout).use(name)
+
+
+def feature_maps(
+    root: nn.Module,
+    x: Tensor,
+    names: Iterable[str],
+    layout: Layout | None = None,
+    forms: Mapping[str, Form] | None = None,
+) -> dict[str, Tensor]:
     """Run images through the model, in eval mode and without gradients, and return the maps of some layers.
 
     Args:
         root: the unwrapped model.
         x: (B, ...) a batch as the model takes it.
         names: dotted names of the layers.
-        layout: layout of their outputs; None tells it from shape and module.
+        layout: layout of their outputs; None tells it from the module.
+        forms: layer name -> form of its output, where it is known.
 
     Returns:
         layer name -> (B, C, h, w), as mixing functions see it, in the order in which the layers end.
@@ -178,13 +221,10 @@ def feature_maps(root: nn.Module, x: Tensor, names: Iterable[str], layout: Layou
 
     def note(name: str) -> Callable[[nn.Module, Any, Any], None]:
         def hook(module: nn.Module, args: Any, output: Any) -> None:
-            first = output[0] if isinstance(output, tuple | list) else output
-
-            def keep(features: Tensor) -> Tensor:
-                maps[name] = features
-                return features
-
-            apply_in_layout(keep, first, layout or guess_layout(module, tuple(first.shape)), prefix)
+            first = tensors_of(output)[0]
+            shape = tuple(first.shape)
+            form = (forms or {}).get(name) or tell_form(layout or guess_layout(module, shape), shape, prefix, {})
+            maps[name] = form.to_map(first.clone())  # what follows may work in place
 
         return hook
 
@@ -198,73 +238,3 @@ def feature_maps(root: nn.Module, x: Tensor, names: Iterable[str], layout: Layou
     if missed := [name for name in handles if name not in maps]:
         raise ValueError(f"{type(root).__name__} never runs layer {', '.join(map(repr, missed))}: name another one")
     return maps
-
-
-def _read_by_head(root: nn.Module, sample: Tensor) -> Tensor:
-    """Run the model and return what its last linear layer reads: a head that starts at zero hides everything.
-
-    Without a linear layer the output of the model is returned.
-    """
-    read: list[Tensor] = []
-
-    def note(module: nn.Module, args: tuple[Tensor, ...]) -> None:
-        read[:] = [args[0]]
-
-    handles = [m.register_forward_pre_hook(note) for m in root.modules() if isinstance(m, nn.Linear)]
-    try:
-        output = root(sample)
-    finally:
-        for handle in handles:
-            handle.remove()
-    if read:
-        return read[0].float()
-    return (output if isinstance(output, Tensor) else output[0]).float()
-
-
-def layer_use(root: nn.Module, x: Tensor, name: str, layout: Layout | None = None) -> LayerUse:
-    """Find out what the rest of the model reads from a layer, by asking the model.
-
-    The layer's output is replaced by noise around itself, and then by the spatial mean of that: if the first
-    changes nothing the layer does not reach the classifier, if the second changes nothing only the mean is read.
-    In the second case alignment cancels: a transport plan with uniform marginals keeps the mean.
-
-    Args:
-        root: the unwrapped model.
-        x: (B, ...) a batch as the model takes it.
-        name: dotted name of the layer.
-        layout: layout of its output; None tells it from shape and module.
-
-    Returns:
-        What reaches the classifier: each position's features, only their mean, or nothing at this layer.
-    """
-    module = root.get_submodule(name)
-    prefix = count_prefix_tokens(root)
-    generator = torch.Generator()
-
-    def noisy(features: Tensor) -> Tensor:
-        noise = torch.randn(features.shape, generator=generator.manual_seed(0)).to(features)
-        return features + noise * features.std().clamp_min(1e-3)
-
-    def averaged(features: Tensor) -> Tensor:
-        return noisy(features).mean(dim=(2, 3), keepdim=True).expand_as(features)
-
-    def run(function: Callable[[Tensor], Tensor]) -> Tensor:
-        def hook(_: nn.Module, args: Any, output: Any) -> Any:
-            first = output[0] if isinstance(output, tuple | list) else output
-            form = layout or guess_layout(module, tuple(first.shape))
-            new = apply_in_layout(function, first, form, prefix)
-            return type(output)([new, *output[1:]]) if isinstance(output, tuple | list) else new
-
-        handle = module.register_forward_hook(hook)
-        try:
-            return _read_by_head(root, _sample(x))
-        finally:
-            handle.remove()
-
-    with evaluating(root):
-        clean, noise, mean = _read_by_head(root, _sample(x)), run(noisy), run(averaged)
-    scale = (noise - clean).abs().max()
-    if scale <= 1e-6 * clean.abs().max():
-        return "nothing"
-    # 2 %: above the rounding of a half-precision model, far below what a layer that reads positions shows
-    return "mean" if (noise - mean).abs().max() <= 0.02 * scale else "positions"

@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from alignmixup.taps import FeatureTap, probe, unwrap
-from alignmixup.taps.layout import apply_in_layout, count_prefix_tokens, guess_layout
-from alignmixup.taps.probe import evaluating
+from alignmixup.taps.layout import count_prefix_tokens, guess_layout, tell_form
+from alignmixup.taps.quiet import evaluating
 
 _log = logging.getLogger(__name__)
 Kind = Literal["auto", "cam", "gradcam"]
@@ -99,7 +99,7 @@ class ClassActivation:
         if found is not None:
             return Place("gradcam", found.layer, found.side, "")
         if layer is not None:
-            layer = FeatureTap.of(self.root).attach(layer)  # an idle hook; unknown names are refused with near ones
+            layer = FeatureTap.of(self.root).resolve(layer)  # unknown names are refused with near ones
         else:
             layer = probe(self.root, x).last()
             _log.info("%s: no linear layer on global average pooling; Grad-CAM at %s", type(self.root).__name__, layer)
@@ -229,14 +229,8 @@ def _has_mean(model: nn.Module, module: nn.Module, features: Tensor, pooled: Ten
 
 def _as_map(model: nn.Module, module: nn.Module, features: Tensor) -> Tensor:
     """(B, C, h, w) of a layer's output in any layout, without class and register tokens."""
-    kept: list[Tensor] = []
-
-    def keep(maps: Tensor) -> Tensor:
-        kept.append(maps)
-        return maps
-
-    apply_in_layout(keep, features, guess_layout(module, tuple(features.shape)), count_prefix_tokens(model))
-    return kept[0]
+    shape = tuple(features.shape)
+    return tell_form(guess_layout(module, shape), shape, count_prefix_tokens(model), {}).to_map(features)
 
 
 @contextmanager

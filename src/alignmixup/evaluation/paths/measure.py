@@ -12,8 +12,8 @@ from alignmixup.evaluation.paths.pair_maps import PATHS, Alignment, PairMaps, Pa
 from alignmixup.functional.reconstruction import peak_signal_to_noise
 from alignmixup.methods.alignmixup_ae import AlignMixupAE
 from alignmixup.methods.base import MixedBatch
-from alignmixup.taps import FeatureTap, Layout
-from alignmixup.taps.probe import evaluating
+from alignmixup.taps import Attachment, LayerMix, Layout
+from alignmixup.taps.quiet import evaluating
 
 
 def classify_maps(model: nn.Module, layer: str, x: Tensor, maps: Tensor, *, layout: Layout | None = None) -> Tensor:
@@ -29,10 +29,15 @@ def classify_maps(model: nn.Module, layer: str, x: Tensor, maps: Tensor, *, layo
     Returns:
         (n, K) float32.
     """
-    tap = FeatureTap.of(model)
-    layer = tap.attach(layer, layout)
+    tap = Attachment(model)
+    layer = tap.attach(layer)
     labels = torch.empty(0)
-    hidden = {layer: lambda features: maps.to(features.dtype)}
+
+    def put(features: Tensor) -> Tensor:
+        # class tokens, which come by themselves, stay those of the images
+        return maps.to(features.dtype) if features.shape[2:] == maps.shape[2:] else features
+
+    hidden = {layer: LayerMix(put, layout=layout)}
     with evaluating(tap.root):
         tap.root.training = True  # the tap asks this flag alone; every module below stays in eval mode
         with MixedBatch(x, labels, labels, hidden=hidden, tap=tap) as batch:

@@ -103,7 +103,7 @@ def pair_maps(
         ValueError: no such layer, near names are listed; or an option out of range.
     """
     tap = FeatureTap.of(model)
-    layer = tap.attach(layer, layout)
+    layer = tap.resolve(layer)
     count = len(pairs.first)
     maps = feature_maps(tap.root, torch.cat([pairs.first, pairs.partner]), (layer,), layout)[layer].float()
     return align_pairs(maps[:count], maps[count:], alignment)

@@ -2,9 +2,9 @@
 
 from alignmixup.methods.base.batch import Draw, MixedBatch
 from alignmixup.methods.base.drop_in import DropIn
-from alignmixup.methods.base.hidden_mixer import HiddenMixer
+from alignmixup.methods.base.hidden_mixer import HiddenDraw, HiddenMixer
 from alignmixup.methods.base.mixer import Mixer
 from alignmixup.methods.base.pair_mixer import PairMixer
 from alignmixup.methods.base.pixels import Pixels
 
-__all__ = ["Draw", "DropIn", "HiddenMixer", "MixedBatch", "Mixer", "PairMixer", "Pixels"]
+__all__ = ["Draw", "DropIn", "HiddenDraw", "HiddenMixer", "MixedBatch", "Mixer", "PairMixer", "Pixels"]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from alignmixup.taps import FeatureTap, Hidden
+from alignmixup.taps import Attachment, FeatureTap, Hidden, LayerMix
 
 Criterion = Callable[[Tensor, Tensor], Tensor]
 
@@ -38,7 +38,7 @@ class MixedBatch:
             loss = batch.loss(model(batch.x), criterion)
             loss.backward()
 
-    A batch with nothing hidden also unpacks: ``x, target = mixer(x, y)``.
+    The batches of a method that only ever mixes the input also unpack: ``x, target = mixer(x, y)``.
 
     Attributes:
         x: (B, ...) images to feed to the model; the caller's own tensor where nothing is mixed at the input.
@@ -53,18 +53,20 @@ class MixedBatch:
         pairwise: each mixed sample has two parents; False where there may be more.
         mask: for pictures, gives what each place shows: (B, h, w) weights of the first example, or (B, h, w, m) weights
             of the m inputs of the sample's group; None where one λ holds everywhere.
+        scoped: the method mixes some batches inside the model or adds a loss to them, so that none of them unpacks.
     """
 
     x: Tensor
     target: Tensor
     clean_target: Tensor
     draw: Any = None
-    hidden: Mapping[str, Hidden] = field(default_factory=dict)
+    hidden: Mapping[str, Hidden | LayerMix] = field(default_factory=dict)
     auxiliary: Callable[[], Tensor] | None = None
     lam: Tensor = None  # type: ignore[assignment]  # never None once it is made
     pairwise: bool = True
     mask: Callable[[], Tensor] | None = None
-    tap: FeatureTap | None = field(default=None, repr=False)
+    tap: Attachment | FeatureTap | None = field(default=None, repr=False)
+    scoped: bool = field(default=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.lam is None:
@@ -105,9 +107,10 @@ class MixedBatch:
             self.tap.pop(check=kind is None)
 
     def __iter__(self) -> Iterator[Tensor]:
-        if self.hidden or self.auxiliary is not None:
+        if self.scoped or self.hidden or self.auxiliary is not None:
             raise TypeError(
-                "this batch is mixed inside the model or has an auxiliary loss, so it cannot be unpacked: write "
+                "batches of this method are mixed inside the model or have an auxiliary loss (any of them "
+                "may be), so they cannot be unpacked: write "
                 "`with mixer(x, y) as batch: loss = batch.loss(model(batch.x), criterion); loss.backward()`, or use "
                 "`mixer.drop_in()` in a loop you cannot edit"
             )

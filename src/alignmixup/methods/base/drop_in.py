@@ -21,9 +21,14 @@ class DropIn:
 
     Attributes:
         mixup_enabled: set to False to switch mixing off (timm's loop does so at ``--mixup-off-epoch``).
+
+    Raises:
+        TypeError: the method has an auxiliary loss.
     """
 
     def __init__(self, mixer: "Mixer") -> None:
+        if mixer.has_auxiliary:
+            raise _refusal(mixer)
         self.mixer = mixer
         self.mixup_enabled = True
         self._live: MixedBatch | None = None
@@ -38,11 +43,8 @@ class DropIn:
         self.close()
         batch = self.mixer(x, y) if self.mixup_enabled else self.mixer.clean(x, y)
         if batch.auxiliary is not None:
-            raise TypeError(
-                f"{type(self.mixer).__name__} has an auxiliary loss, which a drop-in cannot add: use the scoped form "
-                "`with mixer(x, y) as batch: loss = batch.loss(model(batch.x), criterion)`"
-            )
-        if batch.hidden:
+            raise _refusal(self.mixer)
+        if batch.tap is not None:
             self._live = batch.__enter__()
         return batch.x, batch.target
 
@@ -51,3 +53,10 @@ class DropIn:
         live, self._live = self._live, None
         if live is not None:
             live.__exit__(None, None, None)
+
+
+def _refusal(mixer: "Mixer") -> TypeError:
+    return TypeError(
+        f"{type(mixer).__name__} has an auxiliary loss, which a drop-in cannot add: use the scoped form "
+        "`with mixer(x, y) as batch: loss = batch.loss(model(batch.x), criterion)`"
+    )

@@ -1,5 +1,6 @@
 """Input gradients of a classifier's loss, found without a trace on the model; the mixers' gradient saliency."""
 
+import inspect
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from torch.nn import functional as F
 
 from alignmixup.modules import training_flags
 from alignmixup.options import Options, option
-from alignmixup.taps import FeatureTap, unwrap
+from alignmixup.taps import FeatureTap, find_logits, unwrap
 
 CleanScale = Literal["bce_softmax", "cross_entropy"]
 Auxiliary = Callable[[], Tensor]
@@ -94,6 +95,37 @@ def _leaf(root: nn.Module, x: Tensor) -> Tensor:
     return x.detach().to(dtype).requires_grad_()
 
 
+def _logits(root: nn.Module, images: Tensor, classes: int) -> Tensor:
+    """Run the model on images alone and find its logits."""
+    name = type(root).__name__
+    try:
+        inspect.signature(root.forward).bind(images)
+    except TypeError as error:
+        raise TypeError(
+            f"gradient saliency runs the model on the images alone, and {name}.forward takes more ({error}): wrap "
+            "it in a module whose forward(x) adds the rest"
+        ) from None
+    output = root(images)
+    logits = find_logits(output, classes)
+    if logits is None or logits.ndim != 2 or logits.shape != (images.shape[0], classes):
+        got = type(output).__name__ if logits is None else f"shape {tuple(logits.shape)}"
+        raise TypeError(
+            f"gradient saliency needs logits of shape {(images.shape[0], classes)} from {name}, alone, as .logits, as "
+            f"['logits'] or in a tuple; got {got}"
+        )
+    if not logits.requires_grad:
+        raise _no_gradient(root)
+    return logits
+
+
+def _no_gradient(root: nn.Module) -> ValueError:
+    return ValueError(
+        f"no gradient of the loss reaches the images through {type(root).__name__}: part of it runs under "
+        "torch.no_grad() or on detached features, so gradient saliency cannot be found; let gradients through in its "
+        "forward (requires_grad_(False) freezes parameters as well), or use a method that needs none, such as CutMix"
+    )
+
+
 def input_gradient(
     model: nn.Module,
     x: Tensor,
@@ -110,7 +142,8 @@ def input_gradient(
     (dropout) draw from torch's global generator in the training pass, as in any forward.
 
     Args:
-        model: the classifier, wrapped or not; its output, or the first of its outputs, is (B, K) logits.
+        model: the classifier, wrapped or not; its output holds (B, K) logits, alone, as ``.logits``, as
+            ``["logits"]`` or in a tuple.
         x: (B, C, H, W) floating-point images, normalised; never modified.
         target: (B, K) labels.
         train_statistics: True runs the model as it stands, in training mode (batch statistics; its running ones are
@@ -127,7 +160,8 @@ def input_gradient(
         that loss scaling, accumulation and DistributedDataParallel's averaging see them like any others.
 
     Raises:
-        ValueError: ``x`` is not four-dimensional, or ``clean_weight`` is negative.
+        ValueError: ``x`` is not four-dimensional, ``clean_weight`` is negative, or no gradient reaches the images.
+        TypeError: the model takes more than images, or returns no logits (B, K).
     """
     if x.ndim != 4:
         raise ValueError(f"gradient saliency needs images of shape (B, C, H, W), got {tuple(x.shape)}")
@@ -140,11 +174,12 @@ def input_gradient(
     scale = 2.0 ** (7 if clean_weight == 0 else 10 - (x.shape[0] - 1).bit_length())
     with _borrowed(root, train_statistics=train_statistics):
         images = _leaf(root, x)
-        output = root(images)
-        logits = output if isinstance(output, Tensor) else output[0]
+        logits = _logits(root, images, target.shape[1])
         wide = torch.promote_types(logits.dtype, torch.float32)
         loss = F.cross_entropy(logits.to(wide), target.to(wide), reduction="sum")
         gradient, *found = torch.autograd.grad(loss * scale, [images, *parameters], allow_unused=True)
+    if gradient is None:
+        raise _no_gradient(root)
     wide = torch.promote_types(gradient.dtype, torch.float32)
     gradient = (gradient.to(wide) / scale).nan_to_num_(0.0, 0.0, 0.0)
     if clean_weight == 0:

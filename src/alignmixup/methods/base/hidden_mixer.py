@@ -1,23 +1,50 @@
 """HiddenMixer: base of the methods that mix at the input or at one of several hidden layers, chosen per batch."""
 
 import logging
+import weakref
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
 
+from alignmixup.functional.alignment import Keep
+from alignmixup.functional.interpolation import mixup
 from alignmixup.functional.sampling import choice, coin
+from alignmixup.methods.base.batch import Draw, MixedBatch
 from alignmixup.methods.base.pair_mixer import PairMixer
 from alignmixup.options import option
-from alignmixup.taps import FeatureTap, Layout, Probe, layer_use, probe
+from alignmixup.taps import Attachment, Form, Hidden, Inputs, LayerMix, Layout, NotCallableError, Probe, Run
+from alignmixup.taps.feature_tap import idle_hook
+from alignmixup.taps.layer_check import LayerReport, check_layers
 
 logger = logging.getLogger("alignmixup")
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class HiddenDraw(Draw):
+    """Draw of a method that mixes inside the model.
+
+    Attributes:
+        layer: dotted name of the layer to mix at; None for plain mixup of the input.
+        keep: whose positions survive, where positions are aligned.
+    """
+
+    layer: str | None
+    keep: Keep = "first"
+
+
 @dataclass(eq=False, kw_only=True)
 class HiddenMixer(PairMixer):
-    """Base of the methods that mix hidden feature maps."""
+    """Base of the methods that mix hidden feature maps.
+
+    Before the first mixed batch the mixer looks at the model with two of its images, and proves that each layer is a
+    cut: where the two exchange their features there, they exchange their logits. A layer that does not carry the whole
+    network, or runs twice in a forward, is refused, and the nearest ones that do are named. A model that takes more
+    than images is looked at from inside its own first forward.
+    """
 
     needs_model = "mixes inside the model"
     layer: str | nn.Module | Sequence[str | nn.Module] | None = option(
@@ -33,15 +60,24 @@ class HiddenMixer(PairMixer):
         fixed=True,
     )
     input_probability: float = option(0.5, "share of batches mixed at the input, in [0, 1]", minimum=0, maximum=1)
-    layout: Layout | None = option(None, "layout of the layers' outputs; None tells it from their shape", fixed=True)
+    layout: Layout | None = option(
+        None, "layout of the layers' outputs; None tells it from the modules and from what ran before them", fixed=True
+    )
+    carry_test: bool = option(True, "prove that the layers are cuts; False mixes at named layers unseen", fixed=True)
+
+    looks_inside: ClassVar[bool] = True
+    reads_positions: ClassVar[bool] = True  # where the layer's positions lie matters to the method
 
     def __post_init__(self) -> None:
         super().__post_init__()
         assert self._root is not None
-        self._tap = FeatureTap.of(self._root)
+        self._tap = Attachment(self._root)
+        self._proved = False
+        self._first_forward: Any = None
+        self._forms: dict[str, tuple[Form | None, ...]] = {}
         self._used: dict[str, str] = {}
         wanted = [self.layer] if isinstance(self.layer, str | nn.Module) else list(self.layer or ())
-        self._layers = tuple(self._tap.attach(layer, self.layout) for layer in wanted)
+        self._layers = tuple(self._tap.attach(layer) for layer in wanted)
         if self._layers:
             self._shares = self._check_shares()
 
@@ -63,31 +99,148 @@ class HiddenMixer(PairMixer):
             )
         return shares
 
+    @property
+    def is_scoped(self) -> bool:
+        """A batch may be mixed inside the model, so that it must be entered and cannot be unpacked."""
+        return self.input_probability < 1
+
     @abstractmethod
     def find_layers(self, found: Probe) -> tuple[str, ...]:
         """Choose the hidden layers when the user named none."""
 
-    def prepare(self, x: Tensor) -> None:
-        """Find the layers from the first batch if none were named, and what the model reads from each of them."""
-        assert self._root is not None
-        if not self._layers:
-            names = self.find_layers(probe(self._root, x))
-            self._layers = tuple(self._tap.attach(name, self.layout) for name in names)
-            self._shares = self._check_shares()
-            logger.info("%s mixes at layer %s (found automatically)", type(self).__name__, ", ".join(self._layers))
-        if not self._used:
-            self._used = {name: layer_use(self._root, x, name, self.layout) for name in self._layers}
-            unread = [name for name, use in self._used.items() if use == "nothing"]
-            if unread:
+    @abstractmethod
+    def interpolation(self, perm: Tensor, lam: Tensor, keep: Keep) -> Hidden:
+        """Give the function of a map (B, C, h, w) that mixes a layer with these partners and coefficients."""
+
+    def __call__(self, x: Tensor, y: Tensor) -> MixedBatch:
+        """Mix a batch, see :meth:`Mixer.__call__`.
+
+        The first batch of a model that takes more than images, with its layer still to be found, stays unmixed.
+        """
+        if self.is_active:
+            self.prepare(x)
+            if not self._layers and self.is_scoped:
+                clean = self.clean(x, y)
+                return MixedBatch(x, clean.target, clean.target, tap=self._tap, scoped=True)
+        return super().__call__(x, y)
+
+    def prepare(self, x: Tensor, *others: Any, **options: Any) -> None:
+        """Find the layers from the first batch if none were named, and prove that they are cuts.
+
+        Args:
+            x: (B, ...) images.
+            *others: what else the model takes.
+            **options: what it takes by name.
+
+        Raises:
+            ValueError: a layer does not carry everything, runs twice or never, or its layout cannot be told.
+        """
+        if self._proved or self._first_forward is not None or not self.is_scoped:
+            return
+        if not self.carry_test and self._layers:
+            self._proved = True
+            return
+        try:
+            self.check(x, *others, **options)
+        except NotCallableError as error:
+            if others or options:
                 raise ValueError(
-                    f"mixing at layer {', '.join(map(repr, unread))} cannot change the output: the classifier reads "
-                    "nothing from its positions (a class token after the last block?); choose an earlier layer"
-                )
+                    f"{type(self._root).__name__} cannot be called as prepare(...) was: {error}"
+                ) from error
+            self._wait(x.shape[0])
+
+    def check(self, x: Tensor, *others: Any, **options: Any) -> tuple[LayerReport, ...]:
+        """Look at the model again, whatever ``carry_test`` says, and report its layers; arguments as :meth:`prepare`.
+
+        Raises:
+            ValueError: as :meth:`prepare`.
+            NotCallableError: the model cannot be called like this.
+        """
+        return self._look(Inputs((x, *others), options, x.shape[0]))
+
+    def _look(self, inputs: Inputs) -> tuple[LayerReport, ...]:
+        assert self._root is not None
+        found = Probe(Run(self._root, inputs, self.layout))
+        is_automatic = not self._layers
+        if is_automatic:
+            self._layers = tuple(self._tap.attach(name) for name in self.find_layers(found))
+            self._shares = self._check_shares()
+        reports = check_layers(
+            found, self._layers, self._mix_pair, reads_positions=self.reads_positions, is_proof=self.carry_test
+        )
+        self._forms = {layer.name: forms for layer in found.run.layers if None not in (forms := layer.forms)}
+        self._used = {report.name: report.use for report in reports}
+        if not self._proved:
+            how = "found automatically" if is_automatic else "as named"
+            for report in reports:
+                logger.info("%s mixes at layer %s (%s)", type(self).__name__, report, how)
+        self._proved = True
+        return reports
+
+    def _mix_pair(self, maps: Tensor) -> Tensor:
+        """Mix maps of two examples with each other, to see how long it takes."""
+        perm, lam = torch.tensor([1, 0], device=maps.device), torch.full((2,), 0.5, device=maps.device)
+        return self.interpolation(perm, lam, "first")(maps)
+
+    def _wait(self, batch: int) -> None:
+        """Look from inside the model's own next forward in a block: only it knows what the model takes."""
+        assert self._root is not None
+        self._first_forward = self._tap.on_forward(_FirstForward(self, batch))
+
+    def _stop_waiting(self) -> None:
+        if self._first_forward is not None:
+            self._first_forward.remove()
+            self._first_forward = None
+
+    def detach(self) -> None:
+        """Leave the model as it was found: without a hook. The mixer cannot be used any more."""
+        self._tap.release()
+
+    def mix(self, x: Tensor, target: Tensor, draw: Draw) -> MixedBatch:
+        """Mix the images now, or record the function that will mix the layer."""
+        draw = self.expect(HiddenDraw, draw)
+        mixed_target = self.mixed_target(target, draw)
+        if draw.layer is None:
+            mixed = mixup(x, draw.perm, draw.lam)
+            return MixedBatch(mixed, mixed_target, target, draw, tap=self._tap, scoped=self.is_scoped)
+        function = self.interpolation(draw.perm, draw.lam, draw.keep)
+        forms = self._forms.get(draw.layer, ())
+        mix = LayerMix(function, forms, self.layout, whole=not self.reads_positions)
+        return MixedBatch(x, mixed_target, target, draw, {draw.layer: mix}, tap=self._tap, scoped=True)
 
     def draw_layer(self) -> str | None:
         """Draw where to mix: None for the input, or a layer's name."""
         if coin(self.input_probability, generator=self.generator):
             return None
+        if not self._layers:
+            raise ValueError(
+                f"the layers of {type(self).__name__} are not found yet: call mixer.prepare(x), with everything that "
+                "the model takes, or name them with layer=..."
+            )
         return (
             self._layers[choice(self._shares, generator=self.generator)] if len(self._layers) > 1 else self._layers[0]
         )
+
+
+class _FirstForward:
+    """Looks at a model from inside its own first forward in a block."""
+
+    def __init__(self, mixer: HiddenMixer, batch: int) -> None:
+        self.mixer = weakref.ref(mixer)
+        self.batch = batch
+
+    def __call__(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        mixer = self.mixer()
+        if torch.compiler.is_compiling() or mixer is None or not mixer._tap.tap.depth or not module.training:
+            return
+        mixer._stop_waiting()
+        try:
+            mixer._look(Inputs(args, kwargs, self.batch))
+        except NotCallableError as error:
+            raise ValueError(
+                f"{type(module).__name__} could not be run on two examples of its batch, to prove its layers: {error}; "
+                "name layers with carry_test=False to mix at them unseen"
+            ) from error
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return idle_hook()

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import KW_ONLY, dataclass, fields
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 import torch
 import torch.distributed
@@ -63,9 +63,12 @@ class Mixer(Options, ABC):
     )
 
     needs_model: ClassVar[str] = ""  # what for, where a method cannot do without
+    looks_inside: ClassVar[bool] = False  # it runs the model itself: never in a compiled graph of the training step
     __eq__, __hash__ = object.__eq__, object.__hash__  # a mixer is itself, whatever the options it shares
 
     def __post_init__(self) -> None:
+        if self.looks_inside and not hasattr(type(self).__call__, "_torchdynamo_disable"):
+            type(self).__call__ = torch.compiler.disable(type(self).__call__)  # type: ignore[method-assign, no-untyped-call]
         if self.model is not None and not isinstance(self.model, nn.Module):
             raise TypeError(self._misplaced(self.model))
         if self.model is None and self.needs_model:
@@ -158,9 +161,11 @@ class Mixer(Options, ABC):
             TypeError: images are not floating point, or labels are one-dimensional floats.
         """
         batch = self.clean(x, y)
-        if not self.is_active or not coin(self.probability, generator=self.generator):
+        if not self.is_active:
             return batch
         self.prepare(x)
+        if not coin(self.probability, generator=self.generator):
+            return batch
         return self.mix(x, batch.target, self.draw(x, batch.target))
 
     def clean(self, x: Tensor, y: Tensor) -> MixedBatch:
@@ -170,10 +175,35 @@ class Mixer(Options, ABC):
         if not x.is_floating_point():
             raise TypeError(f"images must be floating point, got {x.dtype}: convert and normalise them before mixing")
         target = smooth(as_target(y, self.num_classes), self.label_smoothing, multi_label=self.multi_label)
-        return MixedBatch(x, target, target)
+        return MixedBatch(x, target, target, scoped=self.is_scoped)
 
-    def prepare(self, x: Tensor) -> None:
-        """Get ready for the first batch: methods that must see one (to find layers) do it here."""
+    def prepare(self, x: Tensor, *others: Any, **options: Any) -> None:
+        """Get ready for the first batch: methods that must see one (to find layers) do it here.
+
+        Args:
+            x: (B, ...) images.
+            *others: what else the model takes.
+            **options: what it takes by name.
+        """
+
+    @property
+    def has_auxiliary(self) -> bool:
+        """The method adds a loss of its own to batches."""
+        return False
+
+    @property
+    def is_scoped(self) -> bool:
+        """Batches of the method must be used through ``with`` and :meth:`MixedBatch.loss`: none of them unpacks."""
+        return self.has_auxiliary
+
+    def detach(self) -> None:
+        """Leave the model exactly as it was found; hidden methods have hooks there until then."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.detach()
 
     @property
     def is_active(self) -> bool:
@@ -187,7 +217,11 @@ class Mixer(Options, ABC):
         self._epoch = epoch
 
     def drop_in(self) -> DropIn:
-        """Return a callable ``(x, y) -> (x, target)`` for a training loop that cannot be edited."""
+        """Return a callable ``(x, y) -> (x, target)`` for a training loop that cannot be edited.
+
+        Raises:
+            TypeError: the method has an auxiliary loss.
+        """
         return DropIn(self)
 
     def parameters(self) -> Iterator[nn.Parameter]:

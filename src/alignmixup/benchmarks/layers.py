@@ -1,0 +1,142 @@
+"""Which layers hidden mixing finds in other people's networks, and what share of the network they carry."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
+from typing import Any
+
+import torch
+from torch import nn
+
+from alignmixup.methods.alignmixup import AlignMixup
+from alignmixup.methods.base.hidden_mixer import HiddenMixer
+from alignmixup.methods.manifold_mixup import ManifoldMixup
+from alignmixup.outside import require
+
+_CLASSES = 10
+
+
+@dataclass(frozen=True)
+class Network:
+    """A classifier to try.
+
+    Attributes:
+        library: where it comes from.
+        family: module or architecture it belongs to.
+        name: its name there.
+        build: makes it.
+        shape: (B, C, ...) of the images.
+    """
+
+    library: str
+    family: str
+    name: str
+    build: Callable[[], nn.Module]
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class LayersFound:
+    """What a method found in a network.
+
+    Attributes:
+        network: the network's library and name.
+        method: the method.
+        layers: names of the layers.
+        shapes: their shapes.
+        share: least share of the logits that they carry; None where it was refused.
+        refusal: the reason, where it was.
+    """
+
+    network: str
+    method: str
+    layers: tuple[str, ...]
+    shapes: tuple[tuple[int, ...], ...]
+    share: float | None
+    refusal: str
+
+
+def try_network(
+    network: Network, methods: tuple[type[HiddenMixer], ...] = (AlignMixup, ManifoldMixup)
+) -> list[LayersFound]:
+    """Let each method find its layers in a network, new and untrained, in training mode.
+
+    Raises:
+        Exception: whatever the network's own code raises when it is built.
+    """
+    torch.manual_seed(0)
+    model = network.build().train()
+    x = torch.randn(network.shape)
+    found = []
+    for method in methods:
+        with method(model, num_classes=_CLASSES, input_probability=0.0, generator=torch.Generator()) as mixer:
+            found.append(find_layers(mixer, x, f"{network.library}:{network.name}"))
+    return found
+
+
+def find_layers(mixer: HiddenMixer, x: Any, name: str) -> LayersFound:
+    """Let a mixer look at its model."""
+    method = type(mixer).__name__
+    try:
+        reports = mixer.check(x)
+    except Exception as error:  # a table goes on with the next row; the row says what happened
+        return LayersFound(name, method, (), (), None, " ".join(f"{type(error).__name__}: {error}".split())[:300])
+    return LayersFound(
+        name,
+        method,
+        tuple(report.name for report in reports),
+        tuple(report.shape for report in reports),
+        min(report.share for report in reports),
+        "",
+    )
+
+
+def timm_networks() -> Iterator[Network]:
+    """One small member of each module of timm, picked by what names say of sizes."""
+    timm = require("timm")
+    for module in timm.list_modules():
+        names = timm.list_models(module=module)
+        if names:
+            name = min(names, key=_by_name)
+            wanted = timm.get_pretrained_cfg(name)
+            size = wanted.input_size[-1] if wanted.fixed_input_size else min(128, wanted.input_size[-1])
+            yield Network(
+                "timm", module, name, partial(timm.create_model, name, num_classes=_CLASSES), (4, 3, size, size)
+            )
+
+
+def _by_name(name: str) -> tuple[int, int, str]:
+    small = ("test", "femto", "atto", "pico", "nano", "tiny", "xxs", "xs", "mini", "_s0", "small", "_t", "18", "_s")
+    return next((i for i, word in enumerate(small) if word in name), len(small)), len(name), name
+
+
+def torchvision_networks() -> Iterator[Network]:
+    """Every classifier of torchvision."""
+    vision = import_module("torchvision.models")
+    for name in vision.list_models(module=vision):
+        size = 299 if name.startswith("inception") else 224 if name.startswith(("vit", "maxvit")) else 96
+        build = partial(vision.get_model, name, weights=None, num_classes=_CLASSES)
+        yield Network("torchvision", name, name, build, (4, 3, size, size))
+
+
+def transformers_networks() -> Iterator[Network]:
+    """Every image classifier of Hugging Face, from its default configuration with at most four layers."""
+    auto = import_module("transformers.models.auto.modeling_auto")
+    for kind, names in auto.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES.items():
+        for name in (names,) if isinstance(names, str) else names:
+            yield Network("transformers", kind, name, partial(_build_transformer, kind, name), (4, 3, 224, 224))
+
+
+def _build_transformer(kind: str, name: str) -> nn.Module:
+    transformers = import_module("transformers")
+    config = transformers.AutoConfig.for_model(kind)
+    config.num_labels = _CLASSES
+    for part in (config, getattr(config, "vision_config", None)):
+        if part is not None and isinstance(getattr(part, "num_hidden_layers", None), int):
+            part.num_hidden_layers = min(4, part.num_hidden_layers)
+    model: nn.Module = getattr(transformers, name)(config)
+    return model
+
+
+LIBRARIES = {"timm": timm_networks, "torchvision": torchvision_networks, "transformers": transformers_networks}

@@ -1,0 +1,86 @@
+"""Tensors inside what a module returns: tuples, lists, dictionaries, named tuples, dataclasses, ModelOutput."""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from torch import Tensor
+
+
+def map_tensors(function: Callable[[Tensor], Tensor], output: Any) -> Any:
+    """Replace every floating-point tensor of an output, whatever holds it; the same tensor twice is replaced once.
+
+    Other things are left as they are, and containers keep their types.
+    """
+    done: dict[int, Tensor] = {}
+
+    def visit(value: Any) -> Any:
+        if isinstance(value, Tensor):
+            if value.ndim == 0 or not value.is_floating_point():
+                return value
+            if id(value) not in done:
+                done[id(value)] = function(value)
+            return done[id(value)]
+        children = _children(value)
+        return value if children is None else _rebuilt(value, {key: visit(child) for key, child in children})
+
+    return visit(output)
+
+
+def tensors_of(output: Any) -> list[Tensor]:
+    """List the floating-point tensors of an output, each once, in the order of :func:`map_tensors`."""
+    found: list[Tensor] = []
+
+    def note(tensor: Tensor) -> Tensor:
+        found.append(tensor)
+        return tensor
+
+    map_tensors(note, output)
+    return found
+
+
+def find_logits(output: Any, classes: int | None = None) -> Tensor | None:
+    """Find the logits in what a classifier returns: the tensor, ``.logits``, ``["logits"]``, or the first (B, K).
+
+    Args:
+        output: of the model.
+        classes: K, where it is known: tells logits from pooled features.
+
+    Returns:
+        None where no tensor is there.
+    """
+    if isinstance(output, Tensor):
+        return output
+    named = output.get("logits") if isinstance(output, Mapping) else getattr(output, "logits", None)
+    if isinstance(named, Tensor):
+        return named
+    tensors = tensors_of(output)
+    flat = [tensor for tensor in tensors if tensor.ndim == 2]
+    exact = [tensor for tensor in flat if tensor.shape[1] == classes]
+    return next(iter([*exact, *flat, *tensors]), None)
+
+
+def _children(value: Any) -> Iterator[tuple[Any, Any]] | None:
+    """Entries of a container; None for what is no container."""
+    if isinstance(value, Mapping):
+        return iter(value.items())
+    if isinstance(value, tuple | list):
+        return iter(enumerate(value))
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return ((field.name, getattr(value, field.name)) for field in dataclasses.fields(value))
+    return None
+
+
+def _rebuilt(value: Any, children: dict[Any, Any]) -> Any:
+    """Make a container of the same type with other entries."""
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*children.values())
+    if isinstance(value, tuple | list):
+        return type(value)(children.values())
+    if type(value) is dict:
+        return children
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.replace(value, **children)
+    new = type(value)()
+    new.update(children)
+    return new

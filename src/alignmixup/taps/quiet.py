@@ -1,0 +1,151 @@
+"""Running a model to look at it, without a trace: flags, buffers, random streams and gradients stay as they were."""
+
+import random
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+
+from alignmixup.taps.feature_tap import FeatureTap
+
+_SMALL = 1e-3  # parameters that start at (nearly) zero: heads, LayerScale, the last BatchNorm of a residual branch
+_SYNCHRONISED = nn.SyncBatchNorm
+_DROPOUT: set[Callable[..., Any]] = {
+    F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.alpha_dropout, F.feature_alpha_dropout, torch.dropout,
+}  # fmt: skip
+
+
+@contextmanager
+def evaluating(root: nn.Module) -> Iterator[None]:
+    """Put every submodule in eval mode without gradients and restore each one's own training flag afterwards."""
+    flags = {module: module.training for module in root.modules()}
+    for module in flags:
+        module.training = False
+    try:
+        # a compiled model is not traced for this look, and its warnings (checkpointing without gradients) mean nothing
+        with warnings.catch_warnings(), torch.no_grad(), torch.compiler.set_stance("force_eager"):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for module, training in flags.items():
+            module.training = training
+
+
+@contextmanager
+def looking(root: nn.Module, *, reveal: bool = True) -> Iterator[None]:
+    """Run a model as its training does, but for what is random, and with no parameter that hides a path.
+
+    - Every module is in eval mode, but for BatchNorm layers in training: with statistics of the batch they neither
+      let a new network's activations vanish nor see which sample stands in which row.
+    - Parameters that are (nearly) zero are replaced: a head, a LayerScale or a residual branch that starts at zero
+      would hide what passes through it.
+    - Dropout without a module is off. Hidden mixing is off.
+
+    Buffers, parameters, training flags and random streams come back as they were.
+
+    Args:
+        root: the unwrapped model.
+        reveal: replace the parameters that are nearly zero.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(_own_buffers(root))
+        training = [m for m in root.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training]
+        stack.enter_context(_own_streams(root))
+        if reveal:
+            stack.enter_context(_nothing_hidden(root))
+        stack.enter_context(evaluating(root))
+        for module in training:
+            # its collectives would wait for processes that are not looking
+            module.training = not isinstance(module, _SYNCHRONISED)
+        tap = FeatureTap.of(root)
+        tap.push({})
+        stack.callback(tap.pop, check=False)
+        stack.enter_context(_NoDropout())
+        yield
+
+
+class _NoDropout(TorchFunctionMode):
+    """Makes the functions of dropout pass their input through."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        options = dict(kwargs or {})
+        if func in _DROPOUT:
+            return args[0] if args else options["input"]
+        if func is F.scaled_dot_product_attention:
+            if len(args) > 4:
+                args = (*args[:4], 0.0, *args[5:])
+            options.pop("dropout_p", None)
+        return func(*args, **options)
+
+
+@contextmanager
+def _own_buffers(root: nn.Module) -> Iterator[None]:
+    """Copies take the updates, whether a module writes into its buffer or replaces it."""
+    buffers = [(module, dict(module._buffers)) for module in root.modules() if module._buffers]
+    try:
+        for module, own in buffers:
+            module._buffers.update({name: None if value is None else value.clone() for name, value in own.items()})
+        yield
+    finally:
+        for module, own in buffers:
+            module._buffers.clear()
+            module._buffers.update(own)
+
+
+@contextmanager
+def _own_streams(root: nn.Module) -> Iterator[None]:
+    """Restore the random streams of torch, Python and, where it is loaded, NumPy."""
+    devices = sorted({p.device.index or 0 for p in root.parameters() if p.is_cuda})
+    python, numpy = random.getstate(), sys.modules.get("numpy")
+    state = None if numpy is None else numpy.random.get_state()
+    try:
+        with torch.random.fork_rng(devices=devices):
+            yield
+    finally:
+        random.setstate(python)
+        if numpy is not None:
+            numpy.random.set_state(state)
+
+
+@contextmanager
+def _nothing_hidden(root: nn.Module) -> Iterator[None]:
+    """Swap parameters that are nearly zero, but for biases, for values of an ordinary size."""
+    weights = [
+        p
+        for name, p in root.named_parameters()
+        if type(p.data) is Tensor and p.is_floating_point() and p.numel() and not name.endswith("bias")
+    ]
+    own: list[tuple[nn.Parameter, Tensor]] = []
+    generator = torch.Generator().manual_seed(0)
+    try:
+        for parameter, largest in zip(weights, _largest(weights), strict=True):
+            if largest <= _SMALL and not parameter.is_meta:
+                own.append((parameter, parameter.data))
+                parameter.data = _ordinary(parameter, generator)
+        yield
+    finally:
+        for parameter, values in own:
+            parameter.data = values
+
+
+def _largest(weights: list[nn.Parameter]) -> list[float]:
+    if not weights:
+        return []
+    with torch.no_grad():
+        return torch.stack([w.detach().abs().amax().float().cpu() for w in weights]).tolist()
+
+
+def _ordinary(parameter: nn.Parameter, generator: torch.Generator) -> Tensor:
+    if parameter.ndim < 2:  # a gain
+        values = 0.5 + 0.5 * torch.rand(parameter.shape, generator=generator)
+    else:
+        values = torch.randn(parameter.shape, generator=generator) / parameter[0].numel() ** 0.5
+    return torch.empty_like(parameter.data).copy_(values)

@@ -1,0 +1,273 @@
+"""One model and one batch to look at it with: what its layers return, and what edits of these do to its logits."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from alignmixup.taps.layout import Form, Layout, count_prefix_tokens, guess_layout, leaf_layout, tell_form
+from alignmixup.taps.outputs import find_logits, map_tensors, tensors_of
+from alignmixup.taps.quiet import looking
+from alignmixup.taps.sample import Inputs
+
+LayerUse = Literal["positions", "mean", "nothing"]
+Edit = Literal["swap", "noise", "mean"]
+_EXACT = 1e-3  # rounding of a share; half precision is measured
+# How to look: reveal parameters that hide a path, images as they are; else images with noise; else nothing revealed.
+_WAYS = ((True, False), (True, True), (False, False), (False, True))
+
+
+class NotCallableError(Exception):
+    """The model raised when it was called to be looked at."""
+
+
+@dataclass(frozen=True)
+class SeenLayer:
+    """What a layer returned.
+
+    Attributes:
+        name: dotted name.
+        shapes: shapes of its tensors.
+        kind: name of the module's class.
+        parameters: number of its parameters.
+        forms: how each tensor holds its positions; None where nothing tells.
+        is_last_part: the module around it returns the very same.
+    """
+
+    name: str
+    shapes: tuple[tuple[int, ...], ...]
+    kind: str
+    parameters: int
+    forms: tuple[Form | None, ...]
+    is_last_part: bool
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the first tensor."""
+        return self.shapes[0]
+
+    @property
+    def depth(self) -> int:
+        """Number of modules around it, inside the model."""
+        return self.name.count(".")
+
+    @property
+    def positions(self) -> int:
+        """Most positions of a tensor; 1 where no layout is known."""
+        return max(
+            (f.positions(s) for f, s in zip(self.forms, self.shapes, strict=True) if f is not None and len(s) > 2),
+            default=1,
+        )
+
+
+class Run:
+    """Looks at a model with two examples of a batch, without a trace on it.
+
+    Args:
+        root: the unwrapped model.
+        inputs: what it is called with.
+        layout: layout of all its layers' outputs; None tells it for each.
+
+    Attributes:
+        layers: what ran once in a forward, in the order in which it ended.
+        calls: how often each layer ran in one forward.
+
+    Raises:
+        NotCallableError: the model raised.
+        ValueError: it gives the same logits for different images, or none.
+    """
+
+    def __init__(self, root: nn.Module, inputs: Inputs, layout: Layout | None = None) -> None:
+        self.root, self.inputs, self._layout = root, inputs, layout
+        self.calls: Counter[str] = Counter()
+        self._ends: list[tuple[str, nn.Module, tuple[tuple[int, ...], ...]]] = []
+        self._last: Any = None
+        self._last_parts: set[str] = set()
+        for self._way in _WAYS:
+            self.calls.clear()
+            self._ends.clear()
+            handles = [m.register_forward_hook(self._noting(name)) for name, m in root.named_modules() if name]
+            try:
+                logits = self._logits(1)
+            finally:
+                for handle in handles:
+                    handle.remove()
+                self._last = None
+            gap = (logits[0] - logits[1]).abs().max()
+            if bool(logits.isfinite().all()) and gap > 1e-6 * logits.abs().max():
+                break
+        else:
+            raise ValueError(
+                f"nothing can be told about the layers of {type(root).__name__}: it gives the same finite logits for "
+                "two different images, or none that are finite; carry_test=False mixes at named layers without a proof"
+            )
+        self.layers = tuple(self._seen())
+
+    def trial(self, edits: Sequence[tuple[str, Edit]]) -> "Trial":
+        """Run the model once, with two rows for each edit of a layer's output, and see what comes out."""
+        rows = 2 * (len(edits) + 2)
+        wanted: dict[str, list[tuple[slice, Edit]]] = {}
+        for number, (name, edit) in enumerate(edits, 1):
+            wanted.setdefault(name, []).append((slice(2 * number, 2 * number + 2), edit))
+        known = {layer.name: layer.forms for layer in self.layers}
+        unmixable: set[str] = set(wanted)
+
+        def editing(name: str) -> Callable[..., Any]:
+            def hook(module: nn.Module, args: Any, output: Any) -> Any:
+                forms = iter(known.get(name, ()))
+
+                def change(tensor: Tensor) -> Tensor:
+                    form = next(forms, None)
+                    if tensor.shape[0] != rows:
+                        return tensor
+                    unmixable.discard(name)
+                    tensor = tensor.clone()
+                    for part, edit in wanted[name]:
+                        tensor[part] = _edited(tensor[part], edit, form)
+                    return tensor
+
+                return map_tensors(change, output)
+
+            return hook
+
+        handles = [self.root.get_submodule(name).register_forward_hook(editing(name)) for name in wanted]
+        try:
+            logits = self._logits(rows // 2)
+        finally:
+            for handle in handles:
+                handle.remove()
+        return Trial(logits.view(rows // 2, 2, -1), frozenset(unmixable))
+
+    def find(self, name: str) -> SeenLayer | None:
+        """What a layer returned; None if it did not run just once, or returned no tensor."""
+        return next((layer for layer in self.layers if layer.name == name), None)
+
+    def _logits(self, count: int) -> Tensor:
+        reveal, noise = self._way
+        args, kwargs = self.inputs.pairs(count, noise=noise)
+        with looking(self.root, reveal=reveal):
+            try:
+                output = self.root(*args, **kwargs)
+            except Exception as error:
+                raise NotCallableError(f"{type(error).__name__}: {error}") from error
+        logits = find_logits(output)
+        if logits is None or not logits.ndim or logits.shape[0] != 2 * count:
+            raise ValueError(
+                f"{type(self.root).__name__} returns {_describe(output)} for {2 * count} examples: expected logits "
+                "(B, K), alone, as .logits, as ['logits'] or in a tuple"
+            )
+        return logits.double().flatten(1)
+
+    def _noting(self, name: str) -> Callable[..., None]:
+        def hook(module: nn.Module, args: Any, output: Any) -> None:
+            self.calls[name] += 1
+            tensors = [t for t in tensors_of(output) if t.shape[0] == 2]
+            if self._last is output and self._ends and self._ends[-1][0].startswith(f"{name}."):
+                self._last_parts.add(self._ends[-1][0])
+            if tensors:
+                self._ends.append((name, module, tuple(tuple(t.shape) for t in tensors)))
+            self._last = output
+
+        return hook
+
+    def _seen(self) -> Iterator[SeenLayer]:
+        prefix = count_prefix_tokens(self.root)
+        grids: dict[int, tuple[int, int]] = {}
+        layouts: dict[tuple[int, ...], Layout] = {}
+        for name, module, shapes in self._ends:
+            for shape in shapes:
+                if (leaf := leaf_layout(module, shape)) is not None:
+                    layouts[shape] = leaf
+                    if leaf == "channels_first":
+                        height = shape[2] if len(shape) < 5 else shape[2] * shape[3]
+                        width = shape[-1] if len(shape) > 3 else 1
+                        grids[height * width] = height, width
+            count = sum(p.numel() for p in module.parameters())
+            forms = tuple(self._form(module, shape, layouts.get(shape), prefix, grids) for shape in shapes)
+            if self.calls[name] == 1:
+                yield SeenLayer(name, shapes, type(module).__name__, count, forms, name in self._last_parts)
+
+    def _form(
+        self,
+        module: nn.Module,
+        shape: tuple[int, ...],
+        ran: Layout | None,
+        prefix: int,
+        grids: dict[int, tuple[int, int]],
+    ) -> Form | None:
+        if len(shape) < 3:
+            return Form("channels_first")
+        layout = self._layout or leaf_layout(module, shape) or ran
+        if layout is None:
+            try:
+                layout = guess_layout(module, shape)
+            except ValueError:
+                return None
+        return tell_form(layout, shape, prefix, grids)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What one run with edits gave.
+
+    Attributes:
+        logits: (edits + 2, 2, D) float64: of the two examples clean, after each edit, and clean again.
+        unmixable: layers whose output has no batch axis.
+    """
+
+    logits: Tensor
+    unmixable: frozenset[str]
+
+    @property
+    def noise(self) -> float:
+        """How much two equal examples differ, as a share of how much the two examples differ."""
+        first, last = self.logits[0], self.logits[-1]
+        return float((first - last).norm() / (first - first.flip(0)).norm())
+
+    def share(self, number: int) -> float:
+        """The partner's share of the logits after edit ``number`` swapped the two examples: 1 at a cut."""
+        clean, swapped = self.logits[0], self.logits[number + 1]
+        gap = clean.flip(0) - clean
+        return float(((swapped - clean) * gap).sum() / gap.square().sum())
+
+    def carries(self, number: int) -> bool:
+        """Everything passes: the logits are the partner's, in every class, within rounding."""
+        clean, swapped = self.logits[0], self.logits[number + 1]
+        rest = (swapped - clean.flip(0)).norm() / (clean - clean.flip(0)).norm()
+        return bool(rest <= max(_EXACT, 3 * self.noise))
+
+    def use(self, noise: int, mean: int) -> LayerUse:
+        """What is read after edit ``noise`` added noise, and edit ``mean`` took the mean of that over positions."""
+        clean, noisy, averaged = self.logits[0], self.logits[noise + 1], self.logits[mean + 1]
+        scale = (noisy - clean).abs().max()
+        if scale <= max(1e-6 * float(clean.abs().max()), 3 * float((clean - self.logits[-1]).abs().max())):
+            return "nothing"
+        # 2 %: above the rounding of a half-precision model, far below what a layer that reads positions shows
+        return "mean" if (noisy - averaged).abs().max() <= 0.02 * scale else "positions"
+
+
+def _edited(pair: Tensor, edit: Edit, form: Form | None) -> Tensor:
+    """Edit the rows of the two examples in a layer's output."""
+    if edit == "swap":
+        return pair.flip(0)
+    if form is None or pair.ndim < 3:
+        return pair
+
+    def noisy(features: Tensor) -> Tensor:
+        generator = torch.Generator().manual_seed(0)
+        noise = torch.randn(features.shape, generator=generator).to(features)
+        return features + noise * features.std().clamp_min(1e-3)
+
+    def averaged(features: Tensor) -> Tensor:
+        return noisy(features).mean(dim=(2, 3), keepdim=True).expand_as(features)
+
+    return form.apply(noisy if edit == "noise" else averaged, pair, to_prefix=lambda tokens: tokens)
+
+
+def _describe(output: Any) -> str:
+    if isinstance(output, Tensor):
+        return f"a tensor of shape {tuple(output.shape)}"
+    return type(output).__name__

@@ -1,0 +1,60 @@
+from collections import OrderedDict, namedtuple
+from dataclasses import dataclass
+
+import pytest
+import torch
+
+from alignmixup.taps.outputs import find_logits, map_tensors, tensors_of
+
+Pair = namedtuple("Pair", ["features", "size"])
+
+
+@dataclass
+class Record:
+    features: torch.Tensor
+    name: str
+
+
+ONE = torch.ones(2, 3)
+
+
+@pytest.mark.parametrize(
+    "output",
+    [(ONE, "weights"), [ONE, None], {"a": ONE, "b": 3}, OrderedDict(a=ONE), Pair(ONE, 4), Record(ONE, "x"), ((ONE,),)],
+)
+def test_containers_keep_their_types_and_what_is_no_tensor(output):
+    doubled = map_tensors(lambda t: 2 * t, output)
+    assert type(doubled) is type(output)
+    assert [t.tolist() for t in tensors_of(doubled)] == [(2 * ONE).tolist()]
+    assert tensors_of(output)[0] is ONE
+
+
+def test_the_same_tensor_twice_is_replaced_once():
+    calls = []
+    first, second = map_tensors(lambda t: calls.append(1) or t + 1, (ONE, ONE))
+    assert first is second
+    assert len(calls) == 1
+
+
+def test_integers_and_scalars_are_left_alone():
+    output = torch.arange(3), torch.tensor(1.0)
+    assert map_tensors(lambda t: t + 1, output) == output
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        ONE,
+        {"loss": torch.tensor(1.0), "logits": ONE},
+        {"scores": ONE},
+        (torch.zeros(2, 8, 4, 4), ONE),
+        (torch.zeros(2, 8), ONE),
+        Pair(torch.zeros(2, 5, 8), ONE),
+    ],
+)
+def test_logits_are_found(output):
+    assert find_logits(output, 3) is ONE
+
+
+def test_there_may_be_no_logits():
+    assert find_logits("text") is None

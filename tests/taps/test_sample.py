@@ -1,0 +1,35 @@
+import torch
+
+from alignmixup.taps.sample import Inputs
+
+
+def test_two_different_examples_are_repeated():
+    x = torch.tensor([[1.0], [1.0], [5.0]])
+    (pairs,), _ = Inputs((x,), {}, 3).pairs(2)
+    assert pairs.flatten().tolist() == [1.0, 5.0, 1.0, 5.0]
+
+
+def test_a_batch_of_one_or_of_copies_gets_a_second_by_noise():
+    for x in (torch.randn(1, 3, 4, 4), torch.zeros(4, 3, 4, 4)):
+        (pairs,), _ = Inputs((x,), {}, len(x)).pairs(2)
+        assert not torch.equal(pairs[0], pairs[1])
+        assert torch.equal(pairs[:2], pairs[2:])
+
+
+def test_everything_with_the_batch_axis_is_taken_and_nothing_else():
+    x, meta, scale = torch.randn(3, 2), torch.arange(3), torch.randn(2, 5)
+    (a, size), options = Inputs((x, (224, 224, 3)), {"meta": {"m": meta}, "scale": scale}, 3).pairs(1)
+    assert torch.equal(a, x[:2])
+    assert torch.equal(options["meta"]["m"], meta[:2])
+    assert options["scale"] is scale
+    assert size == (224, 224, 3)
+
+
+def test_lists_of_images_and_lists_of_inputs_are_told_apart():
+    images = [torch.randn(3, 4, 4) for _ in range(4)]
+    (picked,), _ = Inputs((images,), {}, 4).pairs(1)
+    assert len(picked) == 2
+    assert picked[0] is images[0]
+    streams = [torch.randn(2, 3), torch.randn(2, 3)]
+    (both,), _ = Inputs((streams,), {}, 2).pairs(2)
+    assert [stream.shape for stream in both] == [(4, 3), (4, 3)]
