@@ -36,7 +36,7 @@ def light():
         yield Network("torchvision", name, name, build, ((4, 3, 64, 64),))
 
 
-@pytest.mark.parametrize("network", light(), ids=lambda network: network.name)
+@pytest.mark.parametrize("network", list(light()), ids=lambda network: network.name)
 def test_light_networks_carry_everything(network):
     for row in try_network(network):
         assert row.refusal == ""
