@@ -18,8 +18,8 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         "layers",
         help="the layers of a network at which hidden mixing is right",
         description="Look at a network with two random images and name the layers at which AlignMixup and Manifold "
-        "mixup mix: shape, positions, milliseconds, and the share of the logits that follows where two images exchange their "
-        "features there (1.000, or the layer is refused). --all makes the table of the networks of a library.",
+        "mixup mix: shape, positions, milliseconds, and the share of the logits that follows where two images exchange "
+        "their features there (1.000, or the layer is refused). --all makes the table of the networks of a library.",
     )
     parser.add_argument("model", nargs="?", metavar="MODEL", help="as in model.name, e.g. timm:resnet10t")
     parser.add_argument("--layer", metavar="NAME", help="a layer to check (default: those found automatically)")
