@@ -28,11 +28,9 @@ class KeptMap:
     def unchanged(self) -> Tensor:
         """The map as the layer made it."""
         assert self.features is not None
-        copy, changed = self._copy, self.features._version != self._version
-        if copy is None or not changed:
-            return self.features
-        # a reentrant checkpoint makes its output, which it ran without gradients, a new version of itself
-        return copy if copy.requires_grad or not self.features.requires_grad else self.features
+        if self._copy is not None and self.features._version != self._version:
+            return self._copy
+        return self.features
 
 
 def keep_map(features: Tensor, *, seen: KeptMap, then: Hidden | None) -> Tensor:
