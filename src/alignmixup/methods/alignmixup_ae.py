@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from alignmixup.functional.precision import without_autocast
 from alignmixup.functional.reconstruction import structural_similarity
 from alignmixup.methods.alignmixup import AlignDraw, AlignMixup
 from alignmixup.methods.base import Draw, MixedBatch, Pixels
@@ -226,7 +227,7 @@ class AlignMixupAE(AlignMixup, Pixels):
         features = features.detach() if self.detach_features else features
         seen.used_without_gradient = torch.is_grad_enabled() and not self.detach_features and not features.requires_grad
         decoded = self.decoder(features.float())
-        with torch.autocast(x.device.type, enabled=False):
+        with without_autocast(x):
             return self.reconstruction_weight * self._distance(decoded.float(), x.float())
 
     def _distance(self, decoded: Tensor, x: Tensor) -> Tensor:
