@@ -29,6 +29,7 @@ CASES = {
     ("alignmixup", "epsilon"): ({}, 2.0),
     ("alignmixup", "iterations"): ({}, 2),
     ("alignmixup", "tolerance"): ({}, 0.5),
+    ("alignmixup", "max_positions"): ({}, 4),
     ("alignmixup", "layer"): ({}, "stage2"),
     "input_probability": ({}, 1.0),
     "layer_probabilities": ({"layer": ["stage2", "stage3"]}, [0.0, 1.0]),
@@ -75,6 +76,7 @@ REFUSED = {("alignmixup_ae", "layout"): "has not the proportions of images"}
 
 # Options that are allowed to change nothing, and why.
 EXCEPTIONS = {
+    "carry_test": "it refuses layers: at those that pass, batches are the same with it and without",
     "model": "it is what is trained, no setting: methods that need it refuse to be built without",
     "num_classes": "it says how many labels there are: another number is refused with the model's logits",
     ("manifold_mixup", "layout"): "a map is interpolated number by number in any layout; tokens are left alone by it",
