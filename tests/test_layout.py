@@ -25,6 +25,7 @@ ALLOWED = {
     "models": "",
     "data": "",
     "methods": "functional taps models",
+    "integrations": "methods taps",
     "evaluation": "methods functional taps models data",
     "training": "evaluation methods functional taps models data",
     "runs": "figures training evaluation methods functional taps models data",
