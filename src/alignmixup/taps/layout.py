@@ -81,6 +81,8 @@ class Form:
             Shape and layout of ``output``.
         """
         if self.layout == "channels_first":
+            if output.ndim == 4:  # not even a view: a checkpoint's output is known by being the same tensor
+                return function(output)
             return function(_as_four_axes(output)).reshape(output.shape)
         if self.layout == "channels_last":
             moved = output.movedim(-1, 1)

@@ -58,7 +58,12 @@ class SeenLayer:
     def positions(self) -> int:
         """Most positions of a tensor; 1 where no layout is known."""
         return max(
-            (f.positions(s) for f, s in zip(self.forms, self.shapes, strict=True) if f is not None and len(s) > 2),
+            (
+                form.positions(shape)
+                for form, shape in zip(self.forms, self.shapes, strict=True)
+                # a single channel holds no features
+                if form is not None and len(shape) > 2 and shape[1 if form.layout == "channels_first" else -1] > 1
+            ),
             default=1,
         )
 

@@ -52,7 +52,7 @@ class ClassActivation:
         x: (B, C, H, W) a batch as the model takes it, to look at it with.
         kind: "auto" takes CAM where it exists and says so where it does not; "cam" insists; "gradcam" takes Grad-CAM.
         layer: dotted name of the layer whose output Grad-CAM uses; None takes CAM's map where it exists, else the
-            last layer with several positions (of a model with a class token: the middle block).
+            last layer through which everything passes and whose positions are read.
 
     Raises:
         ValueError: "cam" where it does not exist, "cam" with a layer, an unknown layer or kind.

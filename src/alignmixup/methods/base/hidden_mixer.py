@@ -147,7 +147,7 @@ class HiddenMixer(PairMixer):
                 raise ValueError(
                     f"{type(self._root).__name__} cannot be called as prepare(...) was: {error}"
                 ) from error
-            self._wait(x.shape[0])
+            self._wait(x)
 
     def check(self, x: Tensor, *others: Any, **options: Any) -> tuple[LayerReport, ...]:
         """Look at the model again, whatever ``carry_test`` says, and report its layers; arguments as :meth:`prepare`.
@@ -156,7 +156,7 @@ class HiddenMixer(PairMixer):
             ValueError: as :meth:`prepare`.
             NotCallableError: the model cannot be called like this.
         """
-        return self._look(Inputs((x, *others), options, x.shape[0]))
+        return self._look(Inputs((x, *others), options, x.shape[0], tuple(x.shape[1:])))
 
     def _look(self, inputs: Inputs) -> tuple[LayerReport, ...]:
         assert self._root is not None
@@ -182,10 +182,10 @@ class HiddenMixer(PairMixer):
         perm, lam = torch.tensor([1, 0], device=maps.device), torch.full((2,), 0.5, device=maps.device)
         return self.interpolation(perm, lam, "first")(maps)
 
-    def _wait(self, batch: int) -> None:
+    def _wait(self, x: Tensor) -> None:
         """Look from inside the model's own next forward in a block: only it knows what the model takes."""
         assert self._root is not None
-        self._first_forward = self._tap.on_forward(_FirstForward(self, batch))
+        self._first_forward = self._tap.on_forward(_FirstForward(self, tuple(x.shape)))
 
     def _stop_waiting(self) -> None:
         if self._first_forward is not None:
@@ -225,9 +225,9 @@ class HiddenMixer(PairMixer):
 class _FirstForward:
     """Looks at a model from inside its own first forward in a block."""
 
-    def __init__(self, mixer: HiddenMixer, batch: int) -> None:
+    def __init__(self, mixer: HiddenMixer, shape: tuple[int, ...]) -> None:
         self.mixer = weakref.ref(mixer)
-        self.batch = batch
+        self.shape = shape
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         mixer = self.mixer()
@@ -235,7 +235,7 @@ class _FirstForward:
             return
         mixer._stop_waiting()
         try:
-            mixer._look(Inputs(args, kwargs, self.batch))
+            mixer._look(Inputs(args, kwargs, self.shape[0], self.shape[1:]))
         except NotCallableError as error:
             raise ValueError(
                 f"{type(module).__name__} could not be run on two examples of its batch, to prove its layers: {error}; "
