@@ -415,3 +415,27 @@ def ignite(case):
         mixes = len(kept)
         Engine(evaluate).run(loader())
     return steps, kept, len(kept) - mixes
+
+
+def timm(case):
+    """The loop of timm's train.py, which calls ``mixup_fn(input, target)``."""
+    from timm.loss import SoftTargetCrossEntropy
+
+    net, mixer = build(case.reentrant)
+    mixup_fn, loss_fn, steps = mixer.drop_in(), SoftTargetCrossEntropy(), Steps()
+    optimizer = steps.follow(torch.optim.SGD(net.parameters(), lr=0.1))
+    with recorded() as kept:
+        for index, items in enumerate(loader()):
+            x, target = mixup_fn(*items)
+            with case.autocast:
+                loss = loss_fn(net(x), target)
+            (loss / case.accumulate).backward()
+            if (index + 1) % case.accumulate == 0:
+                optimizer.step()
+                optimizer.zero_grad()
+        mixes = len(kept)
+        net.eval()
+        for x, _ in loader():
+            net(x)  # timm's validation knows no mixup_fn; the last batch is still live
+    mixup_fn.close()
+    return steps, kept, len(kept) - mixes

@@ -33,7 +33,7 @@ def assert_by_hand(client, steps, ranks, case):
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
-@pytest.mark.parametrize("client", ["lightning", "trainer", "accelerate", "skorch", "ignite"])
+@pytest.mark.parametrize("client", ["lightning", "trainer", "accelerate", "timm", "skorch", "ignite"])
 def test_gradients_of_one_process(client, case, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     steps, kept, in_evaluation = getattr(clients, client)(case)
