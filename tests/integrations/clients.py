@@ -93,7 +93,7 @@ def recorded():
         yield kept
 
 
-def by_hand(net, mixer, ranks, case, logits=lambda output: output):
+def by_hand(net, mixer, ranks, case, logits=lambda output: output, criterion=F.cross_entropy):
     """Gradients of each step of a loop written out, over the batches of all ranks."""
     mixer.prepare(ranks[0][0][0])
     net.train()
@@ -104,7 +104,7 @@ def by_hand(net, mixer, ranks, case, logits=lambda output: output):
             for x, target, draw in group:
                 with mixer.mix(x, target, draw) as batch:
                     with case.autocast:
-                        loss = batch.loss(logits(net(batch.x)))
+                        loss = batch.loss(logits(net(batch.x)), criterion)
                     (loss / len(group) / len(ranks)).backward()
         found.append(gradient_of(net.parameters()))
         optimizer.step()

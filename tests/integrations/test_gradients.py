@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from timm.loss import SoftTargetCrossEntropy
 from tests.integrations import clients
 from tests.integrations.clients import BATCHES, CASES, Case, build, by_hand, vit
 
@@ -23,6 +24,8 @@ HEAVY = ["lightning.pytorch", "transformers.trainer", "transformers.models.vit.m
 def assert_by_hand(client, steps, ranks, case):
     if client == "trainer":
         expected = by_hand(*vit(), ranks, case, logits=lambda output: output.logits)
+    elif client == "timm":
+        expected = by_hand(*build(), ranks, case, criterion=SoftTargetCrossEntropy())
     else:
         expected = by_hand(*build(), ranks, case)
     assert len(steps) == len(expected) == BATCHES // case.accumulate
