@@ -12,7 +12,7 @@ SOURCE = ROOT / "src" / "alignmixup"
 FILES = sorted(SOURCE.rglob("*.py"))
 
 # every room may use these
-BOTTOM = {"outside", "near", "modules", "normalization", "options"}
+BOTTOM = {"outside", "near", "modules", "normalization", "options", "seeds"}
 # and itself and the rooms named here
 ALLOWED = {
     "functional": "",
@@ -22,6 +22,7 @@ ALLOWED = {
     "modules": "",
     "normalization": "",
     "options": "",
+    "seeds": "",
     "models": "",
     "data": "",
     "methods": "functional taps models",
