@@ -64,9 +64,12 @@ def loader(rank=0):
 
 
 def gradient_of(parameters):
-    """All gradients as one vector."""
-    found = [p.grad for p in parameters]
-    return torch.cat([(g.full_tensor() if hasattr(g, "full_tensor") else g).detach().flatten().clone() for g in found])
+    """All gradients as one vector, of those that there are."""
+    found = [p.grad for p in parameters if p.grad is not None]
+    return torch.cat(
+        [torch.empty(0)]
+        + [(g.full_tensor() if hasattr(g, "full_tensor") else g).detach().flatten().clone() for g in found]
+    )
 
 
 class Steps(list):
@@ -115,18 +118,18 @@ def by_hand(net, mixer, ranks, case, logits=lambda output: output, criterion=F.c
 # each client: (gradients of each step, number of batches mixed in evaluation)
 
 
-def lightning(case, rank=0, ranks=1):
-    from lightning.pytorch import LightningModule, Trainer
+def classifier(reentrant=None, **options):
+    """A LightningModule that mixes."""
+    from lightning.pytorch import LightningModule
 
     from alignmixup.integrations.lightning import Mixing
-
-    steps, seen = Steps(), {}
 
     class Classifier(LightningModule):
         def __init__(self):
             super().__init__()
-            self.model, mixer = build(case.reentrant)
+            self.model, mixer = build(reentrant, **options)
             self.mixing = Mixing(mixer)
+            self.steps = Steps()
 
         def configure_callbacks(self):
             return self.mixing
@@ -135,31 +138,46 @@ def lightning(case, rank=0, ranks=1):
             mixed = self.mixing(*batch)
             return mixed.loss(self.model(mixed.x))
 
-        def on_validation_start(self):
-            seen["mixes"] = len(kept)
-
         def validation_step(self, batch, index):
             self.log("error", F.cross_entropy(self.model(batch[0]), batch[1]), sync_dist=True)
 
-        def on_validation_end(self):
-            seen["in evaluation"] = len(kept) - seen["mixes"]
-
         def configure_optimizers(self):
-            return steps.follow(torch.optim.SGD(self.parameters(), lr=0.1))
+            return self.steps.follow(torch.optim.SGD(self.parameters(), lr=0.1))
 
+    return Classifier()
+
+
+def lightning_trainer(ranks=1, **options):
+    from lightning.pytorch import Trainer
+
+    spread = {"strategy": "ddp" if ranks > 1 else "auto", "devices": ranks, "use_distributed_sampler": False}
+    return Trainer(accelerator="cpu", **{**QUIET, **spread, "max_epochs": 1, **options})
+
+
+def lightning(case, rank=0, ranks=1):
+    module = classifier(case.reentrant)
+    precision = "bf16-mixed" if case.bf16 else "32-true"
+    program = lightning_trainer(ranks, accumulate_grad_batches=case.accumulate, precision=precision)
     with recorded() as kept:
-        trainer = Trainer(
-            accelerator="cpu",
-            strategy="ddp" if ranks > 1 else "auto",
-            devices=ranks,
-            use_distributed_sampler=False,
-            max_epochs=1,
-            accumulate_grad_batches=case.accumulate,
-            precision="bf16-mixed" if case.bf16 else "32-true",
-            **QUIET,
-        )
-        trainer.fit(Classifier(), loader(rank), loader(rank))
-    return steps, kept, seen["in evaluation"]
+        program.fit(module, loader(rank))
+        mixes = len(kept)
+        program.validate(module, loader(rank))
+    return module.steps, kept, len(kept) - mixes
+
+
+def lightning_resumed(rank, ranks, folder):
+    """Weights λ of a second epoch, and those after a stop between the two."""
+
+    def second_epoch(program, checkpoint=None):
+        with recorded() as kept:
+            program.fit(classifier(), loader(rank), ckpt_path=checkpoint)
+        return [float(draw.lam[0]) for *_, draw in kept[-BATCHES:]]
+
+    whole = second_epoch(lightning_trainer(ranks, max_epochs=2))
+    stopped = lightning_trainer(ranks)
+    second_epoch(stopped)
+    stopped.save_checkpoint(f"{folder}/one.ckpt")
+    return whole, second_epoch(lightning_trainer(ranks, max_epochs=2), f"{folder}/one.ckpt")
 
 
 def autoencoder_module():
@@ -193,13 +211,11 @@ def autoencoder_module():
 
 def lightning_autoencoder(rank=0, ranks=1):
     """The decoder's weights before and after."""
-    from lightning.pytorch import Trainer
-
     module = autoencoder_module()
     before = nn.utils.parameters_to_vector(module.decoder.parameters()).detach().clone()
-    strategy = "ddp_find_unused_parameters_true" if ranks > 1 else "auto"  # the decoder waits in mixed batches
-    options = {"strategy": strategy, "devices": ranks, "use_distributed_sampler": False, "max_epochs": 1}
-    Trainer(accelerator="cpu", **options, **QUIET).fit(module, loader(rank))
+    # the decoder waits in mixed batches
+    program = lightning_trainer(ranks, strategy="ddp_find_unused_parameters_true" if ranks > 1 else "auto")
+    program.fit(module, loader(rank))
     return before, nn.utils.parameters_to_vector(module.decoder.parameters()).detach()
 
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
-from timm.loss import SoftTargetCrossEntropy
 from tests.integrations import clients
 from tests.integrations.clients import BATCHES, CASES, Case, build, by_hand, vit
+from timm.loss import SoftTargetCrossEntropy
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore"),  # of the programs about so small a run, and about each other
@@ -53,7 +53,8 @@ def work(rank, port, folder):
     found = {
         (client, case): getattr(clients, client)(case, rank, 2) for client in DISTRIBUTED for case in DISTRIBUTED_CASES
     }
-    torch.save((found, clients.lightning_autoencoder(rank, 2)), f"{folder}/{rank}.pt")
+    more = {"decoder": clients.lightning_autoencoder(rank, 2), "resumed": clients.lightning_resumed(rank, 2, folder)}
+    torch.save(found | more, f"{folder}/{rank}.pt")
     dist.destroy_process_group()
 
 
@@ -72,7 +73,7 @@ def two_processes(tmp_path_factory):
 @pytest.mark.parametrize("case", DISTRIBUTED_CASES, ids=str)
 @pytest.mark.parametrize("client", DISTRIBUTED)
 def test_gradients_of_two_processes(client, case, two_processes):
-    (steps, first, _), (same, second, _) = (found[client, case] for found, _ in two_processes)
+    (steps, first, _), (same, second, _) = (found[client, case] for found in two_processes)
     assert all(map(torch.equal, steps, same))
     assert [len(first), len(second)] == [BATCHES, BATCHES]
     assert_by_hand(client, steps, [first, second], case)
@@ -80,6 +81,11 @@ def test_gradients_of_two_processes(client, case, two_processes):
 
 
 def test_two_processes_train_one_decoder(two_processes):
-    (before, after), (_, other) = (autoencoder for _, autoencoder in two_processes)
+    (before, after), (_, other) = (found["decoder"] for found in two_processes)
     assert torch.equal(after, other)
     assert not torch.equal(before, after)
+
+
+def test_two_processes_continue_their_own_draws(two_processes):
+    first, second = (found["resumed"] for found in two_processes)
+    assert first[0] == first[1] != second[0] == second[1]

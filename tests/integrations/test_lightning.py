@@ -2,8 +2,15 @@
 
 import pytest
 import torch
-from lightning.pytorch import LightningModule, Trainer
-from tests.integrations.clients import CLASSES, QUIET, autoencoder_module, build, data, loader, recorded
+from tests.integrations.clients import (
+    CLASSES,
+    autoencoder_module,
+    classifier,
+    data,
+    lightning_trainer,
+    loader,
+    recorded,
+)
 from torch import nn
 
 from alignmixup import Mixup
@@ -13,95 +20,63 @@ from alignmixup.taps import FeatureTap
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.xdist_group("integrations")]
 
 
-class Classifier(LightningModule):
-    def __init__(self, **options):
-        super().__init__()
-        self.model, mixer = build(**options)
-        self.mixing = Mixing(mixer)
-
-    def configure_callbacks(self):
-        return self.mixing
-
-    def training_step(self, batch, index):
-        mixed = self.mixing(*batch)
-        return mixed.loss(self.model(mixed.x))
-
-    def configure_optimizers(self):
-        return torch.optim.SGD(self.parameters(), lr=0.1)
-
-
-def fit(module, folder=None, **options):
-    trainer = Trainer(accelerator="cpu", default_root_dir=folder, **{**QUIET, "max_epochs": 3, **options})
-    trainer.fit(module, loader())
-    return trainer
+def fit(module, checkpoint=None, **options):
+    program = lightning_trainer(**{"max_epochs": 3, **options})
+    program.fit(module, loader(), ckpt_path=checkpoint)
+    return program
 
 
 def weights(module):
     return nn.utils.parameters_to_vector(module.parameters()).detach()
 
 
-@pytest.mark.parametrize("make", [lambda: Classifier(input_probability=0.5), autoencoder_module])
+@pytest.mark.parametrize("make", [lambda: classifier(input_probability=0.5), autoencoder_module])
 def test_a_resumed_run_ends_as_one_that_was_never_stopped(make, tmp_path):
     whole, first, second = make(), make(), make()
     fit(whole)
-    stopped = fit(first, max_epochs=1)
-    stopped.save_checkpoint(tmp_path / "one.ckpt")
-    trainer = Trainer(accelerator="cpu", max_epochs=3, **QUIET)
-    trainer.fit(second, loader(), ckpt_path=tmp_path / "one.ckpt")
+    fit(first, max_epochs=1).save_checkpoint(tmp_path / "one.ckpt")
+    fit(second, tmp_path / "one.ckpt")
     assert torch.equal(weights(second), weights(whole))
     assert not torch.equal(weights(first), weights(whole))
 
 
 def test_the_epoch_reaches_the_mixer():
     with recorded() as kept:
-        fit(Classifier(active_epochs=(1, 2)))
+        fit(classifier(active_epochs=(1, 2)))
     assert len(kept) == 4  # one epoch of three
 
 
-def test_a_step_that_is_skipped_or_fails_leaves_nothing_live():
-    class Skips(Classifier):
-        def training_step(self, batch, index):
-            loss = super().training_step(batch, index)
-            return None if index % 2 else loss
-
-    class Fails(Classifier):
-        def training_step(self, batch, index):
-            super().training_step(batch, index)
-            raise ZeroDivisionError
-
-    skips, fails = Skips(), Fails()
-    fit(skips)
-    with pytest.raises(ZeroDivisionError):
-        fit(fails)
-    assert FeatureTap.of(skips.model).depth == FeatureTap.of(fails.model).depth == 0
+Classifier = type(classifier())
 
 
-def test_a_batch_that_never_reaches_its_layer_is_an_error():
-    class Elsewhere(Classifier):
-        def training_step(self, batch, index):
-            mixed = self.mixing(*batch)
-            return mixed.loss(self.model.head(torch.zeros(len(mixed.x), 8, 4, 4)))
-
-    with pytest.raises(RuntimeError, match="never ran in training mode"):
-        fit(Elsewhere())
+class Skips(Classifier):
+    def training_step(self, batch, index):
+        loss = super().training_step(batch, index)
+        return None if index % 2 else loss
 
 
-def test_manual_optimization_mixes_as_well():
-    class Manual(Classifier):
-        automatic_optimization = False
+class Fails(Classifier):
+    def training_step(self, batch, index):
+        super().training_step(batch, index)
+        raise ZeroDivisionError
 
-        def training_step(self, batch, index):
-            loss = super().training_step(batch, index)
-            optimizer = self.optimizers()
-            optimizer.zero_grad()
-            self.manual_backward(loss)
-            assert FeatureTap.of(self.model).depth == 0
-            optimizer.step()
 
-    manual, automatic = Manual(), Classifier()
-    fit(manual)
-    fit(automatic)
-    assert torch.equal(weights(manual), weights(automatic))
+class Elsewhere(Classifier):
+    def training_step(self, batch, index):
+        mixed = self.mixing(*batch)
+        return mixed.loss(self.model.head(torch.zeros(len(mixed.x), 8, 4, 4)))
+
+
+class Manual(Classifier):
+    automatic_optimization = False
+
+    def training_step(self, batch, index):
+        loss = super().training_step(batch, index)
+        optimizer = self.optimizers()
+        optimizer.zero_grad()
+        self.manual_backward(loss)
+        assert FeatureTap.of(self.model).depth == 0
+        optimizer.step()
 
 
 class Validates(Classifier):
@@ -114,12 +89,32 @@ class Forgets(Classifier):
         return []
 
 
+def test_a_step_that_is_skipped_or_fails_leaves_nothing_live():
+    skips, fails = Skips(), Fails()
+    fit(skips)
+    with pytest.raises(ZeroDivisionError):
+        fit(fails)
+    assert FeatureTap.of(skips.model).depth == FeatureTap.of(fails.model).depth == 0
+
+
+def test_a_batch_that_never_reaches_its_layer_is_an_error():
+    with pytest.raises(RuntimeError, match="never ran in training mode"):
+        fit(Elsewhere())
+
+
+def test_manual_optimization_mixes_as_well():
+    manual, automatic = Manual(), Classifier()
+    fit(manual)
+    fit(automatic)
+    assert torch.equal(weights(manual), weights(automatic))
+
+
 @pytest.mark.parametrize(
     "use",
     [
         lambda: Mixing(Mixup(num_classes=CLASSES))(*data()[:2]),
         lambda: fit(Forgets()),
-        lambda: Trainer(accelerator="cpu", max_epochs=1, **QUIET).fit(Validates(), loader(), loader()),
+        lambda: lightning_trainer().fit(Validates(), loader(), loader()),
     ],
     ids=["no trainer", "not registered", "validation"],
 )
