@@ -124,7 +124,7 @@ def run(code):
 def test_importing_the_package_loads_nothing_heavy():
     code = (
         "import sys, alignmixup; from alignmixup import AlignMixup, functional, methods, models, taps; "
-        "heavy = ('torchvision', 'timm', 'scipy', 'matplotlib', 'sklearn', 'rich', 'PIL'); "
+        "heavy = ('torchvision', 'timm', 'scipy', 'matplotlib', 'sklearn', 'rich', 'PIL', 'lightning'); "
         "print([m for m in heavy if m in sys.modules])"
     )
     assert run(code).strip() == "[]"
