@@ -122,6 +122,7 @@ class HiddenMixer(PairMixer):
 
         The first batch of a model that takes more than images, with its layer still to be found, stays unmixed.
         """
+        self._check_process()
         if self.is_active:
             self.prepare(x)
             if not self._layers and self.is_scoped:
