@@ -10,9 +10,9 @@ import torch
 from benchmarks.gpu import page
 from benchmarks.gpu.images import unpack
 
+from alignmixup import runs
 from alignmixup.runs.folder import RunFolder
 from alignmixup.runs.record import read_record
-from alignmixup.runs.train import run
 from alignmixup.training import checkpoint
 from alignmixup.training.config import Config
 from alignmixup.training.config_file import load
@@ -44,7 +44,7 @@ def train(task: "Task", findings: "Findings") -> None:
         if task.resume:
             restore(task.resume, name, config, folder)
         try:
-            run(config, folder, mode="resume")
+            runs.train(config, folder, mode="resume")
         except InterruptedRunError:
             pieces = keep(folder, task.out, name)
             findings.put(f"{name}, unfinished", f"go on with --resume {task.out} ({pieces} pieces of a checkpoint)")
@@ -57,7 +57,7 @@ def _plan(task: "Task", root: Path, findings: "Findings", begin: float) -> int:
     seconds = 0.0
     for name in METHODS:
         folder = RunFolder(task.work / "training" / f"{name}-timed")
-        curve = run(_config(task, root, name, 2), folder)["curve"]
+        curve = runs.train(_config(task, root, name, 2), folder)["curve"]
         findings.put(f"{name}, images/s of the second epoch", curve[1]["images_per_second"])
         seconds += curve[1]["train_seconds"] + curve[1]["evaluation_seconds"]
     left = task.seconds - (time.monotonic() - begin)

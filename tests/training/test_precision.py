@@ -9,7 +9,7 @@ from torch import nn
 
 from alignmixup.functional.transport import plan as transport
 from alignmixup.runs.folder import RunFolder
-from alignmixup.runs.train import run
+from alignmixup.runs.training import train
 from alignmixup.training import precision
 from alignmixup.training.config import TrainConfig
 from alignmixup.training.config_file import load
@@ -69,16 +69,16 @@ def test_the_measurement_is_short_and_draws_nothing():
 def test_the_choice_is_the_runs_own_and_outlives_the_machine(tmp_path, measured):
     """A resumed or repeated run computes as it began, whatever a second measurement would find."""
     made = measured(0.5)
-    record = run(load("digits/alignmixup", TINY), RunFolder(tmp_path / "run"))
+    record = train(load("digits/alignmixup", TINY), RunFolder(tmp_path / "run"))
     assert record["config"]["train"]["precision"] == "bf16"
     assert RunFolder(tmp_path / "run").read_config().train.precision == "bf16"
     measured(2.0)
-    again = run(load("digits/alignmixup", TINY), RunFolder(tmp_path / "run"), mode="resume")
+    again = train(load("digits/alignmixup", TINY), RunFolder(tmp_path / "run"), mode="resume")
     assert again["config"]["train"]["precision"] == "bf16"
     assert len(made) == 1
     with pytest.raises(ValueError, match=r"train.precision: \"?bf16\"? there, \"?fp32\"? now"):
-        run(load("digits/alignmixup", [*TINY, "train.precision=fp32"]), RunFolder(tmp_path / "run"), mode="resume")
-    overwritten = run(load("digits/alignmixup", TINY), RunFolder(tmp_path / "run"), mode="overwrite")
+        train(load("digits/alignmixup", [*TINY, "train.precision=fp32"]), RunFolder(tmp_path / "run"), mode="resume")
+    overwritten = train(load("digits/alignmixup", TINY), RunFolder(tmp_path / "run"), mode="overwrite")
     assert overwritten["config"]["train"]["precision"] == "fp32"
 
 
@@ -109,7 +109,7 @@ def test_plans_and_losses_stay_float32(tmp_path, measured, monkeypatch):
 
     monkeypatch.setattr(transport, "_solve", solving)
     monkeypatch.setattr(Trainer, "_train_step", stepping)
-    run(load("digits/alignmixup", [*TINY, "method.input_probability=0"]), RunFolder(tmp_path / "run"))
+    train(load("digits/alignmixup", [*TINY, "method.input_probability=0"]), RunFolder(tmp_path / "run"))
     assert set(plans) == {(torch.float32, torch.float32)}
     assert {loss for _, loss in losses} == {torch.float32}
     assert {logits for logits, _ in losses} == {torch.bfloat16}  # so autocast was on

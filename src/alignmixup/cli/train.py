@@ -75,8 +75,8 @@ def train_or_say_how(config: Config, folder: RunFolder, *, mode: Mode, way_on: s
         The record; None when the run was interrupted.
     """
     from alignmixup import runs
-    from alignmixup.runs.training import is_main_process
     from alignmixup.training.progress import default_reporter
+    from alignmixup.training.ranks import is_main_process
     from alignmixup.training.trainer import InterruptedRunError
 
     command = way_on or f"alignmixup train --resume --out {shlex.quote(str(folder.path))}"

@@ -16,9 +16,10 @@ from alignmixup.figures.attacks import draw_attacks
 from alignmixup.figures.corruptions import draw_corruptions
 from alignmixup.figures.ood import draw_ood
 from alignmixup.figures.reliability import draw_reliability
+from alignmixup.files import write_json
 from alignmixup.runs.measurements import Measurements, Progress
 from alignmixup.runs.plan import CONVENTIONS, FILE, FORMAT, Plan, build_plan, settings_of
-from alignmixup.runs.record import environment, last_ten, source_revision, write_json
+from alignmixup.runs.record import environment, last_ten, source_revision
 from alignmixup.runs.run import Run
 from alignmixup.training.config_file import ConfigError
 from alignmixup.training.engine import Engine

@@ -21,11 +21,12 @@ from alignmixup.evaluation.paths.summary import summarise_paths
 from alignmixup.figures.correspondence import Match, draw_matches
 from alignmixup.figures.gallery import GalleryRow, draw_gallery
 from alignmixup.figures.morph import Morph, animate_morphs, check_animation, draw_confidence, draw_morphs
+from alignmixup.files import write_json
 from alignmixup.methods import MixedBatch, Mixer
 from alignmixup.methods.alignmixup_ae import AlignMixupAE
 from alignmixup.normalization import Normalization
 from alignmixup.outside import require
-from alignmixup.runs.record import environment, write_json
+from alignmixup.runs.record import environment
 from alignmixup.runs.run import Run
 from alignmixup.training.config_file import bundled_names, load
 
