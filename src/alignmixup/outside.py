@@ -30,9 +30,7 @@ def find(path: str) -> Any:
     if not all(part.isidentifier() for part in [*module_name.split("."), name]):
         raise ValueError(f"{path!r} is not of the form package.module:name")
     if module_name.partition(".")[0] in _NO_PARTS:
-        raise ValueError(
-            f"{path!r} is of the library that {module_name.partition('.')[0]} belongs to, not of one's own"
-        )
+        raise ValueError(f"{path!r} is a part of Python or torch, and no network or method of one's own")
     here = os.getcwd()
     if here not in sys.path and "" not in sys.path:
         sys.path.append(here)

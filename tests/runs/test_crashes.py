@@ -35,7 +35,7 @@ def longer(folder: Path) -> list[str]:
 # the command that is killed, the commands that make what it finds (None: a run that was killed at its last checkpoint),
 # and the commands of the undisturbed run
 SCENARIOS: dict[str, tuple[Callable[[Path], list[str]], list[Callable[[Path], list[str]]] | None, tuple[str, ...]]] = {
-    "new": (lambda folder: new(folder), [], ("train.epochs=2",)),
+    "new": (new, [], ("train.epochs=2",)),
     "resume": (lambda folder: new(folder, how="--resume"), None, ("train.epochs=2",)),
     "extension": (longer, [new], ("train.epochs=3",)),
     "overwrite": (
@@ -46,7 +46,7 @@ SCENARIOS: dict[str, tuple[Callable[[Path], list[str]], list[Callable[[Path], li
 }
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS)
+@pytest.mark.parametrize("scenario", ["new", pytest.param("resume", marks=pytest.mark.slow), "extension", "overwrite"])
 def test_a_kill_before_any_file_event_loses_nothing(scenario: str, tmp_path: Path) -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, __file__, scenario, str(tmp_path)]

@@ -96,7 +96,7 @@ def test_images_in_files(folder_run, monkeypatch):
     folder = load_data(folder_run.config)
     streamed = data.load("folder", root=folder_run.config.data.root, image_size=16, in_memory=False)
     whole = measure(folder_run, plan)
-    monkeypatch.setattr(measurements, "load_data", lambda config: streamed)
+    monkeypatch.setattr(measurements, "load_data", lambda config, **_: streamed)
     result = measure(folder_run, plan)
     assert not streamed.in_memory
     assert folder.in_memory

@@ -121,7 +121,7 @@ class RunFolder:
         Raises:
             ConfigError: it is one.
         """
-        if file.resolve() in [own.resolve() for own in self.files]:
+        if self.config.is_file() and file.resolve() in [own.resolve() for own in self.files]:
             raise ConfigError(f"--out {file} is a file of the run itself: name another")
 
     @contextmanager

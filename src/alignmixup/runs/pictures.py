@@ -26,6 +26,7 @@ from alignmixup.methods import MixedBatch, Mixer
 from alignmixup.methods.alignmixup_ae import AlignMixupAE
 from alignmixup.normalization import Normalization
 from alignmixup.outside import require
+from alignmixup.runs.folder import RunFolder
 from alignmixup.runs.record import environment
 from alignmixup.runs.run import Run
 from alignmixup.training.config_file import bundled_names, load
@@ -243,7 +244,9 @@ def mask_colours(mask: Tensor) -> np.ndarray:
 
 
 def _ready(file: str | Path) -> Path:
-    """A file that can be written: its folder is there."""
+    """A file that can be written: its folder is there, and it is none of a run's own."""
+    for written in (Path(file), Path(file).with_suffix(".json")):
+        RunFolder(written.parent).check_output(written)
     Path(file).parent.mkdir(parents=True, exist_ok=True)
     return Path(file)
 
