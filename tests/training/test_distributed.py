@@ -107,7 +107,15 @@ sys.exit(main(sys.argv[1:]))
 )
 def test_an_error_is_said_once_by_a_process_that_has_it(tmp_path: Path, keys: list[str], said: str) -> None:
     (tmp_path / "broken.py").write_text(BROKEN)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "broken.py", "train"]
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node=2",
+        "broken.py",
+        "train",
+    ]
     arguments = ["--config", "digits/mixup", "--out", "run", "--set", *KEYS[:-2], *keys]
     done = subprocess.run(
         [*command, *arguments],

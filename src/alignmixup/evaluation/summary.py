@@ -60,7 +60,7 @@ def _told_apart(several: Sequence[Mapping[str, Any]], key: str) -> bool:
 
 
 def _circumstances(result: Mapping[str, Any]) -> dict[str, Any]:
-    return {"data.name": result["data"], **result.get("configuration", {})}
+    return {"data.name": result.get("data"), **result.get("configuration", {})}
 
 
 def spread(values: Sequence[float]) -> float | None:
