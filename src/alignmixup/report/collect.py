@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from alignmixup.files import write_text
+
 FORMAT = 1
 _PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".svg")
 # drawn anew, from the numbers
@@ -118,7 +120,7 @@ def write_compact(run: Run, folder: Path) -> Path:
     rows = ",\n".join("    " + json.dumps(row, allow_nan=False) for row in curve)
     file = folder / f"{run.label.replace('/', '-')}-seed{record['seed']}.json"
     folder.mkdir(parents=True, exist_ok=True)
-    file.write_text(f'{head},\n  "curve": [\n{rows}\n  ]\n}}\n', encoding="utf-8")
+    write_text(file, f'{head},\n  "curve": [\n{rows}\n  ]\n}}\n')
     return file
 
 
