@@ -69,6 +69,8 @@ class _LayerHook:
             self.recomputation.before(mix)
         if mix is None:
             return None
+        if getattr(module, "_is_replica", False):
+            raise TypeError("nn.DataParallel is not supported: use DistributedDataParallel (one process per device)")
         self.reached = True
         mixed = _mixed(mix, module, output, self.name, self.tap.prefix_tokens)
         if not torch.compiler.is_compiling():

@@ -74,7 +74,7 @@ def test_class_weights_give_the_pair_form(smoothing):
 
 
 def test_an_ignored_class_is_refused():
-    with pytest.raises(ValueError, match=r"ignore_index=1\) has no effect on mixed labels"):
+    with pytest.raises(ValueError, match=r"ignore_index=1\) does not go with mixed labels"):
         MixedBatch(X, TARGET, TARGET).loss(torch.randn(2, 2), nn.CrossEntropyLoss(ignore_index=1))
 
 

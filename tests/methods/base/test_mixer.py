@@ -132,7 +132,7 @@ def test_an_assignment_is_checked_and_takes_effect():
         assert getattr(mixer, name) is before
     mixer.input_probability, mixer.epsilon = 0.0, 0.7
     hidden = mixer(torch.rand(4, 3, 16, 16), torch.tensor([0, 1, 2, 0])).hidden
-    assert hidden["stage3"].keywords["epsilon"] == 0.7
+    assert hidden["stage3"].function.keywords["epsilon"] == 0.7
 
 
 @pytest.mark.parametrize("name", methods.available())

@@ -130,15 +130,18 @@ class MixedBatch:
         Raises:
             ValueError: the criterion ignores a class, which torch does for class indices alone.
         """
+        if isinstance(criterion, nn.CrossEntropyLoss) and 0 <= criterion.ignore_index < self.target.shape[1]:
+            raise ValueError(
+                f"CrossEntropyLoss(ignore_index={criterion.ignore_index}) does not go with mixed labels: give that class "
+                "the weight 0"
+            )
         loss = criterion(logits, self.target)
-        if isinstance(criterion, nn.CrossEntropyLoss):
-            if 0 <= criterion.ignore_index < self.target.shape[1]:
-                raise ValueError(
-                    f"CrossEntropyLoss(ignore_index={criterion.ignore_index}) has no effect on mixed labels: give that "
-                    "class the weight 0"
-                )
-            if criterion.weight is not None and criterion.reduction == "mean":
-                loss = loss * (len(self.target) / (self.target @ criterion.weight.to(self.target)).sum())
+        if (
+            isinstance(criterion, nn.CrossEntropyLoss)
+            and criterion.weight is not None
+            and (criterion.reduction == "mean")
+        ):
+            loss = loss * (len(self.target) / (self.target @ criterion.weight.to(self.target)).sum())
         return loss if self.auxiliary is None else loss + self.auxiliary()
 
     def pair_targets(self) -> tuple[Tensor, Tensor, Tensor]:
