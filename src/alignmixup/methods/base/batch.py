@@ -132,8 +132,8 @@ class MixedBatch:
         """
         if isinstance(criterion, nn.CrossEntropyLoss) and 0 <= criterion.ignore_index < self.target.shape[1]:
             raise ValueError(
-                f"CrossEntropyLoss(ignore_index={criterion.ignore_index}) does not go with mixed labels: give that class "
-                "the weight 0"
+                f"CrossEntropyLoss(ignore_index={criterion.ignore_index}) does not go with mixed labels: give that "
+                "class the weight 0"
             )
         loss = criterion(logits, self.target)
         if (
