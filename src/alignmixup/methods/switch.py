@@ -97,6 +97,7 @@ class Switch(Mixer, Pixels):
                 "use `probabilities` (with a baseline among the mixers) for the shares"
             )
         mixer.stream = self.stream
+        vars(mixer)["_fixed_by"] = (*_OWN, "seed", "generator")
         return mixer
 
     def _change(self, name: str, value: Any) -> None:

@@ -6,11 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from alignmixup.near import near
 from alignmixup.taps.layout import Form, Layout, count_prefix_tokens, guess_layout, tell_form
 from alignmixup.taps.outputs import map_tensors
+from alignmixup.taps.recomputation import Recomputation
 
 Hidden = Callable[[Tensor], Tensor]
 """A pure function of a feature map (B, C, positions...); a partial of a module-level function compiles best."""
@@ -59,13 +61,24 @@ class _LayerHook:
         self.reached = False
         self.users = 0
         self.handle: Any = None
+        self.recomputation = Recomputation(name)
 
     def __call__(self, module: nn.Module, args: Any, output: Any) -> Any:
         mix = self.tap.live(self.name)
+        if not torch.compiler.is_compiling():
+            self.recomputation.before(mix)
         if mix is None:
             return None
+        if getattr(module, "_is_replica", False):
+            raise TypeError("nn.DataParallel is not supported: use DistributedDataParallel (one process per device)")
         self.reached = True
-        return _mixed(mix, module, output, self.name, self.tap.prefix_tokens)
+        mixed = _mixed(mix, module, output, self.name, self.tap.prefix_tokens)
+        if not torch.compiler.is_compiling():
+            self.recomputation.after(mix, mixed, self._is_live)
+        return mixed
+
+    def _is_live(self, mix: object) -> bool:
+        return self.tap.live(self.name) is mix
 
     def __reduce__(self) -> tuple[Any, ...]:
         return idle_hook()

@@ -64,6 +64,7 @@ class Mixer(Options, ABC):
 
     needs_model: ClassVar[str] = ""  # what for, where a method cannot do without
     looks_inside: ClassVar[bool] = False  # it runs the model itself: never in a compiled graph of the training step
+    _fixed_by: ClassVar[tuple[str, ...]] = ()  # options that a switch around the mixer has in its place
     __eq__, __hash__ = object.__eq__, object.__hash__  # a mixer is itself, whatever the options it shares
 
     def __post_init__(self) -> None:
@@ -108,6 +109,8 @@ class Mixer(Options, ABC):
             raise AttributeError(
                 f"{name} of {method} cannot change once it is built, got {value!r}: build another {method}"
             )
+        if self._fixed_by and name in self._fixed_by:
+            raise AttributeError(f"{name} of {type(self).__name__} inside a switch has no effect: set it on the switch")
         item.check(value)
         self._put(name, value)
         try:
@@ -196,6 +199,8 @@ class Mixer(Options, ABC):
         """Return the batch unmixed: ``x`` itself, and its labels as soft labels."""
         if x.shape[:1] != y.shape[:1] or x.ndim < 2:
             raise ValueError(f"images {tuple(x.shape)} and labels {tuple(y.shape)} are not one batch")
+        if x.device != y.device:
+            raise ValueError(f"images on {x.device} and labels on {y.device}: move the labels, y.to({str(x.device)!r})")
         if not x.is_floating_point():
             raise TypeError(f"images must be floating point, got {x.dtype}: convert and normalise them before mixing")
         target = smooth(as_target(y, self.num_classes), self.label_smoothing, multi_label=self.multi_label)
@@ -222,6 +227,9 @@ class Mixer(Options, ABC):
 
     def detach(self) -> None:
         """Leave the model exactly as it was found; hidden methods have hooks there until then."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "generator": None}  # its stream has it
 
     def __enter__(self) -> Self:
         return self

@@ -94,8 +94,17 @@ class Stream:
         self.epoch, self._started = int(state["epoch"]), None
 
     def __getstate__(self) -> dict[str, Any]:
-        # a worker that is started afresh (spawn) does not know the process group
-        return {**vars(self), "_rank": self._find_rank()}
+        # A worker that is started afresh (spawn) does not know the process group. Generators go as bytes: as tensors
+        # they would lie in shared memory that is gone before it looks.
+        given = None if self._given is None else bytes(self._given.get_state().tolist())
+        return {**vars(self), "_rank": self._find_rank(), "_given": given, "_own": None, "_started": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._own = torch.Generator()
+        if (given := state["_given"]) is not None:
+            self._given = torch.Generator()
+            self._given.set_state(torch.frombuffer(bytearray(given), dtype=torch.uint8))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Stream":
         copied = memo[id(self)] = Stream(self.seed, deepcopy(self._given, memo))
