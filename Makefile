@@ -5,12 +5,13 @@ BIN := $(VENV)/bin
 CONSTRAINTS ?= constraints.txt
 export PYTHONWARNINGS ?=
 
-.PHONY: help train test pytest test-slow test-gpu gpu test-oldest lint format types clean
+.PHONY: help train test pytest test-slow test-models test-gpu gpu test-oldest lint format types clean
 
 help:
 	@echo "make train        compare the methods on real handwritten digits (minutes on two CPU cores)"
 	@echo "make test         lint, type check and test"
 	@echo "make test-slow    the tests that take longer (compilation by Inductor, long runs)"
+	@echo "make test-models  hidden mixing on one network of each family of timm, torchvision and transformers (hours)"
 	@echo "make test-gpu     the tests that need a CUDA device"
 	@echo "make gpu          check, measure and train on a GPU in 9 minutes, with $(PYTHON) as it is; DATA=, OUT=, GPU_OPTIONS="
 	@echo "make test-oldest  the tests with the oldest torch that is supported, in an environment of its own"
@@ -47,6 +48,9 @@ pytest: $(VENV)/.dev
 
 test-slow: $(VENV)/.dev
 	$(BIN)/pytest -m "slow and not gpu"
+
+test-models: $(VENV)/.dev
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m models -n 2
 
 test-gpu: $(VENV)/.dev
 	$(BIN)/pytest -m gpu

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from alignmixup.runs.train import run
 from benchmarks.gpu import __main__ as command
 from benchmarks.gpu import page, training
 from benchmarks.gpu.images import pack, unpack
@@ -18,6 +17,7 @@ from benchmarks.gpu.stages import STAGES, Findings, Task
 
 from alignmixup.data.cifar import load_cifar
 from alignmixup.runs.folder import RunFolder
+from alignmixup.runs.training import train
 from alignmixup.training import checkpoint
 from alignmixup.training.trainer import InterruptedRunError, Trainer
 
@@ -138,7 +138,7 @@ def test_a_checkpoint_of_half_the_size_holds_the_same_state(release, tmp_path, m
     epoch = Trainer._train_epoch
     monkeypatch.setattr(Trainer, "_train_epoch", lambda self: [epoch(self), setattr(self, "stop_requested", True)])
     with pytest.raises(InterruptedRunError):
-        run(config, folder)
+        train(config, folder)
     training.keep(folder, one.out, "baseline")
     again = RunFolder(tmp_path / "again")
     training.restore(one.out, "baseline", config, again)

@@ -121,7 +121,7 @@ def test_first_and_second_derivatives_with_the_plan_held(keep, perm):
     plan = sinkhorn(cost_matrix(maps.detach(), maps.detach()[perm])).plan
 
     def mix(maps):
-        return _AlignedInterpolation.apply(maps, perm, lam, assignment_matrix(plan), keep)
+        return _AlignedInterpolation.apply(maps, perm, lam, assignment_matrix(plan), keep, False)
 
     assert torch.autograd.gradcheck(mix, (maps,))
     assert torch.autograd.gradgradcheck(mix, (maps,))

@@ -66,10 +66,10 @@ EXPECTED = {
     "convnext_tiny": ("features", ("features.1", "features.3")),
     "swin_t": ("permute", ("features.1", "features.3")),
     "vit_b_32": (
-        "encoder.layers.encoder_layer_5",
+        "encoder.layers.encoder_layer_10",
         ("encoder.layers.encoder_layer_2", "encoder.layers.encoder_layer_5"),
     ),
-    "vit_tiny_patch16_224": ("blocks.5", ("blocks.2", "blocks.5")),
+    "vit_tiny_patch16_224": ("blocks.10", ("blocks.2", "blocks.5")),
     "resnet26d": ("layer4", ("layer1", "layer2")),
 }
 
@@ -85,18 +85,19 @@ def test_layers_found_in(library, name, image_size):
     assert manifold._layers == EXPECTED[name][1]
 
 
-def test_class_and_register_tokens_are_left_alone():
+def test_class_and_register_tokens_are_interpolated_as_they_stand():
     torch.manual_seed(0)
     model = timm.create_model("vit_tiny_patch16_224", num_classes=4, img_size=64, reg_tokens=2)
-    x, y = torch.randn(2, 3, 64, 64), torch.tensor([0, 1])
+    x, target = torch.randn(2, 3, 64, 64), torch.eye(2, 4)
     seen = []
     mixer = AlignMixup(model, num_classes=4, layer="blocks.3", input_probability=0.0, keep="first")
+    mixer.prepare(x)
     model.blocks[4].register_forward_pre_hook(lambda module, args: seen.append(args[0].detach()))
-    draw = mixer.draw(x, torch.eye(4)[y])
+    draw = mixer.draw(x, target)
     swap = type(draw)(lam=torch.full((2,), 0.25), perm=torch.tensor([1, 0]), layer="blocks.3", keep="first")
     model(x)
-    with mixer.mix(x, torch.eye(4)[y], swap) as batch:
+    with mixer.mix(x, target, swap) as batch:
         model(batch.x)
     clean, mixed = seen
-    assert torch.equal(clean[:, :3], mixed[:, :3])
+    torch.testing.assert_close(mixed[:, :3], 0.25 * clean[:, :3] + 0.75 * clean[:, :3].flip(0))
     assert not torch.allclose(clean[:, 3:], mixed[:, 3:], atol=1e-3)

@@ -156,17 +156,38 @@ def test_a_forgotten_forward_is_an_error(name, make, net, batch):
     assert FeatureTap.of(net).depth == 0
 
 
-def test_hidden_batches_do_not_unpack_and_others_do(name, make, net, batch):
+def test_a_method_unpacks_always_or_never(name, make, net, batch):
+    """Whatever the coin, the epoch and the mode."""
     mixer = make(name)
-    for _ in range(HIDDEN):
-        mixed = mixer(*batch)
-        if mixed.hidden or mixed.auxiliary is not None:
-            with pytest.raises(TypeError, match=r"with mixer\(x, y\) as batch.*mixer.drop_in\(\)"):
+    never = mixer if name == "baseline" else make(name, active_epochs=(5, 6), probability=0.5)
+    for k in range(HIDDEN):
+        net.train(k % 3 != 2)
+        for mixed in (mixer(*batch), never(*batch)):
+            if mixer.is_scoped:
+                with pytest.raises(TypeError, match=r"with mixer\(x, y\) as batch.*mixer.drop_in\(\)"):
+                    x, target = mixed
+            else:
+                assert not mixed.hidden
+                assert mixed.auxiliary is None
                 x, target = mixed
-        else:
-            x, target = mixed
-            assert x is mixed.x
-            assert target is mixed.target
+                assert x is mixed.x
+                assert target is mixed.target
+
+
+def test_what_a_method_says_of_its_loss_is_true(name, make, net, batch):
+    mixer = make(name)
+    assert any(mixer(*batch).auxiliary is not None for _ in range(HIDDEN)) == mixer.has_auxiliary
+
+
+def test_a_detached_mixer_leaves_the_model_as_it_was(name, make, net, batch):
+    def hooks():
+        return [(sorted(vars(m)), len(m._forward_hooks), len(m._forward_pre_hooks)) for m in net.modules()]
+
+    before = hooks()
+    with make(name) as mixer:
+        for _ in range(3):
+            step(net, mixer, *batch)
+    assert hooks() == before
 
 
 def test_soft_labels_equal_class_indices(name, make, net, batch):
@@ -268,14 +289,14 @@ def test_probability_and_epochs_switch_mixing_off(name, make, net, batch):
 
 def test_drop_in_trains_a_loop_that_cannot_be_edited(name, make, net, batch):
     mixer, twin = make(name), make(name)
+    if mixer.has_auxiliary:
+        with pytest.raises(TypeError, match="auxiliary loss, which a drop-in cannot add"):
+            mixer.drop_in()
+        return
     mixup_fn = mixer.drop_in()
     for _ in range(HIDDEN):
         with twin(*batch) as mixed, torch.no_grad():
             expected = mixed.loss(forward(net, mixed.x))
-        if mixed.auxiliary is not None:
-            with pytest.raises(TypeError, match="auxiliary loss, which a drop-in cannot add"):
-                mixup_fn(*batch)
-            continue
         with torch.no_grad():
             x, target = mixup_fn(*batch)
             loss = nn.functional.cross_entropy(net(x), target)

@@ -1,12 +1,15 @@
 import copy
+import gc
 import pickle
+import weakref
 from functools import partial
 
 import pytest
 import torch
 from torch import nn
 
-from alignmixup.taps import FeatureTap, unwrap
+from alignmixup.taps import Attachment, FeatureTap, Form, LayerMix, unwrap
+from alignmixup.taps.outputs import tensors_of
 
 
 class Net(nn.Module):
@@ -17,13 +20,6 @@ class Net(nn.Module):
 
     def forward(self, x):
         return self.second(self.first(x).relu()).mean((2, 3))
-
-
-class Attention(nn.Module):
-    """Returns a tuple, as attention layers do."""
-
-    def forward(self, x):
-        return x, "weights"
 
 
 def double(features):
@@ -52,41 +48,42 @@ def run(net, tap, hidden, check=True):
 
 
 def test_a_live_function_replaces_the_output(net):
-    tap = FeatureTap.of(net)
+    tap = Attachment(net)
     name = tap.attach("second")
     torch.testing.assert_close(run(net, tap, {name: double}), 2 * net(X))
 
 
-def test_a_layer_may_be_given_as_a_module(net):
-    assert FeatureTap.of(net).attach(net.first) == "first"
+def test_a_layer_may_be_given_as_a_module_or_by_another_of_its_names(net):
+    net.alias = net.first
+    tap = Attachment(net)
+    assert tap.attach(net.first) == tap.attach("alias") == "first"
+    assert len(net.first._forward_hooks) == 1
 
 
 def test_there_is_one_tap_and_one_hook_for_a_model(net):
-    tap = FeatureTap.of(net)
-    tap.attach("first")
-    tap.attach("first")
-    assert FeatureTap.of(net) is tap
+    one, two = Attachment(net), Attachment(net)
+    one.attach("first")
+    one.attach("first")
+    two.attach("first")
+    assert one.tap is two.tap is FeatureTap.of(net)
     assert len(net.first._forward_hooks) == 1
 
 
 def test_nothing_happens_outside_a_block_and_in_eval_mode(net):
-    tap = FeatureTap.of(net)
-    tap.attach("second")
+    tap = Attachment(net, ("second",))
     clean = net(X)
     net.eval()
     assert torch.equal(run(net, tap, {"second": double}, check=False), clean)
 
 
 def test_frozen_parts_still_mix_while_the_root_trains(net):
-    tap = FeatureTap.of(net)
-    tap.attach("second")
+    tap = Attachment(net, ("second",))
     net.second.eval()
     torch.testing.assert_close(run(net, tap, {"second": double}), 2 * net(X))
 
 
 def test_inner_blocks_shadow_outer_ones(net):
-    tap = FeatureTap.of(net)
-    tap.attach("second")
+    tap = Attachment(net, ("second",))
     clean = net(X)
     tap.push({"second": double})
     tap.push({})
@@ -94,67 +91,125 @@ def test_inner_blocks_shadow_outer_ones(net):
     tap.pop(check=True)
     torch.testing.assert_close(net(X), 2 * clean)
     tap.pop(check=True)
-    assert tap.depth == 0
+    assert FeatureTap.of(net).depth == 0
 
 
 def test_an_inner_run_does_not_count_for_the_outer_block(net):
-    tap = FeatureTap.of(net)
-    tap.attach("second")
+    tap = Attachment(net, ("second",))
     tap.push({"second": double})
     run(net, tap, {"second": double})
     with pytest.raises(RuntimeError, match="layer 'second' never ran in training mode"):
         tap.pop(check=True)
-    assert tap.depth == 0
+    assert FeatureTap.of(net).depth == 0
 
 
 def test_a_layer_that_never_ran_is_an_error(net):
-    tap = FeatureTap.of(net)
-    tap.attach("first")
+    tap = Attachment(net, ("first",))
     tap.push({"first": double})
     with pytest.raises(RuntimeError, match=r"layer 'first' never ran .* call model\(batch.x\) inside it"):
         tap.pop(check=True)
 
 
-def test_copies_and_pickles_start_empty(net):
-    tap = FeatureTap.of(net)
-    tap.attach("second")
+def found(net):
+    """All that hooks could have left in a model."""
+    kinds = [key for key in vars(net) if "hook" in key]
+    return {name: [dict(vars(m)[kind] or {}) for kind in kinds] for name, m in net.named_modules()}, sorted(vars(net))
+
+
+@pytest.mark.parametrize("leave", [lambda tap: tap.release(), lambda tap: None])
+def test_a_released_or_forgotten_attachment_leaves_the_model_as_it_was(net, leave):
+    net.first.register_forward_hook(lambda *_: None)  # one of the user's own stays
+    before, pickled = found(net), list(net.state_dict())
+    tap = Attachment(net, ("first", "second"))
+    tap.on_forward(lambda *_: None)
+    leave(tap)
+    del tap
+    gc.collect()
+    assert found(net) == before
+    assert list(net.state_dict()) == pickled
+
+
+def test_a_hook_that_others_use_stays(net):
+    one, two = Attachment(net, ("second",)), Attachment(net, ("second",))
+    one.release()
+    one.release()
+    torch.testing.assert_close(run(net, two, {"second": double}), 2 * net(X))
+    with pytest.raises(RuntimeError, match="detached from its model"):
+        one.attach("first")
+    two.release()
+    with pytest.raises(RuntimeError, match="the hook of layer 'second' is gone: its mixer was detached"):
+        two.push({"second": double})
+
+
+def test_a_model_is_not_kept_alive():
+    net = Net()
+    Attachment(net, ("first",)).release()
+    watched = weakref.ref(net)
+    del net
+    gc.collect()
+    assert watched() is None
+
+
+def test_copies_and_pickles_are_idle_and_need_no_package_of_ours(net):
+    tap = Attachment(net, ("second",))
     clean = net(X)
     tap.push({"second": double})
-    twin, loaded = copy.deepcopy(net), pickle.loads(pickle.dumps(net))
+    dumped = pickle.dumps(net)
+    twin, loaded = copy.deepcopy(net), pickle.loads(dumped)
     assert torch.equal(twin(X), clean)
     assert torch.equal(loaded(X), clean)
-    assert FeatureTap.of(twin) is not tap
-    assert FeatureTap.of(twin).root is twin
+    assert b"alignmixup" not in dumped
+    own = Attachment(twin, ("second",))
     tap.pop(check=False)
+    torch.testing.assert_close(run(twin, own, {"second": double}), 2 * clean)
+    assert torch.equal(net(X), clean)
 
 
-def test_the_state_dict_is_unchanged(net):
-    keys = list(net.state_dict())
-    FeatureTap.of(net).attach("first")
-    assert list(net.state_dict()) == keys
+def test_a_copied_attachment_belongs_to_the_copied_model(net):
+    twin, tap = copy.deepcopy((net, Attachment(net, ("second",))))
+    torch.testing.assert_close(run(twin, tap, {"second": double}), 2 * net(X))
 
 
-def test_tuples_keep_their_other_entries():
-    net = nn.Sequential(nn.Conv2d(3, 6, 1), Attention())
-    tap = FeatureTap.of(net)
-    tap.attach("1")
-    tap.push({"1": double})
-    features, weights = net(X)
-    tap.pop(check=True)
-    torch.testing.assert_close(features, 2 * net[0](X))
-    assert weights == "weights"
+@pytest.mark.parametrize(
+    "wrap", [lambda t: (t, "weights"), lambda t: [t, t], lambda t: {"a": t}, lambda t: ({"a": t},)]
+)
+def test_every_tensor_of_an_output_is_mixed(wrap):
+    class Branches(nn.Module):
+        def forward(self, x):
+            return wrap(x)
+
+    net = nn.Sequential(nn.Conv2d(3, 6, 1), Branches())
+    plain = net(X)
+    mixed = run(net, Attachment(net, ("1",)), {"1": LayerMix(double, whole=True)})
+    for own, new in zip(tensors_of(plain), tensors_of(mixed), strict=True):
+        torch.testing.assert_close(new, 2 * own)
+    assert type(mixed) is type(plain)
+
+
+def test_branches_of_different_forms_are_each_seen_in_their_own():
+    class Branches(nn.Module):
+        def forward(self, x):
+            return x, x.flatten(2).mT, x.mean((2, 3))
+
+    net, seen = nn.Sequential(Branches()), []
+
+    def note(features):
+        seen.append(tuple(features.shape))
+        return features
+
+    forms = Form("channels_first"), Form("tokens"), Form("channels_first")
+    run(net, Attachment(net, ("0",)), {"0": LayerMix(note, forms)})
+    assert seen == [(2, 3, 4, 4), (2, 3, 4, 4), (2, 3, 1, 1)]
 
 
 def test_a_layer_without_a_tensor_is_refused():
     class Odd(nn.Module):
         def forward(self, x):
-            return {"features": x}
+            return {"features": "none"}
 
     net = nn.Sequential(Odd())
-    tap = FeatureTap.of(net)
-    tap.attach("0")
     with pytest.raises(TypeError, match="layer '0' returns dict: mixing needs a tensor"):
-        run(net, tap, {"0": double}, check=False)
+        run(net, Attachment(net, ("0",)), {"0": double}, check=False)
 
 
 @pytest.mark.parametrize("wrap", [lambda m: torch.compile(m, backend="eager"), lambda m: m])
@@ -168,20 +223,18 @@ def test_data_parallel_is_refused(net):
 
 
 def test_unknown_layers_list_near_names(net):
-    with pytest.raises(ValueError, match="no layer 'secnd' in Net; near names: 'second'"):
-        FeatureTap.of(net).attach("secnd")
+    with pytest.raises(ValueError, match=r"no layer 'secnd' in Net .*did you mean second\?"):
+        FeatureTap.of(net).resolve("secnd")
 
 
 def test_a_module_of_another_model_is_refused(net):
     with pytest.raises(ValueError, match="the given Linear is not a layer inside this Net"):
-        FeatureTap.of(net).attach(nn.Linear(1, 1))
+        FeatureTap.of(net).resolve(nn.Linear(1, 1))
 
 
 def test_compiled_models_mix_with_one_graph_for_each_function():
     net = Net()
-    tap = FeatureTap.of(net)
-    tap.attach("first")
-    tap.attach("second")
+    tap = Attachment(net, ("first", "second"))
     counter = torch._dynamo.testing.CompileCounter()
     compiled = torch.compile(net, backend=counter, fullgraph=True)
     for step in range(12):

@@ -25,6 +25,13 @@ def test_everything_with_the_batch_axis_is_taken_and_nothing_else():
     assert size == (224, 224, 3)
 
 
+def test_only_images_differ_where_their_shape_is_known():
+    x, meta = torch.randn(3, 2), torch.randn(3, 5)
+    (a, b), _ = Inputs((x, meta), {}, 3, (2,)).pairs(1)
+    assert torch.equal(a, x[:2])
+    assert torch.equal(b, meta[[0, 0]])
+
+
 def test_lists_of_images_and_lists_of_inputs_are_told_apart():
     images = [torch.randn(3, 4, 4) for _ in range(4)]
     (picked,), _ = Inputs((images,), {}, 4).pairs(1)

@@ -26,14 +26,14 @@ class Network:
         family: module or architecture it belongs to.
         name: its name there.
         build: makes it.
-        shape: (B, C, ...) of the images.
+        shapes: (B, C, ...) of the images: what is tried first, and what the network was made for.
     """
 
     library: str
     family: str
     name: str
     build: Callable[[], nn.Module]
-    shape: tuple[int, ...]
+    shapes: tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -67,11 +67,15 @@ def try_network(
     """
     torch.manual_seed(0)
     model = network.build().train()
-    x = torch.randn(network.shape)
-    found = []
-    for method in methods:
-        with method(model, num_classes=_CLASSES, input_probability=0.0, generator=torch.Generator()) as mixer:
-            found.append(find_layers(mixer, x, f"{network.library}:{network.name}"))
+    found: list[LayersFound] = []
+    for shape in network.shapes:
+        x = torch.randn(shape)
+        found = []
+        for method in methods:
+            with method(model, num_classes=_CLASSES, input_probability=0.0, generator=torch.Generator()) as mixer:
+                found.append(find_layers(mixer, x, f"{network.library}:{network.name}"))
+        if all(row.share is not None for row in found):
+            break
     return found
 
 
@@ -100,9 +104,16 @@ def timm_networks() -> Iterator[Network]:
         if names:
             name = min(names, key=_by_name)
             wanted = timm.get_pretrained_cfg(name)
-            size = wanted.input_size[-1] if wanted.fixed_input_size else min(128, wanted.input_size[-1])
+            own, options = wanted.input_size[-1], {}
+            if own > 512:  # a network that segments, at a size that fits memory
+                own, options = 256, {"img_size": 256}
+            sizes = (own,) if wanted.fixed_input_size or own <= 128 else (128, own)
             yield Network(
-                "timm", module, name, partial(timm.create_model, name, num_classes=_CLASSES), (4, 3, size, size)
+                "timm",
+                module,
+                name,
+                partial(timm.create_model, name, num_classes=_CLASSES, **options),
+                tuple((4, 3, size, size) for size in sizes),
             )
 
 
@@ -117,7 +128,7 @@ def torchvision_networks() -> Iterator[Network]:
     for name in vision.list_models(module=vision):
         size = 299 if name.startswith("inception") else 224 if name.startswith(("vit", "maxvit")) else 96
         build = partial(vision.get_model, name, weights=None, num_classes=_CLASSES)
-        yield Network("torchvision", name, name, build, (4, 3, size, size))
+        yield Network("torchvision", name, name, build, ((4, 3, size, size),))
 
 
 def transformers_networks() -> Iterator[Network]:
@@ -125,15 +136,18 @@ def transformers_networks() -> Iterator[Network]:
     auto = import_module("transformers.models.auto.modeling_auto")
     for kind, names in auto.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES.items():
         for name in (names,) if isinstance(names, str) else names:
-            yield Network("transformers", kind, name, partial(_build_transformer, kind, name), (4, 3, 224, 224))
+            shapes = ((4, 3, 96, 96), (4, 3, 224, 224))
+            yield Network("transformers", kind, name, partial(_build_transformer, kind, name), shapes)
+
+
+_SMALLER = {"efficientnet": {"width_coefficient": 0.5, "depth_coefficient": 0.3}}  # than the default, a B7
 
 
 def _build_transformer(kind: str, name: str) -> nn.Module:
     transformers = import_module("transformers")
-    config = transformers.AutoConfig.for_model(kind)
-    config.num_labels = _CLASSES
-    for part in (config, getattr(config, "vision_config", None)):
-        if part is not None and isinstance(getattr(part, "num_hidden_layers", None), int):
+    config = transformers.AutoConfig.for_model(kind, num_labels=_CLASSES, **_SMALLER.get(kind, {}))
+    for part in (config, getattr(config, "vision_config", config)):
+        if isinstance(getattr(part, "num_hidden_layers", None), int):
             part.num_hidden_layers = min(4, part.num_hidden_layers)
     model: nn.Module = getattr(transformers, name)(config)
     return model

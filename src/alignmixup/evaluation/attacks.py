@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from alignmixup.evaluation.outputs import Progress, no_progress
+from alignmixup.functional.precision import without_autocast
 from alignmixup.modules import device_of, evaluation_mode
 from alignmixup.normalization import Normalization
 
@@ -166,7 +167,7 @@ def attack_path(
 
     generator = generator or torch.Generator().manual_seed(0)
     starts = _starts(pixels, attack, generator)
-    with evaluation_mode(model), torch.autocast(pixels.device.type, enabled=False):
+    with evaluation_mode(model), without_autocast(pixels):
         first = _ascend(loss_of, pixels, starts[:, 0], labels, attack)
         reached, wrong = first.pixels, [first.path_wrong[-1]]
         for restart in range(1, attack.restarts):

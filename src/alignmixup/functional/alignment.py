@@ -16,6 +16,7 @@ from alignmixup.functional.cells import cells_of
 from alignmixup.functional.interpolation import lerp, partners
 from alignmixup.functional.native import runs_natively
 from alignmixup.functional.parts import parts
+from alignmixup.functional.precision import without_autocast
 from alignmixup.functional.transport.cpu import distances_native
 from alignmixup.functional.transport.options import Alignment, Solver
 from alignmixup.functional.transport.plan import assignment_matrix, cost_matrix, relative_cost, sinkhorn
@@ -29,7 +30,7 @@ def _carry(features: Tensor, weights: Tensor) -> Tensor:
     Half-precision weights would no longer sum to 1: a bfloat16 row is off by up to 0.4 %.
     """
     wide = torch.promote_types(features.dtype, torch.float32)
-    with torch.autocast(features.device.type, enabled=False):
+    with without_autocast(features):
         return torch.bmm(features.to(wide), weights.to(wide))
 
 
@@ -177,7 +178,7 @@ class _AlignedInterpolation(torch.autograd.Function):
 
     @staticmethod
     def forward(  # noqa: PLR0917 - autograd passes positions
-        maps: Tensor, perm: Tensor, lam: Tensor, assignment: Tensor, keep: Keep, back: bool = False
+        maps: Tensor, perm: Tensor, lam: Tensor, assignment: Tensor, keep: Keep, back: bool
     ) -> Tensor:
         if back:
             return _mix_back(maps, perm, lam, assignment, keep)
@@ -221,7 +222,8 @@ class _AlignedInterpolation(torch.autograd.Function):
         ]
         batch = spread[1].shape[1]
         spread[1] = spread[1] + batch * torch.arange(size, device=spread[1].device)[:, None]
-        mixed = _interpolate(*(value.flatten(0, 1) for value in spread), keep, back)
+        maps, perm, lam, assignment = (value.flatten(0, 1) for value in spread)
+        mixed = _interpolate(maps, perm, lam, assignment, keep, back)
         return mixed.view(size, batch, *mixed.shape[1:]), 0
 
 
@@ -248,9 +250,11 @@ class _WithTangents(_AlignedInterpolation):
         return tangent
 
 
-def _interpolate(*inputs: Any) -> Tensor:
+def _interpolate(  # noqa: PLR0917 - autograd passes positions
+    maps: Tensor, perm: Tensor, lam: Tensor, assignment: Tensor, keep: Keep, back: bool = False
+) -> Tensor:
     function = _AlignedInterpolation if torch.compiler.is_compiling() else _WithTangents
-    mixed: Tensor = function.apply(*inputs)
+    mixed: Tensor = function.apply(maps, perm, lam, assignment, keep, back)  # compiled code fills in no default
     return mixed
 
 

@@ -161,12 +161,6 @@ def check_tensor(name: str, value: Tensor, axes: str) -> None:
         raise TypeError(f"{name} must be a dense tensor, got {kind}: convert it first")
 
 
-def check_numbers(name: str, value: Tensor) -> None:
-    """Refuse a tensor on the meta device, where there is nothing to solve."""
-    if value.is_meta:
-        raise ValueError(f"{name} must hold numbers, got a tensor on meta: make it on a real device")
-
-
 def _check_place(name: str, value: Tensor, axes: str, like: Tensor | None, sizes: dict[str, int]) -> None:
     if not _fits(value.shape, axes.split(), sizes):
         known = ", ".join(f"{axis} = {size}" for axis, size in sizes.items() if axis in axes.split())

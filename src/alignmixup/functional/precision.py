@@ -1,4 +1,7 @@
-"""Where float32 is not enough: the widest type that a device has."""
+"""Where float32 is not enough: the widest type that a device has, and no autocast."""
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,6 +17,11 @@ def where_wide(tensor: Tensor) -> Tensor:
     return tensor.cpu() if widest(tensor.device) != torch.float64 else tensor
 
 
+def without_autocast(tensor: Tensor) -> AbstractContextManager[Any]:
+    """Compute in the types that tensors have, where this one lies; the meta device has no autocast to switch off."""
+    return nullcontext() if tensor.is_meta else torch.autocast(tensor.device.type, enabled=False)
+
+
 def exact_product(weights: Tensor, target: Tensor) -> Tensor:
     """Matrix product of shares and labels, whatever the backend is set to round (TF32) and whatever autocast does.
 
@@ -25,5 +33,5 @@ def exact_product(weights: Tensor, target: Tensor) -> Tensor:
         (..., n, K), dtype of ``target``.
     """
     wide = widest(target.device)
-    with torch.autocast(target.device.type, enabled=False):
+    with without_autocast(target):
         return (weights.to(wide) @ target.to(wide)).to(target.dtype)

@@ -11,12 +11,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from alignmixup.functional.precision import without_autocast
 from alignmixup.functional.reconstruction import structural_similarity
 from alignmixup.methods.alignmixup import AlignDraw, AlignMixup
 from alignmixup.methods.base import Draw, MixedBatch, Pixels
 from alignmixup.models.decoder import FeatureDecoder
 from alignmixup.options import option
-from alignmixup.taps import Hidden, LayerMix, feature_maps, unwrap
+from alignmixup.taps import LayerMix, feature_maps, unwrap
+from alignmixup.taps.kept import KeptMap, keep_map
 
 logger = logging.getLogger("alignmixup")
 
@@ -32,31 +34,6 @@ class AEDraw(AlignDraw):
     """
 
     clean: bool
-
-
-class _Seen:
-    """What the tap saw of one batch, for its reconstruction."""
-
-    features: Tensor | None = None
-    copy: Tensor | None = None
-    version = 0
-    used_without_gradient = False
-
-
-def _look(features: Tensor, *, seen: _Seen, then: Hidden | None) -> Tensor:
-    """Keep a layer's map of the clean examples, and go on with what is to be done there."""
-    if seen.used_without_gradient and features.requires_grad:
-        raise RuntimeError(
-            "the reconstruction cannot reach the encoder from inside a reentrant activation checkpoint, which hides "
-            "the first forward pass from autograd: use checkpoint(..., use_reentrant=False), or detach_features=True"
-        )
-    seen.features, seen.version = features, features._version
-    if then is not None:
-        return then(features)
-    seen.copy = (
-        features.clone()
-    )  # for where what follows works in place; else a checkpoint's own output has the gradient
-    return features
 
 
 @dataclass(eq=False, kw_only=True)
@@ -226,14 +203,14 @@ class AlignMixupAE(AlignMixup, Pixels):
         assert isinstance(self.decoder_layer, str)
         if not clean and not (self.reconstruct_aligned and draw.layer in self._behind):
             return batch
-        seen = _Seen()
+        seen = KeptMap()
         mix = batch.hidden.get(self.decoder_layer)
         then = mix.function if isinstance(mix, LayerMix) else mix
-        look = LayerMix(partial(_look, seen=seen, then=then), self._forms.get(self.decoder_layer, ()), self.layout)
+        look = LayerMix(partial(keep_map, seen=seen, then=then), self._forms.get(self.decoder_layer, ()), self.layout)
         hidden = {**batch.hidden, self.decoder_layer: look}
         return replace(batch, hidden=hidden, auxiliary=partial(self._reconstruction, seen, x))
 
-    def _reconstruction(self, seen: _Seen, x: Tensor) -> Tensor:
+    def _reconstruction(self, seen: KeptMap, x: Tensor) -> Tensor:
         """The weighted reconstruction loss of clean images ``x`` from what was seen of them."""
         if seen.features is None:
             raise RuntimeError(
@@ -246,12 +223,11 @@ class AlignMixupAE(AlignMixup, Pixels):
                 "the decoder of AlignMixupAE trains only if the optimizer has its parameters: call mixer.prepare(x), "
                 "then give the optimizer [*model.parameters(), *mixer.parameters()]"
             )
-        changed = seen.features._version != seen.version
-        features = seen.copy if changed and seen.copy is not None else seen.features
+        features = seen.unchanged()
         features = features.detach() if self.detach_features else features
         seen.used_without_gradient = torch.is_grad_enabled() and not self.detach_features and not features.requires_grad
         decoded = self.decoder(features.float())
-        with torch.autocast(x.device.type, enabled=False):
+        with without_autocast(x):
             return self.reconstruction_weight * self._distance(decoded.float(), x.float())
 
     def _distance(self, decoded: Tensor, x: Tensor) -> Tensor:

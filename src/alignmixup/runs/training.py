@@ -104,7 +104,7 @@ def _prepare(config: Config, folder: RunFolder, engine: Engine, *, reporter: Rep
             dataset = load_data(config, progress=engine.is_main)
         train_loader, test_loader = build_loaders(config, dataset, engine)
         model = engine.place(build_model(config, dataset))
-        mixer = build_mixer(config, model, dataset, rank=engine.rank)
+        mixer = build_mixer(config, model, dataset)
         # The mixer's hooks must stand before the model is traced, its parameters exist before the optimiser is made.
         with engine.autocast():
             mixer.prepare(example_images(config, dataset, engine))

@@ -16,11 +16,14 @@ class Inputs:
         args: positional arguments.
         kwargs: named arguments.
         batch: number of examples B.
+        image: shape of one image: other inputs (metadata, labels) are then the same for both examples, since no layer
+            mixes them; None lets all differ.
     """
 
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
     batch: int
+    image: tuple[int, ...] | None = None
 
     def pairs(self, count: int, *, noise: bool = False) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Give arguments with two different examples, ``count`` times one after the other.
@@ -31,11 +34,14 @@ class Inputs:
             count: how often; the model sees 2 ``count`` rows.
             noise: add noise to both examples, for where they give the same output.
         """
-        second = self._second()
+        second, shapes = self._second(), set[tuple[int, ...]]()
+        self._mapped(lambda tensor: shapes.add(tuple(tensor.shape[1:])), [])
+        image = self.image if self.image in shapes else None
 
         def take(tensor: Tensor) -> Tensor:
-            pair = tensor[[0, second or 0]]
-            if tensor.is_floating_point() and (noise or second is None):
+            differs = image is None or tuple(tensor.shape[1:]) == image
+            pair = tensor[[0, (second or 0) if differs else 0]]
+            if differs and tensor.is_floating_point() and (noise or second is None):
                 generator = torch.Generator().manual_seed(0)
                 spread = tensor.detach().float().std(correction=0).nan_to_num().clamp_min(1e-2)
                 pair = pair + (torch.randn(pair.shape, generator=generator).to(tensor.device) * spread).to(tensor)
@@ -51,14 +57,22 @@ class Inputs:
         def look(tensor: Tensor) -> Tensor:
             if not found and tensor.ndim > 1 and tensor.is_floating_point():
                 other = (tensor != tensor[:1]).flatten(1).any(1).nonzero()
-                if len(other):
-                    found.append(int(other[0]))
+                found.extend(int(row) for row in other[:1])
             return tensor
 
-        self._mapped(look, list(range(self.batch)))
+        def look_at_list(images: Sequence[Tensor]) -> None:
+            if not found:
+                found.extend([row for row, image in enumerate(images) if not torch.equal(image, images[0])][:1])
+
+        self._mapped(look, list(range(self.batch)), look_at_list)
         return found[0] if found else None
 
-    def _mapped(self, take: Callable[[Tensor], Tensor], rows: list[int]) -> Any:
+    def _mapped(
+        self,
+        take: Callable[[Tensor], Any],
+        rows: list[int],
+        see_list: Callable[[Sequence[Tensor]], None] = lambda images: None,
+    ) -> Any:
         """Apply a function to every tensor with the batch axis, and pick rows of lists with an entry per example."""
 
         def visit(value: Any) -> Any:
@@ -68,6 +82,7 @@ class Inputs:
                 return {key: visit(entry) for key, entry in value.items()}
             if isinstance(value, list | tuple):
                 if len(value) == self.batch and _one_each(value):
+                    see_list(value)
                     return type(value)(value[row] for row in rows)
                 new = [visit(entry) for entry in value]
                 return type(value)(*new) if hasattr(value, "_fields") else type(value)(new)
@@ -79,4 +94,5 @@ class Inputs:
 def _one_each(entries: Sequence[Any]) -> bool:
     """Tell a list of images, which may differ in size, from a few inputs that each hold the batch."""
     count = len(entries)
-    return all(isinstance(e, Tensor) and not (e.ndim and e.shape[0] == count) for e in entries)
+    # as many images as channels are still images
+    return all(isinstance(e, Tensor) and not (e.ndim not in (0, 3) and e.shape[0] == count) for e in entries)

@@ -110,7 +110,7 @@ def build_model(config: Config, dataset: ImageData) -> nn.Module:
         raise ConfigError(f"[model]: {error}") from error
 
 
-def build_mixer(config: Config, model: nn.Module, dataset: ImageData, *, rank: int = 0) -> Mixer:
+def build_mixer(config: Config, model: nn.Module, dataset: ImageData) -> Mixer:
     """The mixing method for ``model`` and the images of ``dataset``; every process draws its own mixes.
 
     Raises:
@@ -123,7 +123,7 @@ def build_mixer(config: Config, model: nn.Module, dataset: ImageData, *, rank: i
             num_classes=dataset.num_classes,
             mean=dataset.mean,
             std=dataset.std,
-            seed=config.train.seed + rank,
+            seed=config.train.seed,
             options=config.method.options,
         )
     except (ValueError, TypeError) as error:

@@ -441,23 +441,22 @@ def test_reads_nothing_back_from_the_gpu(solver):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"epsilon": 0.0}, "epsilon must be positive"),
-        ({"epsilon": -1.0}, "epsilon must be positive"),
-        ({"epsilon": math.nan}, "epsilon must be positive"),
-        ({"iterations": 0}, "iterations must be a whole number >= 1, got 0"),
-        ({"iterations": 2.5}, "iterations must be a whole number >= 1, got 2.5"),
-        ({"iterations": True}, "iterations must be a whole number >= 1, got True"),
-        ({"epsilon": 1e-46}, "epsilon must be at least 1.17549e-38"),
-        ({"epsilon": "small"}, "epsilon must be positive and finite, got 'small'"),
-        ({"tolerance": 0.0}, "tolerance must be positive"),
-        ({"tolerance": math.inf}, "tolerance must be positive"),
-        ({"solver": "fast"}, "solver must be one of newton, plain, got 'fast'"),
+        ({"epsilon": 0.0}, "epsilon must be > 0, got 0.0"),
+        ({"epsilon": -1.0}, "epsilon must be > 0, got -1.0"),
+        ({"epsilon": math.nan}, "epsilon must be > 0, got nan"),
+        ({"iterations": 0}, "iterations must be >= 1, got 0"),
+        ({"iterations": 2.5}, "iterations must be a whole number, got 2.5"),
+        ({"iterations": True}, "iterations must be a whole number, got True"),
+        ({"epsilon": "small"}, "epsilon must be a number, got 'small'"),
+        ({"tolerance": 0.0}, "tolerance must be > 0 or None, got 0.0"),
+        ({"tolerance": math.inf}, "tolerance must be > 0 or None, got inf"),
+        ({"solver": "fast"}, "solver must be 'newton' or 'plain', got 'fast'"),
         ({"batch_stop": 0.1}, "batch_stop needs solver='plain'"),
-        ({"batch_stop": -0.1, "solver": "plain"}, "batch_stop must be positive"),
+        ({"batch_stop": -0.1, "solver": "plain"}, "batch_stop must be > 0 or None, got -0.1"),
     ],
 )
 def test_bad_options(options, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((TypeError, ValueError), match=message):
         sinkhorn(torch.zeros(1, 2, 2), **options)
 
 

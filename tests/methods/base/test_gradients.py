@@ -1,6 +1,7 @@
 """Input gradients: equal to plain autograd, and without a trace on the model."""
 
 import copy
+import dataclasses
 import os
 import tempfile
 
@@ -318,3 +319,60 @@ def test_processes_average_the_clean_term_too():
     for name, gradient in found[0].items():
         torch.testing.assert_close(gradient, found[1][name])
         torch.testing.assert_close(gradient, (alone[0][name] + alone[1][name]) / 2, rtol=1e-9, atol=1e-12)
+
+
+class Wrapped(nn.Module):
+    """A classifier whose output is packed in some way."""
+
+    def __init__(self, pack):
+        super().__init__()
+        self.pack, self.conv, self.fc = pack, nn.Conv2d(3, 4, 3), nn.Linear(4 * 36, 5)
+
+    def forward(self, x):
+        features = self.conv(x).flatten(1)
+        return self.pack(features, self.fc(features))
+
+
+@dataclasses.dataclass
+class Output:
+    features: torch.Tensor
+    logits: torch.Tensor
+
+
+@pytest.mark.parametrize(
+    "pack",
+    [
+        lambda features, logits: {"features": features, "logits": logits},
+        lambda features, logits: (features, logits),
+        lambda features, logits: (logits, features),
+        Output,
+    ],
+)
+def test_logits_are_found_in_any_output(pack):
+    x, target = torch.randn(2, 3, 8, 8), torch.eye(2, 5)
+    torch.manual_seed(0)
+    model = Wrapped(pack)
+    found, _ = input_gradient(model, x, target, train_statistics=False)
+    model.pack = lambda features, logits: logits
+    expected, _ = input_gradient(model, x, target, train_statistics=False)
+    assert torch.equal(found, expected)
+
+
+def test_what_gives_no_gradient_is_refused_in_one_sentence():
+    class Frozen(Wrapped):
+        def forward(self, x):
+            with torch.no_grad():
+                features = self.conv(x).flatten(1)
+            return self.fc(features)
+
+    class WithMeta(Wrapped):
+        def forward(self, x, meta):
+            return super().forward(x)
+
+    x, target = torch.randn(2, 3, 8, 8), torch.eye(2, 5)
+    with pytest.raises(ValueError, match="no gradient of the loss reaches the images through Frozen"):
+        input_gradient(Frozen(None), x, target, train_statistics=False)
+    with pytest.raises(TypeError, match=r"runs the model on the images alone, and WithMeta.forward takes more"):
+        input_gradient(WithMeta(None), x, target, train_statistics=False)
+    with pytest.raises(TypeError, match=r"needs logits of shape \(2, 5\) from Wrapped"):
+        input_gradient(Wrapped(lambda features, logits: features), x, target, train_statistics=False)

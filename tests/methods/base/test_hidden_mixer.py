@@ -1,8 +1,14 @@
+import copy
+import dataclasses
+import gc
 import logging
+import pickle
+import warnings
 
 import pytest
 import torch
 import torchvision
+from torch import nn
 
 from alignmixup import AlignMixup, ManifoldMixup
 from alignmixup.taps import FeatureTap
@@ -36,7 +42,9 @@ def test_layers_are_found_and_logged(net, batch, caplog):
     mixer = ManifoldMixup(net, num_classes=5)
     with caplog.at_level(logging.INFO, logger="alignmixup"):
         mixer(*batch)
-    assert "ManifoldMixup mixes at layer stage1, stage2 (found automatically)" in caplog.text
+    assert (
+        "ManifoldMixup mixes at layer stage1: shape (7, 4, 16, 16), 256 positions (found automatically)" in caplog.text
+    )
     assert set(FeatureTap.of(net).hooks) == {"stage1", "stage2"}
 
 
@@ -53,7 +61,7 @@ def test_an_unread_layer_is_refused():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"layer": "stage9"}, "no layer 'stage9' in PreActResNet18; near names: "),
+        ({"layer": "stage9"}, "no layer 'stage9' in PreActResNet18 .*did you mean stage"),
         ({"layer": []}, "layer names no layer"),
         ({"input_probability": -0.1}, r"input_probability must be in \[0, 1\], got -0.1"),
         (
@@ -71,3 +79,177 @@ def test_bad_options_are_refused_at_construction(net, options, message):
 def test_a_model_is_needed():
     with pytest.raises(ValueError, match="ManifoldMixup mixes inside the model: pass it as"):
         ManifoldMixup(num_classes=5)
+
+
+class Twice(nn.Module):
+    """One pooling module, used twice, as in PyTorch's tutorial."""
+
+    def __init__(self):
+        super().__init__()
+        self.one, self.two, self.pool, self.fc = conv(3, 6), conv(6, 8), nn.MaxPool2d(2), nn.Linear(8 * 16, 5)
+
+    def forward(self, x):
+        return self.fc(self.pool(self.two(self.pool(self.one(x)).relu()).relu()).flatten(1))
+
+
+class Residual(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.one, self.two, self.fc = conv(3, 6), conv(6, 6), nn.Linear(6 * 256, 5)
+
+    def forward(self, x):
+        x = self.one(x)
+        return self.fc((x + self.two(x).relu()).flatten(1))
+
+
+class WithMeta(Residual):
+    def forward(self, x, meta, *, scale=1.0):
+        return super().forward(x) * scale + meta
+
+
+def conv(inputs, outputs):
+    return nn.Conv2d(inputs, outputs, 3, padding=1)
+
+
+X, Y = torch.randn(4, 3, 16, 16, generator=seeded()), torch.arange(4)
+METHODS = pytest.mark.parametrize("method", [AlignMixup, ManifoldMixup])
+
+
+@METHODS
+@pytest.mark.parametrize(
+    ("model", "layer", "message"),
+    [
+        (Twice, "pool", r"layer 'pool' runs 2 times in one forward: .* carry everything: '"),
+        (Residual, "two", r"layer 'two' does not carry everything: .*, [-0-9.]+ of the logits follow .*: 'one'"),
+        (lambda: nn.Sequential(nn.ModuleList([conv(3, 3)])[0], nn.Flatten(), nn.Linear(768, 5)), "1", None),
+    ],
+)
+def test_a_layer_that_is_no_cut_is_refused_with_the_nearest_that_are(method, model, layer, message):
+    torch.manual_seed(0)
+    mixer = method(model().train(), num_classes=5, layer=layer, input_probability=0.0)
+    if message is None and method is ManifoldMixup:  # a vector is a cut as well
+        mixer.prepare(X)
+        return
+    with pytest.raises(ValueError, match=message or "which has no positions to align"):
+        mixer(X, Y)
+
+
+@METHODS
+def test_the_proof_can_be_switched_off(method):
+    mixer = method(Residual().train(), num_classes=5, layer="two", input_probability=0.0, carry_test=False)
+    with mixer(X, Y) as batch:
+        batch.loss(mixer.model(batch.x)).backward()
+
+
+@METHODS
+@pytest.mark.parametrize("layer", ["one", None])
+@pytest.mark.parametrize("options", [{}, {"scale": 2.0}])
+def test_a_model_that_takes_more_than_images_is_looked_at_from_its_own_forward(method, layer, options):
+    torch.manual_seed(0)
+    model, meta = WithMeta().train(), torch.randn(4, 5)
+    mixer = method(model, num_classes=5, layer=layer, input_probability=0.0, generator=seeded())
+    for k in range(3):
+        with mixer(X, Y) as batch:
+            batch.loss(model(batch.x, meta, **options)).backward()
+        assert bool(batch.hidden) == (layer is not None or k > 0)
+    assert mixer._layers
+    assert not model._forward_pre_hooks
+
+
+@METHODS
+def test_such_a_model_can_be_prepared_and_a_bad_layer_is_found_in_its_forward(method):
+    model, meta = WithMeta().train(), torch.randn(4, 5)
+    mixer = method(model, num_classes=5, input_probability=0.0)
+    mixer.prepare(X, meta, scale=2.0)
+    assert mixer._layers
+    bad = method(model, num_classes=5, layer="two", input_probability=0.0)
+    with pytest.raises(ValueError, match="layer 'two' does not carry everything"), bad(X, Y) as batch:
+        model(batch.x, meta)
+    with pytest.raises(ValueError, match=r"WithMeta cannot be called as prepare\(...\) was"):
+        method(model, num_classes=5).prepare(X, meta, other=1)
+
+
+@METHODS
+def test_the_look_costs_two_forwards_once(method):
+    model, calls = Residual().train(), []
+    model.register_forward_pre_hook(lambda module, args: calls.append(len(args[0])))
+    mixer = method(model, num_classes=5, layer="one", input_probability=0.0)
+    for _ in range(3):
+        mixer(X, Y)
+    assert calls == [2, 10]
+
+
+@METHODS
+@pytest.mark.parametrize("kind", ["conv1d", "conv3d", "non-square", "class token"])
+def test_labels_say_what_the_content_is(method, kind):
+    """With λ = 0 the logits are the partner's."""
+    torch.manual_seed(0)
+    model, shape = {
+        "conv1d": (nn.Sequential(nn.Conv1d(2, 6, 3), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(48, 5)), (2, 10)),
+        "conv3d": (nn.Sequential(nn.Conv3d(1, 4, 2), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 24, 5)), (1, 3, 4, 5)),
+        "non-square": (nn.Sequential(conv(3, 4), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(4 * 24, 5)), (3, 4, 6)),
+        "class token": (
+            torchvision.models.VisionTransformer(
+                image_size=16, patch_size=4, num_layers=3, num_heads=2, hidden_dim=8, mlp_dim=8, num_classes=5
+            ),
+            (3, 16, 16),
+        ),
+    }[kind]
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    x, target, perm = torch.randn(3, *shape), torch.eye(3, 5), torch.tensor([1, 2, 0])
+    mixer = method(model.train(), num_classes=5, input_probability=0.0)
+    mixer.prepare(x)
+    for layer in mixer._layers:
+        draw = dataclasses.replace(mixer.draw(x, target), lam=torch.zeros(3), perm=perm, layer=layer, keep="partner")
+        with mixer.mix(x, target, draw) as batch, torch.no_grad():
+            torch.testing.assert_close(model(batch.x), model.eval()(x)[perm])
+            model.train()
+            torch.testing.assert_close(batch.target, target[perm])
+
+
+def test_the_report_says_what_a_batch_costs(net, batch):
+    (report,) = AlignMixup(net, num_classes=5, layer="stage3").check(batch[0])
+    assert (report.name, report.shape, report.positions, report.use) == ("stage3", (7, 16, 4, 4), 16, "positions")
+    assert report.share == pytest.approx(1, abs=1e-3)
+    assert report.milliseconds > 0
+    assert "stage3: shape (7, 16, 4, 4), 16 positions, about" in str(report)
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")
+def test_a_compiled_training_step_equals_an_eager_one(net, batch):
+    def step(mixer, x, y):
+        with mixer(x, y) as mixed:
+            loss = mixed.loss(net(mixed.x))
+            loss.backward()
+        return loss
+
+    losses = []
+    for compiled in (False, True):
+        net.zero_grad()
+        mixer = AlignMixup(net, num_classes=5, layer="stage2", input_probability=0.0, generator=seeded(3))
+        run = torch.compile(step, backend="eager") if compiled else step
+        losses.append([run(mixer, *batch).item() for _ in range(2)])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+    torch._dynamo.reset()
+
+
+@pytest.mark.filterwarnings("ignore:AlignMixup at layer:UserWarning")
+@pytest.mark.parametrize("leave", ["detach", "delete"])
+def test_saved_and_scripted_models_are_the_plain_ones(leave):
+    plain = torchvision.models.resnet18(num_classes=3)
+    model = copy.deepcopy(plain)
+    mixer = AlignMixup(model, num_classes=3)
+    mixer.check(torch.randn(2, 3, 64, 64))
+    if leave == "detach":
+        mixer.detach()
+    del mixer
+    gc.collect()
+    assert b"alignmixup" not in pickle.dumps(model)
+    for own, new in zip(plain.modules(), model.modules(), strict=True):
+        assert len(new._forward_hooks) == len(own._forward_hooks)
+        assert len(new._forward_pre_hooks) == len(own._forward_pre_hooks)
+    assert sorted(vars(model)) == sorted(vars(plain))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's own: it is deprecated
+        torch.jit.script(model)

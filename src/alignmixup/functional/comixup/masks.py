@@ -6,8 +6,9 @@ from typing import Literal
 import torch
 from torch import Generator, Tensor
 
-from alignmixup.functional.arguments import check_numbers, floating, integers, readable
+from alignmixup.functional.arguments import floating, integers, readable
 from alignmixup.functional.comixup.rounds import Problem, objective, solve
+from alignmixup.functional.precision import without_autocast
 from alignmixup.functional.sampling import random_start, to_device
 from alignmixup.functional.threads import one_thread
 from alignmixup.options import Options, option
@@ -132,7 +133,7 @@ def comixup_masks(
         tries=tries,
     )
     _check_saliency(saliency)
-    with torch.no_grad(), torch.autocast(saliency.device.type, enabled=False), one_thread(saliency):
+    with torch.no_grad(), without_autocast(saliency), one_thread(saliency):
         problem = _problem(saliency, distances, prior, search)
         start = _starts(saliency, start, tries, generator)
         groups, tries = start.shape[:2]
@@ -192,7 +193,7 @@ def comixup_objective(
     inputs, height, width = saliency.shape[-3:]
     axes = "G m h w m" if grouped else "m h w m"
     floating("masks", masks, axes, like=saliency, m=inputs, h=height, w=width, **grouped)
-    with torch.autocast(saliency.device.type, enabled=False):
+    with without_autocast(saliency):
         search = CoMixupSearch(beta=beta, gamma=gamma, eta=eta, tau=tau, omega=omega, threshold=threshold)
         problem = _problem(saliency, distances, prior, search)
         value = objective(problem, (masks if masks.ndim == 5 else masks[None]).to(problem.unary.dtype))
@@ -242,7 +243,6 @@ def _check_saliency(saliency: Tensor) -> None:
     floating("saliency", saliency, axes)
     if 0 in saliency.shape:
         raise ValueError(f"saliency must not be empty, got shape {tuple(saliency.shape)}")
-    check_numbers("saliency", saliency)
     _not_negative("saliency", saliency)
 
 

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from alignmixup.functional.arguments import ROUNDING, check_numbers, floating, integers, paired, readable
-from alignmixup.functional.precision import where_wide
+from alignmixup.functional.arguments import ROUNDING, floating, integers, paired, readable
+from alignmixup.functional.precision import where_wide, without_autocast
 from alignmixup.functional.puzzlemix.auction import auction
 from alignmixup.functional.puzzlemix.energy import PuzzleSearch, block_saliency, puzzle_energy
 from alignmixup.functional.puzzlemix.solver import solve_puzzle
@@ -60,8 +60,8 @@ def puzzlemix_mask(
     Source:
         Kim et al., Puzzle Mix, ICML 2020, Eqs. (3) to (6), and its published code for the scales.
     """
-    check_numbers("saliency", floating("saliency", saliency, "B H W"))
-    with torch.no_grad(), torch.autocast(saliency.device.type, enabled=False), one_thread(saliency):
+    floating("saliency", saliency, "B H W")
+    with torch.no_grad(), without_autocast(saliency), one_thread(saliency):
         energy = puzzle_energy(
             saliency,
             images,
@@ -112,10 +112,10 @@ def puzzlemix_energy(
         TypeError: as :func:`puzzlemix_mask`, and for a mask that is not floating point.
         ValueError: as :func:`puzzlemix_mask`, and for a mask that does not fit.
     """
-    check_numbers("saliency", floating("saliency", saliency, "B H W"))
+    floating("saliency", saliency, "B H W")
     _check_mask(mask, saliency)
     options = {"beta": beta, "gamma": gamma, "eta": eta, "neighbourhood": neighbourhood, "labels": labels}
-    with torch.no_grad(), torch.autocast(saliency.device.type, enabled=False):
+    with torch.no_grad(), without_autocast(saliency):
         energy = puzzle_energy(saliency, images, perm, lam, mask.shape[-1], **options)
         return energy(((1 - mask) * (labels - 1)).round().long().permute(1, 2, 0))
 
@@ -148,11 +148,11 @@ def puzzlemix_transport(mask: Tensor, saliency: Tensor, *, cost_weight: float = 
     Source:
         Kim et al., Puzzle Mix, ICML 2020, section 4.2 and algorithm 1, and its published code.
     """
-    check_numbers("saliency", floating("saliency", saliency, "B H W"))
+    floating("saliency", saliency, "B H W")
     _check_mask(mask, saliency)
     if not 0 <= cost_weight < torch.inf:
         raise ValueError(f"cost_weight must be >= 0 and finite, got {cost_weight}")
-    with torch.no_grad(), torch.autocast(mask.device.type, enabled=False), one_thread(mask):
+    with torch.no_grad(), without_autocast(mask), one_thread(mask):
         if saliency.shape == mask.shape:
             finite = saliency.isfinite().flatten(1).all(1)[:, None, None]
             share = torch.where(finite, saliency, 1 / mask.shape[1] ** 2)

@@ -11,10 +11,10 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor
 
-from alignmixup.functional.arguments import check_numbers, floating, transformed
+from alignmixup.functional.arguments import floating, transformed
 from alignmixup.functional.native import runs_natively
 from alignmixup.functional.parts import parts
-from alignmixup.functional.precision import widest
+from alignmixup.functional.precision import widest, without_autocast
 from alignmixup.functional.transport.cpu import distances_native, native_fits, solve_newton_native
 from alignmixup.functional.transport.options import Alignment, Solver
 from alignmixup.functional.transport.solvers import solve_newton, solve_plain
@@ -70,7 +70,7 @@ def cost_matrix(a: Tensor, b: Tensor) -> Tensor:
     floating("a", a, "B C *positions")
     floating("b", b, "B C *positions", like=a, B=a.shape[0], C=a.shape[1])
     a, b = a.flatten(2), b.flatten(2)
-    with torch.autocast(a.device.type, enabled=False):
+    with without_autocast(a):
         if runs_natively(a, b) and not (torch.is_grad_enabled() and (a.requires_grad or b.requires_grad)):
             return distances_native(a, b, torch.arange(len(b)))
         costs = [_distances(_as_computed(a[part]), _as_computed(b[part])) for part in parts(a)]
@@ -138,7 +138,7 @@ def sinkhorn(
                  [0.1345, 0.3655]]])
     """
     _check_cost(cost)
-    with torch.no_grad(), torch.autocast(cost.device.type, enabled=False):
+    with torch.no_grad(), without_autocast(cost):
         cost = _as_computed(cost)
         limit = torch.finfo(cost.dtype).max / (2 * cost.shape[1] * cost.shape[2])  # their sum is taken too
         finite = cost.abs().amax((1, 2), keepdim=True) <= limit
@@ -189,7 +189,7 @@ def _solve(
     batch_stop: float | None,
 ) -> tuple[Tensor, Tensor]:
     _check_options(epsilon, iterations, tolerance, solver, batch_stop)  # here, where compiled code comes too
-    with torch.autocast(cost.device.type, enabled=False):  # compiled code runs this under the caller's autocast
+    with without_autocast(cost):  # compiled code runs this under the caller's autocast
         # Below the smallest number of the cost's type, epsilon would be 0: a division by it.
         limits = torch.finfo(cost.dtype)
         epsilon = min(max(epsilon, limits.tiny), limits.max)
@@ -257,7 +257,6 @@ def _check_cost(cost: Tensor) -> None:
             f"cost must have shape (B, r, s), got {tuple(cost.shape)}: give one sample a batch axis, cost.unsqueeze(0)"
         )
     floating("cost", cost, "B r s")
-    check_numbers("cost", cost)
 
 
 def _check_options(

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from alignmixup.functional.alignment import Keep
+from alignmixup.functional.cells import AlignmentSize, alignment_size
 from alignmixup.functional.interpolation import mixup
 from alignmixup.functional.sampling import choice, coin
 from alignmixup.methods.base.batch import Draw, MixedBatch
@@ -110,13 +111,18 @@ class HiddenMixer(PairMixer):
 
     @abstractmethod
     def interpolation(self, perm: Tensor, lam: Tensor, keep: Keep) -> Hidden:
-        """Give the function of a map (B, C, h, w) that mixes a layer with these partners and coefficients."""
+        """Give the function of a map (B, C, positions...) that mixes a layer with these partners and coefficients."""
+
+    def plan_size(self, axes: tuple[int, ...]) -> AlignmentSize:
+        """Tell what mixing maps with these axes of positions takes; asked where the method reads positions."""
+        return alignment_size(axes, None)
 
     def __call__(self, x: Tensor, y: Tensor) -> MixedBatch:
         """Mix a batch, see :meth:`Mixer.__call__`.
 
         The first batch of a model that takes more than images, with its layer still to be found, stays unmixed.
         """
+        self._check_process()
         if self.is_active:
             self.prepare(x)
             if not self._layers and self.is_scoped:
@@ -147,7 +153,7 @@ class HiddenMixer(PairMixer):
                 raise ValueError(
                     f"{type(self._root).__name__} cannot be called as prepare(...) was: {error}"
                 ) from error
-            self._wait(x.shape[0])
+            self._wait(x)
 
     def check(self, x: Tensor, *others: Any, **options: Any) -> tuple[LayerReport, ...]:
         """Look at the model again, whatever ``carry_test`` says, and report its layers; arguments as :meth:`prepare`.
@@ -156,7 +162,7 @@ class HiddenMixer(PairMixer):
             ValueError: as :meth:`prepare`.
             NotCallableError: the model cannot be called like this.
         """
-        return self._look(Inputs((x, *others), options, x.shape[0]))
+        return self._look(Inputs((x, *others), options, x.shape[0], tuple(x.shape[1:])))
 
     def _look(self, inputs: Inputs) -> tuple[LayerReport, ...]:
         assert self._root is not None
@@ -166,7 +172,12 @@ class HiddenMixer(PairMixer):
             self._layers = tuple(self._tap.attach(name) for name in self.find_layers(found))
             self._shares = self._check_shares()
         reports = check_layers(
-            found, self._layers, self._mix_pair, reads_positions=self.reads_positions, is_proof=self.carry_test
+            found,
+            self._layers,
+            self._mix_pair,
+            self.plan_size,
+            reads_positions=self.reads_positions,
+            is_proof=self.carry_test,
         )
         self._forms = {layer.name: forms for layer in found.run.layers if None not in (forms := layer.forms)}
         self._used = {report.name: report.use for report in reports}
@@ -182,10 +193,10 @@ class HiddenMixer(PairMixer):
         perm, lam = torch.tensor([1, 0], device=maps.device), torch.full((2,), 0.5, device=maps.device)
         return self.interpolation(perm, lam, "first")(maps)
 
-    def _wait(self, batch: int) -> None:
+    def _wait(self, x: Tensor) -> None:
         """Look from inside the model's own next forward in a block: only it knows what the model takes."""
         assert self._root is not None
-        self._first_forward = self._tap.on_forward(_FirstForward(self, batch))
+        self._first_forward = self._tap.on_forward(_FirstForward(self, tuple(x.shape)))
 
     def _stop_waiting(self) -> None:
         if self._first_forward is not None:
@@ -225,9 +236,9 @@ class HiddenMixer(PairMixer):
 class _FirstForward:
     """Looks at a model from inside its own first forward in a block."""
 
-    def __init__(self, mixer: HiddenMixer, batch: int) -> None:
+    def __init__(self, mixer: HiddenMixer, shape: tuple[int, ...]) -> None:
         self.mixer = weakref.ref(mixer)
-        self.batch = batch
+        self.shape = shape
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         mixer = self.mixer()
@@ -235,7 +246,7 @@ class _FirstForward:
             return
         mixer._stop_waiting()
         try:
-            mixer._look(Inputs(args, kwargs, self.batch))
+            mixer._look(Inputs(args, kwargs, self.shape[0], self.shape[1:]))
         except NotCallableError as error:
             raise ValueError(
                 f"{type(module).__name__} could not be run on two examples of its batch, to prove its layers: {error}; "
