@@ -146,7 +146,7 @@ def _read(file: Path) -> Run:
 
 
 def _evaluation(file: Path, record: Mapping[str, Any]) -> dict[str, Any]:
-    """What was measured about the weights of the record; nothing of those that the run had before it was made longer."""
+    """What was measured about the weights of the record; nothing of those from before."""
     evaluation, own = _json_if_there(file), record.get("weights_sha256", {}).values()
     measured = evaluation.get("settings", {}).get("weights_sha256")
     return {} if own and measured and measured not in own else evaluation
