@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from alignmixup import runs
+from alignmixup.data.normalization import normalization
 from alignmixup.files import write_json
 from alignmixup.models.weights import read_weights
 from alignmixup.runs.folder import RunFolder
@@ -215,3 +216,21 @@ def test_an_evaluation_grows(copied: RunFolder) -> None:
     torch.save({**run.model.state_dict(), **others}, file)
     replaced = runs.evaluate(runs.load(copied.path, checkpoint=file), out=out, what="error")
     assert "ood" not in replaced
+
+
+def test_a_report_leaves_out_an_evaluation_of_weights_that_are_gone(copied: RunFolder) -> None:
+    from alignmixup.report.collect import find_runs
+
+    runs.evaluate(runs.load(copied.path), out=copied.path / "evaluation.json", what="error")
+    assert find_runs([copied.path])[0].evaluation["error_percent"] > 0
+    record = read_record(copied.record)
+    write_json(copied.record, record | {"weights_sha256": {copied.weights.name: "0" * 64}})
+    assert find_runs([copied.path])[0].evaluation == {}
+
+
+@pytest.mark.parametrize("text", ["0.5/0", "0.5,0.5/0.2", "a/b", "0.5/nan", "1/2/3"])
+def test_means_and_deviations_by_number(text: str) -> None:
+    assert normalization("0.5/0.2", channels=3) == ((0.5,) * 3, (0.2,) * 3)
+    assert normalization("0.1,0.2,0.3/1,2,3", channels=3) == ((0.1, 0.2, 0.3), (1.0, 2.0, 3.0))
+    with pytest.raises(ValueError, match=r"is not MEAN,\.\.\./STD"):
+        normalization(text, channels=1)

@@ -139,10 +139,17 @@ def _read(file: Path) -> Run:
         label=_without_seed(folder.name),
         record=record,
         path=folder,
-        evaluation=_json_if_there(folder / "evaluation.json"),
+        evaluation=_evaluation(folder / "evaluation.json", record),
         localization=_json_if_there(folder / "localization.json"),
         pictures=tuple(sorted(file for file in folder.rglob("*") if _is_picture(file))),
     )
+
+
+def _evaluation(file: Path, record: Mapping[str, Any]) -> dict[str, Any]:
+    """What was measured about the weights of the record; nothing of those from before."""
+    evaluation, own = _json_if_there(file), record.get("weights_sha256", {}).values()
+    measured = evaluation.get("settings", {}).get("weights_sha256")
+    return {} if own and measured and measured not in own else evaluation
 
 
 def _is_picture(file: Path) -> bool:
