@@ -47,9 +47,11 @@ class Stream:
         self._epoch.fill_(epoch)
 
     @property
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def generator(self) -> torch.Generator:
         """The generator, standing where the numbers of this batch begin or continue."""
+        return self._at_this_batch()
+
+    def _at_this_batch(self) -> torch.Generator:
         worker = get_worker_info()
         if self._given is not None and worker is None:
             return self._given
@@ -59,6 +61,9 @@ class Stream:
             reseed(self._own, *key)
             self._started = key
         return self._own
+
+    # What torch.compiler.disable sets, without the seconds that importing it takes: drawing is never traced.
+    _at_this_batch._torchdynamo_disable = True  # type: ignore[attr-defined]
 
     def _find_rank(self, *, in_worker: bool = False) -> int:
         if torch.distributed.is_available() and torch.distributed.is_initialized():
