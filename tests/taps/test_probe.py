@@ -180,13 +180,14 @@ def test_every_batch_size_is_proved(size):
 @pytest.mark.parametrize(("batch", "most"), [(1, 16), (4, 16), (12, 24), (64, 32)])
 def test_a_look_needs_no_more_memory_than_training(batch, most):
     sizes = []
-    net = nn.Sequential(*[nn.Conv2d(3, 3, 3, padding=1) for _ in range(30)], nn.Flatten(), nn.Linear(3 * 64, 5))
+    blocks = [part for _ in range(15) for part in (nn.Conv2d(3, 3, 3, padding=1), nn.BatchNorm2d(3))]
+    net = nn.Sequential(*blocks, nn.Flatten(), nn.Linear(3 * 64, 5))
     net.register_forward_pre_hook(lambda module, args: sizes.append(len(args[0])))
     found = probe(net, torch.randn(batch, 3, 8, 8))
     found.last()
     found.early()
     found.nearest("3")
-    assert max(sizes) == most
+    assert max(sizes) <= most
 
 
 def test_channels_last_memory_changes_nothing():

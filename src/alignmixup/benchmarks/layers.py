@@ -106,7 +106,7 @@ def timm_networks() -> Iterator[Network]:
             wanted = timm.get_pretrained_cfg(name)
             own, options = wanted.input_size[-1], {}
             if own > 512:  # a network that segments, at a size that fits memory
-                own, options = 256, {"img_size": 256}
+                own, options = 224, {"img_size": 224}
             sizes = (own,) if wanted.fixed_input_size or own <= 128 else (128, own)
             yield Network(
                 "timm",

@@ -153,7 +153,7 @@ def align_mix(
             cost = relative_cost(cost)
         plan = sinkhorn(cost, epsilon, iterations, tolerance, solver=solver)
         assignment = assignment_matrix(plan.plan)
-    mixed = _interpolate(maps, perm, lam, assignment, keep)
+    mixed = _interpolate(maps, perm, lam, assignment, keep, False)  # compiled, a default would be missing
     if whole:
         return mixed.view(features.shape)
     result = lerp(partners(features, perm), features, lam)
