@@ -19,12 +19,13 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from alignmixup import AlignMixup, CutMix, ManifoldMixup, Mixup, data, functional, methods
+from alignmixup import AlignMixup, AlignMixupAE, CutMix, ManifoldMixup, Mixup, PuzzleMix, data, functional, methods
 from alignmixup.data.boxes import load_boxes
 from alignmixup.evaluation.attacks import Attack
 from alignmixup.evaluation.calibration import expected_calibration_error
@@ -68,6 +69,53 @@ def unpack_hidden() -> None:
     _, _ = hidden()(x, y)
 
 
+class Frozen(nn.Module):
+    """A classifier on a backbone that has no gradient."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.head = nn.Conv2d(3, 4, 3), nn.Linear(4 * 14 * 14, 5)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            features = self.body(images)
+        logits: torch.Tensor = self.head(features.flatten(1))
+        return logits
+
+
+def look(model: nn.Module, layer: str) -> None:
+    AlignMixup(model, num_classes=5, layer=layer).prepare(x)
+
+
+def checkpointed() -> nn.Module:
+    model = build_model("timm:resnet10t", num_classes=5)
+    model.set_grad_checkpointing(True)  # type: ignore[operator]
+    return model
+
+
+def used_after_detach() -> None:
+    mixer = hidden()
+    mixer.detach()
+    with mixer(x, y):
+        pass
+
+
+def of_layers() -> Iterator[tuple[str, Callable[[], object]]]:
+    """Cases of where a hidden method mixes."""
+    resnet = partial(build_model, "torchvision:resnet18", num_classes=5)
+    pixels = {"mean": (0.5,) * 3, "std": (0.25,) * 3}
+    yield "a layer past which something goes", lambda: look(resnet(), "layer1.0.conv1")
+    yield "a module that runs twice", lambda: look(resnet(), "layer1.0.relu")
+    yield "a container that never runs itself", lambda: look(checkpointed(), "layer3")
+    yield "a layer without positions", lambda: look(resnet(), "fc")
+    yield "a mixer that was detached", used_after_detach
+    yield "an auxiliary loss in a drop-in", lambda: AlignMixupAE(net(), num_classes=5, layer="stage3").drop_in()
+    yield (
+        "PuzzleMix, CoMixup on a backbone under `no_grad`",
+        lambda: PuzzleMix(Frozen(), num_classes=5, **pixels)(x, y),  # type: ignore[arg-type]
+    )
+
+
 def in_python() -> Iterator[tuple[str, Callable[[], object]]]:
     """Cases of the library."""
     yield "`Mixup(num_classes=5)(x[0], y)`: three dimensions", lambda: Mixup(num_classes=5)(x[0], y)
@@ -97,6 +145,7 @@ def in_python() -> Iterator[tuple[str, Callable[[], object]]]:
     yield "unknown option", lambda: methods.build("mixup", model=net(), num_classes=5, options={"alhpa": 1.0})
     yield "the block is left before the layer ran", layer_never_ran
     yield "`x, target = mixer(x, y)` with hidden mixing", unpack_hidden
+    yield from of_layers()
     yield "cost of two dimensions", lambda: functional.sinkhorn(torch.rand(3, 3))
     yield "features of unequal batch", lambda: functional.cost_matrix(torch.rand(2, 3, 4), torch.rand(1, 3, 4))
     yield "`perm` too short", lambda: functional.mixup(x, torch.tensor([0, 1]), torch.rand(4))

@@ -8,12 +8,19 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
-WITH_CODE = [page for page in PAGES if BLOCK.search(page.read_text())]
+# other people's programs: long to import, and with warnings of their own
+LOOPS = [pytest.mark.xdist_group("integrations"), pytest.mark.filterwarnings("ignore")]
+WITH_CODE = [
+    pytest.param(page, marks=LOOPS if page.name == "loops.md" else [])
+    for page in PAGES
+    if BLOCK.search(page.read_text())
+]
 
 
 @pytest.mark.parametrize("page", WITH_CODE, ids=lambda p: str(p.relative_to(ROOT)))
 @pytest.mark.filterwarnings("ignore:AlignMixup at layer:UserWarning")
-def test_code_blocks_run_in_order(page):
+def test_code_blocks_run_in_order(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     scope = {"__name__": "documentation"}
     blocks = BLOCK.findall(page.read_text())
     for block in blocks:

@@ -12,19 +12,22 @@ SOURCE = ROOT / "src" / "alignmixup"
 FILES = sorted(SOURCE.rglob("*.py"))
 
 # every room may use these
-BOTTOM = {"outside", "near", "modules", "normalization", "options"}
+BOTTOM = {"files", "outside", "near", "modules", "normalization", "options", "seeds"}
 # and itself and the rooms named here
 ALLOWED = {
     "functional": "",
     "taps": "",
+    "files": "",
     "outside": "",
     "near": "",
     "modules": "",
     "normalization": "",
     "options": "",
+    "seeds": "",
     "models": "",
     "data": "",
     "methods": "functional taps models",
+    "integrations": "methods taps",
     "evaluation": "methods functional taps models data",
     "training": "evaluation methods functional taps models data",
     "runs": "figures training evaluation methods functional taps models data",
@@ -122,7 +125,7 @@ def run(code):
 def test_importing_the_package_loads_nothing_heavy():
     code = (
         "import sys, alignmixup; from alignmixup import AlignMixup, functional, methods, models, taps; "
-        "heavy = ('torchvision', 'timm', 'scipy', 'matplotlib', 'sklearn', 'rich', 'PIL'); "
+        "heavy = ('torchvision', 'timm', 'scipy', 'matplotlib', 'sklearn', 'rich', 'PIL', 'lightning'); "
         "print([m for m in heavy if m in sys.modules])"
     )
     assert run(code).strip() == "[]"

@@ -1,5 +1,4 @@
 import sys
-from collections import OrderedDict
 
 import pytest
 
@@ -18,7 +17,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def test_a_name_of_an_installed_module():
-    assert outside.find("collections:OrderedDict") is OrderedDict
+    assert outside.find("pytest:fixture") is pytest.fixture
 
 
 def test_a_module_of_the_current_folder(folder):
@@ -27,8 +26,8 @@ def test_a_module_of_the_current_folder(folder):
 
 
 def test_an_installed_module_is_found_first(folder):
-    (folder / "colorsys.py").write_text("hls_to_rgb = None\n")
-    assert outside.find("colorsys:hls_to_rgb") is not None
+    (folder / "pytest.py").write_text("fixture = None\n")
+    assert outside.find("pytest:fixture") is not None
 
 
 @pytest.mark.parametrize("path", ["collections", "collections:", ":OrderedDict", "a b:c", "collections:a.b", "a/b:c"])
@@ -37,7 +36,7 @@ def test_another_form(path):
         outside.find(path)
 
 
-@pytest.mark.parametrize(("path", "missing"), [("nowhere:x", "nowhere"), ("json.nowhere:x", "json.nowhere")])
+@pytest.mark.parametrize(("path", "missing"), [("nowhere:x", "nowhere"), ("pytest.nowhere:x", "pytest.nowhere")])
 def test_no_such_module(folder, path, missing):
     with pytest.raises(ValueError, match=f"no module '{missing}', neither installed nor in ") as raised:
         outside.find(path)
@@ -45,8 +44,14 @@ def test_no_such_module(folder, path, missing):
 
 
 def test_no_such_name():
-    with pytest.raises(ValueError, match="module 'collections' has no 'OrderedDic'"):
-        outside.find("collections:OrderedDic")
+    with pytest.raises(ValueError, match="module 'pytest' has no 'fixtur'"):
+        outside.find("pytest:fixtur")
+
+
+@pytest.mark.parametrize("path", ["torch.hub:load", "os:system", "runpy:run_path", "subprocess:call"])
+def test_pythons_and_torchs_own_functions_are_no_parts(path):
+    with pytest.raises(ValueError, match=r"is a part of .*, and no network or method of one's own"):
+        outside.find(path)
 
 
 def test_what_a_module_misses_itself_is_named(folder):

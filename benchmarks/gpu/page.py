@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from alignmixup.benchmarks.report import cell
-from alignmixup.runs.record import write_json
+from alignmixup.files import write_json
 
 
 def write(out: Path, report: dict[str, Any]) -> None:

@@ -5,7 +5,15 @@ import os
 import sys
 from typing import Any
 
-__all__ = ["find", "require"]
+__all__ = ["find", "is_outside", "require"]
+
+_NO_PARTS = {*sys.stdlib_module_names, "torch"}  # none holds a network or a method, and some of it runs anything
+
+
+def is_outside(name: str) -> bool:
+    """Whether a name of a network or a method stands for code outside this package, which importing it runs."""
+    module, colon, _ = name.partition(":")
+    return bool(colon) and module not in ("torchvision", "timm")
 
 
 def find(path: str) -> Any:
@@ -15,12 +23,14 @@ def find(path: str) -> Any:
     not.
 
     Raises:
-        ValueError: not of this form, no such module, or nothing of that name in it.
+        ValueError: not of this form, of Python's own library or torch's, no such module, or nothing of that name in it.
         ImportError: the module is there and cannot be imported.
     """
     module_name, _, name = path.partition(":")
     if not all(part.isidentifier() for part in [*module_name.split("."), name]):
         raise ValueError(f"{path!r} is not of the form package.module:name")
+    if module_name.partition(".")[0] in _NO_PARTS:
+        raise ValueError(f"{path!r} is a part of Python or torch, and no network or method of one's own")
     here = os.getcwd()
     if here not in sys.path and "" not in sys.path:
         sys.path.append(here)

@@ -63,3 +63,19 @@ def test_a_number_that_one_run_lacks_is_left_out():
 def test_spread_is_the_sample_deviation() -> None:
     assert spread([1.0, 3.0]) == pytest.approx(2**0.5)
     assert spread([1.0]) is None
+
+
+@pytest.mark.parametrize(
+    ("others", "labels"),
+    [
+        ([{"data": "digits"}, {"data": "cifar10"}], ["mixup, data.name=digits", "mixup, data.name=cifar10"]),
+        (
+            [{"configuration": {"model.width": width, "data.name": "digits"}, "data": "digits"} for width in (4, 8)],
+            ["mixup, model.width=4", "mixup, model.width=8"],
+        ),
+        ([{"data": "digits"}, {"data": "digits"}], ["mixup"]),
+    ],
+)
+def test_only_runs_that_differ_by_their_seed_are_averaged(others, labels):
+    results = [{"method": "mixup", "seed": seed, **other} for seed, other in enumerate(others)]
+    assert list(group_by_method(results)) == labels

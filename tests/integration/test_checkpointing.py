@@ -45,3 +45,111 @@ def gradient(use_reentrant):
 @pytest.mark.parametrize("use_reentrant", [False, True])
 def test_checkpointed_gradients_are_exact(use_reentrant):
     torch.testing.assert_close(gradient(use_reentrant), gradient(None))
+
+
+class Segment(nn.Module):
+    """A network whose middle may lie in a checkpoint; the layer that mixes is inside it, or its last."""
+
+    def __init__(self, use_reentrant):
+        super().__init__()
+        self.use_reentrant = use_reentrant
+        self.one = nn.Sequential(nn.Conv2d(3, 6, 3, 2, 1), nn.ReLU())
+        self.two = nn.Sequential(nn.Conv2d(6, 6, 3, 1, 1), nn.ReLU(), nn.Conv2d(6, 6, 3, 1, 1), nn.ReLU())
+        self.head = nn.Sequential(nn.Flatten(), nn.Linear(6 * 16, 5))
+
+    def forward(self, x):
+        x = self.one(x)
+        x = self.two(x) if self.use_reentrant is None else checkpoint(self.two, x, use_reentrant=self.use_reentrant)
+        return self.head(x)
+
+
+X, Y = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(2)), torch.tensor([0, 1, 2, 3])
+
+
+def inside(model, mixer):
+    for _ in range(2):  # accumulation
+        with mixer(X, Y) as batch:
+            batch.loss(model(batch.x)).backward()
+
+
+def evaluation_between(model, mixer):
+    for _ in range(2):
+        with mixer(X, Y) as batch:
+            loss = batch.loss(model(batch.x))
+            model.eval()
+            model(X)
+            model.train()
+            loss.backward()
+
+
+def nested(model, mixer):
+    with mixer(X, Y) as outer:
+        loss = outer.loss(model(outer.x))
+        with mixer(X, Y) as inner:
+            inner.loss(model(inner.x)).backward()
+        loss.backward()
+
+
+def forward_without_backward(model, mixer):
+    with mixer(X, Y) as batch:
+        batch.loss(model(batch.x))
+    inside(model, mixer)
+
+
+def outside(model, mixer):
+    """Lightning's automatic optimisation."""
+    for _ in range(2):
+        with mixer(X, Y) as batch:
+            loss = batch.loss(model(batch.x))
+        loss.backward()
+
+
+def two_in_flight(model, mixer):
+    losses = []
+    for _ in range(2):
+        with mixer(X, Y) as batch:
+            losses.append(batch.loss(model(batch.x)))
+    sum(losses).backward()
+
+
+def in_the_next_block(model, mixer):
+    with mixer(X, Y) as first:
+        loss = first.loss(model(first.x))
+    with mixer(X, Y) as second:
+        (loss + second.loss(model(second.x))).backward()
+
+
+def gradients(loop, use_reentrant, layer):
+    torch.manual_seed(0)
+    model = Segment(use_reentrant).train()
+    loop(model, AlignMixup(model, layer=layer, num_classes=5, input_probability=0.0, seed=1))
+    return [parameter.grad for parameter in model.parameters()]
+
+
+@pytest.mark.parametrize("layer", ["two.1", "two.3"])
+@pytest.mark.parametrize("use_reentrant", [False, True])
+@pytest.mark.parametrize("loop", [inside, evaluation_between])
+def test_gradients_are_those_without_a_checkpoint(loop, use_reentrant, layer):
+    torch.testing.assert_close(gradients(loop, use_reentrant, layer), gradients(loop, None, layer))
+
+
+@pytest.mark.parametrize("layer", ["two.1", "two.3"])
+@pytest.mark.parametrize("use_reentrant", [False, True])
+@pytest.mark.parametrize("loop", [outside, two_in_flight, in_the_next_block, nested])
+def test_a_recomputation_that_would_not_mix_is_refused(loop, use_reentrant, layer):
+    with pytest.raises(
+        RuntimeError, match=rf"batch mixed at layer '{layer}'.* inside the block, or leave the layer out"
+    ):
+        gradients(loop, use_reentrant, layer)
+
+
+@pytest.mark.parametrize("loop", [outside, two_in_flight, in_the_next_block])
+@pytest.mark.parametrize("use_reentrant", [None, False, True])
+def test_what_is_not_recomputed_may_be_differentiated_anywhere(loop, use_reentrant):
+    torch.testing.assert_close(gradients(loop, use_reentrant, "one"), gradients(loop, None, "one"))
+
+
+def test_a_forward_that_was_only_looked_at_leaves_no_trace():
+    torch.testing.assert_close(
+        gradients(forward_without_backward, False, "two.1"), gradients(forward_without_backward, None, "two.1")
+    )

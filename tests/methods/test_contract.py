@@ -158,7 +158,8 @@ def test_a_forgotten_forward_is_an_error(name, make, net, batch):
 
 def test_a_method_unpacks_always_or_never(name, make, net, batch):
     """Whatever the coin, the epoch and the mode."""
-    mixer, never = make(name), make(name, active_epochs=(5, 6), **({} if name == "baseline" else {"probability": 0.5}))
+    mixer = make(name)
+    never = mixer if name == "baseline" else make(name, active_epochs=(5, 6), probability=0.5)
     for k in range(HIDDEN):
         net.train(k % 3 != 2)
         for mixed in (mixer(*batch), never(*batch)):

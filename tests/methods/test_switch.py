@@ -68,3 +68,13 @@ def test_a_state_holds_those_of_the_mixers():
     assert torch.equal(first.generator.get_state(), second.generator.get_state())
     with pytest.raises(ValueError, match="the state is of 2 mixers, this switch has 1"):
         switch(cutmix={}).load_state_dict(first.state_dict())
+
+
+@pytest.mark.parametrize(
+    "name", ["probability", "active_epochs", "label_smoothing", "multi_label", "seed", "generator"]
+)
+def test_what_a_switch_decides_cannot_be_assigned_to_its_mixers(name):
+    inner = Mixup(num_classes=3)
+    Switch(num_classes=3, mixers=[inner])
+    with pytest.raises(AttributeError, match=f"{name} of Mixup inside a switch has no effect: set it on the switch"):
+        setattr(inner, name, getattr(inner, name))

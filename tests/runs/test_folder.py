@@ -1,12 +1,13 @@
 """When a folder may be used, and what happens to what lies in it."""
 
+import json
 import os
 from pathlib import Path
 
 import pytest
 
 from alignmixup.runs.folder import RunFolder, default_folder
-from alignmixup.training.config import Config, MethodConfig, TrainConfig
+from alignmixup.training.config import Config, MethodConfig, TrainConfig, to_dict
 from alignmixup.training.config_file import ConfigError, load
 
 
@@ -16,7 +17,8 @@ def started(path: Path, config: Config, *, finished: bool = False) -> RunFolder:
     folder.begin(config)
     folder.checkpoint.write_bytes(b"x")
     if finished:
-        folder.record.write_text("{}")
+        content = {"config": to_dict(config), "metrics": {"epochs": config.train.epochs}}
+        folder.record.write_text(json.dumps(content))
     return folder
 
 
@@ -88,10 +90,10 @@ def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
 
 
 def test_a_read_only_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(self: Path, data: bytes) -> int:
+    def refuse(old: Path, new: Path) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "write_bytes", refuse)  # a superuser may write anywhere, so permissions cannot be used
+    monkeypatch.setattr(os, "replace", refuse)  # a superuser may write anywhere, so permissions cannot be used
     with pytest.raises(OSError, match=r"cannot write to the run folder .*: Permission denied; choose another --out"):
         RunFolder(tmp_path / "run").claim(Config(), mode="new")
 

@@ -49,7 +49,7 @@ def test_layer_and_alignment_are_the_runs_or_the_ones_named(folders: dict[str, P
     assert autoencoder.layer() == "stage4"
     assert autoencoder.layer("stage2.0") == "stage2.0"
     assert baseline.layer() == "norm"
-    with pytest.raises(ValueError, match=r"no layer .stage9.*near names"):
+    with pytest.raises(ValueError, match=r"no layer .stage9.*did you mean"):
         baseline.layer("stage9")
     assert autoencoder.alignment().epsilon == 0.7
     assert baseline.alignment().epsilon == 0.1

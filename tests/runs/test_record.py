@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from alignmixup.runs.record import build_record, last_ten, read_record, source_revision, summarise, write_json
+from alignmixup.files import write_json
+from alignmixup.runs.record import build_record, last_ten, read_record, source_revision, summarise
 from alignmixup.training.config import Config, TrainConfig
 
 

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -17,7 +19,13 @@ X = torch.randn(4, 3, 8, 8)
 def check(names, **options):
     timed = []
     found = probe(network(), X)
-    reports = check_layers(found, names, timed.append, **{"reads_positions": True, "is_proof": True, **options})
+
+    def plan_size(axes):
+        return math.prod(axes), math.prod(axes) // 2, math.prod(axes) ** 3
+
+    reports = check_layers(
+        found, names, timed.append, plan_size, **{"reads_positions": True, "is_proof": True, **options}
+    )
     return reports, timed
 
 
@@ -27,7 +35,8 @@ def test_a_report_tells_shape_positions_and_cost():
     assert one.share == pytest.approx(1, abs=1e-6)
     assert one.forms[0].layout == "channels_first"
     assert two.milliseconds >= 0
-    assert [tuple(maps.shape) for maps in timed] == [(2, 8, 2, 1), (2, 8, 36, 1)] * 2
+    assert (two.cells, str(two)[:55]) == (18, "1: shape (4, 8, 6, 6), 36 positions aligned as 18 cells")
+    assert [tuple(maps.shape) for maps in timed] == [(2, 8, 2, 6), (2, 8, 6, 6)] * 2
 
 
 def test_a_method_that_aligns_nothing_has_no_cost_and_takes_vectors():

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -64,11 +66,11 @@ def test_an_open_case_lists_the_choices(shape):
 @pytest.mark.parametrize(
     ("form", "shape", "seen"),
     [
-        (Form("channels_first"), (2, 3, 7), (2, 3, 7, 1)),
+        (Form("channels_first"), (2, 3, 7), (2, 3, 7)),
         (Form("channels_first"), (2, 3, 4, 5), (2, 3, 4, 5)),
-        (Form("channels_first"), (2, 3, 2, 4, 5), (2, 3, 8, 5)),
+        (Form("channels_first"), (2, 3, 2, 4, 5), (2, 3, 2, 4, 5)),
         (Form("channels_last"), (2, 4, 5, 3), (2, 3, 4, 5)),
-        (Form("channels_last"), (2, 2, 4, 5, 3), (2, 3, 8, 5)),
+        (Form("channels_last"), (2, 2, 4, 5, 3), (2, 3, 2, 4, 5)),
         (Form("tokens"), (2, 9, 3), (2, 3, 3, 3)),
         (Form("tokens"), (2, 10, 3), (2, 3, 10, 1)),
         (Form("tokens", grid=(2, 5)), (2, 10, 3), (2, 3, 2, 5)),
@@ -84,8 +86,10 @@ def test_every_form_is_shown_as_a_map_and_comes_back(form, shape, seen):
         return 2 * features
 
     torch.testing.assert_close(form.apply(record, output), 2 * output)
-    assert shapes[-1] == tuple(form.to_map(output).shape) == seen
-    assert form.positions(shape) == seen[2] * seen[3]
+    assert shapes[-1] == seen
+    assert form.axes(shape) == seen[2:]
+    assert form.positions(shape) == math.prod(seen[2:])
+    assert form.to_map(output).ndim == 4
 
 
 def test_prefix_tokens_are_one_map_of_one_position():

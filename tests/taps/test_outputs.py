@@ -4,7 +4,7 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from alignmixup.taps.outputs import find_logits, map_tensors, tensors_of
+from alignmixup.taps.outputs import find_logits, first_tensor, logits_of, map_tensors, replaced, tensors_of
 
 Pair = namedtuple("Pair", ["features", "size"])
 
@@ -54,6 +54,22 @@ def test_integers_and_scalars_are_left_alone():
 )
 def test_logits_are_found(output):
     assert find_logits(output, 3) is ONE
+
+
+@pytest.mark.parametrize("output", [None, {"n": 3}, torch.rand(()), torch.rand(3, 5)])
+def test_what_is_no_logits_is_refused(output):
+    with pytest.raises(ValueError, match=r"Net returns .* for 2 examples: expected logits \(B, K\)"):
+        logits_of("Net", output, 2)
+
+
+def test_one_tensor_of_an_output_is_shown_and_replaced():
+    first, second = torch.rand(2, 3), torch.rand(2)
+    output = {"names": ["a"], "tensors": (first, second)}
+    assert first_tensor(output) is first
+    assert first_tensor({"names": ["a"]}) is None
+    new = replaced(output, first, second)
+    assert new["tensors"][0] is second
+    assert new["names"] == ["a"]
 
 
 def test_there_may_be_no_logits():

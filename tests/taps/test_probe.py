@@ -177,6 +177,18 @@ def test_every_batch_size_is_proved(size):
         assert probe(conv_net(*pool()), x).is_cut("0")
 
 
+@pytest.mark.parametrize(("batch", "most"), [(1, 16), (4, 16), (12, 24), (64, 32)])
+def test_a_look_needs_no_more_memory_than_training(batch, most):
+    sizes = []
+    net = nn.Sequential(*[nn.Conv2d(3, 3, 3, padding=1) for _ in range(30)], nn.Flatten(), nn.Linear(3 * 64, 5))
+    net.register_forward_pre_hook(lambda module, args: sizes.append(len(args[0])))
+    found = probe(net, torch.randn(batch, 3, 8, 8))
+    found.last()
+    found.early()
+    found.nearest("3")
+    assert max(sizes) == most
+
+
 def test_channels_last_memory_changes_nothing():
     model = conv_net(*pool()).to(memory_format=torch.channels_last)
     found = probe(model, X.contiguous(memory_format=torch.channels_last))
@@ -219,6 +231,20 @@ def test_probe_lists_layers_with_positions_in_order():
         ("2", (2, 6, 8, 8)),
     ]
     assert found.last() == "2"
+
+
+def test_a_share_that_is_refused_is_never_written_as_that_of_a_cut():
+    class Short(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.head, self.short = nn.Conv2d(3, 8, 3), nn.Linear(8 * 36, 5), nn.Linear(3, 5)
+
+        def forward(self, x):
+            return self.head(self.conv(x).flatten(1)) + 0.01 * self.short(x.mean((2, 3)))
+
+    torch.manual_seed(0)
+    with pytest.raises(ValueError, match=r"the best, 'conv', carries (?!1\.000 )\d\.\d{3,6} of the logits"):
+        probe(Short(), X).last()
 
 
 def test_a_model_without_positions_is_refused():

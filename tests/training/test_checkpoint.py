@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from alignmixup.files import write_atomically
 from alignmixup.training import checkpoint
 from alignmixup.training.config import Config, TrainConfig, to_dict
 
@@ -40,7 +41,7 @@ def test_torch_failing_to_write_is_an_os_error(tmp_path: Path) -> None:
         raise RuntimeError("PytorchStreamWriter failed writing file")
 
     with pytest.raises(OSError, match="is the disk full"):
-        checkpoint.write_atomically(tmp_path / "x", write)
+        write_atomically(tmp_path / "x", write)
     assert os.listdir(tmp_path) == []
 
 
@@ -50,7 +51,7 @@ def test_an_interruption_while_writing_leaves_nothing(tmp_path: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        checkpoint.write_atomically(tmp_path / "x", write)
+        write_atomically(tmp_path / "x", write)
     assert os.listdir(tmp_path) == []
 
 

@@ -80,3 +80,51 @@ def test_another_number_of_processes_cannot_continue(tmp_path: Path) -> None:
     folder.record.unlink()
     with pytest.raises(ValueError, match="written by 2 processes and cannot continue with 1; start 2 processes"):
         train(load("digits/mixup", keys), folder, mode="resume")
+
+
+BROKEN = """
+import os, sys
+from alignmixup.cli import main
+from alignmixup.training import trainer
+
+def step(self, x, y):
+    raise ValueError("pictures/7.png is damaged")
+
+if os.environ["RANK"] == "1":
+    trainer.Trainer._train_step = step
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ([], "rank 1: pictures/7.png is damaged"),
+        (["method.alpha=-1"], "alpha must be"),
+        (["train.epoch=1"], "unknown key train.epoch"),
+    ],
+)
+def test_an_error_is_said_once_by_a_process_that_has_it(tmp_path: Path, keys: list[str], said: str) -> None:
+    (tmp_path / "broken.py").write_text(BROKEN)
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node=2",
+        "broken.py",
+        "train",
+    ]
+    arguments = ["--config", "digits/mixup", "--out", "run", "--set", *KEYS[:-2], *keys]
+    done = subprocess.run(
+        [*command, *arguments],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        check=False,
+    )
+    assert done.returncode != 0
+    assert done.stderr.count(said) == 1, done.stderr

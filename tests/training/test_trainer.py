@@ -89,6 +89,7 @@ def test_is_the_plain_loop(tiny_config: MakeConfig) -> None:
     loader, losses = Batches(), []
     for epoch in range(2):
         model.train()
+        mixer.set_epoch(epoch)
         loader.set_epoch(epoch)
         losses = []
         for x, y in loader:

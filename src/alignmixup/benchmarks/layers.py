@@ -104,13 +104,15 @@ def timm_networks() -> Iterator[Network]:
         if names:
             name = min(names, key=_by_name)
             wanted = timm.get_pretrained_cfg(name)
-            own = wanted.input_size[-1]
+            own, options = wanted.input_size[-1], {}
+            if own > 512:  # a network that segments, at a size that fits memory
+                own, options = 256, {"img_size": 256}
             sizes = (own,) if wanted.fixed_input_size or own <= 128 else (128, own)
             yield Network(
                 "timm",
                 module,
                 name,
-                partial(timm.create_model, name, num_classes=_CLASSES),
+                partial(timm.create_model, name, num_classes=_CLASSES, **options),
                 tuple((4, 3, size, size) for size in sizes),
             )
 
@@ -134,13 +136,16 @@ def transformers_networks() -> Iterator[Network]:
     auto = import_module("transformers.models.auto.modeling_auto")
     for kind, names in auto.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES.items():
         for name in (names,) if isinstance(names, str) else names:
-            yield Network("transformers", kind, name, partial(_build_transformer, kind, name), ((4, 3, 224, 224),))
+            shapes = ((4, 3, 96, 96), (4, 3, 224, 224))
+            yield Network("transformers", kind, name, partial(_build_transformer, kind, name), shapes)
+
+
+_SMALLER = {"efficientnet": {"width_coefficient": 0.5, "depth_coefficient": 0.3}}  # than the default, a B7
 
 
 def _build_transformer(kind: str, name: str) -> nn.Module:
     transformers = import_module("transformers")
-    config = transformers.AutoConfig.for_model(kind)
-    config.num_labels = _CLASSES
+    config = transformers.AutoConfig.for_model(kind, num_labels=_CLASSES, **_SMALLER.get(kind, {}))
     for part in (config, getattr(config, "vision_config", config)):
         if isinstance(getattr(part, "num_hidden_layers", None), int):
             part.num_hidden_layers = min(4, part.num_hidden_layers)

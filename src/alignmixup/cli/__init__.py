@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -25,6 +24,7 @@ from alignmixup.cli import (
 from alignmixup.cli.compare import command as compare_command
 from alignmixup.cli.config_options import CommandParser
 from alignmixup.cli.evaluate import command as evaluate_command
+from alignmixup.training.ranks import ToldElsewhereError, speaker
 
 _COMMANDS = (
     train,
@@ -41,7 +41,7 @@ _COMMANDS = (
     train_style,
 )
 # What a user can cause and put right: shown as one line. Anything else is a defect and keeps its traceback.
-_USER_ERRORS = (ValueError, OSError, ImportError, FloatingPointError)
+_USER_ERRORS = (ValueError, OSError, ImportError, FloatingPointError, ToldElsewhereError)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -60,8 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except _USER_ERRORS as error:
         if options.traceback:
             raise
-        if os.environ.get("RANK", "0") == "0":
-            print(f"alignmixup {options.command}: {error}", file=sys.stderr)
+        if (name := speaker(error)) is not None:
+            print(f"alignmixup {options.command}: {name}{error}", file=sys.stderr)
         return 1
 
 

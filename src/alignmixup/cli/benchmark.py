@@ -38,7 +38,8 @@ def run(options: argparse.Namespace) -> int:
     """Measure, print the table, write the record."""
     import torch
 
-    from alignmixup.runs.record import environment, source_revision, write_json
+    from alignmixup.files import write_json
+    from alignmixup.runs.record import environment, source_revision
     from alignmixup.training.engine import choose_device
 
     if options.repeats < 1 or options.threads < 0:

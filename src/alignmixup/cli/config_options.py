@@ -23,6 +23,15 @@ def add_set(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_trust(parser: argparse.ArgumentParser) -> None:
+    """Add ``--trust``."""
+    parser.add_argument(
+        "--trust",
+        action="store_true",
+        help="import the modules outside this package that a run's configuration names; they can do anything",
+    )
+
+
 class CommandParser(argparse.ArgumentParser):
     """Parser of one command, whose help may end in a text that is made (with torch loaded) only when asked for."""
 

@@ -8,7 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from alignmixup.cli.config_options import add_set
+from alignmixup.cli.config_options import add_set, add_trust
 from alignmixup.outside import require
 from alignmixup.runs.comparison import mean_and_spread
 
@@ -46,6 +46,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     parser.add_argument("--maps-out", type=Path, metavar="DIR", help="write score maps as DIR/RUN/IMAGE.npy")
     parser.add_argument("--out", type=Path, default=Path("localization"), metavar="DIR", help="(default: localization)")
     add_set(parser)
+    add_trust(parser)
     return parser
 
 
@@ -62,7 +63,7 @@ def run(options: argparse.Namespace) -> int:
     if options.maps is not None and options.boxes is None:
         raise ValueError("--maps needs --boxes: a CSV file, or a folder with localization.txt")
     measured = []
-    for network in [runs.load(folder, overrides=options.set) for folder in options.folders]:
+    for network in [runs.load(folder, overrides=options.set, trust=options.trust) for folder in options.folders]:
         measured.append(measure_localization(network, protocol))
         print(_how(measured[-1].record))
     if options.maps is not None:

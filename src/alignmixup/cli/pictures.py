@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from alignmixup.cli.config_options import add_trust
+
 if TYPE_CHECKING:
     from alignmixup.runs import Run
 
@@ -14,6 +16,7 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     """Add the run and where its data are."""
     parser.add_argument("folder", type=Path, metavar="RUN", help="run folder of a trained network")
     parser.add_argument("--data-root", metavar="DIR", help="folder of the data, if not that of the run")
+    add_trust(parser)
 
 
 def add_pair_options(parser: argparse.ArgumentParser, *, pairs: int) -> None:
@@ -45,4 +48,4 @@ def load_run(options: argparse.Namespace, *, device: str) -> Run:
     from alignmixup import runs
 
     root = [f"data.root={options.data_root}"] if options.data_root else []
-    return runs.load(options.folder, overrides=[*root, f"train.device={device}"])
+    return runs.load(options.folder, overrides=[*root, f"train.device={device}"], trust=options.trust)

@@ -35,6 +35,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 
 def run(options: argparse.Namespace) -> int:
     """Write the page or the table."""
+    from alignmixup.files import write_text
     from alignmixup.report.collect import find_runs, find_shared, write_compact
     from alignmixup.training.config_file import ConfigError
 
@@ -57,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
         text = build_page(runs, shared=shared, title=options.title, commands=_commands(options.runs))
     out = options.out or Path("report.html")
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(text, encoding="utf-8")
+    write_text(out, text)
     print(out)
     return 0
 

@@ -8,8 +8,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alignmixup.cli.config_options import add_set, list_keys
+from alignmixup.cli.config_options import add_set, add_trust, list_keys
+from alignmixup.outside import is_outside
 from alignmixup.runs.folder import Mode, RunFolder, default_folder
+from alignmixup.runs.run import refuse_outside
 from alignmixup.training.config_file import DEFAULT, load
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         "--resume and --out the run's own)",
     )
     add_set(parser)
+    add_trust(parser)
     parser.add_argument("--out", metavar="DIR", type=Path, help="run folder (default: runs/<dataset>/<method>-seed<k>)")
     existing = parser.add_mutually_exclusive_group()
     existing.add_argument("--resume", action="store_true", help="continue the run that the folder holds, if any")
@@ -44,7 +47,9 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
 def run(options: argparse.Namespace) -> int:
     """Train and print the result; a resumed run brings its own configuration unless another is named."""
     if options.resume and options.out and not options.config and RunFolder(options.out).config.is_file():
-        config = load(RunFolder(options.out).config, options.set)
+        config = RunFolder(options.out).read_config(options.set)
+        if not options.trust:
+            refuse_outside(config, f"the run {options.out}")
     else:
         config = load(options.config or DEFAULT, options.set)
     folder = RunFolder(options.out or default_folder(config))
@@ -75,11 +80,12 @@ def train_or_say_how(config: Config, folder: RunFolder, *, mode: Mode, way_on: s
         The record; None when the run was interrupted.
     """
     from alignmixup import runs
-    from alignmixup.runs.training import is_main_process
     from alignmixup.training.progress import default_reporter
+    from alignmixup.training.ranks import is_main_process
     from alignmixup.training.trainer import InterruptedRunError
 
-    command = way_on or f"alignmixup train --resume --out {shlex.quote(str(folder.path))}"
+    trust = " --trust" if any(map(is_outside, (config.model.name, config.method.name))) else ""
+    command = way_on or f"alignmixup train --resume --out {shlex.quote(str(folder.path))}{trust}"
     try:
         return runs.train(config, folder, mode=mode, reporter=default_reporter(is_main=is_main_process()))
     except InterruptedRunError:

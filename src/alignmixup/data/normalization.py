@@ -1,5 +1,7 @@
 """Mean and standard deviation of the channels, under the names of their origins."""
 
+import math
+
 from alignmixup.near import near
 
 __all__ = ["PRESETS", "normalization"]
@@ -27,18 +29,16 @@ def normalization(name: str, *, channels: int) -> tuple[tuple[float, ...], tuple
     """Mean and standard deviation of each channel.
 
     Args:
-        name: a key of ``PRESETS``.
+        name: a key of ``PRESETS``, or the numbers themselves as ``"mean/std"``, such as ``"0.5,0.5,0.5/0.2,0.2,0.2"``.
         channels: channels of the images.
 
     Returns:
         Two tuples of ``channels`` numbers, in [0, 1] units.
 
     Raises:
-        ValueError: unknown name, or a preset for another number of channels.
+        ValueError: unknown name, numbers that are none or not positive, or those of another number of channels.
     """
-    if name not in PRESETS:
-        raise ValueError(f"unknown normalization {name!r}; {near(name, PRESETS)}")
-    mean, std = PRESETS[name]
+    mean, std = _numbers(name) if "/" in name else _preset(name)
     if len(mean) == 1:
         return mean * channels, std * channels
     if len(mean) != channels:
@@ -46,5 +46,24 @@ def normalization(name: str, *, channels: int) -> tuple[tuple[float, ...], tuple
         raise ValueError(
             f"normalization {name!r} is for {len(mean)} channels and the images have {channels}; "
             f"for any number: {', '.join(any_channels)}"
+        )
+    return mean, std
+
+
+def _preset(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    if name not in PRESETS:
+        raise ValueError(f"unknown normalization {name!r}; {near(name, PRESETS)}, or numbers as MEAN,.../STD,...")
+    return PRESETS[name]
+
+
+def _numbers(text: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    try:
+        mean, std = (tuple(float(number) for number in side.split(",")) for side in text.split("/"))
+    except ValueError:
+        mean, std = (), ()
+    if not mean or len(mean) != len(std) or not all(map(math.isfinite, mean + std)) or min(std) <= 0:
+        raise ValueError(
+            f"normalization {text!r} is not MEAN,.../STD,...: as many finite means as positive deviations, in units of "
+            "pixels in [0, 1]"
         )
     return mean, std

@@ -6,9 +6,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-__all__ = ["EpochOrder", "epoch_generator", "mix_seed"]
+from alignmixup.seeds import mix_bits
 
-_MASK = (1 << 64) - 1
+__all__ = ["EpochOrder", "epoch_generator", "mix_seed"]
 
 
 def mix_seed(*values: int) -> int:
@@ -16,17 +16,8 @@ def mix_seed(*values: int) -> int:
 
     PyTorch's CPU generator uses 32 bits of its seed, and seeds such as ``seed + epoch`` would make run 1's
     second epoch repeat run 2's first.
-
-    Source:
-        Steele, Lea and Flood, Fast splittable pseudorandom number generators, OOPSLA 2014 (SplitMix64).
     """
-    state = 0
-    for value in values:
-        state = (state + (value & _MASK) + 0x9E3779B97F4A7C15) & _MASK
-        state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
-        state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & _MASK
-        state ^= state >> 31
-    return state >> 32
+    return mix_bits(*values) >> 32
 
 
 def epoch_generator(seed: int, epoch: int, purpose: Literal["order", "augment"]) -> torch.Generator:

@@ -38,11 +38,29 @@ def headline(result: Mapping[str, Any]) -> dict[str, float]:
 
 
 def group_by_method(results: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
-    """Results under the name of their method, in the order of first appearance."""
+    """Results of runs that differ by their seed alone, under the name of their method, in the order of appearance.
+
+    Where one method has runs of several data sets or configurations, its names say what differs.
+    """
     groups: dict[str, list[Mapping[str, Any]]] = {}
     for result in results:
-        groups.setdefault(result["method"], []).append(result)
+        rivals = [_circumstances(other) for other in results if other["method"] == result["method"]]
+        own = _circumstances(result)
+        differing = [key for key in own if any(other.get(key) != own[key] for other in rivals)]
+        if "data.name" in differing:  # what else differs then belongs to the data
+            differing = ["data.name"] if _told_apart(rivals, "data.name") else differing
+        label = ", ".join([result["method"], *(f"{key}={own[key]}" for key in differing)])
+        groups.setdefault(label, []).append(result)
     return groups
+
+
+def _told_apart(several: Sequence[Mapping[str, Any]], key: str) -> bool:
+    """Whether those that are equal in ``key`` are equal in everything."""
+    return all(one == other for one in several for other in several if one[key] == other[key])
+
+
+def _circumstances(result: Mapping[str, Any]) -> dict[str, Any]:
+    return {"data.name": result.get("data"), **result.get("configuration", {})}
 
 
 def spread(values: Sequence[float]) -> float | None:

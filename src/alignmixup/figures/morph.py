@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from alignmixup.figures.axes import legend_below, panels, show_image
 from alignmixup.figures.palette import FIRST, INK, SECOND
 from alignmixup.figures.save import Target, drawing
+from alignmixup.files import write_atomically
 from alignmixup.outside import require
 
 if TYPE_CHECKING:
@@ -151,8 +152,9 @@ def animate_morphs(morphs: Sequence[Morph], path: Path, *, cell: int = 112, mill
     forward = [_frame(morphs, number, count=count, cell=cell) for number in range(count)]
     frames = [*forward, *forward[-2:0:-1]]
     durations = [500 if number in (0, count - 1) else milliseconds for number in range(len(frames))]
-    more = {"quality": 75, "method": 4} if path.suffix.lower() == ".webp" else {"optimize": True}
-    frames[0].save(path, save_all=True, append_images=frames[1:], duration=durations, loop=0, **more)
+    more: dict[str, Any] = {"quality": 75, "method": 4} if path.suffix.lower() == ".webp" else {"optimize": True}
+    more |= {"format": path.suffix[1:], "append_images": frames[1:], "duration": durations, "loop": 0}
+    write_atomically(path, lambda file: frames[0].save(file, save_all=True, **more))
 
 
 def _frame(morphs: Sequence[Morph], number: int, *, count: int, cell: int) -> Any:

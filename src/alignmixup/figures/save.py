@@ -6,12 +6,14 @@ import io
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from html import escape
 from pathlib import Path
 from typing import IO, Any
 from zlib import crc32
 
 from alignmixup.figures.palette import CARD, GRID, INK, LIGHT, SOFT
+from alignmixup.files import write_atomically
 from alignmixup.outside import require
 
 Target = Path | IO[str]
@@ -81,7 +83,11 @@ def drawing(target: Target, *, width: float, height: float) -> Iterator[Any]:
     with matplotlib.rc_context({**_STYLE, "svg.fonttype": texts}):
         figure = figures.Figure(figsize=(width, height), layout="constrained")
         yield figure
-        figure.savefig(target, dpi=150, format=ending, metadata=_METADATA[ending])
+        write = partial(figure.savefig, dpi=150, format=ending, metadata=_METADATA[ending])
+        if isinstance(target, Path):
+            write_atomically(target, write)
+        else:
+            write(target)
 
 
 def inline_svg(draw: Callable[[IO[str]], None], *, label: str) -> str:

@@ -70,7 +70,8 @@ def as_target(y: Tensor, num_classes: int | None) -> Tensor:
         (B, K) float32.
 
     Raises:
-        ValueError: class indices without ``num_classes``, a wrong number of columns or of axes.
+        ValueError: class indices without ``num_classes``, a wrong number of columns or of axes; on the CPU also a
+            negative label or NaN (in one column, which may be a regression's, NaN alone).
         TypeError: one-dimensional floating labels.
     """
     if not isinstance(y, Tensor) or y.is_complex():
@@ -79,6 +80,11 @@ def as_target(y: Tensor, num_classes: int | None) -> Tensor:
     if y.ndim == 2:
         if num_classes is not None and y.shape[1] != num_classes:
             raise ValueError(f"labels have {y.shape[1]} columns, but num_classes={num_classes}")
+        if readable(y) and not (wrong := ~(y >= 0) if y.shape[1] > 1 else y.isnan()).logical_not().all():
+            raise ValueError(
+                f"soft and multi-hot labels must be >= 0, got {y[wrong][0].item()}: leave out "
+                "samples whose labels are unknown"
+            )
         return y.float()
     if y.ndim != 1:
         raise ValueError(f"labels must be (B,) class indices or (B, K) soft labels, got shape {tuple(y.shape)}")

@@ -29,7 +29,7 @@ __all__ = [
     "options",
 ]
 
-_NOT_OPTIONS = {"model", "num_classes", "mean", "std", "generator"}
+_NOT_OPTIONS = {"model", "num_classes", "mean", "std", "seed", "generator"}
 
 # Options that methods had and that meant nothing there, at the values at which they did no harm: configurations and run
 # folders of that time may hold them.
@@ -112,8 +112,8 @@ def build(
         num_classes: number of classes K.
         mean: what normalising subtracted from each channel of the images; needed by methods that look at pixels.
         std: what it divided each channel by.
-        seed: seed of the mixer's own generator; give each rank its own.
-        generator: CPU generator to use instead of one seeded with ``seed``.
+        seed: seed of the mixer's stream, the same in every process.
+        generator: CPU generator to draw from as it is, in place of a seed.
         options: the method's options, see :func:`options`.
 
     Raises:
@@ -126,8 +126,8 @@ def build(
             raise ValueError(f"method {name!r} has no option {key!r}; {near(key, known)}")
     given: dict[str, Any] = {"num_classes": num_classes, "mean": mean, "std": std}
     given = {key: value for key, value in given.items() if key in options_of(method)}
-    generator = generator or torch.Generator().manual_seed(seed)
-    return method(model, **given, generator=generator, **chosen)
+    source: dict[str, Any] = {"seed": seed} if generator is None else {"generator": generator}
+    return method(model, **given, **source, **chosen)
 
 
 def _without_retired(name: str, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from alignmixup.functional.alignment import Keep, align_mix
+from alignmixup.functional.cells import AlignmentSize, alignment_size
 from alignmixup.functional.sampling import coin
 from alignmixup.functional.transport.options import Alignment
 from alignmixup.methods.base import HiddenDraw, HiddenMixer
@@ -79,6 +80,10 @@ class AlignMixup(HiddenMixer, Alignment):
         else:
             keep = self.keep
         return AlignDraw(**vars(pairs), layer=layer, keep=keep)
+
+    def plan_size(self, axes: tuple[int, ...]) -> AlignmentSize:
+        """Tell how many positions a plan has, and what it costs."""
+        return alignment_size(axes, self.max_positions)
 
     def interpolation(self, perm: Tensor, lam: Tensor, keep: Keep) -> Hidden:
         """Align, then interpolate."""

@@ -38,7 +38,7 @@ class Switch(Mixer, Pixels):
     """Draw one of several mixers for each batch, as timm switches between mixup and CutMix.
 
     ``probability``, ``active_epochs``, ``label_smoothing`` and ``multi_label`` are the switch's own; λ and everything
-    else belong to the mixers. All draw from the switch's generator.
+    else belong to the mixers. All draw from the switch's stream.
     """
 
     mixers: Sequence[Mixer | str | Mapping[str, Any]] = option(
@@ -73,7 +73,6 @@ class Switch(Mixer, Pixels):
         from alignmixup.methods import build
 
         if isinstance(entry, Mixer):
-            entry.generator = self.generator
             return self._check_entry(entry)
         options = {"name": entry} if isinstance(entry, str) else dict(entry)
         name = options.pop("name", None)
@@ -85,7 +84,7 @@ class Switch(Mixer, Pixels):
             num_classes=self.num_classes,
             mean=self.mean,
             std=self.std,
-            generator=self.generator,
+            seed=self.stream.seed,
             options=options,
         )
         return self._check_entry(mixer)
@@ -97,15 +96,19 @@ class Switch(Mixer, Pixels):
                 f"{', '.join(own)} of {type(mixer).__name__} inside a switch has no effect: set it on the switch, and "
                 "use `probabilities` (with a baseline among the mixers) for the shares"
             )
+        mixer.stream = self.stream
+        vars(mixer)["_fixed_by"] = (*_OWN, "seed", "generator")
         return mixer
 
     def _change(self, name: str, value: Any) -> None:
         super()._change(name, value)
-        if name == "generator":
-            for mixer in self._mixers:
-                mixer.generator = value
+        for mixer in self._mixers:
+            mixer.stream = self.stream
 
     looks_inside: ClassVar[bool] = True
+
+    def _reason_for_model(self) -> str:
+        return next(filter(None, (mixer._reason_for_model() for mixer in self._mixers)), "")
 
     @property
     def has_auxiliary(self) -> bool:
@@ -139,12 +142,6 @@ class Switch(Mixer, Pixels):
         batch: MixedBatch = self._mixers[draw.index].mix(x, target, draw.inner)
         scoped = self.is_scoped
         return replace(batch, scoped=scoped) if batch.draw is None else replace(batch, draw=draw, scoped=scoped)
-
-    def set_epoch(self, epoch: int) -> None:
-        """Tell the epoch to every mixer."""
-        super().set_epoch(epoch)
-        for mixer in self._mixers:
-            mixer.set_epoch(epoch)
 
     def parameters(self) -> Iterator[nn.Parameter]:
         """Yield the parameters of every mixer."""

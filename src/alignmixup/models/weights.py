@@ -1,7 +1,10 @@
 """State dicts from files and from the publishers of networks, with errors that name the way out."""
 
+import argparse
 import importlib
 import logging
+import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -9,9 +12,13 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-__all__ = ["download_weights", "library", "load_except_head", "read_weights"]
+__all__ = ["check_intact", "download_weights", "library", "load_except_head", "read_weights"]
 
 _log = logging.getLogger(__name__)
+
+# under which training scripts keep the state dict, and what wrappers put before the names in it
+_WRAPPINGS = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "weights")
+_PREFIXES = ("module.", "_orig_mod.")
 
 
 def download_weights(entry: Any) -> Mapping[str, Tensor]:
@@ -67,7 +74,10 @@ def load_except_head(model: nn.Module, state: Mapping[str, Tensor], num_classes:
 
 
 def read_weights(path: str | Path) -> Mapping[str, Tensor]:
-    """The state dict in a file, .pth or .safetensors.
+    """The state dict in a file, .pth or .safetensors, without running any code that the file may hold.
+
+    What training scripts wrap it in is taken off: a dictionary with ``state_dict``, ``model``, ``net``..., and
+    ``module.`` or ``_orig_mod.`` before every name.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -77,16 +87,56 @@ def read_weights(path: str | Path) -> Mapping[str, Tensor]:
         raise FileNotFoundError(f"no weights at {path}: expected a state dict, .pth or .safetensors")
     try:
         if Path(path).suffix == ".safetensors":
-            return cast(Mapping[str, Tensor], library("safetensors.torch").load_file(str(path)))
-        state = torch.load(path, map_location="cpu", weights_only=True)
+            state = library("safetensors.torch").load_file(str(path))
+        else:
+            if zipfile.is_zipfile(path):
+                check_intact(path)
+            with torch.serialization.safe_globals([argparse.Namespace]):  # scripts save their arguments too
+                state = torch.load(path, map_location="cpu", weights_only=True)
     except ImportError:
         raise
     except Exception as error:  # a damaged file raises anything from EOFError to SafetensorError
         raise ValueError(f"{path} is not a readable state dict ({type(error).__name__}: {error})") from error
-    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
-        kind = type(state).__name__
-        raise ValueError(f"{path} is not a state dict: expected a mapping from names to tensors, got {kind}")
+    return _unwrapped(state, path)
+
+
+def check_intact(path: str | Path) -> None:
+    """Compare a file of ``torch.save`` with the checksums in it, which ``torch.load`` does not look at.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: a part differs from what was written, or it is no such file.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, UnicodeDecodeError, zlib.error) as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+    if damaged is not None:
+        raise ValueError(f"{path} is damaged: the checksum of {damaged} is wrong")
+
+
+def _unwrapped(state: Any, path: str | Path) -> Mapping[str, Tensor]:
+    """The mapping from names to tensors inside what a script saved."""
+    seen = [type(state).__name__]
+    while isinstance(state, Mapping) and not _is_state_dict(state):
+        key = next((key for key in _WRAPPINGS if isinstance(state.get(key), Mapping)), None)
+        if key is None:
+            seen.append(f"with the keys {', '.join(map(str, list(state)[:5]))}")
+            break
+        state = state[key]
+    if not isinstance(state, Mapping) or not _is_state_dict(state):
+        raise ValueError(
+            f"{path} is not a state dict: expected a mapping from names to tensors, bare or under one of "
+            f"{', '.join(_WRAPPINGS)}; got {' '.join(seen)}"
+        )
+    while prefix := next((one for one in _PREFIXES if state and all(key.startswith(one) for key in state)), ""):
+        state = {key.removeprefix(prefix): value for key, value in state.items()}
     return cast(Mapping[str, Tensor], state)
+
+
+def _is_state_dict(state: Mapping[Any, Any]) -> bool:
+    return all(isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items())
 
 
 def _is_head(own: Tensor, given: Tensor, num_classes: int) -> bool:

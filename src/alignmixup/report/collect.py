@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from alignmixup.files import write_text
+
 FORMAT = 1
 _PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".svg")
 # drawn anew, from the numbers
@@ -118,7 +120,7 @@ def write_compact(run: Run, folder: Path) -> Path:
     rows = ",\n".join("    " + json.dumps(row, allow_nan=False) for row in curve)
     file = folder / f"{run.label.replace('/', '-')}-seed{record['seed']}.json"
     folder.mkdir(parents=True, exist_ok=True)
-    file.write_text(f'{head},\n  "curve": [\n{rows}\n  ]\n}}\n', encoding="utf-8")
+    write_text(file, f'{head},\n  "curve": [\n{rows}\n  ]\n}}\n')
     return file
 
 
@@ -137,10 +139,17 @@ def _read(file: Path) -> Run:
         label=_without_seed(folder.name),
         record=record,
         path=folder,
-        evaluation=_json_if_there(folder / "evaluation.json"),
+        evaluation=_evaluation(folder / "evaluation.json", record),
         localization=_json_if_there(folder / "localization.json"),
         pictures=tuple(sorted(file for file in folder.rglob("*") if _is_picture(file))),
     )
+
+
+def _evaluation(file: Path, record: Mapping[str, Any]) -> dict[str, Any]:
+    """What was measured about the weights of the record; nothing of those from before."""
+    evaluation, own = _json_if_there(file), record.get("weights_sha256", {}).values()
+    measured = evaluation.get("settings", {}).get("weights_sha256")
+    return {} if own and measured and measured not in own else evaluation
 
 
 def _is_picture(file: Path) -> bool:

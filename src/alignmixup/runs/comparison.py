@@ -14,7 +14,7 @@ from alignmixup.evaluation.published import published_error
 from alignmixup.evaluation.summary import spread
 from alignmixup.runs.folder import Mode, RunFolder
 from alignmixup.runs.sweep import Variant, expand, parse_sweep
-from alignmixup.training.config_file import ConfigError, load
+from alignmixup.training.config_file import ConfigError
 
 if TYPE_CHECKING:
     from alignmixup.runs.jobs.queue import Display, Job, Outcome
@@ -116,7 +116,7 @@ def _do_all(
     from alignmixup.runs.record import read_record
 
     mode: Mode = "overwrite" if overwrite else "resume"
-    done = [] if overwrite else [job for job in wanted if _is_done(job)]
+    done = [] if overwrite else [job for job in wanted if job.folder.is_finished(job.config)]
     waiting = [job for job in wanted if job not in done]
     outcomes = [Outcome(job, read_record(job.folder.record)) for job in done]
     shown = display({job.name: job.config.train.epochs for job in waiting}, total=len(wanted))
@@ -135,10 +135,6 @@ def _do_all(
     return sorted(outcomes, key=lambda outcome: wanted.index(outcome.job))
 
 
-def _is_done(job: Job) -> bool:
-    return job.folder.state == "finished" and load(job.folder.config).train.epochs == job.config.train.epochs
-
-
 def _cuda_devices(jobs: Sequence[Job]) -> list[str]:
     """Names of the devices that the runs may use, as ``CUDA_VISIBLE_DEVICES`` takes them."""
     import torch
@@ -153,8 +149,8 @@ def _cuda_devices(jobs: Sequence[Job]) -> list[str]:
 def _conclude(variants: Sequence[Variant], outcomes: Sequence[Outcome], root: Path, *, command: str) -> dict[str, Any]:
     """The results, written and drawn."""
     from alignmixup.figures.comparison import draw_comparison
-    from alignmixup.runs.record import write_json
-    from alignmixup.runs.training import is_main_process
+    from alignmixup.files import write_json
+    from alignmixup.training.ranks import is_main_process
 
     results = collect_results(variants, outcomes, command=command)
     if is_main_process() and results["methods"]:

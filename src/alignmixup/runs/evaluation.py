@@ -16,9 +16,10 @@ from alignmixup.figures.attacks import draw_attacks
 from alignmixup.figures.corruptions import draw_corruptions
 from alignmixup.figures.ood import draw_ood
 from alignmixup.figures.reliability import draw_reliability
+from alignmixup.files import write_json
 from alignmixup.runs.measurements import Measurements, Progress
-from alignmixup.runs.plan import CONVENTIONS, FILE, FORMAT, Plan, build_plan, settings_of
-from alignmixup.runs.record import environment, last_ten, source_revision, write_json
+from alignmixup.runs.plan import CONVENTIONS, FILE, FORMAT, PARTS, Plan, build_plan, configuration_of, settings_of
+from alignmixup.runs.record import environment, last_ten, source_revision
 from alignmixup.runs.run import Run
 from alignmixup.training.config_file import ConfigError
 from alignmixup.training.engine import Engine
@@ -77,13 +78,16 @@ def evaluate_several(
     several = len(runs) > 1
     files = [_file_of(run, out) if out and several else out for run in runs]
     if out:
+        _check_output(runs, out)
         out.parent.mkdir(parents=True, exist_ok=True)
     results = []
     for run, file in zip(runs, files, strict=True):
-        result = _stored(run, plan, file) if file and several and not overwrite else None
-        if file and result:
+        stored = _stored(run, plan, file) if file else {}
+        if file and several and not overwrite and _answers(stored, run, plan):
             known(file)
-        results.append(result or _measure(run, plan, file, progress))
+            results.append(stored)
+        else:
+            results.append(_measure(run, plan, file, progress, stored=stored))
     if "corruptions" in plan.parts and plan.baseline:
         _add_mce(results, plan.baseline)
         for result, file in zip(results, files, strict=True):
@@ -141,8 +145,11 @@ def mean_corruptions(several: Sequence[Mapping[str, Any]]) -> Result:
     return {**first, **mean, "error_percent": errors, "kind_error_percent": means}
 
 
-def _measure(run: Run, plan: Plan, file: Path | None, progress: Progress) -> Result:
-    """Everything that the plan asks for, into ``file``; histograms of scores are drawn here, where all scores are."""
+def _measure(run: Run, plan: Plan, file: Path | None, progress: Progress, *, stored: Result) -> Result:
+    """Everything that the plan asks for, into ``file``, beside the parts that are ``stored`` and not asked for.
+
+    Each part is written when it is done. Histograms of scores are drawn here, where all scores are.
+    """
     with closing(Engine(run.config.train)) as engine:
         measurements = Measurements(run, plan, engine, progress=progress)
         if "ood" in plan.parts:
@@ -153,26 +160,35 @@ def _measure(run: Run, plan: Plan, file: Path | None, progress: Progress) -> Res
             "method": run.method,
             "seed": run.seed,
             "data": measurements.dataset.name,
+            "configuration": configuration_of(run),
             "weights": run.weights.name if run.weights else "published",
             **measurements.error(),
             "recorded": recorded_errors(run),
         }
-        for part in ("calibration", "attacks", "ood", "corruptions"):
-            if part in plan.parts:
+        settings = settings_of(run, plan)
+        asked = settings["parts"]
+        kept = {part: stored["settings"]["parts"][part] for part in PARTS if part in stored and part not in asked}
+        result |= {part: stored[part] for part in kept}
+        result |= {"batch_size": 0, "environment": environment(engine.device), "revision": source_revision()}
+        for part in asked:
+            if part != "error":
                 result[part] = getattr(measurements, part)()
+            kept[part] = asked[part]
+            result["settings"] = settings | {"parts": {name: kept[name] for name in PARTS if name in kept}}
+            result["conventions"] = {key: CONVENTIONS[key] for key in CONVENTIONS if key in ("weights", *kept)}
+            result["batch_size"] = measurements.batch_size
+            if file:
+                write_json(file, result)
         if file and "ood" in plan.parts:
             title = f"{run.name}, {measurements.dataset.name}"
             draw_ood(measurements.chosen_logits, measurements.ood_logits, _beside(file, "ood"), title=title)
-        result |= {
-            "conventions": {key: text for key, text in CONVENTIONS.items() if key in ("weights", "error", *plan.parts)},
-            "settings": settings_of(run, plan),
-            "batch_size": measurements.batch_size,
-            "environment": environment(engine.device),
-            "revision": source_revision(),
-        }
-    if file:
-        write_json(file, result)
     return result
+
+
+def _check_output(runs: Sequence[Run], out: Path) -> None:
+    for run in runs:
+        if run.folder:
+            run.folder.check_output(out)
 
 
 def recorded_errors(run: Run) -> Result | None:
@@ -200,15 +216,23 @@ def _file_of(run: Run, out: Path) -> Path:
     return out.with_name(f"{out.stem}-{run.name.replace(':', '-')}.json")
 
 
-def _stored(run: Run, plan: Plan, file: Path) -> Result | None:
-    """A result that answers the same question about the same weights, if there is one."""
+def _stored(run: Run, plan: Plan, file: Path) -> Result:
+    """What a file already says of the same weights on the same data; empty without."""
     try:
         stored: Result = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    if stored.get("format") != FORMAT or stored.get("settings") != settings_of(run, plan):
-        return None
+        settings, wanted = dict(stored["settings"]), settings_of(run, plan)
+        parts, _ = settings.pop("parts"), wanted.pop("parts")
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    if stored.get("format") != FORMAT or settings != wanted or not isinstance(parts, dict):
+        return {}
     return stored | {"run": run.name}  # it may have been measured from another working directory
+
+
+def _answers(stored: Result, run: Run, plan: Plan) -> bool:
+    """Whether every part that is asked for is stored, as it would be measured now."""
+    parts = stored.get("settings", {}).get("parts", {})
+    return all(parts.get(part) == asked for part, asked in settings_of(run, plan)["parts"].items())
 
 
 def _add_mce(results: Sequence[Result], baseline: Path) -> None:

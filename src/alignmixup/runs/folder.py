@@ -1,18 +1,35 @@
-"""The folder of a run: what lies in it, and when it may be written."""
+"""The folder of a run: what lies in it, what state that is, and when it may be written.
+
+What each file means, in which order they are written and removed, and what a crash leaves between two of them is
+told in docs/training.md. Every file is replaced as a whole, so that only their order counts.
+"""
 
 from __future__ import annotations
 
+import errno
+import json
+import os
 import shutil
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from alignmixup.files import sweep, write_text
 from alignmixup.training.config import Config
-from alignmixup.training.config_file import ConfigError, dump, first_difference, load
+from alignmixup.training.config_file import ConfigError, dump, first_difference, from_dict, load_complete
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 Mode = Literal["new", "resume", "overwrite"]
 State = Literal["fresh", "started", "finished"]
+
+_PATIENCE = 8.0  # seconds in which the loader workers of a killed run notice that it is gone
 
 
 @dataclass(frozen=True)
@@ -37,7 +54,7 @@ class RunFolder:
 
     @property
     def record(self) -> Path:
-        """The results; written last, so its presence means that the run is finished."""
+        """The results, written last; a record of the configuration that is there means that the run is finished."""
         return self.path / "record.json"
 
     @property
@@ -56,6 +73,15 @@ class RunFolder:
         return self.path / "curves.png"
 
     @property
+    def files(self) -> tuple[Path, ...]:
+        """Everything that a run writes, in the order in which it is removed: no results of what is not there."""
+        return (*self._results, self.checkpoint, self.config)
+
+    @property
+    def _results(self) -> tuple[Path, ...]:
+        return (self.record, self.weights, self.raw_weights, self.curves)
+
+    @property
     def curves_are_current(self) -> bool:
         """Whether the plot was drawn from the present record."""
         return self.curves.is_file() and self.curves.stat().st_mtime >= self.record.stat().st_mtime
@@ -63,9 +89,13 @@ class RunFolder:
     @property
     def state(self) -> State:
         """How far the run is."""
-        if self.record.is_file():
-            return "finished"
-        return "started" if self.config.is_file() or self.checkpoint.is_file() else "fresh"
+        if self.config.is_file():
+            return "finished" if self._record_fits() else "started"
+        return "started" if self.checkpoint.is_file() or self.record.is_file() else "fresh"
+
+    def is_finished(self, config: Config) -> bool:
+        """Whether the record that is there is that of ``config``, whose free keys may differ."""
+        return self.state == "finished" and self.read_config().train.epochs == config.train.epochs
 
     def check(self) -> None:
         """Refuse a folder that holds no run.
@@ -80,13 +110,41 @@ class RunFolder:
         """The configuration of the run that is here, with ``overrides`` such as ``data.root=DIR``.
 
         Raises:
-            ConfigError: no run folder, or a key or value that is not understood.
+            ConfigError: no run folder, a configuration that is cut off, or a key or value that is not understood.
         """
         self.check()
-        return load(self.config, overrides)
+        return load_complete(self.config, overrides)
+
+    def check_output(self, file: Path) -> None:
+        """Refuse to write something else over a file of the run.
+
+        Raises:
+            ConfigError: it is one.
+        """
+        if self.config.is_file() and file.resolve() in [own.resolve() for own in self.files]:
+            raise ConfigError(f"--out {file} is a file of the run itself: name another")
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Context in which no other process works in the folder, which is made; the system unlocks it after a kill.
+
+        Raises:
+            OSError: the folder cannot be made, or another process works in it.
+        """
+        with self._naming_the_folder():
+            self.path.mkdir(parents=True, exist_ok=True)
+        if fcntl is None:
+            yield
+            return
+        handle = os.open(self.path, os.O_RDONLY)
+        try:
+            self._lock(handle)
+            yield
+        finally:
+            os.close(handle)
 
     def claim(self, config: Config, *, mode: Mode) -> State:
-        """Check that the run may use this folder and that it can be written; make it, change nothing else.
+        """Check that the run may use this folder and that it can be written; make it, sweep it, change nothing else.
 
         Args:
             config: what is going to run.
@@ -101,7 +159,7 @@ class RunFolder:
             OSError: the folder cannot be written.
         """
         state = self.state
-        if state == "fresh" and self.path.is_dir() and any(self.path.iterdir()):
+        if state == "fresh" and sweep(self.path):
             raise ValueError(f"{self.path} is not empty and holds no run; choose another --out")
         if state != "fresh" and mode == "new":
             what = "a finished run" if state == "finished" else "an unfinished run"
@@ -111,23 +169,29 @@ class RunFolder:
             )
         if state != "fresh" and mode == "resume":
             self.check_same(config)
-            if state == "finished" and config.train.epochs != load(self.config).train.epochs:
+            if state == "finished" and not self.is_finished(config):
+                if not self.checkpoint.is_file():
+                    raise ValueError(f"{self.path} has no checkpoint.pt any more: the run cannot be made longer")
                 state = "started"
-        self._probe()
+        with self._naming_the_folder():
+            self.path.mkdir(parents=True, exist_ok=True)
+            sweep(self.path)
+            write_text(self.path / ".probe", "0" * 4096)  # fail now rather than after an epoch
+            (self.path / ".probe").unlink()
         return state if mode == "resume" else "fresh"
 
     def begin(self, config: Config) -> None:
-        """Delete the run that is there, if any, and write ``config.toml``."""
-        for file in (self.checkpoint, self.record, self.weights, self.raw_weights, self.curves):
+        """Delete the run that is there, if any, results first, and write ``config.toml``."""
+        for file in (*self._results, self.checkpoint):
             file.unlink(missing_ok=True)
         shutil.rmtree(self.path / "tensorboard", ignore_errors=True)
-        self.config.write_text(dump(config), encoding="utf-8")
+        write_text(self.config, dump(config))
 
-    def note_config(self, config: Config) -> None:
-        """Write down the configuration of a continued run, whose free keys may have changed."""
-        from alignmixup.training.checkpoint import write_atomically  # needs torch, which `--help` does not load
-
-        write_atomically(self.config, lambda file: file.write(dump(config).encode()))
+    def reopen(self, config: Config) -> None:
+        """Make ready to continue: delete results, which the checkpoint can make again, and note changed free keys."""
+        for file in self._results:
+            file.unlink(missing_ok=True)
+        write_text(self.config, dump(config))
 
     def release(self) -> None:
         """Take back `claim` when the run could not begin: remove the folder if it is empty."""
@@ -140,24 +204,46 @@ class RunFolder:
         Raises:
             ValueError: names the first key that differs.
         """
-        difference = first_difference(load(self.config), config)
+        difference = first_difference(self.read_config(), config)
         if difference:
             raise ValueError(
                 f"{self.path} holds a run of another configuration: {difference}; "
                 "--overwrite deletes it, --out chooses another folder"
             )
 
-    def _probe(self) -> None:
-        """Fail now rather than after an epoch when nothing can be written."""
+    def _record_fits(self) -> bool:
+        """Whether the record is whole, and of the configuration and the epochs that the folder is configured for."""
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            probe = self.path / ".probe"
-            probe.write_bytes(b"0" * 4096)
-            probe.unlink()
+            record = json.loads(self.record.read_text(encoding="utf-8"))
+            recorded, trained = from_dict(record["config"], source=str(self.record)), record["metrics"]["epochs"]
+            config = self.read_config()
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
+        same = first_difference(recorded, config) is None
+        return same and trained == recorded.train.epochs == config.train.epochs
+
+    def _lock(self, handle: int) -> None:
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except OSError as error:
+                if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+                    return  # a file system without locks
+                if time.monotonic() > deadline:
+                    raise OSError(
+                        f"another process works in {self.path}: let it end, or choose another --out"
+                    ) from None
+                time.sleep(0.1)
+
+    @contextmanager
+    def _naming_the_folder(self) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
-            raise OSError(
-                f"cannot write to the run folder {self.path}: {error.strerror}; choose another --out"
-            ) from error
+            reason = error.strerror or getattr(error.__cause__, "strerror", None) or error
+            raise OSError(f"cannot write to the run folder {self.path}: {reason}; choose another --out") from error
 
 
 def default_folder(config: Config) -> Path:

@@ -17,8 +17,9 @@ from alignmixup.evaluation.localization.image_pass import MAP_SIZE
 from alignmixup.evaluation.localization.protocols import tabulate_centre
 from alignmixup.evaluation.summary import spread
 from alignmixup.figures.score_maps import MapRow, draw_boxes, draw_threshold_curves
+from alignmixup.files import write_json
 from alignmixup.runs.localization import Localization, count_boxes
-from alignmixup.runs.record import environment, source_revision, write_json
+from alignmixup.runs.record import environment, source_revision
 
 FORMAT = 1
 CENTRE = "centred box"

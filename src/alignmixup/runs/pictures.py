@@ -21,11 +21,13 @@ from alignmixup.evaluation.paths.summary import summarise_paths
 from alignmixup.figures.correspondence import Match, draw_matches
 from alignmixup.figures.gallery import GalleryRow, draw_gallery
 from alignmixup.figures.morph import Morph, animate_morphs, check_animation, draw_confidence, draw_morphs
+from alignmixup.files import write_json
 from alignmixup.methods import MixedBatch, Mixer
 from alignmixup.methods.alignmixup_ae import AlignMixupAE
 from alignmixup.normalization import Normalization
 from alignmixup.outside import require
-from alignmixup.runs.record import environment, write_json
+from alignmixup.runs.folder import RunFolder
+from alignmixup.runs.record import environment
 from alignmixup.runs.run import Run
 from alignmixup.training.config_file import bundled_names, load
 
@@ -242,7 +244,9 @@ def mask_colours(mask: Tensor) -> np.ndarray:
 
 
 def _ready(file: str | Path) -> Path:
-    """A file that can be written: its folder is there."""
+    """A file that can be written: its folder is there, and it is none of a run's own."""
+    for written in (Path(file), Path(file).with_suffix(".json")):
+        RunFolder(written.parent).check_output(written)
     Path(file).parent.mkdir(parents=True, exist_ok=True)
     return Path(file)
 

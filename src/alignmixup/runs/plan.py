@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from alignmixup import __version__
 from alignmixup.near import near
 from alignmixup.training.config import to_dict
+from alignmixup.training.config_file import FREE_KEYS
 
 if TYPE_CHECKING:
     from alignmixup.evaluation.attacks import Attack
@@ -159,25 +160,33 @@ def _listed(values: str | Sequence[Any]) -> tuple[Any, ...]:
     return tuple(values)
 
 
+def configuration_of(run: Run) -> dict[str, Any]:
+    """What runs that differ by their seed alone have in common, ready for JSON."""
+    flat = {f"{table}.{key}": value for table, own in to_dict(run.config).items() for key, value in own.items()}
+    return {key: value for key, value in flat.items() if key not in (*FREE_KEYS, "train.seed")}
+
+
 def settings_of(run: Run, plan: Plan) -> dict[str, Any]:
-    """Everything that the numbers depend on, ready for JSON; equal settings give equal numbers."""
+    """Everything that the numbers depend on, ready for JSON; equal settings give equal numbers.
+
+    What all parts depend on stands for itself, and under "parts" what each of those that are asked for depends on too.
+    """
     config = to_dict(run.config)
-    chosen: dict[str, Any] = {"seed": plan.seed, "limit": plan.limit, "parts": sorted({"error", *plan.parts})}
-    if "calibration" in plan.parts:
-        chosen["bins"] = plan.bins
-    if "attacks" in plan.parts:
-        chosen |= {"attacks": [asdict(attack) for attack in plan.attacks], "check_images": plan.check_images}
-    if "ood" in plan.parts:
-        chosen["ood"] = list(plan.ood)
-    if "corruptions" in plan.parts:
-        folder = str(plan.corruption_folder) if plan.corruption_folder else None
-        chosen |= {"kinds": list(plan.kinds), "severities": list(plan.severities), "corruption_folder": folder}
+    folder = str(plan.corruption_folder) if plan.corruption_folder else None
+    chosen = {"seed": plan.seed, "limit": plan.limit, "version": __version__}
+    parts: dict[str, dict[str, Any]] = {
+        "error": {"version": __version__},
+        "calibration": {"bins": plan.bins, "version": __version__},
+        "attacks": chosen | {"attacks": [asdict(attack) for attack in plan.attacks], "check_images": plan.check_images},
+        "ood": chosen | {"ood": list(plan.ood)},
+        "corruptions": chosen
+        | {"kinds": list(plan.kinds), "severities": list(plan.severities), "corruption_folder": folder},
+    }
     data = {key: value for key, value in config["data"].items() if key not in ("root", "download", "workers")}
     return {
-        **chosen,
+        "parts": {part: parts[part] for part in PARTS if part == "error" or part in plan.parts},
         "data": data,
         "model": config["model"],
         "precision": config["train"]["precision"],
         "weights_sha256": run.fingerprint,
-        "version": __version__,
     }

@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 
-from alignmixup.training.checkpoint import write_atomically
 from alignmixup.training.config import Config, to_dict
 
 FORMAT = 1
@@ -105,12 +104,6 @@ def source_revision() -> dict[str, Any]:
         }
     except (OSError, subprocess.SubprocessError):
         return {"commit": None, "dirty": None}
-
-
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write a JSON file atomically."""
-    text = json.dumps(content, indent=2, allow_nan=False) + "\n"
-    write_atomically(path, lambda file: file.write(text.encode()))
 
 
 def read_record(path: Path) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from alignmixup.outside import is_outside
 from alignmixup.runs.folder import RunFolder
 from alignmixup.training.config_file import DEFAULT, FREE_KEYS, ConfigError, check_keys
 from alignmixup.training.config_file import load as load_config
@@ -150,12 +151,16 @@ class Run:
             ValueError: weights of another model, or of one for another number of classes.
         """
         from alignmixup.training.build import build_model, load_model_weights
+        from alignmixup.training.trainer import check_class_names
 
+        if self.record is not None:
+            check_class_names(self.record, dataset.class_names, source=f"the run {self.name}")
         model = build_model(self.config, dataset)
         if self.weights is None:
             _check_published(self.config.model.name, model, dataset.num_classes)
         elif self.folder and self.weights in (self.folder.weights, self.folder.raw_weights):
-            load_model_weights(self.weights, model)
+            sums = (self.record or {}).get("weights_sha256", {})
+            load_model_weights(self.weights, model, sha256=sums.get(self.weights.name))
         else:
             _load_checkpoint(self.weights, model, dataset)
         return model
@@ -245,8 +250,12 @@ def load(
     data: str | None = None,
     weights: str = "model",
     checkpoint: str | Path | None = None,
+    trust: bool = False,
 ) -> Run:
     """Find a trained network. Nothing heavy is loaded before it is asked for.
+
+    A run folder is data, and no code of its own runs, unless its network or method is a module outside this package.
+    That is what ``trust`` is for; see docs/security.md.
 
     Args:
         target: run folder; or as a text, the name of a model that ``models.build`` knows.
@@ -254,9 +263,11 @@ def load(
         data: data set of a model by name; a run brings its own.
         weights: "model" or "raw" weights of a run (before averaging).
         checkpoint: file with other weights.
+        trust: import the modules that a run's configuration names.
 
     Raises:
-        ConfigError: neither run nor model, a key that cannot be changed, or weights or data that are not named.
+        ConfigError: neither run nor model, a key that cannot be changed, weights or data that are not named, or a run
+            of outside modules without ``trust``.
         ValueError: no such library, module or function.
         FileNotFoundError: no weights there.
 
@@ -271,8 +282,11 @@ def load(
         if data is not None:
             raise ConfigError(f"--data {data}: the run {target} has its own data; --data is for a model by name")
         check_keys(overrides, _RUN_KEYS, "an evaluation can change {} alone")
+        config = folder.read_config(overrides)
+        if not trust:
+            refuse_outside(config, f"the run {folder.path}")
         file = Path(checkpoint) if checkpoint else (folder.weights if weights == "model" else folder.raw_weights)
-        return Run(str(folder.path), folder.read_config(overrides), _existing(file), folder)
+        return Run(str(folder.path), config, _existing(file), folder)
     from alignmixup import models
 
     known = models.available()
@@ -286,6 +300,20 @@ def load(
     if checkpoint is None and not config.model.options.get("pretrained"):
         raise ConfigError(f"{target} has no weights: give --checkpoint FILE or --set model.pretrained=true")
     return Run(target, config, _existing(Path(checkpoint)) if checkpoint else None, None)
+
+
+def refuse_outside(config: Config, source: str) -> None:
+    """Refuse a configuration that names code outside this package.
+
+    Raises:
+        ConfigError: it does; says how to allow it.
+    """
+    for key, name in (("model.name", config.model.name), ("method.name", config.method.name)):
+        if is_outside(name):
+            raise ConfigError(
+                f'{source} has {key} = "{name}", code outside this package that would run: if you know it, allow it '
+                "with --trust (trust=True)"
+            )
 
 
 def _model_config(name: str, data: str | None, overrides: Sequence[str]) -> Config:
@@ -306,8 +334,8 @@ def _load_checkpoint(file: Path, model: nn.Module, dataset: ImageData) -> None:
     """Load a state dict strictly; the usual wrappings of training scripts are taken off."""
     from alignmixup.models.weights import read_weights
 
-    state = {name.removeprefix("module."): value for name, value in read_weights(file).items()}
     expected = model.state_dict()
+    state = _without_wrapper(read_weights(file), expected)
     differing = [name for name, value in state.items() if name in expected and value.shape != expected[name].shape]
     if differing and all(expected[name].shape[:1] == (dataset.num_classes,) for name in differing):
         outputs = state[differing[0]].shape[0]
@@ -321,6 +349,15 @@ def _load_checkpoint(file: Path, model: nn.Module, dataset: ImageData) -> None:
         lines = [line.strip() for line in str(error).splitlines()]
         more = f" (and {len(lines) - 2} more)" if len(lines) > 2 else ""
         raise ValueError(f"{file} does not fit the model: {' '.join(lines[:2])}{more}") from error
+
+
+def _without_wrapper(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """The names without the attribute under which a larger module held the network, where all are below one."""
+    attributes = {name.partition(".")[0] for name in state}
+    if len(attributes) != 1 or not state.keys().isdisjoint(expected):
+        return state
+    inner = {name.partition(".")[2]: value for name, value in state.items()}
+    return inner if not inner.keys().isdisjoint(expected) else state
 
 
 def _check_published(name: str, model: nn.Module, classes: int) -> None:

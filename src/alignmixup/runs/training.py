@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from alignmixup.figures.curves import draw_curves
+from alignmixup.files import write_json
 from alignmixup.runs.folder import Mode, RunFolder, State, default_folder
-from alignmixup.runs.record import build_record, read_record, write_json
+from alignmixup.runs.record import build_record, read_record
 from alignmixup.training import checkpoint
 from alignmixup.training.build import (
     build_loaders,
@@ -28,6 +28,7 @@ from alignmixup.training.config import Config
 from alignmixup.training.config_file import ConfigError, load
 from alignmixup.training.engine import Engine
 from alignmixup.training.progress import Reporter, SilentReporter
+from alignmixup.training.ranks import is_main_process, own_errors
 from alignmixup.training.trackers import open_trackers
 from alignmixup.training.trainer import Trainer
 
@@ -70,52 +71,43 @@ def train(
 def _train(config: Config, folder: RunFolder, *, mode: Mode, reporter: Reporter | None) -> dict[str, Any]:
     if mode == "resume" and folder.config.is_file():  # "auto" was settled when the run began
         config = config.settled(folder.read_config().train.precision)
-    with closing(Engine(config.train)) as engine:
+    with own_errors(), closing(Engine(config.train)) as engine, folder.locked() if engine.is_main else nullcontext():
         config = config.settled(engine.precision)
         state = _claim(config, folder, mode=mode, engine=engine)
         if state == "finished":
             return read_record(folder.record)
         try:
             trainer = _prepare(config, folder, engine, reporter=reporter)
+            found = _read_checkpoint(trainer, folder) if state == "started" else None
         except BaseException:
             if engine.is_main:
                 folder.release()
             raise
-        if state == "started":
-            _continue(trainer, folder)
-        elif engine.is_main:
-            folder.begin(config)
+        engine.wait()  # every process has read what the first one may now replace
+        if engine.is_main:
+            (folder.begin if found is None else folder.reopen)(config)
         return _finish(trainer, folder)
-
-
-def is_main_process() -> bool:
-    """Whether this process writes files and talks: the only one, or rank 0 under torchrun."""
-    return os.environ.get("RANK", "0") == "0"
 
 
 def _claim(config: Config, folder: RunFolder, *, mode: Mode, engine: Engine) -> State:
     """Rank 0 looks at the folder and tells the others."""
-    outcome: State | Exception = "fresh"
-    if engine.is_main:
-        try:
-            outcome = folder.claim(config, mode=mode)
-        except (ValueError, OSError) as error:
-            outcome = error
-    outcome = engine.gather(outcome)[0]
-    if isinstance(outcome, Exception):
-        raise outcome
-    return outcome
+    state: State = "fresh"
+    with engine.together():
+        if engine.is_main:
+            state = folder.claim(config, mode=mode)
+    return engine.gather(state)[0]  # type: ignore[no-any-return]
 
 
 def _prepare(config: Config, folder: RunFolder, engine: Engine, *, reporter: Reporter | None) -> Trainer:
-    with engine.main_first():
-        dataset = load_data(config, progress=engine.is_main)
-    train_loader, test_loader = build_loaders(config, dataset, engine)
-    model = engine.place(build_model(config, dataset))
-    mixer = build_mixer(config, model, dataset, rank=engine.rank)
-    # The mixer's hooks must stand before the model is traced, its parameters exist before the optimiser is made.
-    with engine.autocast():
-        mixer.prepare(example_images(config, dataset, engine))
+    with engine.together():
+        with engine.main_first():
+            dataset = load_data(config, progress=engine.is_main)
+        train_loader, test_loader = build_loaders(config, dataset, engine)
+        model = engine.place(build_model(config, dataset))
+        mixer = build_mixer(config, model, dataset)
+        # The mixer's hooks must stand before the model is traced, its parameters exist before the optimiser is made.
+        with engine.autocast():
+            mixer.prepare(example_images(config, dataset, engine))
     return Trainer(
         config=config,
         engine=engine,
@@ -123,20 +115,22 @@ def _prepare(config: Config, folder: RunFolder, engine: Engine, *, reporter: Rep
         mixer=mixer,
         train_loader=train_loader,
         test_loader=test_loader,
+        class_names=dataset.class_names,
         checkpoint_path=folder.checkpoint,
         reporter=reporter if engine.is_main else SilentReporter(),
     )
 
 
-def _continue(trainer: Trainer, folder: RunFolder) -> None:
-    """Load the checkpoint; a run that was killed before its first one starts at the beginning."""
-    if folder.checkpoint.is_file():
+def _read_checkpoint(trainer: Trainer, folder: RunFolder) -> dict[str, Any] | None:
+    """Continue from the checkpoint; None of a run that was killed before its first one and starts at the beginning."""
+    with trainer.engine.together():
+        if not folder.checkpoint.is_file():
+            return None
         state = checkpoint.load(folder.checkpoint)
         world_size = trainer.engine.world_size
         checkpoint.check_matches(state, trainer.config, path=folder.checkpoint, world_size=world_size)
         trainer.load(state)
-    if trainer.engine.is_main:
-        folder.note_config(trainer.config)
+        return state
 
 
 def _finish(trainer: Trainer, folder: RunFolder) -> dict[str, Any]:
@@ -154,10 +148,11 @@ def _finish(trainer: Trainer, folder: RunFolder) -> dict[str, Any]:
             tracker.close()
     parameters = sum(p.numel() for p in trainer.model.parameters() if p.requires_grad)
     record = build_record(config, curve, parameters=parameters, device=engine.device, world_size=engine.world_size)
+    record["class_names"] = list(trainer.class_names)
     if engine.is_main:
-        save_model(folder.weights, trainer.evaluated_model)
+        record["weights_sha256"] = {folder.weights.name: save_model(folder.weights, trainer.evaluated_model)}
         if trainer.average is not None:
-            save_model(folder.raw_weights, trainer.model)
+            record["weights_sha256"][folder.raw_weights.name] = save_model(folder.raw_weights, trainer.model)
         write_json(folder.record, record)
     engine.wait()
     return record

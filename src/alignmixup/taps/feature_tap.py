@@ -1,19 +1,21 @@
 """FeatureTap: hooks that apply a function to a layer's output while a batch is live; Attachment: one user's hooks."""
 
 import contextlib
-import difflib
 import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
+from alignmixup.near import near
 from alignmixup.taps.layout import Form, Layout, count_prefix_tokens, guess_layout, tell_form
 from alignmixup.taps.outputs import map_tensors
+from alignmixup.taps.recomputation import Recomputation
 
 Hidden = Callable[[Tensor], Tensor]
-"""A pure function of a feature map (B, C, h, w); a ``functools.partial`` of a module-level function compiles best."""
+"""A pure function of a feature map (B, C, positions...); a partial of a module-level function compiles best."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,7 +23,7 @@ class LayerMix:
     """What is done to a layer's output: to each tensor in it.
 
     Attributes:
-        function: pure function of a feature map (B, C, h, w), or of any shape with ``whole``.
+        function: pure function of a feature map (B, C, positions...), or of any shape with ``whole``.
         forms: how each tensor holds its positions, where that is known.
         layout: of the tensors where ``forms`` is empty; None tells it from the module.
         whole: the function takes tensors as they stand.
@@ -59,13 +61,24 @@ class _LayerHook:
         self.reached = False
         self.users = 0
         self.handle: Any = None
+        self.recomputation = Recomputation(name)
 
     def __call__(self, module: nn.Module, args: Any, output: Any) -> Any:
         mix = self.tap.live(self.name)
+        if not torch.compiler.is_compiling():
+            self.recomputation.before(mix)
         if mix is None:
             return None
+        if getattr(module, "_is_replica", False):
+            raise TypeError("nn.DataParallel is not supported: use DistributedDataParallel (one process per device)")
         self.reached = True
-        return _mixed(mix, module, output, self.name, self.tap.prefix_tokens)
+        mixed = _mixed(mix, module, output, self.name, self.tap.prefix_tokens)
+        if not torch.compiler.is_compiling():
+            self.recomputation.after(mix, mixed, self._is_live)
+        return mixed
+
+    def _is_live(self, mix: object) -> bool:
+        return self.tap.live(self.name) is mix
 
     def __reduce__(self) -> tuple[Any, ...]:
         return idle_hook()
@@ -173,7 +186,8 @@ class FeatureTap:
     def push(self, hidden: Mapping[str, Hidden | LayerMix]) -> None:
         """Make functions live; they shadow those of an enclosing block."""
         if lost := [name for name in hidden if name not in self.hooks]:
-            raise RuntimeError(f"the hook of layer {', '.join(map(repr, lost))} is gone: its mixer was detached")
+            names = ", ".join(map(repr, lost))
+            raise RuntimeError(f"the hook of layer {names} is gone: its mixer was detached, build another one")
         self._outer_reached.append({name: hook.reached for name, hook in self.hooks.items()})
         for name in hidden:
             self.hooks[name].reached = False
@@ -218,10 +232,8 @@ class FeatureTap:
             return names[layer]
         known = {name: module for name, module in root.named_modules(remove_duplicate=False) if name}
         if layer not in known:
-            near = difflib.get_close_matches(str(layer), known, n=5, cutoff=0.5) or list(known)[:8]
             raise ValueError(
-                f"no layer {layer!r} in {type(root).__name__}; near names: {', '.join(map(repr, near))} "
-                "(see model.named_modules())"
+                f"no layer {layer!r} in {type(root).__name__} (see model.named_modules()): {near(str(layer), known)}"
             )
         return names[known[layer]]
 

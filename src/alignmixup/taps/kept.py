@@ -3,6 +3,7 @@
 from torch import Tensor
 
 from alignmixup.taps.feature_tap import Hidden
+from alignmixup.taps.layout import four_axes
 
 
 class KeptMap:
@@ -26,11 +27,10 @@ class KeptMap:
         self._copy = features.clone() if copy else None
 
     def unchanged(self) -> Tensor:
-        """The map as the layer made it."""
+        """The map as the layer made it, (B, C, h, w)."""
         assert self.features is not None
-        if self._copy is not None and self.features._version != self._version:
-            return self._copy
-        return self.features
+        changed = self._copy is not None and self.features._version != self._version
+        return four_axes(self._copy if changed else self.features)  # type: ignore[arg-type]
 
 
 def keep_map(features: Tensor, *, seen: KeptMap, then: Hidden | None) -> Tensor:

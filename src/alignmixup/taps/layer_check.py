@@ -9,9 +9,10 @@ from torch import Tensor
 
 from alignmixup.taps.layout import Form, guess_layout
 from alignmixup.taps.probe import Probe
-from alignmixup.taps.run import LayerUse, SeenLayer
+from alignmixup.taps.run import LayerUse, SeenLayer, told
 
-_TIMED_POSITIONS = 784  # more are timed on so many, and reckoned with the third power
+PlanSize = Callable[[tuple[int, ...]], tuple[int, int, float]]
+_TIMED_CELLS = 784  # larger plans are not made to find out how long they take, but reckoned
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class LayerReport:
         share: the partner's share of the logits where two examples exchange their features: 1 at a cut.
         use: what the classifier reads from it.
         forms: how its tensors hold their positions; empty where that does not matter.
+        cells: positions of its transport plan: fewer, where large maps are aligned coarse to fine; None as below.
         milliseconds: time of the mixing of a batch of this size; None where positions do not matter.
     """
 
@@ -34,17 +36,20 @@ class LayerReport:
     share: float
     use: LayerUse
     forms: tuple[Form, ...]
+    cells: int | None
     milliseconds: float | None
 
     def __str__(self) -> str:
         cost = "" if self.milliseconds is None else f", about {self.milliseconds:.3g} ms a batch"
-        return f"{self.name}: shape {self.shape}, {self.positions} positions{cost}"
+        coarse = "" if self.cells in (None, self.positions) else f" aligned as {self.cells} cells"
+        return f"{self.name}: shape {self.shape}, {self.positions} positions{coarse}{cost}"
 
 
 def check_layers(
     found: Probe,
     names: Sequence[str],
     mix_pair: Callable[[Tensor], object],
+    plan_size: PlanSize,
     *,
     reads_positions: bool,
     is_proof: bool,
@@ -54,7 +59,8 @@ def check_layers(
     Args:
         found: the model.
         names: the layers.
-        mix_pair: mixes maps of two examples (2, C, h, w) with each other; it is timed.
+        mix_pair: mixes maps of two examples (2, C, positions...) with each other; it is timed.
+        plan_size: positions of maps with these axes, positions of their plan, and its operations.
         reads_positions: the method aligns positions.
         is_proof: refuse layers that are no cuts.
 
@@ -71,11 +77,11 @@ def check_layers(
     for layer in layers:
         if is_proof:
             _check_carries(found, layer.name, reads_positions=reads_positions)
-        cost = _milliseconds(found, layer, mix_pair) if reads_positions else None
+        cells, cost = _cost(found, layer, mix_pair, plan_size) if reads_positions else (None, None)
         forms = tuple(form for form in layer.forms if form is not None) if reads_positions else ()
         shape = (found.run.inputs.batch, *layer.shape[1:])
         share, use = found.share(layer.name), found.use(layer.name)
-        reports.append(LayerReport(layer.name, shape, layer.positions, share, use, forms, cost))
+        reports.append(LayerReport(layer.name, shape, layer.positions, share, use, forms, cells, cost))
     return tuple(reports)
 
 
@@ -116,8 +122,8 @@ def _check_carries(found: Probe, name: str, *, reads_positions: bool) -> None:
     if not found.is_cut(name):
         raise ValueError(
             f"layer {name!r} does not carry everything: where two images exchange their features there, "
-            f"{found.share(name):.3f} of the logits follow instead of 1.000, while labels would be mixed in full (the "
-            f"rest goes past the layer); {_advice(found, name)}; carry_test=False switches this proof off"
+            f"{told(found.share(name))} of the logits follow instead of 1.000, while labels would be mixed in full "
+            f"(the rest goes past the layer); {_advice(found, name)}; carry_test=False switches this proof off"
         )
     if reads_positions and found.use(name) == "nothing":
         raise ValueError(
@@ -133,24 +139,32 @@ def _advice(found: Probe, name: str) -> str:
     return f"the nearest layers that carry everything: {', '.join(map(repr, near))}"
 
 
-def _milliseconds(found: Probe, layer: SeenLayer, mix_pair: Callable[[Tensor], object]) -> float:
-    """Time the mixing of the batch's maps, on maps of two examples."""
-    root = found.run.root
-    like = next((p for p in root.parameters() if p.is_floating_point()), torch.empty(0))
-    form = next(f for f, shape in zip(layer.forms, layer.shapes, strict=True) if f is not None and len(shape) > 2)
-    channels = layer.shape[1] if form.layout == "channels_first" else layer.shape[-1]
-    timed = min(layer.positions, _TIMED_POSITIONS)
-    generator = torch.Generator().manual_seed(0)
-    maps = torch.randn(2, channels, timed, 1, generator=generator).to(like.device, like.dtype)
+def _cost(
+    found: Probe, layer: SeenLayer, mix_pair: Callable[[Tensor], object], plan_size: PlanSize
+) -> tuple[int, float]:
+    """Positions of the plans of a layer's maps, and the time of mixing the batch's, on maps of two examples."""
+    like = next((p for p in found.run.root.parameters() if p.is_floating_point()), torch.empty(0))
+    cells, milliseconds = 0, 0.0
+    for form, shape in zip(layer.forms, layer.shapes, strict=True):
+        if form is None or len(shape) < 3:
+            continue
+        axes = timed = form.axes(shape)
+        while plan_size(timed)[1] > _TIMED_CELLS:
+            timed = tuple((length + 1) // 2 for length in timed)
+        (_, own, whole), (_, _, part) = plan_size(axes), plan_size(timed)
+        channels = shape[1] if form.layout == "channels_first" else shape[-1]
+        maps = torch.randn(2, channels, *timed, generator=torch.Generator().manual_seed(0))
+        seconds = _seconds(mix_pair, maps.to(like.device, like.dtype))
+        cells = max(cells, own)
+        milliseconds += 500 * found.run.inputs.batch * seconds * whole / part
+    return cells, milliseconds
 
-    def once(features: Tensor) -> float:
+
+def _seconds(mix_pair: Callable[[Tensor], object], maps: Tensor) -> float:
+    for features in (maps[:, :, :2], maps):  # what is built on first use is not what a batch costs
         start = time.perf_counter()
         with torch.no_grad():
             mix_pair(features)
         if features.is_cuda:
             torch.cuda.synchronize(features.device)
-        return time.perf_counter() - start
-
-    once(maps[:, :, :2])  # what is built on first use is not what a batch costs
-    scale = (layer.positions / timed) ** 3 * found.run.inputs.batch / 2
-    return 1000 * once(maps) * scale
+    return time.perf_counter() - start

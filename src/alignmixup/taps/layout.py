@@ -1,4 +1,4 @@
-"""Forms of layer outputs: everything is shown to a mixing function as (B, C, h, w)."""
+"""Forms of layer outputs: everything is shown to a mixing function as (B, C, positions...)."""
 
 import math
 from collections.abc import Callable
@@ -44,18 +44,22 @@ class Form:
     prefix: int = 0
     grid: tuple[int, int] | None = None
 
+    def axes(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Lengths of the axes of positions of an output of this shape."""
+        if self.layout == "tokens":
+            return self._grid_of(shape[1] - self.prefix)
+        return shape[2:] if self.layout == "channels_first" else shape[1:-1]
+
     def positions(self, shape: tuple[int, ...]) -> int:
         """Number of positions of an output of this shape."""
-        if self.layout == "tokens":
-            return shape[1] - self.prefix
-        return math.prod(shape[2:] if self.layout == "channels_first" else shape[1:-1])
+        return math.prod(self.axes(shape))
 
     def to_map(self, output: Tensor) -> Tensor:
         """Show an output as (B, C, h, w), without prefix tokens: a view where that is possible."""
         if self.layout == "channels_first":
-            return _as_four_axes(output)
+            return four_axes(output)
         if self.layout == "channels_last":
-            return _as_four_axes(output.movedim(-1, 1))
+            return four_axes(output.movedim(-1, 1))
         batch, count, channels = output.shape
         patches = output[:, self.prefix :].transpose(1, 2)
         return patches.reshape(batch, channels, *self._grid_of(count - self.prefix))
@@ -66,14 +70,14 @@ class Form:
         output: Tensor,
         to_prefix: Callable[[Tensor], Tensor] | None = None,
     ) -> Tensor:
-        """Apply a function of (B, C, h, w) to an output in this form.
+        """Apply a function of (B, C, positions...) to an output in this form; tokens are (B, C, h, w).
 
         Convention:
             - prefix tokens have no place among the positions. Together they are one further map, of a single
               position, which the function sees first: a mixture interpolates them as they stand.
 
         Args:
-            function: maps (B, C, h, w) to the same shape.
+            function: maps (B, C, positions...) to the same shape.
             output: of this form.
             to_prefix: another function for the prefix tokens' map (B, prefix C, 1, 1).
 
@@ -81,12 +85,11 @@ class Form:
             Shape and layout of ``output``.
         """
         if self.layout == "channels_first":
-            if output.ndim == 4:  # not even a view: a checkpoint's output is known by being the same tensor
-                return function(output)
-            return function(_as_four_axes(output)).reshape(output.shape)
+            if output.ndim < 3:  # vectors have one position
+                return function(output[..., None])[..., 0]
+            return function(output)  # not even a view: a checkpoint's output is known by being the same tensor
         if self.layout == "channels_last":
-            moved = output.movedim(-1, 1)
-            return function(_as_four_axes(moved)).reshape(moved.shape).movedim(1, -1)
+            return function(output.movedim(-1, 1)).movedim(1, -1)
         batch, count, channels = output.shape
         parts = []
         if self.prefix:
@@ -102,7 +105,7 @@ class Form:
         return (side, side) if side * side == patches else (patches, 1)
 
 
-def _as_four_axes(features: Tensor) -> Tensor:
+def four_axes(features: Tensor) -> Tensor:
     """Show (B, C, positions...) of any rank as (B, C, h, w)."""
     if features.ndim == 4:
         return features

@@ -39,6 +39,16 @@ def tensors_of(output: Any) -> list[Tensor]:
     return found
 
 
+def first_tensor(output: Any) -> Tensor | None:
+    """The first floating-point tensor of an output; None where there is none."""
+    return next(iter(tensors_of(output)), None)
+
+
+def replaced(output: Any, tensor: Tensor, new: Tensor) -> Any:
+    """The output with ``new`` in the place of one of its tensors."""
+    return map_tensors(lambda own: new if own is tensor else own, output)
+
+
 def find_logits(output: Any, classes: int | None = None) -> Tensor | None:
     """Find the logits in what a classifier returns: the tensor, ``.logits``, ``["logits"]``, or the first (B, K).
 
@@ -58,6 +68,30 @@ def find_logits(output: Any, classes: int | None = None) -> Tensor | None:
     flat = [tensor for tensor in tensors if tensor.ndim == 2]
     exact = [tensor for tensor in flat if tensor.shape[1] == classes]
     return next(iter([*exact, *flat, *tensors]), None)
+
+
+def logits_of(name: str, output: Any, batch: int) -> Tensor:
+    """Find the logits, or refuse.
+
+    Args:
+        name: of the model, for the message.
+        output: of the model.
+        batch: number of examples B it was given.
+
+    Returns:
+        (B, ...) of any floating type.
+
+    Raises:
+        ValueError: there is no tensor with B rows.
+    """
+    logits = find_logits(output)
+    if logits is None or not logits.ndim or logits.shape[0] != batch:
+        got = f"a tensor of shape {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
+        raise ValueError(
+            f"{name} returns {got} for {batch} examples: expected logits (B, K), alone, as .logits, as ['logits'] or "
+            "in a tuple"
+        )
+    return logits
 
 
 def _children(value: Any) -> Iterator[tuple[Any, Any]] | None:

@@ -7,12 +7,12 @@ from typing import Any
 from torch import Tensor, nn
 
 from alignmixup.taps.layout import Form, Layout, count_prefix_tokens, guess_layout, tell_form
-from alignmixup.taps.outputs import tensors_of
+from alignmixup.taps.outputs import first_tensor, tensors_of
 from alignmixup.taps.quiet import evaluating
-from alignmixup.taps.run import LayerUse, Run, SeenLayer
+from alignmixup.taps.run import LayerUse, Run, SeenLayer, told
 from alignmixup.taps.sample import Inputs
 
-_AT_ONCE = 14  # layers tried in one run: 32 rows
+_ROWS = 32  # most rows of one run; no more than twice the batch, unless that is less than two layers need
 _LOOKED_AT = 2  # layers looked at closely in one run: 16 rows
 
 
@@ -27,6 +27,11 @@ class Probe:
         self.run = run
         self._shares: dict[str, tuple[float, bool]] = {}
         self._uses: dict[str, LayerUse] = {}
+
+    @property
+    def _at_once(self) -> int:
+        """Layers tried in one run: two rows each, two clean pairs beside them."""
+        return min(_ROWS, max(2 + 2 + 6 * _LOOKED_AT, 2 * self.run.inputs.batch)) // 2 - 2
 
     @property
     def layers(self) -> tuple[SeenLayer, ...]:
@@ -117,21 +122,21 @@ class Probe:
         else:  # a container that never runs itself, or a module that runs twice: near its parts
             inside = [i for i, other in enumerate(ended) if other.startswith(f"{name}.")]
             place = inside[-1] if inside else len(ended) - 1
-        near = sorted(order, key=lambda other: abs(ended.index(other) - place))[: 2 * _AT_ONCE]
+        near = sorted(order, key=lambda other: abs(ended.index(other) - place))[: 2 * self._at_once]
         return list(islice(self._cuts([other for other in near if other != name]), count))
 
     def _cuts(self, names: Iterable[str]) -> Iterator[str]:
         """Give the cuts among layers, in order, trying several at once."""
         waiting = list(names)
         while waiting:
-            part, waiting = waiting[:_AT_ONCE], waiting[_AT_ONCE:]
+            part, waiting = waiting[: self._at_once], waiting[self._at_once :]
             self._try_all(part)
             yield from (name for name in part if self.is_cut(name))
 
     def _try_all(self, names: Sequence[str]) -> None:
         new = [name for name in names if name not in self._shares]
-        for first in range(0, len(new), _AT_ONCE):
-            part = new[first : first + _AT_ONCE]
+        for first in range(0, len(new), self._at_once):
+            part = new[first : first + self._at_once]
             trial = self.run.trial([(name, "swap") for name in part])
             for number, name in enumerate(part):
                 self._note(name, trial.share(number), trial.carries(number), name in trial.unmixable)
@@ -166,7 +171,7 @@ class Probe:
         best = max(self._shares.items(), key=lambda item: item[1][0], default=("", (0.0, False)))
         return (
             f"no layer of {kind} that runs once carries the whole network (the best, {best[0]!r}, carries "
-            f"{best[1][0]:.3f} of the logits): mix the input, with Mixup or input_probability=1"
+            f"{told(best[1][0])} of the logits): mix the input, with Mixup or input_probability=1"
         )
 
 
@@ -211,7 +216,7 @@ def feature_maps(
         forms: layer name -> form of its output, where it is known.
 
     Returns:
-        layer name -> (B, C, h, w), as mixing functions see it, in the order in which the layers end.
+        layer name -> (B, C, h, w), in the order in which the layers end.
 
     Raises:
         ValueError: the model does not run one of the layers.
@@ -221,7 +226,9 @@ def feature_maps(
 
     def note(name: str) -> Callable[[nn.Module, Any, Any], None]:
         def hook(module: nn.Module, args: Any, output: Any) -> None:
-            first = tensors_of(output)[0]
+            first = first_tensor(output)
+            if first is None:
+                raise TypeError(f"layer {name!r} returns {type(output).__name__}, which holds no map: choose another")
             shape = tuple(first.shape)
             form = (forms or {}).get(name) or tell_form(layout or guess_layout(module, shape), shape, prefix, {})
             maps[name] = form.to_map(first.clone())  # what follows may work in place

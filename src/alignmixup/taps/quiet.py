@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
+from alignmixup.modules import evaluation_mode
 from alignmixup.taps.feature_tap import FeatureTap
 
 _SMALL = 1e-3  # parameters that start at (nearly) zero: heads, LayerScale, the last BatchNorm of a residual branch
@@ -23,18 +24,16 @@ _DROPOUT: set[Callable[..., Any]] = {
 
 @contextmanager
 def evaluating(root: nn.Module) -> Iterator[None]:
-    """Put every submodule in eval mode without gradients and restore each one's own training flag afterwards."""
-    flags = {module: module.training for module in root.modules()}
-    for module in flags:
-        module.training = False
-    try:
-        # a compiled model is not traced for this look, and its warnings (checkpointing without gradients) mean nothing
-        with warnings.catch_warnings(), torch.no_grad(), torch.compiler.set_stance("force_eager"):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for module, training in flags.items():
-            module.training = training
+    """Run eagerly, in evaluation mode and without gradients or warnings."""
+    # a compiled model is not traced for this look, and its warnings (checkpointing without gradients) mean nothing
+    with (
+        evaluation_mode(root),
+        warnings.catch_warnings(),
+        torch.no_grad(),
+        torch.compiler.set_stance("force_eager"),
+    ):
+        warnings.simplefilter("ignore")
+        yield
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from alignmixup.taps.layout import Form, Layout, count_prefix_tokens, guess_layout, leaf_layout, tell_form
-from alignmixup.taps.outputs import find_logits, map_tensors, tensors_of
+from alignmixup.taps.outputs import logits_of, map_tensors, tensors_of
 from alignmixup.taps.quiet import looking
 from alignmixup.taps.sample import Inputs
 
@@ -22,6 +22,12 @@ _WAYS = ((True, False), (True, True), (False, False), (False, True))
 
 class NotCallableError(Exception):
     """The model raised when it was called to be looked at."""
+
+
+def told(share: float) -> str:
+    """Write the share of a layer that is refused: never as the 1.000 of a cut."""
+    text = f"{share:.3f}"
+    return f"{share:.6f}" if text == "1.000" else text
 
 
 @dataclass(frozen=True)
@@ -158,13 +164,7 @@ class Run:
                 output = self.root(*args, **kwargs)
             except Exception as error:
                 raise NotCallableError(f"{type(error).__name__}: {error}") from error
-        logits = find_logits(output)
-        if logits is None or not logits.ndim or logits.shape[0] != 2 * count:
-            raise ValueError(
-                f"{type(self.root).__name__} returns {_describe(output)} for {2 * count} examples: expected logits "
-                "(B, K), alone, as .logits, as ['logits'] or in a tuple"
-            )
-        return logits.double().flatten(1)
+        return logits_of(type(self.root).__name__, output, 2 * count).double().flatten(1)
 
     def _noting(self, name: str) -> Callable[..., None]:
         def hook(module: nn.Module, args: Any, output: Any) -> None:
@@ -267,12 +267,6 @@ def _edited(pair: Tensor, edit: Edit, form: Form | None) -> Tensor:
         return features + noise * features.std().clamp_min(1e-3)
 
     def averaged(features: Tensor) -> Tensor:
-        return noisy(features).mean(dim=(2, 3), keepdim=True).expand_as(features)
+        return noisy(features).mean(dim=tuple(range(2, features.ndim)), keepdim=True).expand_as(features)
 
     return form.apply(noisy if edit == "noise" else averaged, pair, to_prefix=lambda tokens: tokens)
-
-
-def _describe(output: Any) -> str:
-    if isinstance(output, Tensor):
-        return f"a tensor of shape {tuple(output.shape)}"
-    return type(output).__name__

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from alignmixup import data, methods, models
+from alignmixup.files import write_atomically
 from alignmixup.outside import require
-from alignmixup.training.checkpoint import write_atomically
 from alignmixup.training.config import Config
 from alignmixup.training.config_file import ConfigError
 from alignmixup.training.engine import Engine
@@ -97,15 +98,19 @@ def build_model(config: Config, dataset: ImageData) -> nn.Module:
     options = dict(config.model.options)
     torch.manual_seed(config.train.seed)
     try:
-        known = models.options(config.model.name)
-        if "in_channels" in known:
-            options.setdefault("in_channels", dataset.channels)
+        if "in_channels" in models.options(config.model.name):
+            given = options.setdefault("in_channels", dataset.channels)
+            if given != dataset.channels:
+                raise ValueError(
+                    f"model.in_channels = {given}, and the images of {dataset.name} have {dataset.channels}: "
+                    f"set model.in_channels={dataset.channels}, or leave it out"
+                )
         return models.build(config.model.name, num_classes=dataset.num_classes, options=options)
     except (ValueError, TypeError) as error:
         raise ConfigError(f"[model]: {error}") from error
 
 
-def build_mixer(config: Config, model: nn.Module, dataset: ImageData, *, rank: int = 0) -> Mixer:
+def build_mixer(config: Config, model: nn.Module, dataset: ImageData) -> Mixer:
     """The mixing method for ``model`` and the images of ``dataset``; every process draws its own mixes.
 
     Raises:
@@ -118,24 +123,34 @@ def build_mixer(config: Config, model: nn.Module, dataset: ImageData, *, rank: i
             num_classes=dataset.num_classes,
             mean=dataset.mean,
             std=dataset.std,
-            seed=config.train.seed + rank,
+            seed=config.train.seed,
             options=config.method.options,
         )
     except (ValueError, TypeError) as error:
         raise ConfigError(f"[method]: {error}") from error
 
 
-def save_model(path: Path, model: nn.Module) -> None:
-    """Write the weights as safetensors, atomically; they load into the plain model with ``strict=True``."""
+def save_model(path: Path, model: nn.Module) -> str:
+    """Write the weights as safetensors, atomically; they load into the plain model with ``strict=True``.
+
+    Returns:
+        SHA-256 of the file.
+    """
     safetensors = require("safetensors.torch")
     # Cloned: safetensors refuses tensors that share memory, and a strict load wants every name.
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in model.state_dict().items()}
     content = safetensors.save(tensors, metadata={"format": "pt"})
     write_atomically(path, lambda file: file.write(content))
+    return hashlib.sha256(content).hexdigest()
 
 
-def load_model_weights(path: Path, model: nn.Module) -> None:
+def load_model_weights(path: Path, model: nn.Module, *, sha256: str | None = None) -> None:
     """Load what `save_model` wrote.
+
+    Args:
+        path: the file.
+        model: takes the weights.
+        sha256: what `save_model` returned; None where it is not known (runs of older versions).
 
     Raises:
         FileNotFoundError: no such file.
@@ -144,8 +159,14 @@ def load_model_weights(path: Path, model: nn.Module) -> None:
     safetensors = require("safetensors.torch")
     if not path.is_file():
         raise FileNotFoundError(f"no weights at {path}: the run is not finished, or this is no run folder")
+    content = path.read_bytes()
+    if sha256 not in (None, hashlib.sha256(content).hexdigest()):
+        raise ValueError(
+            f"{path} is not the file that its run wrote: its SHA-256 differs from that in record.json; it is damaged "
+            "or was exchanged. --checkpoint FILE measures other weights"
+        )
     try:
-        model.load_state_dict(safetensors.load_file(path), strict=True)
+        model.load_state_dict(safetensors.load(content), strict=True)
     except Exception as error:  # safetensors raises its own error type, torch RuntimeError
         raise ValueError(f"{path} does not fit the model of its configuration: {_first_lines(error)}") from error
 

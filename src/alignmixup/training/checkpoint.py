@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import pickle
-from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import torch
 
+from alignmixup.files import write_atomically
+from alignmixup.models.weights import check_intact
 from alignmixup.training.config import Config
 from alignmixup.training.config_file import first_difference, from_dict
 
@@ -30,17 +30,18 @@ def save(path: Path, state: dict[str, Any]) -> None:
 
 
 def load(path: Path) -> dict[str, Any]:
-    """Read a checkpoint onto the CPU, without running any code that the file may hold.
+    """Read a checkpoint onto the CPU, whole or not at all, without running any code that the file may hold.
 
     Raises:
         FileNotFoundError: no such file.
         ValueError: not a checkpoint, damaged, or of another format.
     """
     try:
+        check_intact(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise FileNotFoundError(f"no checkpoint at {path}") from None
-    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
+    except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
         raise ValueError(
             f"{path} is damaged or no checkpoint ({type(error).__name__}); start anew with --overwrite"
         ) from error
@@ -68,36 +69,3 @@ def check_matches(state: dict[str, Any], config: Config, *, path: Path, world_si
             f"{path} was written by {len(state['ranks'])} processes and cannot continue with {world_size}; "
             f"start {len(state['ranks'])} processes"
         )
-
-
-def write_atomically(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
-    """Write a file beside ``path``, flush it to the disk, then rename it onto ``path``.
-
-    Raises:
-        OSError: with the path and what happened; ``path`` keeps its old content and no part of the new is
-            left.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException as error:
-        temporary.unlink(missing_ok=True)
-        # torch.save reports a full disk as RuntimeError from its zip writer.
-        if isinstance(error, (OSError, RuntimeError)):
-            kept = "; the one written before is untouched" if path.exists() else ""
-            way_out = "make room and continue with --resume, or choose another --out"
-            raise OSError(f"cannot write {path}: {_reason(error)}{kept}; {way_out}") from error
-        raise
-
-
-def _reason(error: BaseException) -> str:
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, OSError) and cause.strerror:
-            return cause.strerror
-        cause = cause.__cause__ or cause.__context__
-    return str(error).splitlines()[0] + " (is the disk full?)"

@@ -39,7 +39,10 @@ class DataConfig(Table):
         "training images held out to test on: a fraction below 1 or a number; 0 uses the test set",
         minimum=0,
     )
-    normalization: str = option("default", "mean and deviation: default, or a preset such as cifar10, cifar100, half")
+    normalization: str = option(
+        "default",
+        "mean and deviation: default, a preset such as cifar10, cifar100, half, or numbers as MEAN,.../STD,...",
+    )
     augment: str = option("default", "augmentation preset: default, none, crop4_flip, crop2_flip, ...")
     test_split: str = option("default", "imagenet and folder: name of the sub-folder to test on")
     workers: int = option(4, "loader processes for large image folders; small sets live in memory", minimum=0)

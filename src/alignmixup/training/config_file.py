@@ -96,6 +96,20 @@ def load(path: str | Path = DEFAULT, overrides: Sequence[str] = ()) -> Config:
     return _override(_read(find(path)).build(), overrides)
 
 
+def load_complete(file: Path, overrides: Sequence[str] = ()) -> Config:
+    """As `load`, of a file that has every table, as a run writes it: what is missing is not filled with defaults.
+
+    Raises:
+        ConfigError: a table is missing; and as of `load`.
+    """
+    source = _read(file)
+    if missing := [f"[{name}]" for name in TABLES if name not in source.own]:
+        raise ConfigError(
+            f"{file} is not the whole configuration of a run: it lacks {', '.join(missing)}; --overwrite starts anew"
+        )
+    return _override(source.build(), overrides)
+
+
 def find(path: str | Path) -> Path:
     """The file ``path``, or the bundled configuration of that name."""
     file = Path(path)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 from alignmixup.training.allocator import keep_freed_memory
 from alignmixup.training.config import TrainConfig
 from alignmixup.training.precision import choose_precision
+from alignmixup.training.ranks import ToldElsewhereError
 
 _VECTOR = 16  # floats in the widest vector of a CPU
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -156,6 +157,24 @@ class Engine:
         values: list[Any] = [None] * self.world_size
         dist.all_gather_object(values, value)
         return values
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Context that all processes leave together, without messages between them inside: an error of one ends all.
+
+        Raises:
+            ToldElsewhereError: another process has an error, or a lower one the same error.
+        """
+        own: Exception | None = None
+        try:
+            yield
+        except Exception as error:
+            own = error
+        texts = self.gather(own and f"{type(own).__name__}: {own}")
+        if own is not None and texts.index(f"{type(own).__name__}: {own}") == self.rank:
+            raise own
+        if any(texts):
+            raise ToldElsewhereError
 
     def share_buffers(self, modules: Iterable[nn.Module]) -> None:
         """Give every process the buffers of rank 0, so that all evaluate the network that rank 0 saves."""

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from alignmixup.files import write_atomically
 from alignmixup.models.style_autoencoder import StyleAutoencoder, style_file_bytes, vgg19_weights
-from alignmixup.training import checkpoint
 from alignmixup.training.build import build_model, load_data, load_model_weights
 from alignmixup.training.config import Config
 from alignmixup.training.config_file import ConfigError
@@ -77,7 +77,7 @@ def train_style(
         out.parent.mkdir(parents=True, exist_ok=True)
         trainer.fit()
         measured = trainer.finish() | {"seconds": time.perf_counter() - begin}
-    checkpoint.write_atomically(out, lambda file: file.write(style_file_bytes(autoencoder, measured)))
+    write_atomically(out, lambda file: file.write(style_file_bytes(autoencoder, measured)))
     unfinished.unlink(missing_ok=True)
     return measured
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +40,7 @@ class Trainer:
         model: the network, on the engine's device, with the mixer's hooks in place.
         mixer: the mixing method; prepared, where it has parameters of its own.
         train_loader, test_loader: batches (x, y) on the device.
+        class_names: of the labels, in their order.
         checkpoint_path: where the state goes after each epoch; None saves nothing.
         reporter: shows progress.
 
@@ -58,11 +59,13 @@ class Trainer:
         mixer: Mixer,
         train_loader: Loader,
         test_loader: Loader,
+        class_names: Sequence[str] = (),
         checkpoint_path: Path | None = None,
         reporter: Reporter | None = None,
     ) -> None:
         self.config, self.engine, self.model, self.mixer = config, engine, model, mixer
         self.train_loader, self.test_loader, self.checkpoint_path = train_loader, test_loader, checkpoint_path
+        self.class_names = tuple(class_names)
         self.trackers: Sequence[Tracker] = ()
         self.reporter = reporter or SilentReporter()
         self.criterion = CRITERIA[config.train.loss]
@@ -192,6 +195,7 @@ class Trainer:
             return
         state = {
             "config": to_dict(self.config),
+            "class_names": list(self.class_names),
             "model": self.model.state_dict(),
             "average": self.average.state_dict() if self.average is not None else None,
             "optimizer": self.optimizer.state_dict(),
@@ -211,6 +215,7 @@ class Trainer:
         """
         if (done := state["progress"]["epoch"]) > self.config.train.epochs:
             raise ValueError(f"{done} epochs are trained already: train.epochs must be at least that")
+        check_class_names(state, self.class_names, source="the checkpoint")
         try:
             self.model.load_state_dict(state["model"])
             if self.average is not None:
@@ -225,6 +230,32 @@ class Trainer:
         self.epoch = state["progress"]["epoch"]
         self.log.resume(state["losses"], seconds=state["progress"]["seconds"])
         self.curve = list(state["curve"])
+
+
+def check_class_names(stored: Mapping[str, Any], names: Sequence[str], *, source: str) -> None:
+    """Refuse data whose labels mean other classes than those that a network was trained on.
+
+    Args:
+        stored: a checkpoint or a record; one of an older version has no ``class_names``, and folders named by numbers
+            were then put in order as texts.
+        names: of the classes now, in the order of their labels.
+        source: what a message calls ``stored``.
+
+    Raises:
+        ValueError: names the first label that differs.
+    """
+    recorded = stored.get("class_names")
+    if recorded is None and stored["config"]["data"]["name"] in ("folder", "imagenet"):
+        recorded = sorted(names)
+    if not recorded or list(recorded) == list(names):
+        return
+    if len(recorded) != len(names):
+        raise ValueError(f"{source} is of {len(recorded)} classes and the data have {len(names)}")
+    label = next(number for number, name in enumerate(names) if name != recorded[number])
+    raise ValueError(
+        f"{source} has class {recorded[label]!r} as label {label}, which is {names[label]!r} in the data now: "
+        "rename the class folders so that they come in the order of then, or train anew"
+    )
 
 
 def _remedy(config: Config) -> str:

@@ -54,7 +54,20 @@ class Tokens(nn.Module):
         return self.head(self.two(self.one(tokens))[:, 0])
 
 
-@pytest.mark.parametrize(("build", "layer"), [(network, "stage2"), (network, "stage4"), (Tokens, "one")])
+class Columns(nn.Module):
+    """Reads the rows of an image as a series: maps of three axes."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.head = nn.Conv1d(24, 6, 3), nn.Linear(36, 5)
+
+    def forward(self, x):
+        return self.head(self.conv(x.flatten(1, 2)).flatten(1))
+
+
+@pytest.mark.parametrize(
+    ("build", "layer"), [(network, "stage2"), (network, "stage4"), (Tokens, "one"), (Columns, "conv")]
+)
 def test_a_layers_own_maps_give_the_networks_own_answer(build, layer):
     model, x = build(), some_pairs().first
     own = feature_maps(model, x, (layer,))[layer]

@@ -1,7 +1,9 @@
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional as F
 
+from alignmixup import Mixup
 from alignmixup.methods.base import Draw, MixedBatch
 
 X, TARGET = torch.rand(2, 3), torch.eye(2)
@@ -59,3 +61,29 @@ def test_what_is_logged_is_always_there():
     assert mixed.mixed
     with pytest.raises(TypeError, match="mixed from more than two"):
         _ = MixedBatch(X, TARGET, TARGET, pairwise=False).perm
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_class_weights_give_the_pair_form(smoothing):
+    logits, y, weight = torch.randn(6, 4), torch.tensor([0, 1, 2, 3, 1, 0]), torch.tensor([1.0, 5.0, 0.2, 3.0])
+    criterion = nn.CrossEntropyLoss(weight=weight, label_smoothing=smoothing)
+    batch = Mixup(num_classes=4, seed=1)(torch.rand(6, 3), y)
+    lam = batch.lam[0]
+    expected = lam * criterion(logits, y) + (1 - lam) * criterion(logits, y[batch.perm])
+    torch.testing.assert_close(batch.loss(logits, criterion), expected)
+
+
+def test_an_ignored_class_is_refused():
+    with pytest.raises(ValueError, match=r"ignore_index=1\) does not go with mixed labels"):
+        MixedBatch(X, TARGET, TARGET).loss(torch.randn(2, 2), nn.CrossEntropyLoss(ignore_index=1))
+
+
+@pytest.mark.parametrize("value", [-1.0, float("nan")])
+def test_labels_that_are_none_are_refused(value):
+    with pytest.raises(ValueError, match="multi-hot labels must be >= 0, got"):
+        Mixup()(torch.rand(2, 3), torch.tensor([[0.0, 1.0], [value, 1.0]]))
+
+
+def test_labels_elsewhere_are_told_where_to_go():
+    with pytest.raises(ValueError, match=r"images on cpu and labels on meta: move the labels, y.to\('cpu'\)"):
+        Mixup(num_classes=3)(torch.rand(2, 3), torch.zeros(2, dtype=torch.int64, device="meta"))

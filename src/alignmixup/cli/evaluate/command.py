@@ -7,7 +7,7 @@ import inspect
 from pathlib import Path
 from typing import Any
 
-from alignmixup.cli.config_options import add_set
+from alignmixup.cli.config_options import add_set, add_trust
 from alignmixup.runs.plan import DEFAULT_OOD, DEFAULT_PARTS, FILE, PARTS
 from alignmixup.training.config_file import ConfigError
 
@@ -25,6 +25,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     )
     parser.add_argument("targets", nargs="+", metavar="RUN|MODEL", help="run folders, or models by name")
     add_set(parser)
+    add_trust(parser)
     parser.add_argument(
         "--weights", choices=("model", "raw"), default="model", help="raw: before averaging (ema_decay)"
     )
@@ -131,7 +132,7 @@ def run(options: argparse.Namespace) -> int:
     overrides = [*options.set]
     overrides += [f"data.root={options.root}"] if options.root else []
     overrides += [f"train.device={options.device}"] if options.device else []
-    chosen = {"data": options.data, "weights": options.weights, "checkpoint": options.checkpoint}
+    chosen = {name: getattr(options, name) for name in ("data", "weights", "checkpoint", "trust")}
     networks = [runs.load(target, overrides=overrides, **chosen) for target in options.targets]
     out = options.out or default_out(networks)
     out = out if out.suffix == ".json" else out / FILE

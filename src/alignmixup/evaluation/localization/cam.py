@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from alignmixup.taps import FeatureTap, probe, unwrap
 from alignmixup.taps.layout import count_prefix_tokens, guess_layout, tell_form
+from alignmixup.taps.outputs import first_tensor, logits_of, replaced
 from alignmixup.taps.quiet import evaluating
 
 _log = logging.getLogger(__name__)
@@ -108,7 +109,7 @@ class ClassActivation:
     def _cam(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         kept: list[Tensor] = []
         with _watching(self.root, self.place, kept.append):
-            logits = _logits(self.root(x))
+            logits = self._logits(x)
         features = self._as_map(kept[-1])
         weights = cast(Tensor, self.root.get_submodule(self.place.head).weight)[y].float()
         return torch.einsum("bchw,bc->bhw", features, weights) / features.shape[1], logits
@@ -121,12 +122,15 @@ class ClassActivation:
             return kept[-1].clone()  # what follows may work in place
 
         with torch.enable_grad(), _watching(self.root, self.place, restart):
-            logits = _logits(self.root(x))
+            logits = self._logits(x)
             if not kept:
                 raise ValueError(f"{type(self.root).__name__} never runs layer {self.place.layer!r}: name another one")
             (slope,) = torch.autograd.grad(logits.float().gather(1, y[:, None]).sum(), kept[-1])
         features, weights = self._as_map(kept[-1].detach()), self._as_map(slope).mean(dim=(2, 3))
         return F.relu(torch.einsum("bchw,bc->bhw", features, weights) / features.shape[1]), logits
+
+    def _logits(self, x: Tensor) -> Tensor:
+        return logits_of(type(self.root).__name__, self.root(x), len(x))
 
     def _as_map(self, features: Tensor) -> Tensor:
         return _as_map(self.root, self.root.get_submodule(self.place.layer), features).float()
@@ -149,8 +153,8 @@ def find_linear_head(model: nn.Module, x: Tensor) -> Place | None:
         if pooled is None:
             return None
 
-        def look(module: nn.Module, place: Place, features: Any) -> None:
-            if isinstance(features, Tensor) and features.ndim in (3, 4) and _has_mean(model, module, features, pooled):
+        def look(module: nn.Module, place: Place, features: Tensor) -> None:
+            if features.ndim in (3, 4) and _has_mean(model, module, features, pooled):
                 found.append((place, features.clone()))
 
         with ExitStack() as hooks:
@@ -205,7 +209,7 @@ def _linear_at_the_end(model: nn.Module, x: Tensor) -> tuple[str, Tensor | None]
     linear = [(name, module) for name, module in model.named_modules() if isinstance(module, nn.Linear)]
     handles = [module.register_forward_hook(partial(note, name)) for name, module in linear]
     try:
-        logits = _logits(model(x))
+        logits = logits_of(type(model).__name__, model(x), len(x))
     finally:
         for handle in handles:
             handle.remove()
@@ -235,17 +239,18 @@ def _as_map(model: nn.Module, module: nn.Module, features: Tensor) -> Tensor:
 
 @contextmanager
 def _watching(model: nn.Module, place: Place, see: Callable[[Tensor], Tensor | None]) -> Iterator[None]:
-    """Show a layer's output (or first input) to a function, and replace it by what that returns, if anything."""
+    """Show the first tensor of a layer's output (or input) to a function, and put what that returns in its place."""
+
+    def shown(values: Any) -> Any:
+        first = first_tensor(values)
+        new = None if first is None else see(first)
+        return None if first is None or new is None else replaced(values, first, new)
 
     def after(module: nn.Module, arguments: Any, output: Any) -> Any:
-        if isinstance(output, tuple | list) and output:
-            new = see(output[0])
-            return None if new is None else type(output)([new, *output[1:]])
-        return see(output)
+        return shown(output)
 
     def before(module: nn.Module, arguments: tuple[Any, ...]) -> Any:
-        new = see(arguments[0]) if arguments else None
-        return None if new is None else (new, *arguments[1:])
+        return shown(arguments)
 
     module = model.get_submodule(place.layer)
     is_output = place.side == "output"
@@ -254,7 +259,3 @@ def _watching(model: nn.Module, place: Place, see: Callable[[Tensor], Tensor | N
         yield
     finally:
         handle.remove()
-
-
-def _logits(output: Any) -> Tensor:
-    return cast(Tensor, output[0] if isinstance(output, tuple | list) else output)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,7 @@ from alignmixup.functional.reconstruction import peak_signal_to_noise
 from alignmixup.methods.alignmixup_ae import AlignMixupAE
 from alignmixup.methods.base import MixedBatch
 from alignmixup.taps import Attachment, LayerMix, Layout
+from alignmixup.taps.outputs import logits_of
 from alignmixup.taps.quiet import evaluating
 
 
@@ -34,15 +36,17 @@ def classify_maps(model: nn.Module, layer: str, x: Tensor, maps: Tensor, *, layo
     labels = torch.empty(0)
 
     def put(features: Tensor) -> Tensor:
-        # class tokens, which come by themselves, stay those of the images
-        return maps.to(features.dtype) if features.shape[2:] == maps.shape[2:] else features
+        # class tokens, which come by themselves as one position, stay those of the images
+        if features[0, 0].numel() == 1 < maps[0, 0].numel():
+            return features
+        return maps.to(features.dtype).reshape(*maps.shape[:2], *features.shape[2:])
 
     hidden = {layer: LayerMix(put, layout=layout)}
     with evaluating(tap.root):
         tap.root.training = True  # the tap asks this flag alone; every module below stays in eval mode
         with MixedBatch(x, labels, labels, hidden=hidden, tap=tap) as batch:
             output = tap.root(batch.x)
-    return _softmax(output)
+    return _softmax(tap.root, output, len(x))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -158,7 +162,8 @@ def _scores_of_images(
     model = decoder.model
     assert model is not None
     with evaluating(model):
-        probs = torch.stack([_softmax(model(decoder.normalized(frame))) for frame in images.unbind(1)], dim=1)
+        seen = [decoder.normalized(frame) for frame in images.unbind(1)]
+        probs = torch.stack([_softmax(model, model(frame), len(frame)) for frame in seen], dim=1)
     first, partner = (_roughness(decoder.decode(own)[:, None]) for own in (maps.first, maps.partner))
     expected = torch.tensor(list(lam), device=images.device) * (first - partner) + partner
     return {
@@ -168,9 +173,8 @@ def _scores_of_images(
     }
 
 
-def _softmax(output: Tensor | Sequence[Tensor]) -> Tensor:
-    logits = output if isinstance(output, Tensor) else output[0]
-    return logits.float().softmax(dim=1)
+def _softmax(model: nn.Module, output: Any, batch: int) -> Tensor:
+    return logits_of(type(model).__name__, output, batch).float().softmax(dim=1)
 
 
 def _of_pair(probs: Tensor, pairs: Pairs) -> tuple[Tensor, Tensor, Tensor]:

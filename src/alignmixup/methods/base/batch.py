@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from alignmixup.taps import Attachment, FeatureTap, Hidden, LayerMix
@@ -124,9 +124,24 @@ class MixedBatch:
             criterion: takes logits and soft targets, e.g. ``nn.CrossEntropyLoss()`` or ``nn.BCEWithLogitsLoss()``.
 
         Returns:
-            Scalar.
+            Scalar. With class weights w it is a mean over Σ w_k target_k, as torch divides for class indices (for soft
+            labels it divides by B), and so equal to λ CE(first) + (1 - λ) CE(partner) with one λ.
+
+        Raises:
+            ValueError: the criterion ignores a class, which torch does for class indices alone.
         """
+        if isinstance(criterion, nn.CrossEntropyLoss) and 0 <= criterion.ignore_index < self.target.shape[1]:
+            raise ValueError(
+                f"CrossEntropyLoss(ignore_index={criterion.ignore_index}) does not go with mixed labels: give that "
+                "class the weight 0"
+            )
         loss = criterion(logits, self.target)
+        if (
+            isinstance(criterion, nn.CrossEntropyLoss)
+            and criterion.weight is not None
+            and (criterion.reduction == "mean")
+        ):
+            loss = loss * (len(self.target) / (self.target @ criterion.weight.to(self.target)).sum())
         return loss if self.auxiliary is None else loss + self.auxiliary()
 
     def pair_targets(self) -> tuple[Tensor, Tensor, Tensor]:

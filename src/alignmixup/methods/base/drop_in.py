@@ -51,8 +51,15 @@ class DropIn:
     def close(self) -> None:
         """End the live batch; raises if it never reached its layer."""
         live, self._live = self._live, None
-        if live is not None:
+        if live is None:
+            return
+        try:
             live.__exit__(None, None, None)
+        except RuntimeError as error:
+            raise RuntimeError(
+                f"{error}; a drop-in belongs in the training loop, one call before each forward: a loader that "
+                "prefetches calls a collate_fn for later batches before the model has seen this one"
+            ) from None
 
 
 def _refusal(mixer: "Mixer") -> TypeError:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from alignmixup.functional.alignment import Keep
+from alignmixup.functional.cells import AlignmentSize, alignment_size
 from alignmixup.functional.interpolation import mixup
 from alignmixup.functional.sampling import choice, coin
 from alignmixup.methods.base.batch import Draw, MixedBatch
@@ -110,13 +111,18 @@ class HiddenMixer(PairMixer):
 
     @abstractmethod
     def interpolation(self, perm: Tensor, lam: Tensor, keep: Keep) -> Hidden:
-        """Give the function of a map (B, C, h, w) that mixes a layer with these partners and coefficients."""
+        """Give the function of a map (B, C, positions...) that mixes a layer with these partners and coefficients."""
+
+    def plan_size(self, axes: tuple[int, ...]) -> AlignmentSize:
+        """Tell what mixing maps with these axes of positions takes; asked where the method reads positions."""
+        return alignment_size(axes, None)
 
     def __call__(self, x: Tensor, y: Tensor) -> MixedBatch:
         """Mix a batch, see :meth:`Mixer.__call__`.
 
         The first batch of a model that takes more than images, with its layer still to be found, stays unmixed.
         """
+        self._check_process()
         if self.is_active:
             self.prepare(x)
             if not self._layers and self.is_scoped:
@@ -166,7 +172,12 @@ class HiddenMixer(PairMixer):
             self._layers = tuple(self._tap.attach(name) for name in self.find_layers(found))
             self._shares = self._check_shares()
         reports = check_layers(
-            found, self._layers, self._mix_pair, reads_positions=self.reads_positions, is_proof=self.carry_test
+            found,
+            self._layers,
+            self._mix_pair,
+            self.plan_size,
+            reads_positions=self.reads_positions,
+            is_proof=self.carry_test,
         )
         self._forms = {layer.name: forms for layer in found.run.layers if None not in (forms := layer.forms)}
         self._used = {report.name: report.use for report in reports}

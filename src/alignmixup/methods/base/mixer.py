@@ -6,24 +6,18 @@ from dataclasses import KW_ONLY, dataclass, fields
 from typing import Any, ClassVar, Self, TypeVar
 
 import torch
-import torch.distributed
 from torch import Tensor, nn
+from torch.utils.data import get_worker_info
 
 from alignmixup.functional.labels import as_target, smooth
 from alignmixup.functional.sampling import coin
 from alignmixup.methods.base.batch import MixedBatch
 from alignmixup.methods.base.drop_in import DropIn
+from alignmixup.methods.base.stream import DrawnFrom, Stream, drawn_seed
 from alignmixup.options import Options, option, options_of
 from alignmixup.taps import unwrap
 
 D = TypeVar("D")
-
-
-def _default_generator() -> torch.Generator:
-    """Make a CPU generator that follows ``torch.manual_seed`` without touching the global state; one stream a rank."""
-    distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
-    rank = torch.distributed.get_rank() if distributed else 0
-    return torch.Generator().manual_seed((torch.initial_seed() + rank) % 2**63)
 
 
 @dataclass(eq=False)
@@ -56,14 +50,21 @@ class Mixer(Options, ABC):
     multi_label: bool = option(
         False, "labels are independent yes/no questions, for a BCE criterion; smoothing then moves towards 1/2"
     )
-    generator: torch.Generator = option(
-        _default_generator,
-        "CPU generator of everything the mixer draws; by default its own, following torch.manual_seed",
+    seed: int | None = option(
+        None,
+        "seed of everything the mixer draws, the same in every process; None draws one from torch's global generator, "
+        "so that it follows torch.manual_seed",
+        repr=False,
+    )
+    generator: Any = option(  # a torch.Generator or None; read as the generator to draw from
+        None,
+        "CPU generator to draw from as it is, in place of a seed; yours to seed differently in each process",
         repr=False,
     )
 
     needs_model: ClassVar[str] = ""  # what for, where a method cannot do without
     looks_inside: ClassVar[bool] = False  # it runs the model itself: never in a compiled graph of the training step
+    _fixed_by: ClassVar[tuple[str, ...]] = ()  # options that a switch around the mixer has in its place
     __eq__, __hash__ = object.__eq__, object.__hash__  # a mixer is itself, whatever the options it shares
 
     def __post_init__(self) -> None:
@@ -75,17 +76,20 @@ class Mixer(Options, ABC):
             name = type(self).__name__
             raise ValueError(f"{name} {self.needs_model}: pass it as {name}(model, ...)")
         super().__post_init__()
-        self._epoch = 0
+        self.stream = self._new_stream()
         self._root = None if self.model is None else unwrap(self.model)
 
     def _check_options(self) -> None:
         super()._check_options()
         if self.active_epochs is not None and not (len(self.active_epochs) == 2 and _rise(*self.active_epochs)):
             raise ValueError(f"active_epochs must be (start, end) with 0 <= start < end, got {self.active_epochs}")
-        if self.generator.device.type != "cpu":
-            raise ValueError(
-                f"generator must live on the CPU (same draws on every device), got {self.generator.device}"
-            )
+        generator = vars(self)["generator"]
+        if not isinstance(generator, torch.Generator | None):
+            raise TypeError(f"generator must be a torch.Generator or None, got {generator!r}")
+        if generator is not None and generator.device.type != "cpu":
+            raise ValueError(f"generator must live on the CPU (same draws on every device), got {generator.device}")
+        if generator is not None and self.seed is not None:
+            raise ValueError(f"seed and generator exclude each other, got seed={self.seed} and a generator")
 
     def _misplaced(self, value: Any) -> str:
         """Say where a value belongs that was given in place of the model."""
@@ -99,12 +103,14 @@ class Mixer(Options, ABC):
         return f"model must be a torch.nn.Module or None, got {value!r}; options are given by name: {name}(model, ...)"
 
     def _change(self, name: str, value: Any) -> None:
-        item, before = options_of(type(self))[name], getattr(self, name)
+        item, before = options_of(type(self))[name], vars(self)[name]
         if item.fixed:
             method = type(self).__name__
             raise AttributeError(
                 f"{name} of {method} cannot change once it is built, got {value!r}: build another {method}"
             )
+        if self._fixed_by and name in self._fixed_by:
+            raise AttributeError(f"{name} of {type(self).__name__} inside a switch has no effect: set it on the switch")
         item.check(value)
         self._put(name, value)
         try:
@@ -112,6 +118,13 @@ class Mixer(Options, ABC):
         except Exception:
             self._put(name, before)
             raise
+        if name in ("seed", "generator"):
+            epoch, self.stream = self.stream.epoch, self._new_stream()
+            self.stream.epoch = epoch
+
+    def _new_stream(self) -> Stream:
+        seed, generator = self.seed, vars(self)["generator"]
+        return Stream(drawn_seed() if seed is None and generator is None else seed or 0, generator)
 
     def _put(self, name: str, value: Any) -> None:
         """Set an option to what the mixer itself found for it."""
@@ -159,19 +172,35 @@ class Mixer(Options, ABC):
         Raises:
             ValueError: batch sizes differ, labels are out of range, or the number of classes is unknown.
             TypeError: images are not floating point, or labels are one-dimensional floats.
+            RuntimeError: a method that needs the model is called in a worker process of a loader.
         """
+        self._check_process()
         batch = self.clean(x, y)
         if not self.is_active:
             return batch
         self.prepare(x)
+        self.stream.step += 1
         if not coin(self.probability, generator=self.generator):
             return batch
         return self.mix(x, batch.target, self.draw(x, batch.target))
+
+    def _check_process(self) -> None:
+        if get_worker_info() is not None and (reason := self._reason_for_model()):
+            raise RuntimeError(
+                f"{reason}, and the model that learns is not in this worker process of a DataLoader: call the mixer in "
+                "the training loop, on the batches that the loader gives"
+            )
+
+    def _reason_for_model(self) -> str:
+        """Say what needs the model, and what for; nothing where a method can do without."""
+        return f"{type(self).__name__} {self.needs_model}" if self.needs_model else ""
 
     def clean(self, x: Tensor, y: Tensor) -> MixedBatch:
         """Return the batch unmixed: ``x`` itself, and its labels as soft labels."""
         if x.shape[:1] != y.shape[:1] or x.ndim < 2:
             raise ValueError(f"images {tuple(x.shape)} and labels {tuple(y.shape)} are not one batch")
+        if x.device != y.device:
+            raise ValueError(f"images on {x.device} and labels on {y.device}: move the labels, y.to({str(x.device)!r})")
         if not x.is_floating_point():
             raise TypeError(f"images must be floating point, got {x.dtype}: convert and normalise them before mixing")
         target = smooth(as_target(y, self.num_classes), self.label_smoothing, multi_label=self.multi_label)
@@ -199,6 +228,9 @@ class Mixer(Options, ABC):
     def detach(self) -> None:
         """Leave the model exactly as it was found; hidden methods have hooks there until then."""
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "generator": None}  # its stream has it
+
     def __enter__(self) -> Self:
         return self
 
@@ -210,11 +242,11 @@ class Mixer(Options, ABC):
         """Mixing is on: the model, if known, is in training mode and the epoch lies in ``active_epochs``."""
         if self._root is not None and not self._root.training:
             return False
-        return self.active_epochs is None or self.active_epochs[0] <= self._epoch < self.active_epochs[1]
+        return self.active_epochs is None or self.active_epochs[0] <= self.stream.epoch < self.active_epochs[1]
 
     def set_epoch(self, epoch: int) -> None:
-        """Tell the epoch, counted from 0, for ``active_epochs``."""
-        self._epoch = epoch
+        """Tell the epoch, counted from 0: ``active_epochs`` and what is drawn depend on it, in worker processes too."""
+        self.stream.epoch = epoch
 
     def drop_in(self) -> DropIn:
         """Return a callable ``(x, y) -> (x, target)`` for a training loop that cannot be edited.
@@ -229,13 +261,20 @@ class Mixer(Options, ABC):
         return iter(())
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state of the random stream and the epoch, for a checkpoint."""
-        return {"generator": self.generator.get_state(), "epoch": self._epoch}
+        """Return the state of the random stream and the epoch, for a checkpoint: one for all processes."""
+        return self.stream.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue the random stream where :meth:`state_dict` was taken."""
-        self.generator.set_state(state["generator"].cpu())
-        self._epoch = int(state["epoch"])
+        """Continue the random stream of this process where :meth:`state_dict` was taken, in any one.
+
+        Raises:
+            ValueError: the state is of a generator that was passed in another process.
+        """
+        self.stream.load_state_dict(state)
+
+
+# the field's name serves two: what was passed, and what to draw from
+Mixer.generator = DrawnFrom()
 
 
 def _rise(start: int, end: int) -> bool:

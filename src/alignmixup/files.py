@@ -1,0 +1,64 @@
+"""Files that are whole or not there: written beside their place, then renamed onto it. Imports no torch."""
+
+import json
+import os
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+__all__ = ["sweep", "write_atomically", "write_json", "write_text"]
+
+_TEMPORARY = re.compile(r"\.probe|\..+\.\d+\.tmp")
+
+
+def write_atomically(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
+    """Write a file beside ``path``, flush it to the disk, then rename it onto ``path``.
+
+    Raises:
+        OSError: with the path and what happened; ``path`` keeps its old content and no part of the new is
+            left.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException as error:
+        temporary.unlink(missing_ok=True)
+        # torch.save reports a full disk as RuntimeError from its zip writer.
+        if isinstance(error, (OSError, RuntimeError)):
+            kept = "; the one written before is untouched" if path.exists() else ""
+            way_out = "make room and continue with --resume, or choose another --out"
+            raise OSError(f"cannot write {path}: {_reason(error)}{kept}; {way_out}") from error
+        raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text atomically, in UTF-8."""
+    write_atomically(path, lambda file: file.write(text.encode()))
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON file atomically; a number that is not finite is refused."""
+    write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+
+def sweep(folder: Path) -> list[str]:
+    """Remove what writers that were killed left in ``folder``; return the names of what else lies there."""
+    names = os.listdir(folder) if folder.is_dir() else []
+    for name in names:
+        if _TEMPORARY.fullmatch(name):
+            (folder / name).unlink(missing_ok=True)
+    return [name for name in names if not _TEMPORARY.fullmatch(name)]
+
+
+def _reason(error: BaseException) -> str:
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
+        cause = cause.__cause__ or cause.__context__
+    return str(error).splitlines()[0] + " (is the disk full?)"

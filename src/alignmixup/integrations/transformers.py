@@ -1,0 +1,98 @@
+"""A Hugging Face Trainer that mixes its training batches."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import Trainer, TrainerCallback
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, get_last_checkpoint
+
+from alignmixup.methods.base import MixedBatch, Mixer
+from alignmixup.methods.base.batch import Criterion
+from alignmixup.taps import find_logits
+
+
+class MixingTrainer(Trainer):  # type: ignore[misc]
+    """A Trainer that mixes; evaluation and prediction are untouched.
+
+    The images are what the model names in ``main_input_name``, or ``pixel_values``. The backward pass runs inside the
+    mixing, so that gradient checkpointing is exact. Under gradient accumulation each example weighs what it weighs
+    in the loss that the model itself computes. Checkpoints keep the mixer's random stream.
+
+    Args:
+        *args: of the Trainer.
+        mixer: the method, built on the Trainer's model.
+        criterion: takes logits and soft labels (B, K) and returns a mean.
+        **kwargs: of the Trainer.
+
+    Raises:
+        ValueError: options that would bypass the criterion or replace the model, or DataParallel.
+    """
+
+    def __init__(self, *args: Any, mixer: Mixer, criterion: Criterion = F.cross_entropy, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        options = {"model_init": self.model_init, "compute_loss_func": self.compute_loss_func}
+        options["label_smoothing_factor"] = self.label_smoother
+        if unused := [name for name, value in options.items() if value is not None]:
+            raise ValueError(f"{', '.join(unused)} would not mix: use model, criterion, and the mixer's options")
+        if self.args.n_gpu > 1:
+            raise ValueError(
+                f"DataParallel over {self.args.n_gpu} GPUs cannot mix: start one process a GPU, by torchrun"
+            )
+        self.mixer, self.criterion = mixer, criterion
+        self._live: MixedBatch | None = None
+        self.add_callback(_Progress(mixer))
+
+    def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> Any:
+        """Train, or go on from a checkpoint with the mixer as it was then."""
+        folder = resume_from_checkpoint
+        folder = get_last_checkpoint(self.args.output_dir) if folder is True else folder
+        if folder:
+            self.mixer.load_state_dict(torch.load(Path(folder) / "mixer.pt", weights_only=True))
+        return super().train(resume_from_checkpoint, **kwargs)
+
+    def training_step(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Tensor:
+        """Run the forward and the backward pass of the mixed batch."""
+        model.train()
+        inputs = self._prepare_inputs(inputs)
+        name = getattr(self.model, "main_input_name", "pixel_values")
+        if missing := {name, "labels"} - set(inputs):
+            raise ValueError(f"mixing needs {name!r} and 'labels' of a batch: no {sorted(missing)} in {sorted(inputs)}")
+        try:
+            with self.mixer(inputs[name], inputs["labels"]) as self._live:
+                step: Tensor = super().training_step(model, {**inputs, name: self._live.x}, *args, **kwargs)
+                return step
+        finally:
+            self._live = None
+
+    def compute_loss(self, model: nn.Module, inputs: Any, return_outputs: bool = False, **kwargs: Any) -> Any:
+        """Compute the loss of the mixed batch; outside a training step, the Trainer's own."""
+        if self._live is None:
+            return super().compute_loss(model, inputs, return_outputs, **kwargs)
+        labels, outputs = inputs["labels"], model(**{k: v for k, v in inputs.items() if k != "labels"})
+        logits = find_logits(outputs, self._live.target.shape[1])
+        if logits is None:
+            raise TypeError(f"no logits in what {type(model).__name__} returns, {type(outputs).__name__}")
+        loss = self._live.loss(logits, self.criterion)
+        items = kwargs.get("num_items_in_batch")
+        if items is not None:  # the Trainer then expects a sum, divided by the labels of the whole accumulated batch
+            processes = self.args.world_size if self.args.average_tokens_across_devices else 1
+            loss = loss * labels.numel() / items * processes
+        return (loss, outputs) if return_outputs else loss
+
+
+class _Progress(TrainerCallback):  # type: ignore[misc]
+    """Tells the mixer the epoch, and saves it beside the model."""
+
+    def __init__(self, mixer: Mixer) -> None:
+        self.mixer = mixer
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.mixer.set_epoch(int(state.epoch or 0))
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if args.should_save:
+            folder = f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}"
+            torch.save(self.mixer.state_dict(), Path(args.output_dir) / folder / "mixer.pt")

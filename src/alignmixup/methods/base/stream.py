@@ -1,0 +1,141 @@
+"""Stream: a mixer's random numbers, a function of what is drawn and not of when the mixer was built."""
+
+import os
+from copy import deepcopy
+from typing import Any
+
+import torch
+import torch.distributed
+from torch.utils.data import get_worker_info
+
+from alignmixup.seeds import reseed
+
+
+class Stream:
+    """The random numbers of one mixer: each batch's depend on (seed, rank, worker, epoch, step) alone.
+
+    Rank and worker are asked for when a batch is drawn. So the state of a stream is the same in every process, and each
+    continues its own from any one's. A worker process of a loader counts its own steps; what it draws depends on the
+    loader's seed too, which the loader draws anew in each epoch.
+
+    Args:
+        seed: any integer; the same in every process of a training.
+        generator: CPU generator to draw from in its stead, as it is. In worker processes, where its copies would all
+            draw the same, its seed is the stream's.
+
+    Attributes:
+        step: batches drawn by this process.
+    """
+
+    def __init__(self, seed: int, generator: torch.Generator | None = None) -> None:
+        self.seed = seed if generator is None else generator.initial_seed()
+        self.step = 0
+        self._given = generator
+        self._own = torch.Generator()
+        self._started: tuple[int, ...] | None = None
+        epoch = torch.zeros((), dtype=torch.int64, device="cpu")
+        self._epoch: torch.Tensor = epoch.share_memory_()  # type: ignore[no-untyped-call]
+        self._rank = 0
+
+    @property
+    def epoch(self) -> int:
+        """The epoch, counted from 0; worker processes see it change."""
+        return int(self._epoch.item())
+
+    @epoch.setter
+    def epoch(self, epoch: int) -> None:
+        self._epoch.fill_(epoch)
+
+    @property
+    def generator(self) -> torch.Generator:
+        """The generator, standing where the numbers of this batch begin or continue."""
+        return self._at_this_batch()
+
+    def _at_this_batch(self) -> torch.Generator:
+        worker = get_worker_info()
+        if self._given is not None and worker is None:
+            return self._given
+        place = (0, 0) if worker is None else (worker.id + 1, worker.seed)
+        key = (self.seed, self._find_rank(in_worker=worker is not None), *place, self.epoch, self.step)
+        if key != self._started:
+            reseed(self._own, *key)
+            self._started = key
+        return self._own
+
+    # What torch.compiler.disable sets, without the seconds that importing it takes: drawing is never traced.
+    _at_this_batch._torchdynamo_disable = True  # type: ignore[attr-defined]
+
+    def _find_rank(self, *, in_worker: bool = False) -> int:
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            return torch.distributed.get_rank()
+        return self._rank if in_worker else _announced_rank()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return where the stream stands. A generator's state is of one process, whose rank is said."""
+        if self._given is None:
+            return {"seed": self.seed, "step": self.step, "epoch": self.epoch}
+        return {"generator": self._given.get_state(), "rank": self._find_rank(), "epoch": self.epoch}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue where :meth:`state_dict` was taken, with a generator or without one.
+
+        Raises:
+            ValueError: the state is of the generator of another rank.
+        """
+        if "generator" in state:
+            rank = self._find_rank()
+            if state.get("rank", rank) != rank:
+                raise ValueError(
+                    f"the state is of the generator that was passed on rank {state['rank']}, and this is rank {rank}, "
+                    "which would draw the same: save and load one state a rank, or build mixers without generator=, "
+                    "whose state holds for every rank"
+                )
+            if self._given is None:
+                self._given = torch.Generator()
+            self._given.set_state(state["generator"].cpu())
+            self.seed = self._given.initial_seed()
+        else:
+            self._given, self.seed, self.step = None, int(state["seed"]), int(state["step"])
+        self.epoch, self._started = int(state["epoch"]), None
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A worker that is started afresh (spawn) does not know the process group. Generators go as bytes: as tensors
+        # they would lie in shared memory that is gone before it looks.
+        given = None if self._given is None else bytes(self._given.get_state().tolist())
+        return {**vars(self), "_rank": self._find_rank(), "_given": given, "_own": None, "_started": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._own = torch.Generator()
+        if (given := state["_given"]) is not None:
+            self._given = torch.Generator()
+            self._given.set_state(torch.frombuffer(bytearray(given), dtype=torch.uint8))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Stream":
+        copied = memo[id(self)] = Stream(self.seed, deepcopy(self._given, memo))
+        copied.step, copied.epoch = self.step, self.epoch
+        return copied
+
+
+def _announced_rank() -> int:
+    """The rank that a launcher (torchrun) announces, for what is drawn before there is a process group."""
+    rank = os.environ.get("RANK", "")
+    return int(rank) if rank.isdecimal() else 0
+
+
+def drawn_seed() -> int:
+    """Draw a seed from torch's global generator, as a layer draws its weights: it follows ``torch.manual_seed``."""
+    return int(torch.randint(2**63 - 1, (), dtype=torch.int64, device="cpu"))
+
+
+class DrawnFrom:
+    """``mixer.generator``: its option, which is read as the generator that stands where the batch's numbers begin."""
+
+    def __get__(self, mixer: Any, owner: type) -> Any:
+        if mixer is None:
+            return self
+        stream: Stream | None = vars(mixer).get("stream")
+        return vars(mixer)["generator"] if stream is None else stream.generator
+
+    def __set__(self, mixer: Any, value: Any) -> None:
+        vars(mixer)["generator"] = value

@@ -1,0 +1,41 @@
+"""Which process of a run speaks. Imports no torch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_OWN = "_alignmixup_rank"
+
+
+class ToldElsewhereError(Exception):
+    """The run ends because of an error that another process has, and tells."""
+
+
+def is_main_process() -> bool:
+    """Whether this process writes files and talks: the only one, or rank 0 under torchrun."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+@contextmanager
+def own_errors() -> Iterator[None]:
+    """Context whose errors are this process's own: no other is known to have them."""
+    try:
+        yield
+    except Exception as error:
+        setattr(error, _OWN, os.environ.get("RANK", "0"))
+        raise
+
+
+def speaker(error: BaseException) -> str | None:
+    """How a message about an error begins: empty, or ``rank N: `` of several; None where another process tells it.
+
+    An error from before the processes part is the same in all that share a machine, and the first of them tells it.
+    """
+    if isinstance(error, ToldElsewhereError):
+        return None
+    rank = getattr(error, _OWN, None)
+    if rank is None:
+        return "" if os.environ.get("LOCAL_RANK", "0") == "0" else None
+    return f"rank {rank}: " if os.environ.get("WORLD_SIZE", "1") != "1" else ""

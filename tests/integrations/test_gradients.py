@@ -1,0 +1,91 @@
+"""In every program, one process and two: gradients are those of a loop written by hand, and evaluation is not mixed."""
+
+import os
+import socket
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from tests.integrations import clients
+from tests.integrations.clients import BATCHES, CASES, Case, build, by_hand, vit
+from timm.loss import SoftTargetCrossEntropy
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore"),  # of the programs about so small a run, and about each other
+    pytest.mark.xdist_group("integrations"),  # the programs take long to import
+]
+
+DISTRIBUTED = ["lightning", "trainer", "accelerate", "fsdp"]
+DISTRIBUTED_CASES = [Case(), Case(2, False, True)]
+HEAVY = ["lightning.pytorch", "transformers.trainer", "transformers.models.vit.modeling_vit", "accelerate"]
+
+
+def assert_by_hand(client, steps, ranks, case):
+    if client == "trainer":
+        expected = by_hand(*vit(), ranks, case, logits=lambda output: output.logits)
+    elif client == "timm":
+        expected = by_hand(*build(), ranks, case, criterion=SoftTargetCrossEntropy())
+    else:
+        expected = by_hand(*build(), ranks, case)
+    assert len(steps) == len(expected) == BATCHES // case.accumulate
+    tolerance = 2e-2 if case.bf16 else 1e-5
+    for found, right in zip(steps, expected, strict=True):
+        assert right.abs().max() > 1e-3
+        assert (found - right).abs().max() < tolerance * right.abs().max()
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("client", ["lightning", "trainer", "accelerate", "timm", "skorch", "ignite"])
+def test_gradients_of_one_process(client, case, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    steps, kept, in_evaluation = getattr(clients, client)(case)
+    assert (len(kept), in_evaluation) == (BATCHES, 0)
+    assert_by_hand(client, steps, [kept], case)
+
+
+def work(rank, port, folder):
+    os.chdir(folder)
+    group = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "RANK": rank, "LOCAL_RANK": rank, "GROUP_RANK": 0}
+    group |= {"WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2, "TORCHELASTIC_RUN_ID": "tests", "ACCELERATE_USE_CPU": "true"}
+    os.environ.update({name: str(value) for name, value in group.items()})  # as torchrun does
+    torch.set_num_threads(1)
+    found = {
+        (client, case): getattr(clients, client)(case, rank, 2) for client in DISTRIBUTED for case in DISTRIBUTED_CASES
+    }
+    more = {"decoder": clients.lightning_autoencoder(rank, 2), "resumed": clients.lightning_resumed(rank, 2, folder)}
+    torch.save(found | more, f"{folder}/{rank}.pt")
+    dist.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def two_processes(tmp_path_factory):
+    """What two processes found, which share the time that the imports take."""
+    folder = tmp_path_factory.mktemp("ranks")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    mp.get_context("forkserver").set_forkserver_preload(HEAVY)
+    mp.start_processes(work, args=(port, str(folder)), nprocs=2, start_method="forkserver")
+    return [torch.load(folder / f"{rank}.pt", weights_only=False) for rank in range(2)]
+
+
+@pytest.mark.parametrize("case", DISTRIBUTED_CASES, ids=str)
+@pytest.mark.parametrize("client", DISTRIBUTED)
+def test_gradients_of_two_processes(client, case, two_processes):
+    (steps, first, _), (same, second, _) = (found[client, case] for found in two_processes)
+    assert all(map(torch.equal, steps, same))
+    assert [len(first), len(second)] == [BATCHES, BATCHES]
+    assert_by_hand(client, steps, [first, second], case)
+    assert [float(d.lam[0]) for *_, d in first] != [float(d.lam[0]) for *_, d in second]
+
+
+def test_two_processes_train_one_decoder(two_processes):
+    (before, after), (_, other) = (found["decoder"] for found in two_processes)
+    assert torch.equal(after, other)
+    assert not torch.equal(before, after)
+
+
+def test_two_processes_continue_their_own_draws(two_processes):
+    first, second = (found["resumed"] for found in two_processes)
+    assert first[0] == first[1] != second[0] == second[1]

@@ -1,0 +1,123 @@
+"""The callback goes through a checkpoint, ends what it began, and says where it cannot be used."""
+
+import pytest
+import torch
+from tests.integrations.clients import (
+    CLASSES,
+    autoencoder_module,
+    classifier,
+    data,
+    lightning_trainer,
+    loader,
+    recorded,
+)
+from torch import nn
+
+from alignmixup import Mixup
+from alignmixup.integrations.lightning import Mixing
+from alignmixup.taps import FeatureTap
+
+pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.xdist_group("integrations")]
+
+
+def fit(module, checkpoint=None, **options):
+    program = lightning_trainer(**{"max_epochs": 3, **options})
+    program.fit(module, loader(), ckpt_path=checkpoint)
+    return program
+
+
+def weights(module):
+    return nn.utils.parameters_to_vector(module.parameters()).detach()
+
+
+@pytest.mark.parametrize("make", [lambda: classifier(input_probability=0.5), autoencoder_module])
+def test_a_resumed_run_ends_as_one_that_was_never_stopped(make, tmp_path):
+    whole, first, second = make(), make(), make()
+    fit(whole)
+    fit(first, max_epochs=1).save_checkpoint(tmp_path / "one.ckpt")
+    fit(second, tmp_path / "one.ckpt")
+    assert torch.equal(weights(second), weights(whole))
+    assert not torch.equal(weights(first), weights(whole))
+
+
+def test_the_epoch_reaches_the_mixer():
+    with recorded() as kept:
+        fit(classifier(active_epochs=(1, 2)))
+    assert len(kept) == 4  # one epoch of three
+
+
+Classifier = type(classifier())
+
+
+class Skips(Classifier):
+    def training_step(self, batch, index):
+        loss = super().training_step(batch, index)
+        return None if index % 2 else loss
+
+
+class Fails(Classifier):
+    def training_step(self, batch, index):
+        super().training_step(batch, index)
+        raise ZeroDivisionError
+
+
+class Elsewhere(Classifier):
+    def training_step(self, batch, index):
+        mixed = self.mixing(*batch)
+        return mixed.loss(self.model.head(torch.zeros(len(mixed.x), 8, 4, 4)))
+
+
+class Manual(Classifier):
+    automatic_optimization = False
+
+    def training_step(self, batch, index):
+        loss = super().training_step(batch, index)
+        optimizer = self.optimizers()
+        optimizer.zero_grad()
+        self.manual_backward(loss)
+        assert FeatureTap.of(self.model).depth == 0
+        optimizer.step()
+
+
+class Validates(Classifier):
+    def validation_step(self, batch, index):
+        self.mixing(*batch)
+
+
+class Forgets(Classifier):
+    def configure_callbacks(self):
+        return []
+
+
+def test_a_step_that_is_skipped_or_fails_leaves_nothing_live():
+    skips, fails = Skips(), Fails()
+    fit(skips)
+    with pytest.raises(ZeroDivisionError):
+        fit(fails)
+    assert FeatureTap.of(skips.model).depth == FeatureTap.of(fails.model).depth == 0
+
+
+def test_a_batch_that_never_reaches_its_layer_is_an_error():
+    with pytest.raises(RuntimeError, match="never ran in training mode"):
+        fit(Elsewhere())
+
+
+def test_manual_optimization_mixes_as_well():
+    manual, automatic = Manual(), Classifier()
+    fit(manual)
+    fit(automatic)
+    assert torch.equal(weights(manual), weights(automatic))
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda: Mixing(Mixup(num_classes=CLASSES))(*data()[:2]),
+        lambda: fit(Forgets()),
+        lambda: lightning_trainer().fit(Validates(), loader(), loader()),
+    ],
+    ids=["no trainer", "not registered", "validation"],
+)
+def test_it_is_refused_where_nothing_would_end_the_mixing(use):
+    with pytest.raises(RuntimeError, match=r"outside a training batch.*configure_callbacks"):
+        use()

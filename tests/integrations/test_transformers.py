@@ -1,0 +1,114 @@
+"""A mixing Trainer weighs examples as the Trainer does, goes through a checkpoint and leaves evaluation alone."""
+
+import pytest
+import torch
+from tests.integrations.clients import CLASSES, Named, Net, arguments, data, recorded, vit
+from torch import nn
+from transformers import Trainer
+
+from alignmixup import AlignMixup, Baseline
+from alignmixup.integrations.transformers import MixingTrainer
+
+pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.xdist_group("integrations")]
+
+
+class Plain(nn.Module):
+    """A model that is not Hugging Face's: other names, a tuple, no further keywords."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.net = Net()
+
+    def forward(self, pixel_values, labels=None):
+        logits = self.net(pixel_values)
+        return (logits,) if labels is None else (nn.functional.cross_entropy(logits, labels), logits)
+
+
+def weights(model):
+    return nn.utils.parameters_to_vector(model.parameters()).detach()
+
+
+def train(model, folder, rows, cls=Trainer, resume=None, options=None, **changes):
+    changes = {"learning_rate": 0.01, "optim": "sgd", **changes}
+    program = cls(
+        model, arguments(folder, **changes), train_dataset=Named(rows), eval_dataset=Named(rows), **(options or {})
+    )
+    program.train(resume_from_checkpoint=resume)
+    return program
+
+
+@pytest.mark.parametrize("accumulate", [1, 2, 3])
+@pytest.mark.parametrize("make", [lambda: vit()[0], Plain])
+def test_without_mixing_it_is_the_trainer(make, accumulate, tmp_path):
+    rows = torch.utils.data.Subset(data(), range(13))  # batches of 4, 4, 4 and 1
+    first, second = make(), make()
+    options = {"gradient_accumulation_steps": accumulate, "num_train_epochs": 2}
+    train(first, tmp_path, rows, **options)
+    mixer = Baseline(second, num_classes=CLASSES)
+    train(second, tmp_path, rows, MixingTrainer, options={"mixer": mixer}, **options)
+    torch.testing.assert_close(weights(second), weights(first), rtol=1e-5, atol=1e-6)
+
+
+def test_evaluation_and_prediction_are_untouched(tmp_path):
+    model, mixer = vit()
+    program = train(model, tmp_path, data(), MixingTrainer, options={"mixer": mixer})
+    plain = Trainer(model, arguments(tmp_path), eval_dataset=Named(data()))
+    with recorded() as kept:
+        assert program.evaluate()["eval_loss"] == plain.evaluate()["eval_loss"]
+        assert program.predict(Named(data())).predictions.shape == (len(data()), CLASSES)
+    assert not kept
+
+
+@pytest.mark.parametrize("resume", [True, "checkpoint-4"])
+def test_a_resumed_run_ends_as_one_that_was_never_stopped(resume, tmp_path, monkeypatch):
+    def run(folder, epochs, resume=None):
+        model = Plain()  # transformers 5.24 does not load back what it saved of a ViT
+        mixer = AlignMixup(model, layer="net.two.1", num_classes=CLASSES)
+        options = {"num_train_epochs": epochs, "save_strategy": "epoch", "lr_scheduler_type": "constant"}
+        train(model, folder, data(), MixingTrainer, resume, {"mixer": mixer}, **options)
+        return weights(model)
+
+    whole = run(tmp_path / "whole", 3)
+    run(tmp_path / "parts", 1)
+    resumed = run(tmp_path / "parts", 3, resume if resume is True else str(tmp_path / "parts" / resume))
+    assert torch.equal(resumed, whole)
+
+
+def test_the_epoch_reaches_the_mixer(tmp_path):
+    model, mixer = vit(active_epochs=(1, 2))
+    with recorded() as kept:
+        train(model, tmp_path, data(), MixingTrainer, options={"mixer": mixer}, num_train_epochs=3)
+    assert len(kept) == 4  # one epoch of three
+
+
+def test_a_model_of_ones_own_is_mixed(tmp_path):
+    model = Plain()
+    mixer = AlignMixup(model, layer="net.two.1", num_classes=CLASSES, input_probability=0.0)
+    with recorded() as kept:
+        train(model, tmp_path, data(), MixingTrainer, options={"mixer": mixer})
+    assert len(kept) == 4
+
+
+@pytest.mark.parametrize(
+    ("changes", "options", "named"),
+    [
+        ({}, {"compute_loss_func": lambda *_, **__: None}, "compute_loss_func"),
+        ({"label_smoothing_factor": 0.1}, {}, "label_smoothing_factor"),
+    ],
+)
+def test_what_would_bypass_the_mixing_is_refused(changes, options, named, tmp_path):
+    model, mixer = vit()
+    with pytest.raises(ValueError, match=named):
+        MixingTrainer(model, arguments(tmp_path, **changes), mixer=mixer, **options)
+
+
+def test_a_batch_without_labels_is_refused(tmp_path):
+    class Unlabelled(Named):
+        def __getitem__(self, index):
+            return {"pixel_values": self.rows[index][0]}
+
+    model, mixer = vit()
+    program = MixingTrainer(model, arguments(tmp_path), mixer=mixer, train_dataset=Unlabelled(data()))
+    with pytest.raises(ValueError, match="'labels'"):
+        program.train()
