@@ -10,7 +10,7 @@ from alignmixup import methods
 from alignmixup.options import Option, options_of
 
 FOLDER = Path(__file__).parents[1] / "docs" / "methods"
-TABLE = re.compile(r"(?<=^## Options\n\n)(?:\|.*\n)+", re.MULTILINE)
+TABLE = re.compile(r"(?<=^## Options\n)\n(?:(?:\|.*\n)+\n)?", re.MULTILINE)  # and the blank lines around it
 
 
 def table(name: str) -> str:
@@ -31,9 +31,9 @@ def card(name: str) -> tuple[Path, str, str]:
     """File, text, and the text as it should be."""
     path = FOLDER / f"{name}.md"
     text = path.read_text()
-    wanted, count = TABLE.subn(lambda _: table(name), text)
+    wanted, count = TABLE.subn(lambda _: f"\n{table(name)}\n", text)
     if count != 1:
-        raise ValueError(f"{path}: the section '## Options' must begin with the table")
+        raise ValueError(f"{path} has no section '## Options' with a blank line below it, for the table")
     return path, text, wanted
 
 

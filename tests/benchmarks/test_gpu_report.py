@@ -151,6 +151,7 @@ def test_a_checkpoint_of_half_the_size_holds_the_same_state(release, tmp_path, m
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(30 * 60)  # what the report is given
 @pytest.mark.parametrize("damaged", [False, True])
 def test_the_whole_report_at_toy_size(release, tmp_path, damaged):
     data = tmp_path / "images.zip"

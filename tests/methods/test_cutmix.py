@@ -27,6 +27,13 @@ def test_boxes_are_shared_as_lambda_is():
     assert torch.equal(per_pair.box, per_pair.box[per_pair.perm])
 
 
+@pytest.mark.parametrize("lam_per", ["pair", "sample"])
+def test_a_box_has_a_place_of_its_own(lam_per):
+    x, y = torch.rand(8, 3, 64, 64), torch.zeros(8, dtype=torch.int64)
+    mixer = CutMix(num_classes=2, lam_per=lam_per, alpha=1e6, generator=torch.Generator().manual_seed(0))
+    assert len(mixer(x, y).draw.box.unique(dim=0)) > 2  # λ is 1/2 for all, so that boxes differ by their place alone
+
+
 def test_images_need_four_axes():
     with pytest.raises(ValueError, match=r"CutMix needs images of shape \(B, C, H, W\), got \(4, 3\)"):
         CutMix(num_classes=2)(torch.rand(4, 3), torch.zeros(4, dtype=torch.int64))
