@@ -112,6 +112,23 @@ def test_cuts_are_told_from_the_rest(kind):
     assert all(found.is_cut(name) for name in found.early())
 
 
+@pytest.mark.parametrize("container", [tuple, list, lambda heads: dict(zip(("main", "other"), heads, strict=True))])
+def test_heads_that_exist_in_training_only_count(container):
+    def run(net, x):
+        early = net.early(x)
+        main = net.head(net.late(early).mean((2, 3)))
+        return container([main, net.other(early.mean((2, 3)))]) if net.training else main
+
+    modules = {"early": nn.Conv2d(3, 6, 3), "late": nn.Conv2d(6, 6, 3), "head": nn.Linear(6, 4)}
+    net = Net(run, **modules, other=nn.Linear(6, 4)).train()
+    found = probe(net, X)
+    assert found.last() == "early"
+    assert not found.is_cut("late")
+    assert found.share("late") < 0.9
+    assert probe(net.eval(), X).last() == "late"
+    assert not net.training
+
+
 def test_modules_that_run_twice_or_never_are_no_candidates():
     found = probe(Net(twice, stem=conv(), act=nn.ReLU(), second=conv(8, 8), fc=nn.Linear(8, 5)), X)
     assert found.run.calls["act"] == 2

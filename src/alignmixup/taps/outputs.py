@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
 
@@ -71,7 +72,7 @@ def find_logits(output: Any, classes: int | None = None) -> Tensor | None:
 
 
 def logits_of(name: str, output: Any, batch: int) -> Tensor:
-    """Find the logits, or refuse.
+    """Find the logits, or refuse. Those of further heads of the same classes stand behind them.
 
     Args:
         name: of the model, for the message.
@@ -79,7 +80,7 @@ def logits_of(name: str, output: Any, batch: int) -> Tensor:
         batch: number of examples B it was given.
 
     Returns:
-        (B, ...) of any floating type.
+        (B, ...) of any floating type; (B, heads K) where there are several heads.
 
     Raises:
         ValueError: there is no tensor with B rows.
@@ -91,7 +92,8 @@ def logits_of(name: str, output: Any, batch: int) -> Tensor:
             f"{name} returns {got} for {batch} examples: expected logits (B, K), alone, as .logits, as ['logits'] or "
             "in a tuple"
         )
-    return logits
+    heads = [tensor for tensor in tensors_of(output) if tensor is not logits and tensor.shape == logits.shape]
+    return torch.cat([logits, *heads], dim=1) if heads and logits.ndim == 2 else logits
 
 
 def _children(value: Any) -> Iterator[tuple[Any, Any]] | None:

@@ -41,7 +41,8 @@ def looking(root: nn.Module, *, reveal: bool = True) -> Iterator[None]:
     """Run a model as its training does, but for what is random, and with no parameter that hides a path.
 
     - Every module is in eval mode, but for BatchNorm layers in training: with statistics of the batch they neither
-      let a new network's activations vanish nor see which sample stands in which row.
+      let a new network's activations vanish nor see which sample stands in which row. The model itself keeps its flag,
+      by which some run heads that exist in training only.
     - Parameters that are (nearly) zero are replaced: a head, a LayerScale or a residual branch that starts at zero
       would hide what passes through it.
     - Dropout without a module is off. Hidden mixing is off.
@@ -58,7 +59,9 @@ def looking(root: nn.Module, *, reveal: bool = True) -> Iterator[None]:
         stack.enter_context(_own_streams(root))
         if reveal:
             stack.enter_context(_nothing_hidden(root))
+        own = root.training
         stack.enter_context(evaluating(root))
+        root.training = own
         for module in training:
             # its collectives would wait for processes that are not looking
             module.training = not isinstance(module, _SYNCHRONISED)
