@@ -47,8 +47,6 @@ def test_light_networks_carry_everything(network):
 @pytest.mark.timeout(36000)
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_every_family_carries_everything_or_says_why(library):
-    if library == "transformers":
-        pytest.importorskip("transformers")
     rows = [row for network in LIBRARIES[library]() for row in try_network(network)]
     assert all(row.share == pytest.approx(1, abs=1e-3) for row in rows if row.share is not None)
     assert all(row.refusal for row in rows if row.share is None)

@@ -225,7 +225,6 @@ def test_other_lines_are_not_progress(line: str) -> None:
 
 def test_a_cluster_trains_shows_and_leaves_the_reason(small: list[str], tmp_path: Path) -> None:
     """By submitit's own processes on this machine, which take the same way as those of Slurm."""
-    pytest.importorskip("submitit")
     good = load("digits/mixup", small[1:])
     bad = load("digits/mixup", [*small[1:], "method.alpha=-1"])
     jobs = [Job("good", good, RunFolder(Path("good"))), Job("bad", bad, RunFolder(Path("bad")))]
@@ -243,7 +242,7 @@ def test_a_cluster_trains_shows_and_leaves_the_reason(small: list[str], tmp_path
 def test_a_job_that_the_queue_refuses_costs_one_run(
     job: MakeJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    submitit = pytest.importorskip("submitit")
+    import submitit
 
     def refuse(*_: object) -> None:
         raise submitit.core.utils.FailedJobError("invalid partition")
@@ -255,14 +254,14 @@ def test_a_job_that_the_queue_refuses_costs_one_run(
 
 
 def test_a_job_that_is_killed_says_how_the_cluster_saw_it_end(tmp_path: Path) -> None:
-    submitit = pytest.importorskip("submitit")
+    import submitit
+
     process = ClusterProcess(submitit.LocalExecutor(tmp_path / "submitit").submit(os.abort), io.StringIO())
     assert process.wait(SilentReporter()) == 1
     assert "has not produced any output (state: FINISHED)" in process.log.getvalue().splitlines()[-1]
 
 
 def test_a_job_that_loses_its_node_continues_on_another() -> None:
-    pytest.importorskip("submitit")
     again = ChildRun().checkpoint("config", "folder", "overwrite")
     assert isinstance(again.function, ChildRun)
     assert again.args == ("config", "folder", "resume")
@@ -280,7 +279,6 @@ def test_a_job_that_loses_its_node_continues_on_another() -> None:
 def test_a_cluster_that_cannot_be_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: str, parameters: list[str], message: str
 ) -> None:
-    pytest.importorskip("submitit")
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ConfigError, match=message):
         Cluster(engine, parameters, folder=tmp_path, mode="resume")
