@@ -129,7 +129,7 @@ def restore(source: Path, name: str, config: Config, folder: RunFolder) -> None:
     state["optimizer"] = _as(state["optimizer"], torch.bfloat16, torch.float32)
     folder.path.mkdir(parents=True)
     checkpoint.save(folder.checkpoint, {key: value for key, value in state.items() if key != "format"})
-    folder.note_config(config.settled(state["config"]["train"]["precision"]))
+    folder.reopen(config.settled(state["config"]["train"]["precision"]))
 
 
 def _as(value: Any, old: torch.dtype, new: torch.dtype) -> Any:

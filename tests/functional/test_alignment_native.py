@@ -90,7 +90,7 @@ def test_gradients_of_gradients_are_those_of_tensor_operations():
 
     def second(maps: Tensor) -> Tensor:
         leaf = maps.clone().requires_grad_()
-        mixed = alignment._AlignedInterpolation.apply(leaf, perm, lam.to(maps), assignment.to(maps), "first")
+        mixed = alignment._AlignedInterpolation.apply(leaf, perm, lam.to(maps), assignment.to(maps), "first", False)
         (grad,) = torch.autograd.grad(mixed.pow(3).sum(), leaf, create_graph=True)
         return torch.autograd.grad(grad.square().sum(), leaf)[0]
 

@@ -27,7 +27,8 @@ def build(rank, *, seed):
         if isinstance(module, nn.BatchNorm2d):  # as if each half of a batch were normalised alone, with one process too
             module.track_running_stats = False
     options = {"layer": "stage3", "clean_share": 0.5, "decoder_width": 4, "input_probability": 0.0}
-    mixer = methods.build("alignmixup_ae", model=net, num_classes=5, seed=rank, options=options)
+    draws = torch.Generator().manual_seed(rank)  # also where one process stands for both
+    mixer = methods.build("alignmixup_ae", model=net, num_classes=5, generator=draws, options=options)
     generator = torch.Generator().manual_seed(10 + rank)
     x, y = torch.randn(4, 3, 16, 16, generator=generator), torch.randint(5, (4,), generator=generator)
     torch.manual_seed(seed)

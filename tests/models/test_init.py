@@ -33,9 +33,10 @@ def test_options_are_the_keywords_of_the_constructor():
         ("torchvision", "did you mean torchvision:NAME"),
         ("timm:", "unknown model 'timm:'"),
         ("torchvison:resnet18", "did you mean torchvision:NAME.*no module 'torchvison'"),
-        ("torch.nn:Sequentail", "module 'torch.nn' has no 'Sequentail'"),
-        ("torch.nn:Flatten", "^'torch.nn:Flatten' does not take num_classes"),
-        ("torch:pi", "^'torch:pi' is a float, not a class or function"),
+        ("timm.models:ResNett", "module 'timm.models' has no 'ResNett'"),
+        ("timm.layers:DropPath", "^'timm.layers:DropPath' does not take num_classes"),
+        ("torch.nn:Flatten", "is a part of Python or torch, and no network"),
+        ("alignmixup.functional.cells:MAX_POSITIONS", "' is a int, not a class or function"),
     ],
 )
 def test_unknown_names(name, message):
