@@ -29,7 +29,7 @@ def assert_by_hand(client, steps, ranks, case):
     else:
         expected = by_hand(*build(), ranks, case)
     assert len(steps) == len(expected) == BATCHES // case.accumulate
-    tolerance = 2e-2 if case.bf16 else 1e-5
+    tolerance = 5e-2 if case.bf16 else 1e-5
     for found, right in zip(steps, expected, strict=True):
         assert right.abs().max() > 1e-3
         assert (found - right).abs().max() < tolerance * right.abs().max()
