@@ -26,7 +26,7 @@ import torch
 from torch import nn
 
 from alignmixup import AlignMixup, AlignMixupAE, CutMix, ManifoldMixup, Mixup, PuzzleMix, data, functional, methods
-from alignmixup.data.boxes import load_boxes
+from alignmixup.data.boxes.data import load_boxes
 from alignmixup.evaluation.attacks import Attack
 from alignmixup.evaluation.calibration import expected_calibration_error
 from alignmixup.evaluation.localization.box_accuracy import box_accuracy

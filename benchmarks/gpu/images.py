@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from alignmixup.data.cifar import load_cifar
+from alignmixup.data.sets.cifar import load_cifar
 
 CLASSES, SIDE = 100, 32
 TEST_SHARE = 5  # training images for each test image

@@ -15,7 +15,7 @@ from benchmarks.gpu import page, training
 from benchmarks.gpu.images import pack, unpack
 from benchmarks.gpu.stages import STAGES, Findings, Task
 
-from alignmixup.data.cifar import load_cifar
+from alignmixup.data.sets.cifar import load_cifar
 from alignmixup.runs.folder import RunFolder
 from alignmixup.runs.training import train
 from alignmixup.training import checkpoint

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from alignmixup.data.augment import PRESETS, Augment, preset
+from alignmixup.data.transforms.augment import PRESETS, Augment, preset
 
 
 def generator(seed: int = 0) -> torch.Generator:

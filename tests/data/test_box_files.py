@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from alignmixup.data.box_csv import read_box_csv, read_metadata
 from alignmixup.data.box_table import BoxTable, whole_numbers
-from alignmixup.data.ilsvrc_boxes import read_xml_boxes
+from alignmixup.data.boxes.csv_files import read_box_csv, read_metadata
+from alignmixup.data.boxes.xml_files import read_xml_boxes
 
 
 @pytest.mark.parametrize("header", ["", "path,x0,y0,x1,y1\n", "\ufeffimage,left,top,right,bottom\n"])

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from alignmixup import data
-from alignmixup.data.boxes import BoxData, load_boxes
+from alignmixup.data.boxes.data import BoxData, load_boxes
 
 pil = importlib.import_module("PIL.Image")
 

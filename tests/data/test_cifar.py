@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from alignmixup import data
-from alignmixup.data.cifar import read_batch
+from alignmixup.data.sets.cifar import read_batch
 
 numpy = importlib.import_module("numpy")
 

@@ -3,7 +3,7 @@ import importlib
 import pytest
 import torch
 
-from alignmixup.data.crops import cut_windows, draw_box, draw_boxes, pad_crop_flip, resized_crop
+from alignmixup.data.transforms.crops import cut_windows, draw_box, draw_boxes, pad_crop_flip, resized_crop
 
 
 def test_hand_computed_crop_and_flip():

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from alignmixup import data
-from alignmixup.data.augment import preset
-from alignmixup.data.cub import cub_box, load_cub, read_cub_boxes
 from alignmixup.data.dataset import FileSplit, Split
+from alignmixup.data.sets.cub import cub_box, load_cub, read_cub_boxes
+from alignmixup.data.transforms.augment import preset
 
 numpy = importlib.import_module("numpy")
 pil = importlib.import_module("PIL.Image")

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from alignmixup import data
-from alignmixup.data.boxes import load_boxes
+from alignmixup.data.boxes.data import load_boxes
 from alignmixup.data.decode import MAX_PIXELS_VARIABLE, decode_image, decode_pixels, image_size, pillow, to_tensor
 
 numpy = importlib.import_module("numpy")

@@ -8,7 +8,7 @@ import re
 import pytest
 
 from alignmixup import data
-from alignmixup.data.listing import is_hidden, list_images, near_duplicates, order_classes
+from alignmixup.data.sets.listing import is_hidden, list_images, near_duplicates, order_classes
 
 pil = importlib.import_module("PIL.Image")
 SYSTEM = [

@@ -3,9 +3,9 @@ import importlib
 import pytest
 import torch
 
-from alignmixup.data.augment import preset
 from alignmixup.data.dataset import Split
 from alignmixup.data.loaders import BatchLoader, Normalizer
+from alignmixup.data.transforms.augment import preset
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.5)
 

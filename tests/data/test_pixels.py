@@ -5,9 +5,9 @@ import importlib
 import pytest
 import torch
 
-from alignmixup.data.color import color_jitter, lighting
 from alignmixup.data.normalization import PRESETS, normalization
-from alignmixup.data.resize import enlarge, resize
+from alignmixup.data.transforms.color import color_jitter, lighting
+from alignmixup.data.transforms.resize import enlarge, resize
 
 
 def test_published_values():

@@ -8,7 +8,7 @@ import sys
 import numpy
 import pytest
 
-from alignmixup.data.plain_pickle import load_plain
+from alignmixup.data.sets.plain_pickle import load_plain
 
 CONTENT = {"labels": [0, 300, -7, 1 << 40], "names": ["a", "ü", b"raw"], "pair": (1, "b"), "none": [None, True, False]}
 INTEGERS = ["u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", ">i4", ">u2"]
@@ -92,7 +92,7 @@ HARMLESS = (
 FUZZ = """
 import pickle, random, sys
 import numpy
-from alignmixup.data.plain_pickle import load_plain
+from alignmixup.data.sets.plain_pickle import load_plain
 from tests_forged import FORGED
 watched = ("os.system", "subprocess.Popen", "pickle.find_class", "import", "exec", "compile", "open")
 sys.addaudithook(lambda event, arguments: print(event) if event in watched else None)

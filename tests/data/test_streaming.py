@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from alignmixup import data
-from alignmixup.data.augment import preset
-from alignmixup.data.crops import draw_boxes
 from alignmixup.data.decode import decode_image, scaled_center, to_tensor, viewed
 from alignmixup.data.order import epoch_generator, mix_seed
 from alignmixup.data.streaming import StreamLoader
+from alignmixup.data.transforms.augment import preset
+from alignmixup.data.transforms.crops import draw_boxes
 
 
 def loader(root, **options) -> StreamLoader:

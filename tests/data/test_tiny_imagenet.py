@@ -51,7 +51,9 @@ def test_root_may_be_the_folder_itself_and_words_may_be_missing(tiny):
 
 def test_cache_is_used_and_notices_changes(tiny, monkeypatch):
     first = load(tiny)
-    monkeypatch.setattr("alignmixup.data.tiny_imagenet.decode_all", lambda *_args, **_options: pytest.fail("decoded"))
+    monkeypatch.setattr(
+        "alignmixup.data.sets.tiny_imagenet.decode_all", lambda *_args, **_options: pytest.fail("decoded")
+    )
     assert torch.equal(load(tiny).train.images, first.train.images)
     monkeypatch.undo()
     path = tiny / "tiny-imagenet-200" / "train" / "n01" / "images" / "n01_2.JPEG"

@@ -8,7 +8,7 @@ import torch
 from tests.data.conftest import write_cub
 
 from alignmixup import data, taps
-from alignmixup.data.boxes import load_boxes
+from alignmixup.data.boxes.data import load_boxes
 from alignmixup.runs.folder import RunFolder
 from alignmixup.runs.training import train
 from alignmixup.training.build import build_model, load_data, load_model_weights

@@ -19,7 +19,7 @@ from alignmixup.runs.plan import CONVENTIONS, PARTS, Plan, build_plan, settings_
 from alignmixup.training.build import load_data, save_model
 from alignmixup.training.config_file import dump, load
 from alignmixup.training.engine import Engine
-from alignmixup.training.image_progress import image_progress
+from alignmixup.training.progress.images import image_progress
 
 
 def measure(run, plan):

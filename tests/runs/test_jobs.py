@@ -19,7 +19,7 @@ from alignmixup.runs.jobs.cluster import Cluster, ClusterProcess
 from alignmixup.runs.jobs.local import LocalProcess, slots
 from alignmixup.runs.jobs.queue import Display, Job, Outcome, SideBySide
 from alignmixup.training.config_file import ConfigError, dump, load
-from alignmixup.training.progress import Reporter, SilentReporter
+from alignmixup.training.progress.display import Reporter, SilentReporter
 from alignmixup.training.trainer import Trainer
 
 FINE = """

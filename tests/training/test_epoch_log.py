@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import torch
 
-from alignmixup.training.epoch_log import EpochLog
-from alignmixup.training.progress import SilentReporter
+from alignmixup.training.progress.display import SilentReporter
+from alignmixup.training.progress.epoch_log import EpochLog
 
 
 class Listener(SilentReporter):

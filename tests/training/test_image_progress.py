@@ -4,8 +4,8 @@ import sys
 
 import pytest
 
-from alignmixup.training import image_progress as evaluate_progress
-from alignmixup.training.image_progress import image_progress
+from alignmixup.training.progress import images as evaluate_progress
+from alignmixup.training.progress.images import image_progress
 
 
 def test_lines_that_say_how_far(monkeypatch, capsys):

@@ -4,7 +4,14 @@ from typing import Any
 
 import pytest
 
-from alignmixup.training.progress import BarReporter, LineReporter, Reporter, SilentReporter, TimeLeft, default_reporter
+from alignmixup.training.progress.display import (
+    BarReporter,
+    LineReporter,
+    Reporter,
+    SilentReporter,
+    TimeLeft,
+    default_reporter,
+)
 
 
 def row(epoch: int, **more: float) -> dict[str, Any]:
@@ -44,7 +51,7 @@ def test_choice() -> None:
 
 def test_time_left_is_proportional(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([0.0, 60.0, 3600.0])
-    monkeypatch.setattr("alignmixup.training.progress.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("alignmixup.training.progress.display.time.monotonic", lambda: next(clock))
     left = TimeLeft()
     left.start(10)
     assert left.after(10) == "?"

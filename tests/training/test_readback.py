@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from alignmixup.training.readback import Readback
+from alignmixup.training.progress.readback import Readback
 
 
 def test_the_cpu_answers_at_once():

@@ -10,8 +10,8 @@ from alignmixup.models import PreActResNet18
 from alignmixup.models.style_autoencoder import load_style_autoencoder
 from alignmixup.training.build import build_model, load_data, save_model
 from alignmixup.training.config import Config
-from alignmixup.training.style import build_autoencoder, train_style
-from alignmixup.training.style_config import StyleConfig
+from alignmixup.training.style.config import StyleConfig
+from alignmixup.training.style.train import build_autoencoder, train_style
 
 QUICK = StyleConfig(epochs=1, batch_size=16)
 

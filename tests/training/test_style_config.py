@@ -2,7 +2,7 @@
 
 import pytest
 
-from alignmixup.training.style_config import StyleConfig
+from alignmixup.training.style.config import StyleConfig
 
 
 @pytest.mark.parametrize(

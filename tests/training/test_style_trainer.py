@@ -13,8 +13,8 @@ from alignmixup.functional.style import adain, style_vector
 from alignmixup.models.style_autoencoder import StyleAutoencoder
 from alignmixup.training.config import Config
 from alignmixup.training.engine import Engine
-from alignmixup.training.style_config import StyleConfig
-from alignmixup.training.style_trainer import StyleTrainer, style_losses
+from alignmixup.training.style.config import StyleConfig
+from alignmixup.training.style.trainer import StyleTrainer, style_losses
 
 SETTINGS = {"stages": 1, "width": 4, "mean": [0.3], "std": [0.4], "in_channels": 1}
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from alignmixup.training.config import Config, TrainConfig
-from alignmixup.training.trackers import open_trackers
+from alignmixup.training.progress.trackers import open_trackers
 
 
 def config(*names: str) -> Config:

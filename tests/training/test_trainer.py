@@ -14,7 +14,7 @@ from alignmixup import methods
 from alignmixup.training import checkpoint
 from alignmixup.training.config import Config
 from alignmixup.training.engine import Engine
-from alignmixup.training.progress import Reporter, SilentReporter
+from alignmixup.training.progress.display import Reporter, SilentReporter
 from alignmixup.training.trainer import InterruptedRunError, Trainer
 
 MakeConfig = Callable[..., Config]

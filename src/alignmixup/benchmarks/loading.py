@@ -216,7 +216,7 @@ def trainer_epoch(task: Task, engine: Engine, *, method: str) -> Pass:
 def our_batches(task: Task) -> BatchLoader:
     """The package's loader with the usual augmentation of CIFAR."""
     from alignmixup.data import BatchLoader, Split
-    from alignmixup.data.augment import preset
+    from alignmixup.data.transforms.augment import preset
 
     return BatchLoader(
         Split(task.images, task.labels),

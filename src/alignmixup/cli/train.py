@@ -80,7 +80,7 @@ def train_or_say_how(config: Config, folder: RunFolder, *, mode: Mode, way_on: s
         The record; None when the run was interrupted.
     """
     from alignmixup import runs
-    from alignmixup.training.progress import default_reporter
+    from alignmixup.training.progress.display import default_reporter
     from alignmixup.training.ranks import is_main_process
     from alignmixup.training.trainer import InterruptedRunError
 

@@ -13,7 +13,7 @@ from alignmixup.options import options_of
 from alignmixup.runs.folder import Mode, RunFolder
 from alignmixup.training.config import Config
 from alignmixup.training.config_file import FREE_KEYS, ConfigError, check_keys, load
-from alignmixup.training.style_config import StyleConfig
+from alignmixup.training.style.config import StyleConfig
 
 _FIGURE_IMAGES = 7
 _RUN_KEYS = (*FREE_KEYS, "data.subset", "train.seed", "train.precision")
@@ -71,8 +71,8 @@ def run(options: argparse.Namespace) -> int:
         mode: Mode = "overwrite" if options.overwrite else "resume"
         if train_or_say_how(config, classifier, mode=mode, way_on=f"{arguments} (and your other options)") is None:
             return 130
-    from alignmixup.training.progress import default_reporter
-    from alignmixup.training.style import train_style
+    from alignmixup.training.progress.display import default_reporter
+    from alignmixup.training.style.train import train_style
 
     measured = train_style(
         config,

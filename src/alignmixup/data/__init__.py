@@ -6,18 +6,18 @@ from typing import Any, get_args
 
 import torch
 
-from alignmixup.data.augment import Augment, preset
-from alignmixup.data.cifar import load_cifar
-from alignmixup.data.cub import load_cub
 from alignmixup.data.dataset import FileSplit, ImageData, Split, TestView
-from alignmixup.data.digits import load_digits
-from alignmixup.data.folder import load_folder
 from alignmixup.data.loaders import BatchLoader, Loader, NoLoader
 from alignmixup.data.memory import check_memory
 from alignmixup.data.normalization import normalization as _normalization
+from alignmixup.data.sets.cifar import load_cifar
+from alignmixup.data.sets.cub import load_cub
+from alignmixup.data.sets.digits import load_digits
+from alignmixup.data.sets.folder import load_folder
+from alignmixup.data.sets.tiny_imagenet import load_tiny_imagenet
 from alignmixup.data.splits import first_per_class, hold_out
 from alignmixup.data.streaming import StreamLoader
-from alignmixup.data.tiny_imagenet import load_tiny_imagenet
+from alignmixup.data.transforms.augment import Augment, preset
 from alignmixup.near import near
 
 __all__ = [
@@ -77,7 +77,7 @@ def load(
         test_view: cub, imagenet and folder: what a test image shows of its file, "center", "squeezed_center" or "whole"
             (see ``alignmixup.data.dataset.TestView``); None for "center", or cub's "squeezed_center".
         test_only: the test images are all that is wanted: imagenet and folder need no ``train`` then (see
-            ``alignmixup.data.folder.load_folder``); other sets are loaded whole.
+            ``alignmixup.data.sets.folder.load_folder``); other sets are loaded whole.
         cache: keep decoded images on disk, beside the data.
         progress: show a bar while decoding.
 
@@ -154,7 +154,7 @@ def build_loaders(
         dataset: what ``load`` returned.
         batch_size: training images per batch and process.
         eval_batch_size: test images per batch and process; None for ``batch_size``.
-        augment: "default" for the set's own, a name in ``alignmixup.data.augment``, an ``Augment``, or None.
+        augment: "default" for the set's own, a name in ``alignmixup.data.transforms.augment``, an ``Augment``, or None.
         seed: of order and augmentation.
         device: where the batches go.
         rank: this process, in [0, world_size).

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from alignmixup.data.listing import few
+from alignmixup.data.sets.listing import few
 
 __all__ = ["Box", "BoxTable", "clean_path", "whole_numbers"]
 

@@ -127,7 +127,7 @@ class ImageData:
         mean: mean of each channel, in [0, 1] units; its length is the number of channels.
         std: standard deviation of each channel, in [0, 1] units, > 0.
         image_size: side of the square images, in pixels.
-        augment: the preset of ``alignmixup.data.augment`` that suits the set by default.
+        augment: the preset of ``alignmixup.data.transforms.augment`` that suits the set by default.
         test_view: what a test image that is decoded from its file shows of it; see ``TestView``.
         test_only: there are no training images; the set is for testing a network.
 

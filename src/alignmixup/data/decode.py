@@ -15,7 +15,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from alignmixup.data.crops import Interpolation
 from alignmixup.data.dataset import TestView
 from alignmixup.data.image_file import (
     MAX_PIXELS_VARIABLE,
@@ -27,8 +26,9 @@ from alignmixup.data.image_file import (
     orientation,
     pillow,
 )
-from alignmixup.data.listing import few
 from alignmixup.data.memory import check_memory
+from alignmixup.data.sets.listing import few
+from alignmixup.data.transforms.crops import Interpolation
 from alignmixup.outside import require
 
 __all__ = [

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from alignmixup.data.decode import describe_image
-from alignmixup.data.folder import ClassFolders, find_test_split, list_classes
-from alignmixup.data.listing import Passed, few, near_duplicates
+from alignmixup.data.sets.folder import ClassFolders, find_test_split, list_classes
+from alignmixup.data.sets.listing import Passed, few, near_duplicates
 
 __all__ = ["FolderReport", "SplitReport", "inspect_folder"]
 

@@ -6,10 +6,10 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from alignmixup.data.augment import Augment
 from alignmixup.data.dataset import Split
 from alignmixup.data.order import EpochOrder, epoch_generator
-from alignmixup.data.resize import resize
+from alignmixup.data.transforms.augment import Augment
+from alignmixup.data.transforms.resize import resize
 
 __all__ = ["BatchLoader", "Loader", "NoLoader", "Normalizer"]
 

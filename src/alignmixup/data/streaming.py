@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from alignmixup.data.augment import Augment
-from alignmixup.data.crops import Interpolation, draw_box
 from alignmixup.data.dataset import FileSplit, TestView
 from alignmixup.data.decode import decode_image, decode_pixels, jpeg_decoder, scaled_box, to_tensor, viewed
 from alignmixup.data.loaders import Normalizer
 from alignmixup.data.order import EpochOrder, epoch_generator, mix_seed
+from alignmixup.data.transforms.augment import Augment
+from alignmixup.data.transforms.crops import Interpolation, draw_box
 
 __all__ = ["StreamLoader"]
 

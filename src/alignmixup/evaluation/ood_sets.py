@@ -15,10 +15,10 @@ from torch import Tensor
 from alignmixup import data
 from alignmixup.data.dataset import FileSplit, ImageData, Split
 from alignmixup.data.decode import decode_all, scaled_center
-from alignmixup.data.listing import IMAGE_SUFFIXES, list_images
 from alignmixup.data.loaders import Normalizer
 from alignmixup.data.order import mix_seed
-from alignmixup.data.resize import resize
+from alignmixup.data.sets.listing import IMAGE_SUFFIXES, list_images
+from alignmixup.data.transforms.resize import resize
 from alignmixup.near import near
 
 __all__ = ["OOD_SETS", "OodSet", "build_ood_set"]

@@ -23,7 +23,7 @@ from alignmixup.runs.record import environment, last_ten, source_revision
 from alignmixup.runs.run import Run
 from alignmixup.training.config_file import ConfigError
 from alignmixup.training.engine import Engine
-from alignmixup.training.image_progress import image_progress
+from alignmixup.training.progress.images import image_progress
 
 Result = dict[str, Any]
 

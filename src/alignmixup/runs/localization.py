@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from alignmixup.data import ImageData
-from alignmixup.data.boxes import BoxData, load_boxes
+from alignmixup.data.boxes.data import BoxData, load_boxes
 from alignmixup.data.splits import evenly_spaced
 from alignmixup.evaluation.localization.box_accuracy import check_options, count_accuracy, tabulate_boxes
 from alignmixup.evaluation.localization.cam import ClassActivation, Kind

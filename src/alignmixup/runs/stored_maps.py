@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from alignmixup.data.box_csv import read_box_csv, read_metadata
 from alignmixup.data.box_table import BoxTable
+from alignmixup.data.boxes.csv_files import read_box_csv, read_metadata
 from alignmixup.data.decode import image_size
 from alignmixup.evaluation.localization.box_accuracy import tabulate_boxes
 from alignmixup.outside import require

@@ -27,9 +27,9 @@ from alignmixup.training.build import (
 from alignmixup.training.config import Config
 from alignmixup.training.config_file import ConfigError, load
 from alignmixup.training.engine import Engine
-from alignmixup.training.progress import Reporter, SilentReporter
+from alignmixup.training.progress.display import Reporter, SilentReporter
+from alignmixup.training.progress.trackers import open_trackers
 from alignmixup.training.ranks import is_main_process, own_errors
-from alignmixup.training.trackers import open_trackers
 from alignmixup.training.trainer import Trainer
 
 

@@ -15,12 +15,12 @@ from alignmixup.evaluation.error import evaluate_error
 from alignmixup.training import checkpoint
 from alignmixup.training.config import Config, to_dict
 from alignmixup.training.engine import Engine
-from alignmixup.training.epoch_log import EpochLog
 from alignmixup.training.losses import CRITERIA
 from alignmixup.training.optimizers import average_weights, build_optimizer, set_learning_rate
-from alignmixup.training.progress import Reporter, SilentReporter
+from alignmixup.training.progress.display import Reporter, SilentReporter
+from alignmixup.training.progress.epoch_log import EpochLog
+from alignmixup.training.progress.trackers import Tracker
 from alignmixup.training.schedule import learning_rate
-from alignmixup.training.trackers import Tracker
 
 if TYPE_CHECKING:
     from alignmixup.data import Loader

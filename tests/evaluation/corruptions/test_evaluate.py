@@ -11,7 +11,7 @@ from torch import nn
 
 from alignmixup import data
 from alignmixup.data.dataset import FileSplit, PathList, Split
-from alignmixup.data.resize import resize
+from alignmixup.data.transforms.resize import resize
 from alignmixup.evaluation.corruptions.evaluate import corrupt, evaluate_corruptions, mean_corruption_error
 from alignmixup.evaluation.corruptions.strengths import EXTRA_KINDS, KINDS
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from alignmixup.outside import require
 from alignmixup.runs.jobs.queue import Display
-from alignmixup.training.progress import LineReporter, Reporter, SilentReporter, TimeLeft
+from alignmixup.training.progress.display import LineReporter, Reporter, SilentReporter, TimeLeft
 
 
 class LineDisplay(Display):

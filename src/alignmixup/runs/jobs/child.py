@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from alignmixup.runs.folder import Mode, RunFolder
 from alignmixup.training.config_file import from_dict
-from alignmixup.training.progress import Reporter
+from alignmixup.training.progress.display import Reporter
 
 if TYPE_CHECKING:
     from submitit.helpers import DelayedSubmission

@@ -13,7 +13,7 @@ from alignmixup.runs.folder import Mode
 from alignmixup.runs.jobs.child import ChildRun, replay
 from alignmixup.runs.jobs.queue import Job, Process
 from alignmixup.training.config_file import ConfigError, dump
-from alignmixup.training.progress import Reporter
+from alignmixup.training.progress.display import Reporter
 
 _DAY = 24 * 60
 _SECONDS = 0.5  # between looks at a run

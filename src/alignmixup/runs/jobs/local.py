@@ -14,7 +14,7 @@ from alignmixup.runs.folder import Mode
 from alignmixup.runs.jobs.child import replay
 from alignmixup.runs.jobs.queue import Job, Process
 from alignmixup.training.config_file import dump
-from alignmixup.training.progress import Reporter
+from alignmixup.training.progress.display import Reporter
 
 
 class LocalProcess:

@@ -21,7 +21,7 @@ from alignmixup.runs.jobs.child import INTERRUPTED
 from alignmixup.runs.record import read_record
 from alignmixup.runs.training import train
 from alignmixup.training.config import Config
-from alignmixup.training.progress import Reporter, SilentReporter
+from alignmixup.training.progress.display import Reporter, SilentReporter
 from alignmixup.training.ranks import is_main_process
 from alignmixup.training.trainer import InterruptedRunError
 

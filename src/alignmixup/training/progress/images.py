@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from alignmixup.training.progress import TimeLeft
+from alignmixup.training.progress.display import TimeLeft
 
 _SECONDS = 10.0  # between lines; what takes less says nothing
 

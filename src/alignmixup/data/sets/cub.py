@@ -10,11 +10,11 @@ from typing import Any
 
 import torch
 
-from alignmixup.data.augment import preset
 from alignmixup.data.box_table import Box, BoxTable, whole_numbers
 from alignmixup.data.dataset import FileSplit, ImageData, PathList, Split, TestView
 from alignmixup.data.decode import decode_all, image_size, scaled_whole, viewed
 from alignmixup.data.normalization import normalization
+from alignmixup.data.transforms.augment import preset
 
 __all__ = ["cub_box", "load_cub", "read_cub_boxes"]
 

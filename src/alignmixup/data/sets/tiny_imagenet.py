@@ -12,7 +12,7 @@ from alignmixup.data.cache import cached, fingerprint
 from alignmixup.data.dataset import ImageData, PathList, Split
 from alignmixup.data.decode import decode_all
 from alignmixup.data.normalization import normalization
-from alignmixup.data.resize import resize
+from alignmixup.data.transforms.resize import resize
 
 __all__ = ["load_tiny_imagenet", "read_tiny_boxes"]
 

@@ -8,8 +8,8 @@ import time
 import torch
 from torch import Tensor
 
-from alignmixup.training.progress import Reporter
-from alignmixup.training.readback import Readback
+from alignmixup.training.progress.display import Reporter
+from alignmixup.training.progress.readback import Readback
 
 _SHOW_EVERY_SECONDS = 0.2
 _SHOWN_LOSSES = 50

@@ -9,13 +9,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from alignmixup.data.box_csv import read_box_csv, read_metadata
 from alignmixup.data.box_table import BoxTable
-from alignmixup.data.cub import read_cub_boxes
+from alignmixup.data.boxes.csv_files import read_box_csv, read_metadata
+from alignmixup.data.boxes.xml_files import read_xml_boxes
 from alignmixup.data.dataset import ImageData
 from alignmixup.data.decode import image_size
-from alignmixup.data.ilsvrc_boxes import read_xml_boxes
-from alignmixup.data.tiny_imagenet import read_tiny_boxes
+from alignmixup.data.sets.cub import read_cub_boxes
+from alignmixup.data.sets.tiny_imagenet import read_tiny_boxes
 
 __all__ = ["BoxData", "load_boxes"]
 
@@ -91,7 +91,7 @@ def load_boxes(name: str, *, root: str | Path, dataset: ImageData, source: str |
 
     Example:
         >>> from alignmixup import data
-        >>> from alignmixup.data.boxes import load_boxes
+        >>> from alignmixup.data.boxes.data import load_boxes
         >>> cub = data.load("cub", root="data", test_view="whole")  # doctest: +SKIP
         >>> load_boxes("cub", root="data", dataset=cub).boxes[0]  # doctest: +SKIP
         tensor([[ 60,  27, 385, 331]])

@@ -19,11 +19,11 @@ from alignmixup.training import checkpoint
 from alignmixup.training.config import Config, OptimizerConfig, ScheduleConfig, to_dict
 from alignmixup.training.config_file import first_difference, from_dict
 from alignmixup.training.engine import Engine
-from alignmixup.training.epoch_log import EpochLog
 from alignmixup.training.optimizers import build_optimizer, set_learning_rate
-from alignmixup.training.progress import Reporter, SilentReporter
+from alignmixup.training.progress.display import Reporter, SilentReporter
+from alignmixup.training.progress.epoch_log import EpochLog
 from alignmixup.training.schedule import learning_rate
-from alignmixup.training.style_config import StyleConfig
+from alignmixup.training.style.config import StyleConfig
 
 if TYPE_CHECKING:
     from alignmixup.data import ImageData, Loader

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from alignmixup.data.box_table import Box, BoxTable, clean_path, whole_numbers
-from alignmixup.data.listing import IMAGE_SUFFIXES
+from alignmixup.data.sets.listing import IMAGE_SUFFIXES
 
 __all__ = ["read_box_csv", "read_metadata"]
 

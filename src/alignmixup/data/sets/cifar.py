@@ -11,8 +11,8 @@ from torch import Tensor
 
 from alignmixup.data.dataset import ImageData, Split
 from alignmixup.data.normalization import normalization
-from alignmixup.data.plain_pickle import load_plain
-from alignmixup.data.resize import resize
+from alignmixup.data.sets.plain_pickle import load_plain
+from alignmixup.data.transforms.resize import resize
 from alignmixup.outside import require
 
 __all__ = ["load_cifar", "read_batch"]
@@ -99,7 +99,7 @@ def load_cifar(name: str, *, root: str | Path, download: bool = False, image_siz
 def read_batch(path: Path) -> dict[str, Any]:
     """The dictionary that one file of the release holds.
 
-    A foreign file can neither run code nor crash the process: see ``alignmixup.data.plain_pickle``.
+    A foreign file can neither run code nor crash the process: see ``alignmixup.data.sets.plain_pickle``.
 
     Raises:
         FileNotFoundError: there is no such file.

@@ -6,8 +6,15 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from alignmixup.data.color import color_jitter, lighting
-from alignmixup.data.crops import Interpolation, cut_windows, draw_boxes, flip_some, pad_crop_flip, resized_crop
+from alignmixup.data.transforms.color import color_jitter, lighting
+from alignmixup.data.transforms.crops import (
+    Interpolation,
+    cut_windows,
+    draw_boxes,
+    flip_some,
+    pad_crop_flip,
+    resized_crop,
+)
 from alignmixup.near import near
 
 __all__ = ["PRESETS", "Augment", "AugmentDraw", "preset"]

@@ -4,8 +4,8 @@ import torch
 
 from alignmixup.data.dataset import ImageData, Split
 from alignmixup.data.normalization import normalization
-from alignmixup.data.resize import enlarge
 from alignmixup.data.splits import hold_out
+from alignmixup.data.transforms.resize import enlarge
 from alignmixup.outside import require
 
 __all__ = ["SPLIT_SEED", "load_digits"]

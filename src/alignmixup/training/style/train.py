@@ -15,9 +15,9 @@ from alignmixup.training.build import build_model, load_data, load_model_weights
 from alignmixup.training.config import Config
 from alignmixup.training.config_file import ConfigError
 from alignmixup.training.engine import Engine
-from alignmixup.training.progress import Reporter
-from alignmixup.training.style_config import StyleConfig
-from alignmixup.training.style_trainer import StyleTrainer
+from alignmixup.training.progress.display import Reporter
+from alignmixup.training.style.config import StyleConfig
+from alignmixup.training.style.trainer import StyleTrainer
 
 if TYPE_CHECKING:
     from alignmixup.data import ImageData

@@ -12,8 +12,8 @@ from torch import Tensor
 from alignmixup.data.cache import cached, fingerprint
 from alignmixup.data.dataset import FileSplit, ImageData, PathList, Split, TestView
 from alignmixup.data.decode import decode_all, scaled_center, scaled_whole
-from alignmixup.data.listing import IMAGE_SUFFIXES, Passed, Walk, few, near_duplicates, order_classes
 from alignmixup.data.normalization import normalization
+from alignmixup.data.sets.listing import IMAGE_SUFFIXES, Passed, Walk, few, near_duplicates, order_classes
 
 __all__ = ["ClassFolders", "compare_classes", "find_test_split", "list_classes", "load_folder"]
 

@@ -1,0 +1,1 @@
+"""The data sets: how each one lies on disk."""

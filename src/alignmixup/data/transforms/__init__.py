@@ -1,0 +1,1 @@
+"""Augmentations of image batches: flips, crops, colour, sizes."""
