@@ -68,7 +68,7 @@ def test_without_cache_nothing_is_written(tiny):
 
 
 def test_absent(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"not at .*tiny-imagenet-200: expected .*zip .* Unpack it there"):
+    with pytest.raises(FileNotFoundError, match=r"not at .*tiny-imagenet-200: expected .*zip .*unpack it in"):
         load(tmp_path)
 
 

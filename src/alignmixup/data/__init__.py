@@ -150,19 +150,9 @@ def build_loaders(
     neither, and each image comes exactly once over all processes: add up the counts of all processes after
     the last batch, without communication in between, since one process may have a batch more than another.
 
-    Args:
-        dataset: what ``load`` returned.
-        batch_size: training images per batch and process.
-        eval_batch_size: test images per batch and process; None for ``batch_size``.
-        augment: "default" for the set's own, a name in ``alignmixup.data.transforms.augment``, an ``Augment``, or None.
-        seed: of order and augmentation.
-        device: where the batches go.
-        rank: this process, in [0, world_size).
-        world_size: number of processes.
-        drop_last: leave out the last training batch where it is not full.
-        channels_last: yield the images in channels-last memory format.
-        on_device: sets in memory: keep the bytes on ``device``; None does so where they fit.
-        workers: sets in files: processes that decode; None takes a number that suits the processor.
+    ``augment`` is "default" for the set's own, a name in ``alignmixup.data.transforms.augment``, an ``Augment``, or
+    None; ``eval_batch_size`` None is ``batch_size``. The other options are those of ``EpochLoader``, of ``BatchLoader``
+    for sets in memory (``on_device``) and of ``StreamLoader`` for sets in files (``workers``).
 
     Raises:
         ValueError: an unknown preset, a value out of range, or a batch that this machine's memory cannot hold; while

@@ -34,11 +34,8 @@ class SplitReport:
 
     def remarks(self) -> list[str]:
         """What is odd, a line each."""
-        lines = []
-        empty, filled = (
-            [name for name, count in self.counts.items() if not count],
-            list(filter(None, self.counts.values())),
-        )
+        lines, filled = [], [count for count in self.counts.values() if count]
+        empty = [name for name, count in self.counts.items() if not count]
         if empty:
             lines.append(f"{len(empty)} classes without images ({few(empty)})")
         if filled and max(filled) > _UNBALANCED * min(filled):

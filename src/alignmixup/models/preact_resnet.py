@@ -38,11 +38,6 @@ class PreActBlock(nn.Module):
     With a change of shape the shortcut is a 1x1 convolution (no BN) of the activated tensor relu(bn1(x)), in
     both variants. Otherwise variant A carries that activated tensor and variant B the raw input.
 
-    Args:
-        in_channels: channels of the input.
-        out_channels: channels of the output.
-        stride: stride of the first convolution and of the shortcut.
-        variant: "A" or "B".
     Source:
         A: the PreActResNet-18 of the mixup-cifar10 and AlignMixup repositories; B: of manifold_mixup, Puzzle
         Mix and Co-Mixup.

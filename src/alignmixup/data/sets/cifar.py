@@ -55,15 +55,9 @@ _RELEASES = {
 
 
 def load_cifar(name: str, *, root: str | Path, download: bool = False, image_size: int | None = None) -> ImageData:
-    """CIFAR-10 or CIFAR-100.
+    """CIFAR-10 or CIFAR-100 ("cifar10", "cifar100"); arguments are those of ``alignmixup.data.load``.
 
     Any order of the images and any number of them is accepted, as long as every file is consistent in itself.
-
-    Args:
-        name: "cifar10" or "cifar100".
-        root: folder that holds ``cifar-10-batches-py`` or ``cifar-100-python``.
-        download: fetch the release through torchvision where that folder is absent.
-        image_size: None for 32; other sizes are scaled.
 
     Raises:
         FileNotFoundError: the folder or one of its files is missing, or could not be downloaded.

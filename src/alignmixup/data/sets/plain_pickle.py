@@ -33,11 +33,8 @@ _ORDERS = "|<>="
 def load_plain(content: bytes) -> Any:
     """The value in a pickle of protocol 2 to 5, whose strings of Python 2 are read as Latin-1.
 
-    Args:
-        content: numbers, strings, bytes, lists, tuples and arrays of integers, in dictionaries with strings as keys.
-
-    Returns:
-        The value; arrays that are entries of it are NumPy's.
+    It may hold numbers, strings, bytes, lists, tuples and arrays of integers, in dictionaries with strings as keys;
+    arrays that are entries of the value come as NumPy's.
 
     Raises:
         Exception: of nearly any type, if the file is damaged; ``pickle.UnpicklingError`` if it asks for anything else.
