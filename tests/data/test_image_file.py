@@ -11,7 +11,8 @@ import torch
 
 from alignmixup import data
 from alignmixup.data.boxes.data import load_boxes
-from alignmixup.data.decode import MAX_PIXELS_VARIABLE, decode_image, decode_pixels, image_size, pillow, to_tensor
+from alignmixup.data.decode import decode_image, decode_pixels, image_size, to_tensor
+from alignmixup.data.image_file import MAX_PIXELS_VARIABLE, pillow
 
 numpy = importlib.import_module("numpy")
 pil = importlib.import_module("PIL.Image")

@@ -16,33 +16,18 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from alignmixup.data.dataset import TestView
-from alignmixup.data.image_file import (
-    MAX_PIXELS_VARIABLE,
-    ImageFacts,
-    decode_image,
-    describe_image,
-    image_size,
-    image_sizes,
-    naming,
-    orientation,
-    pillow,
-)
+from alignmixup.data.image_file import decode_image, image_size, naming, orientation, pillow
 from alignmixup.data.memory import check_memory
 from alignmixup.data.sets.listing import few
 from alignmixup.data.transforms.crops import Interpolation
 from alignmixup.outside import require
 
 __all__ = [
-    "MAX_PIXELS_VARIABLE",
-    "ImageFacts",
     "decode_all",
     "decode_image",
     "decode_pixels",
-    "describe_image",
     "image_size",
-    "image_sizes",
     "jpeg_decoder",
-    "pillow",
     "scaled_box",
     "scaled_center",
     "scaled_whole",
@@ -86,8 +71,7 @@ def scaled_box(image: Tensor, box: tuple[int, int, int, int], *, size: int, inte
 
 
 def scaled_center(image: Any, size: int, *, margin: float = 1.0) -> Any:
-    """The centre of a PIL image: its shorter side scaled to ``size * margin``, then ``size`` by ``size``
-    pixels.
+    """The centre of a PIL image: its shorter side scaled to ``size * margin``, then ``size`` by ``size`` pixels.
 
     A margin of 256 / 224 is the usual test transform of ImageNet, Resize(256) and CenterCrop(224).
     """

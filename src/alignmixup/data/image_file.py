@@ -34,9 +34,8 @@ __all__ = [
     "pillow",
 ]
 
-MAX_PIXELS_VARIABLE = (
-    "ALIGNMIXUP_MAX_PIXELS"  # environment variable: images of more pixels than this number are refused
-)
+# environment variable: images of more pixels than this number are refused
+MAX_PIXELS_VARIABLE = "ALIGNMIXUP_MAX_PIXELS"
 _ORIENTATION = 0x0112  # the EXIF entry
 _TURNS = {  # its values, and what makes the stored image upright
     2: "FLIP_LEFT_RIGHT",

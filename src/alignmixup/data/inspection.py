@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from alignmixup.data.decode import describe_image
+from alignmixup.data.image_file import describe_image
 from alignmixup.data.sets.folder import ClassFolders, find_test_split, list_classes
 from alignmixup.data.sets.listing import Passed, few, near_duplicates
 
@@ -118,12 +118,8 @@ def inspect_folder(
     """Look at all images below ``root``, as ``data.load("folder", ...)`` takes them.
 
     They are in ``train`` and a test split, in one of these alone, or ``root`` itself is a folder of class folders.
-    Every image is decoded, since only that finds damage.
-
-    Args:
-        root: the folder.
-        test_split: see ``alignmixup.data.load``.
-        follow: wraps the results as they come, of which there will be so many: for a progress bar.
+    Every image is decoded, since only that finds damage. ``follow`` wraps the results as they come, of which there will
+    be so many: for a progress bar.
 
     Raises:
         FileNotFoundError: there is no such folder.

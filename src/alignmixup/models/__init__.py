@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from torch import nn
 
@@ -90,18 +90,13 @@ def _builder(name: str) -> Callable[..., nn.Module]:
         found = find(name)
     except ValueError as error:
         raise ValueError(f"{unknown} ({error})") from error
-    return _accepted(name, found)
-
-
-def _accepted(name: str, builder: object) -> Callable[..., nn.Module]:
-    """Check that what a user named can be called with the number of classes."""
-    if not callable(builder):
-        raise ValueError(f"{name!r} is a {type(builder).__name__}, not a class or function")
-    if "num_classes" not in inspect.signature(builder).parameters and not _takes_any(builder):
+    if not callable(found):
+        raise ValueError(f"{name!r} is a {type(found).__name__}, not a class or function")
+    if "num_classes" not in inspect.signature(found).parameters and not _takes_any(found):
         raise ValueError(f"{name!r} does not take num_classes")
-    return builder
+    return cast(Callable[..., nn.Module], found)
 
 
-def _takes_any(builder: Callable[..., nn.Module]) -> bool:
+def _takes_any(builder: Callable[..., Any]) -> bool:
     parameters = inspect.signature(builder).parameters
     return any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())

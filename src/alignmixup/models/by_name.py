@@ -133,16 +133,10 @@ def _timm(
 
 
 def _replace_first_convolution(model: nn.Module, in_channels: int) -> None:
-    name, old = next((name, part) for name, part in model.named_modules() if isinstance(part, nn.Conv2d))
-    new = nn.Conv2d(
-        in_channels,
-        old.out_channels,
-        cast(tuple[int, int], old.kernel_size),
-        stride=cast(tuple[int, int], old.stride),
-        padding=cast(tuple[int, int], old.padding),
-        bias=old.bias is not None,
-    )
-    model.set_submodule(name, new)
+    first = next(part for part in model.modules() if isinstance(part, nn.Conv2d))
+    first.in_channels = in_channels
+    first.weight = nn.Parameter(first.weight.new_empty(first.out_channels, in_channels, *first.kernel_size))
+    first.reset_parameters()
 
 
 def _shrink_stem(model: nn.Module, name: str, in_channels: int) -> None:

@@ -132,9 +132,7 @@ def load_style_autoencoder(source: str | Path) -> StyleAutoencoder:
 def style_file_bytes(autoencoder: StyleAutoencoder, measured: Mapping[str, Any]) -> bytes:
     """Content of the file that `load_style_autoencoder` reads: weights as safetensors, the rest as its metadata.
 
-    Args:
-        autoencoder: what to keep.
-        measured: numbers about it to keep beside, such as its reconstruction error.
+    ``measured`` are numbers to keep beside, such as the reconstruction error.
     """
     described = {"format": FORMAT, "kind": autoencoder.kind, "settings": autoencoder.settings}
     described |= {"measured": dict(measured)}

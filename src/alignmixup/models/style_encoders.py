@@ -22,11 +22,8 @@ _POOL = 0
 class PatchEncoder(nn.Module):
     """Discrete cosine transform of the pixels and colours of each patch: orthonormal, so nothing is lost or learned.
 
-    A channel is a spatial frequency within the patch, of the brightness or of a colour difference. Sides that the
-    patch does not divide are padded by repetition.
-
-    Args:
-        patch: side of a patch in pixels, >= 2.
+    A channel is a spatial frequency within the patch (>= 2 pixels a side), of the brightness or of a colour difference.
+    Sides that the patch does not divide are padded by repetition.
     """
 
     def __init__(self, *, patch: int) -> None:
@@ -117,12 +114,7 @@ class ResidualEncoder(_Normalized):
 class ResidualDecoder(nn.Module):
     """Mirror of `ResidualEncoder`: a residual block for each of its maps, nearest-neighbour enlargement between.
 
-    It has no normalisation, which would take the style away.
-
-    Args:
-        widths: channels of the encoder's maps, finest first.
-        strides: how much smaller each of them is than the one before (the first: than the image).
-        out_channels: channels of the images.
+    It has no normalisation, which would take the style away. ``widths`` and ``strides`` are the encoder's.
     """
 
     def __init__(self, *, widths: Sequence[int], strides: Sequence[int], out_channels: int) -> None:

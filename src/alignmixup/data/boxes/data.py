@@ -11,7 +11,7 @@ from alignmixup.data.box_table import BoxTable
 from alignmixup.data.boxes.csv_files import read_box_csv, read_metadata
 from alignmixup.data.boxes.xml_files import read_xml_boxes
 from alignmixup.data.dataset import ImageData
-from alignmixup.data.decode import image_sizes
+from alignmixup.data.image_file import image_sizes
 from alignmixup.data.sets.cub import read_cub_boxes
 from alignmixup.data.sets.tiny_imagenet import read_tiny_boxes
 
@@ -68,10 +68,10 @@ class BoxData:
 
 
 def load_boxes(name: str, *, root: str | Path, dataset: ImageData, source: str | Path | None = None) -> BoxData:
-    """The boxes of ``dataset.test``, in its order.
+    """The boxes of ``dataset.test``, in its order, in pixels of the original image.
 
     A test image must show what its box refers to: load images in files with ``test_view="whole"`` (both sides scaled,
-    nothing cut). The boxes stay in pixels of the original image.
+    nothing cut).
 
     Args:
         name: what ``dataset`` was loaded by: "cub", "tiny-imagenet", "imagenet" or "folder".

@@ -10,7 +10,8 @@ import torch
 
 from alignmixup.data.box_table import Box, BoxTable, whole_numbers
 from alignmixup.data.dataset import FileSplit, ImageData, PathList, Split, TestView
-from alignmixup.data.decode import decode_all, image_sizes, scaled_whole, viewed
+from alignmixup.data.decode import decode_all, scaled_whole, viewed
+from alignmixup.data.image_file import image_sizes
 from alignmixup.data.normalization import normalization
 from alignmixup.data.sets.release import Release
 from alignmixup.data.transforms.augment import preset

@@ -18,10 +18,8 @@ def load_digits(*, image_size: int | None = None) -> ImageData:
     """The UCI optical digits (test part) as scikit-learn ships them; nothing is downloaded.
 
     899 training and 898 test images, one fixed stratified split (``SPLIT_SEED``): half for testing, so that
-    one image is 0.11 points of error. Grey values 0 to 16 become 0 to 255.
-
-    Args:
-        image_size: None for 8; larger sizes repeat each pixel a whole number of times and pad with zeros.
+    one image is 0.11 points of error. Grey values 0 to 16 become 0 to 255. An ``image_size`` over 8 repeats each pixel
+    a whole number of times and pads with zeros.
 
     Raises:
         ValueError: ``image_size`` smaller than 8.

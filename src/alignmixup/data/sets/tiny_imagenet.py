@@ -1,6 +1,6 @@
 """Tiny-ImageNet-200 in the tree of its release, with any number of its classes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +41,9 @@ def load_tiny_imagenet(
     """
     folder = _RELEASE.find(Path(root))
     wnids = _read_wnids(folder / "wnids.txt")
-    train_paths, train_labels, train_boxes = _list_train(folder, wnids)
-    test_paths, test_labels, test_boxes = _list_val(folder, wnids)
-    paths = train_paths + test_paths
+    train_names, train_labels = _list_train(folder, wnids)
+    test_names, test_labels = _list_val(folder, wnids)
+    boxes, paths = _read_boxes(folder, wnids), [folder / name for name in train_names + test_names]
 
     def decode() -> Tensor:
         return decode_all(paths, _checked, size=_SIDE, title="tiny-imagenet", progress=progress, upright=False)
@@ -53,12 +53,15 @@ def load_tiny_imagenet(
     size = image_size or _SIDE
     images = resize(images, size)
     mean, std = normalization("cifar10", channels=3)  # the AlignMixup repository's
-    names = [path.relative_to(folder).as_posix() for path in paths]
-    count = len(train_paths)
+    count = len(train_names)
+
+    def split(images: Tensor, labels: Sequence[int], names: Sequence[str]) -> Split:
+        return Split(images, torch.tensor(labels), _stacked(boxes, names, size), PathList(names))
+
     return ImageData(
         name="tiny-imagenet",
-        train=Split(images[:count], torch.tensor(train_labels), _scaled(train_boxes, size), PathList(names[:count])),
-        test=Split(images[count:], torch.tensor(test_labels), _scaled(test_boxes, size), PathList(names[count:])),
+        train=split(images[:count], train_labels, train_names),
+        test=split(images[count:], test_labels, test_names),
         class_names=_read_words(folder / "words.txt", wnids),
         mean=mean,
         std=std,
@@ -75,19 +78,26 @@ def read_tiny_boxes(root: str | Path) -> tuple[BoxTable, Path]:
         ValueError: a damaged table, or one that names an image twice.
     """
     folder = _RELEASE.find(Path(root))
-    boxes: dict[str, list[Box]] = {}
-    tables = {
-        f"train/{wnid}/images": (f"train/{wnid}/{wnid}_boxes.txt", 5) for wnid in _read_wnids(folder / "wnids.txt")
-    }
+    boxes = _read_boxes(folder, _read_wnids(folder / "wnids.txt"))
+    return BoxTable(folder, {name: [box] for name, box in boxes.items()}, dict.fromkeys(boxes, (_SIDE, _SIDE))), folder
+
+
+def _read_boxes(folder: Path, wnids: Sequence[str]) -> dict[str, Box]:
+    """The box of each image that a table names: x0, y0, x1, y1, corners included."""
+    boxes: dict[str, Box] = {}
+    tables = {f"train/{wnid}/images": (f"train/{wnid}/{wnid}_boxes.txt", 5) for wnid in wnids}
     for images, (name, columns) in {**tables, "val/images": ("val/val_annotations.txt", 6)}.items():
         if not (folder / name).is_file():
             continue
         for row in _read_table(folder / name, columns=columns):
             if f"{images}/{row[0]}" in boxes:
                 raise _RELEASE.damaged(f"{folder / name} names {row[0]} twice")
-            y0, x0, y1, x1 = _box(row[-4:], folder / name)
-            boxes[f"{images}/{row[0]}"] = [(x0, y0, x1 - 1, y1 - 1)]
-    return BoxTable(folder, boxes, dict.fromkeys(boxes, (_SIDE, _SIDE))), folder
+            try:
+                x0, y0, x1, y1 = (int(corner) for corner in row[-4:])
+            except ValueError as error:
+                raise ValueError(f"{folder / name}: box corners must be integers, got {row[-4:]}") from error
+            boxes[f"{images}/{row[0]}"] = (x0, y0, x1, y1)
+    return boxes
 
 
 def _read_wnids(path: Path) -> list[str]:
@@ -105,10 +115,9 @@ def _read_words(path: Path, wnids: Sequence[str]) -> tuple[str, ...]:
     return tuple(words.get(wnid) or wnid for wnid in wnids)
 
 
-def _list_train(folder: Path, wnids: Sequence[str]) -> tuple[list[Path], list[int], Tensor | None]:
-    paths: list[Path] = []
+def _list_train(folder: Path, wnids: Sequence[str]) -> tuple[list[str], list[int]]:
+    paths: list[str] = []
     labels: list[int] = []
-    boxes: list[list[int] | None] = []
     for label, wnid in enumerate(wnids):
         images = folder / "train" / wnid / "images"
         if not images.is_dir():
@@ -119,23 +128,19 @@ def _list_train(folder: Path, wnids: Sequence[str]) -> tuple[list[Path], list[in
         names = sorted(path.name for path in images.iterdir() if path.suffix.lower() in (".jpeg", ".jpg"))
         if not names:
             raise ValueError(f"{images} holds no JPEG image: unpack it again, or remove {wnid} from wnids.txt")
-        table = folder / "train" / wnid / f"{wnid}_boxes.txt"
-        known = {row[0]: row[1:] for row in _read_table(table, columns=5)} if table.is_file() else {}
-        paths += [images / name for name in names]
+        paths += [f"train/{wnid}/images/{name}" for name in names]
         labels += [label] * len(names)
-        boxes += [_box(known[name], table) if name in known else None for name in names]
-    return paths, labels, _stack(boxes)
+    return paths, labels
 
 
-def _list_val(folder: Path, wnids: Sequence[str]) -> tuple[list[Path], list[int], Tensor | None]:
+def _list_val(folder: Path, wnids: Sequence[str]) -> tuple[list[str], list[int]]:
     table = folder / "val" / "val_annotations.txt"
     label_of = {wnid: label for label, wnid in enumerate(wnids)}
     rows = [row for row in _read_table(table, columns=6) if row[1] in label_of]
     missing = set(wnids) - {row[1] for row in rows}
     if missing:
         raise _RELEASE.damaged(f"{table} names no image of {len(missing)} classes of wnids.txt ({min(missing)}...)")
-    paths = [folder / "val" / "images" / row[0] for row in rows]
-    return paths, [label_of[row[1]] for row in rows], _stack([_box(row[2:], table) for row in rows])
+    return [f"val/images/{row[0]}" for row in rows], [label_of[row[1]] for row in rows]
 
 
 def _read_table(path: Path, *, columns: int) -> list[list[str]]:
@@ -146,21 +151,12 @@ def _read_table(path: Path, *, columns: int) -> list[list[str]]:
     return [row for _, row in rows]
 
 
-def _box(corners: Sequence[str], table: Path) -> list[int]:
-    try:
-        x0, y0, x1, y1 = (int(corner) for corner in corners)
-    except ValueError as error:
-        raise ValueError(f"{table}: box corners must be integers, got {list(corners)}") from error
-    return [y0, x0, y1 + 1, x1 + 1]  # the release's corners are pixels that belong to the box
-
-
-def _stack(boxes: Sequence[list[int] | None]) -> Tensor | None:
-    complete = [box for box in boxes if box is not None]
-    return torch.tensor(complete) if len(complete) == len(boxes) else None
-
-
-def _scaled(boxes: Tensor | None, size: int) -> Tensor | None:
-    return None if boxes is None else (boxes * (size / _SIDE)).round().long()
+def _stacked(boxes: Mapping[str, Box], names: Sequence[str], size: int) -> Tensor | None:
+    """Boxes as y0, x0, y1, x1, half-open, of images of ``size`` pixels; None if one is missing."""
+    if not all(name in boxes for name in names):
+        return None
+    stacked = torch.tensor([boxes[name] for name in names])[:, [1, 0, 3, 2]] + torch.tensor([0, 0, 1, 1])
+    return (stacked * (size / _SIDE)).round().long()
 
 
 def _checked(image: Any, path: Path) -> Any:
