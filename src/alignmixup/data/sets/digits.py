@@ -32,14 +32,5 @@ def load_digits(*, image_size: int | None = None) -> ImageData:
         images = enlarge(images, image_size)
     train, test = hold_out(labels, _TEST_IMAGES, seed=SPLIT_SEED)
     everything = Split(images, labels)
-    mean, std = normalization("digits", channels=1)
-    return ImageData(
-        name="digits",
-        train=everything.select(train),
-        test=everything.select(test),
-        class_names=tuple(str(digit) for digit in range(10)),
-        mean=mean,
-        std=std,
-        image_size=images.shape[-1],
-        augment="crop1",
-    )
+    splits, constants = (everything.select(train), everything.select(test)), normalization("digits", channels=1)
+    return ImageData("digits", *splits, tuple("0123456789"), *constants, images.shape[-1], "crop1")

@@ -112,18 +112,8 @@ def load_folder(
     if in_memory:
         splits = _decode(name, files[0], files[1], size, whole=test_view == "whole", cache=cache, progress=progress)
     mean, std = normalization("imagenet", channels=3)
-    return ImageData(
-        name=name,
-        train=splits[0],
-        test=splits[1],
-        class_names=class_names,
-        mean=mean,
-        std=std,
-        image_size=size,
-        augment="resized_crop_flip",
-        test_view=test_view,
-        test_only=test_only,
-    )
+    augment = "resized_crop_flip"
+    return ImageData(name, splits[0], splits[1], class_names, mean, std, size, augment, test_view, test_only)
 
 
 def list_classes(name: str, root: Path, split: str) -> ClassFolders:

@@ -52,22 +52,14 @@ def load_tiny_imagenet(
     images = decoded(paths, decode, root=folder, file=file, settings=f"{_SIDE} pixels")
     size = image_size or _SIDE
     images = resize(images, size)
-    mean, std = normalization("cifar10", channels=3)  # the AlignMixup repository's
     count = len(train_names)
 
     def split(images: Tensor, labels: Sequence[int], names: Sequence[str]) -> Split:
         return Split(images, torch.tensor(labels), _stacked(boxes, names, size), PathList(names))
 
-    return ImageData(
-        name="tiny-imagenet",
-        train=split(images[:count], train_labels, train_names),
-        test=split(images[count:], test_labels, test_names),
-        class_names=_read_words(folder / "words.txt", wnids),
-        mean=mean,
-        std=std,
-        image_size=size,
-        augment="crop4_flip",
-    )
+    train, test = split(images[:count], train_labels, train_names), split(images[count:], test_labels, test_names)
+    words, constants = _read_words(folder / "words.txt", wnids), normalization("cifar10", channels=3)
+    return ImageData("tiny-imagenet", train, test, words, *constants, size, "crop4_flip")
 
 
 def read_tiny_boxes(root: str | Path) -> tuple[BoxTable, Path]:
