@@ -170,6 +170,7 @@ class BatchLoader(EpochLoader):
     """
 
     split: InitVar[Split]
+    _: KW_ONLY
     on_device: bool | None = None
 
     def __post_init__(self, split: Split) -> None:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from dataclasses import InitVar, dataclass, replace
+from dataclasses import KW_ONLY, InitVar, dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -36,7 +36,8 @@ class StreamLoader(EpochLoader):
     """
 
     split: InitVar[FileSplit]
-    image_size: int
+    _: KW_ONLY
+    image_size: int = field()  # without None, the default of the base class
     view: TestView = "center"
     workers: int | None = None
 
