@@ -81,13 +81,13 @@ def _read_boxes(folder: Path, wnids: Sequence[str]) -> dict[str, Box]:
     for images, (name, columns) in {**tables, "val/images": ("val/val_annotations.txt", 6)}.items():
         if not (folder / name).is_file():
             continue
-        for row in _read_table(folder / name, columns=columns):
+        for place, row in _read_table(folder / name, columns=columns):
             if f"{images}/{row[0]}" in boxes:
-                raise _RELEASE.damaged(f"{folder / name} names {row[0]} twice")
+                raise _RELEASE.damaged(f"{place} names {row[0]} twice")
             try:
                 x0, y0, x1, y1 = (int(corner) for corner in row[-4:])
             except ValueError as error:
-                raise ValueError(f"{folder / name}: box corners must be integers, got {row[-4:]}") from error
+                raise ValueError(f"{place}: box corners must be integers, got {row[-4:]}") from error
             boxes[f"{images}/{row[0]}"] = (x0, y0, x1, y1)
     return boxes
 
@@ -128,19 +128,20 @@ def _list_train(folder: Path, wnids: Sequence[str]) -> tuple[list[str], list[int
 def _list_val(folder: Path, wnids: Sequence[str]) -> tuple[list[str], list[int]]:
     table = folder / "val" / "val_annotations.txt"
     label_of = {wnid: label for label, wnid in enumerate(wnids)}
-    rows = [row for row in _read_table(table, columns=6) if row[1] in label_of]
+    rows = [row for _, row in _read_table(table, columns=6) if row[1] in label_of]
     missing = set(wnids) - {row[1] for row in rows}
     if missing:
         raise _RELEASE.damaged(f"{table} names no image of {len(missing)} classes of wnids.txt ({min(missing)}...)")
     return [f"val/images/{row[0]}" for row in rows], [label_of[row[1]] for row in rows]
 
 
-def _read_table(path: Path, *, columns: int) -> list[list[str]]:
-    rows = [(number, line.split("\t")) for number, line in _RELEASE.lines(path)]
-    for number, row in rows:
+def _read_table(path: Path, *, columns: int) -> list[tuple[str, list[str]]]:
+    """Place, for messages, and cells of each line."""
+    rows = [(f"{path}, line {number}", line.split("\t")) for number, line in _RELEASE.lines(path)]
+    for place, row in rows:
         if len(row) != columns:
-            raise ValueError(f"{path}, line {number}: {len(row)} tab-separated columns, expected {columns}: {row}")
-    return [row for _, row in rows]
+            raise ValueError(f"{place}: {len(row)} tab-separated columns, expected {columns}: {row}")
+    return rows
 
 
 def _stacked(boxes: Mapping[str, Box], names: Sequence[str], size: int) -> Tensor | None:
