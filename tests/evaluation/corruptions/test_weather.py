@@ -129,6 +129,15 @@ def test_textures_have_the_colour_and_contrast_of_photographs():
     assert (spread - torch.tensor([15, 19, 19, 25, 34])).abs().max() < 3
 
 
+@pytest.mark.parametrize(("side", "brightness", "roughness"), [(32, 160, 19.1), (64, 160, 14.9), (224, 160, 11.8)])
+def test_pieces_are_as_bright_and_as_rough_as_those_of_the_photographs(side, brightness, roughness):
+    """Means over random pieces of the photographs, at the scale that the benchmark has for images of that size."""
+    grey = 255 * luma(frost_textures(side))
+    found = (grey.diff(dim=2).abs().mean() + grey.diff(dim=3).abs().mean()) / 2
+    assert grey.mean() == pytest.approx(brightness, abs=2)
+    assert found == pytest.approx(roughness, rel=0.06)
+
+
 def test_no_two_are_equal_and_all_are_always_the_same():
     textures = frost_textures(8).clone()
     assert not torch.allclose(textures[1], textures[2], atol=0.05)

@@ -40,7 +40,7 @@ def frost(x: Tensor, parameters: Parameters, draws: Draws) -> Tensor:
     """Lay a piece of a frost texture over the image.
 
     Deviation: the benchmark cuts pieces out of photographs, which cannot be given away. The textures here are
-    synthetic, with those photographs' mean colours, contrasts and spectral slopes (``corruption_frost``).
+    synthetic, with those photographs' mean colours, contrasts and roughness at the image's size (`frost_textures`).
     """
     keep, strength = parameters
     side = x.shape[-1]
