@@ -51,14 +51,8 @@ def check_attack(
     - ``gradients``: few gradients are exactly zero.
     - ``noise``: random corners of the ball, which need no gradient, are no better than the attack.
 
-    Args:
-        model: gives logits (B, K) for normalised images.
-        loader: (normalised images, labels) on the model's device; read several times.
-        attack: the attack in question; its restarts are not repeated.
-        mean: that the loader normalised with, in [0, 1] units.
-        std: that the loader normalised with.
-        seed: of random starts and corners.
-        progress: hears of the images done; each is done ``passes`` times.
+    Arguments are those of `robust_error`. The loader is read several times, the attack's restarts are not repeated, and
+    ``progress`` hears of each image `passes` times.
 
     Raises:
         ValueError: the loader yields nothing, or the attack's epsilon is 0.

@@ -112,20 +112,11 @@ def pgd(
         - Pixels are in [0, 1] and so are epsilon and step; the normalisation belongs to the network under attack.
         - The network is in evaluation mode and computes in the precision of its weights, without autocast. Training
           flags are restored and no ``.grad`` is touched.
-
-    Args:
-        model: gives logits (B, K) for normalised images.
-        pixels: (B, C, H, W) float32 (or float64) in [0, 1], on the model's device.
-        labels: (B,) int64, the true labels.
-        mean: of each channel, in [0, 1] units.
-        std: of each channel, in [0, 1] units, > 0.
-        epsilon: as in `Attack`, like the next four.
-        step: size of an iteration.
-        iterations: gradients taken.
-        restarts: independent random starts.
-        random_start: begin at random rather than at the image.
-        generator: CPU generator of the random starts; None takes a new one of seed 0. The starts of an image do not
-            depend on how images are grouped into batches.
+        - ``model`` gives logits (B, K) for normalised images, ``pixels`` (B, C, H, W) are float32 or float64 in [0, 1]
+          on its device, ``labels`` (B,) int64 the true ones; ``mean`` and ``std`` > 0, of each channel, are in [0, 1]
+          units.
+        - ``generator`` is on the CPU; None takes a new one of seed 0. The starts of an image do not depend on how
+          images are grouped into batches. The options are those of `Attack`.
 
     Returns:
         Adversarial images in [0, 1]: of each the first restart that fools the network, else the last one.
@@ -248,19 +239,9 @@ def robust_error(
         - ``path_error_percent[t]`` is the error after t iterations of the first restart, ``path_loss[t]`` the mean
           cross-entropy (None where it is not finite); place 0 is the start. ``restart_error_percent[r]`` is the error
           after r + 1 restarts.
-
-    Args:
-        model: gives logits (B, K) for normalised images.
-        loader: (normalised images, labels) on the model's device, as the package's loaders yield them.
-        attack: what to do.
-        mean: that the loader normalised with, in [0, 1] units.
-        std: that the loader normalised with.
-        seed: of the random starts.
-        progress: hears of the images done.
-
-    Raises:
-        ValueError: the loader yields nothing, or as `pgd`.
-        TypeError: as `pgd`.
+        - ``loader`` yields (images normalised with ``mean`` and ``std``, labels) on the model's device; ``seed`` is
+          that of the random starts; ``progress`` hears of the images done. Errors as `pgd`; ValueError too without a
+          batch.
     """
     generator = torch.Generator().manual_seed(seed)
     normalization = Normalization.of(mean, std, device=device_of(model))

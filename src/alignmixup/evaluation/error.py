@@ -32,10 +32,6 @@ def count_errors(logits: Tensor, y: Tensor) -> Tensor:
           lower class ranks first, as in ``argmax``, so a constant network scores by chance. Non-finite logits
           are wrong.
 
-    Args:
-        logits: (B, K), any floating dtype.
-        y: (B,) int64 labels in [0, K).
-
     Returns:
         (4,) float64 on the device of ``logits`` (float32 where the device has no float64).
     """

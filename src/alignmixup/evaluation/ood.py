@@ -33,7 +33,7 @@ CONVENTIONS = {
 
 
 def score(name: str, logits: Tensor) -> Tensor:
-    """A detector's score of each image: higher means more in-distribution.
+    """A detector's score, float64, of each image: higher means more in-distribution.
 
     Convention:
         - ``msp`` largest softmax probability; ``energy`` log-sum-exp of the logits (the energy with its sign turned);
@@ -41,15 +41,8 @@ def score(name: str, logits: Tensor) -> Tensor:
         - float64: in float32 the largest probability is exactly 1 from a margin of 17 in the logits on, and all images
           beyond it would tie.
 
-    Args:
-        name: one of ``SCORES``.
-        logits: (N, K) of any floating dtype, finite.
-
-    Returns:
-        (N,) float64.
-
     Raises:
-        ValueError: an unknown name, another shape, or logits that are not finite.
+        ValueError: an unknown name, or logits that are not (N, K), floating and finite.
 
     Source:
         Hendrycks and Gimpel, ICLR 2017 (msp); Liu et al., Energy-based out-of-distribution detection, NeurIPS 2020
@@ -77,17 +70,14 @@ def score(name: str, logits: Tensor) -> Tensor:
 
 
 def detection_metrics(s_in: Tensor, s_out: Tensor) -> dict[str, float]:
-    """How well a threshold on the score tells in- from out-of-distribution images.
+    """How well a threshold on the score tells in- from out-of-distribution images; what each share is, see
+    ``CONVENTIONS``.
 
-    Convention:
-        - see ``CONVENTIONS``. Average precision depends on the ratio of the two counts: compare only equal ratios.
+    Average precision depends on the ratio of the two counts: compare only equal ratios.
 
     Args:
         s_in: (N,) scores of in-distribution images, higher meaning more in-distribution.
         s_out: (M,) scores of the others.
-
-    Returns:
-        ``auroc``, ``aupr_in``, ``aupr_out``, ``fpr95``, ``tnr95`` and ``detection_accuracy``, as shares.
 
     Raises:
         ValueError: an empty set, another shape, or scores that are not a number.

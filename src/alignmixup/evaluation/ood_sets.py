@@ -35,10 +35,7 @@ _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 class OodSet:
     """Batches of (images (B, C, H, H) float32, normalised as the in-distribution images; labels (B,), all zero).
 
-    Attributes:
-        name: as it was asked for.
-        num_images: how many there are.
-        notes: what to know when reading results: where the images come from, which classes both sets have.
+    ``notes`` say what to know when reading results: where the images come from, which classes both sets have.
     """
 
     name: str
@@ -83,14 +80,15 @@ def build_ood_set(
           ``tiny-imagenet-resize`` scales them, with antialiasing. The widely shared folders of that name were
           scaled with other software, whose artefacts make them easier: numbers differ.
         - Grey and colour are adapted to ``like``: grey repeated, colour weighed by ITU-R BT.601.
-        - Where a set holds more than ``count`` images, a random choice that depends on ``seed`` is taken, in its order.
+        - Where a set holds more than ``count`` images, a random choice that depends on ``seed`` is taken, in its order;
+          noise and crops depend on it too.
 
     Args:
         name: one of ``OOD_SETS``, or ``folder:PATH`` for any images below PATH, scaled and centre-cropped.
         like: the in-distribution data set.
         root: folder of the named data sets.
         count: how many images at most, >= 1.
-        seed: of noise, crops and choice.
+        seed: any integer.
         batch_size: images per batch, >= 1.
         device: where the batches go.
 

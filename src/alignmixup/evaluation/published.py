@@ -41,9 +41,7 @@ _LOCALIZATION: dict[tuple[str, str], tuple[float, float]] = {
 def published_errors(data: str, network: str) -> dict[str, float]:
     """Top-1 test errors in percent of one column of the table, by method; empty where the paper has none.
 
-    Args:
-        data: name of the data set, as in ``data.name``.
-        network: name of the network, as in ``model.name``; ``torchvision:`` and ``timm:`` are left out of account.
+    Names are those of ``data.name`` and ``model.name``; ``torchvision:`` and ``timm:`` are left out of account.
 
     Source:
         Venkataramanan et al., AlignMixup, CVPR 2022, tables of image classification. The rivals' numbers come from

@@ -10,18 +10,12 @@ _STEPS = 60  # halvings of log 1e4: far below the precision of a temperature fro
 
 
 def fit_temperature(logits: Tensor, labels: Tensor) -> float:
-    """The temperature T that minimises the cross-entropy of softmax(logits / T).
+    """The temperature T in [0.01, 100] that minimises the cross-entropy of softmax(logits / T); above 1 if
+    over-confident.
 
     The cross-entropy is convex in 1/T, so the sign of its derivative there, the mean of E_p[z] - z_y, tells the side of
-    the minimum; it is found by bisection of log T in [0.01, 100]. A network that is right about every image has no
-    minimum and gets 0.01.
-
-    Args:
-        logits: (N, K) floating, finite, N >= 1.
-        labels: (N,) int64 in [0, K).
-
-    Returns:
-        T in [0.01, 100]; above 1 for an over-confident network. Arg-max and error never change.
+    the minimum; it is found by bisection of log T. A network that is right about every image has no minimum and gets
+    0.01. Logits (N, K) are finite, N >= 1; arg-max and error never change.
 
     Source:
         Guo et al., On Calibration of Modern Neural Networks, ICML 2017, Sec. 4.2.

@@ -64,15 +64,9 @@ def strongest(assignment: np.ndarray, count: int) -> np.ndarray:
 def draw_matches(matches: Sequence[Match], path: Target, *, lines: int = 12, title: str = "") -> None:
     """Draw each pair as a row of panels.
 
-    The panels: both images with lines between the surest matches; B with each position in a colour of its own; A with
-    the colours of the positions of B that its positions take, mixed as the assignment mixes; and the entropy of each
-    position's match, dark at 0 (one partner position) and bright at log r (all alike).
-
-    Args:
-        matches: the pairs.
-        path: where to write.
-        lines: number of lines.
-        title: stands above.
+    The panels: both images with so many ``lines`` between the surest matches; B with each position in a colour of its
+    own; A with the colours of the positions of B that its positions take, mixed as the assignment mixes; and the
+    entropy of each position's match, dark at 0 (one partner position) and bright at log r (all alike).
     """
     widths = [2.1, 1.0, 1.0, 1.0]
     with drawing(path, width=1.95 * sum(widths) + 0.4, height=2.2 * len(matches) + 0.4) as figure:

@@ -1,4 +1,4 @@
-"""Errors under common corruptions as bars, and what the corruptions look like."""
+"""Errors under common corruptions as bars."""
 
 from __future__ import annotations
 
@@ -18,13 +18,7 @@ _COLUMNS = 5
 def draw_corruptions(results: Mapping[str, dict[str, Any]], path: Target, *, title: str = "") -> None:
     """Draw a bar for each kind and run, with a line for each severity.
 
-    Args:
-        results: name of a run -> what ``evaluate_corruptions`` returned, all of the same kinds.
-        path: where to write.
-        title: stands above.
-
-    Raises:
-        ValueError: no run, or runs of different kinds.
+    ``results`` holds name of a run -> what `evaluate_corruptions` returned, all of the same kinds, else ValueError.
     """
     if not results or len({tuple(result["kinds"]) for result in results.values()}) != 1:
         raise ValueError(f"draw runs of the same corruptions, at least one; got {list(results)}")

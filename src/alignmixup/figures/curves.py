@@ -18,12 +18,7 @@ Record = Mapping[str, Any]
 
 
 def draw_curves(record: Record, path: Target) -> None:
-    """Draw a run's loss and error.
-
-    Args:
-        record: what a run folder's ``record.json`` holds.
-        path: where to write.
-    """
+    """Draw a run's loss and error, from its ``record.json``."""
     metrics, config = record["metrics"], record["config"]
     with drawing(path, width=9, height=3.4) as figure:
         left, right = figure.subplots(1, 2)

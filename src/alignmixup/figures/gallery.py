@@ -31,13 +31,7 @@ class GalleryRow:
 
 
 def draw_gallery(rows: Sequence[GalleryRow], path: Target, *, title: str = "") -> None:
-    """Draw the rows.
-
-    Args:
-        rows: each with the same number of images.
-        path: where to write.
-        title: stands above.
-    """
+    """Draw the rows, each with the same number of images."""
     lines = []
     for row in rows:
         lines.append((row.name, row.images, row.captions, 1.25))

@@ -56,14 +56,7 @@ class Morph:
 
 
 def draw_morphs(morphs: Sequence[Morph], lam: Sequence[float], path: Target, *, title: str = "") -> None:
-    """Draw each pair as three rows of images.
-
-    Args:
-        morphs: the pairs.
-        lam: (T,) weights of A, written above the columns.
-        path: where to write.
-        title: stands above.
-    """
+    """Draw each pair as three rows of images; ``lam`` (T,), the weights of A, stands above the columns."""
     gap, side = 0.22, 0.78
     widths, heights = [1.0, gap, *[1.0] * len(lam), gap, 1.0], [1.0, 1.0, 1.0, 0.25] * len(morphs)
     with drawing(path, width=side * sum(widths) + 1.1, height=1.16 * side * sum(heights) + 0.9) as figure:
@@ -97,13 +90,7 @@ def _write(axes: Any, x: float, y: float, text: str, **style: Any) -> None:
 
 
 def draw_confidence(summary: Mapping[str, Any], path: Target, *, title: str = "") -> None:
-    """Draw means over pairs against λ; the bands are one standard error wide either way.
-
-    Args:
-        summary: what `alignmixup.evaluation.paths.summary.summarise_paths` returned.
-        path: where to write.
-        title: stands above.
-    """
+    """Draw means over pairs against λ, of `summarise_paths`; the bands are one standard error wide either way."""
     lam, paths = summary["lam"], summary["all"]["paths"]
     names = [name for name in _PANELS if name in paths["none"]["curves"]]
     rows = -(-len(names) // _COLUMNS)
@@ -123,29 +110,17 @@ def draw_confidence(summary: Mapping[str, Any], path: Target, *, title: str = ""
 
 
 def check_animation(path: Path) -> None:
-    """Refuse a file that no animation can be written to.
-
-    Raises:
-        ValueError: its ending is neither .gif nor .webp.
-        ImportError: Pillow is not installed.
-    """
+    """Refuse a file whose ending is neither .gif nor .webp (ValueError), and a machine without Pillow (ImportError)."""
     require("PIL.Image")
     if path.suffix.lower() not in (".gif", ".webp"):
         raise ValueError(f"an animation is written as .gif or .webp, got {path}")
 
 
 def animate_morphs(morphs: Sequence[Morph], path: Path, *, cell: int = 112, milliseconds: int = 60) -> None:
-    """Write an animation that runs from A to B and back, without end: one line for each pair.
+    """Write an animation (.gif or .webp) that runs from A to B and back, without end: one line for each pair.
 
-    Args:
-        morphs: the pairs; the more frames, the smoother.
-        path: a .gif or .webp file.
-        cell: side of an image in pixels.
-        milliseconds: time of a frame; the two ends stand for half a second.
-
-    Raises:
-        ValueError: another kind of file.
-        ImportError: Pillow is not installed.
+    An image is ``cell`` pixels wide, a frame stands for ``milliseconds`` and the two ends for half a second.
+    Errors as `check_animation`.
     """
     check_animation(path)
     count = len(next(iter(morphs[0].frames.values())))

@@ -25,21 +25,10 @@ _HEADINGS = {
 def draw_ood(
     in_logits: Tensor, out_logits: Mapping[str, Tensor], path: Target, *, name: str = "msp", title: str = ""
 ) -> None:
-    """Draw one histogram for each out-of-distribution set, and all ROC curves.
+    """Draw one histogram for each out-of-distribution set, and all ROC curves, of the score ``name``.
 
-    Convention:
-        - The same images as in ``evaluate_ood``: both sides cut to equal counts. In-distribution is positive.
-
-    Args:
-        in_logits: (N, K) of the in-distribution test images.
-        out_logits: name of a set -> (M, K).
-        path: where to write.
-        name: of the score.
-        title: stands above.
-
-    Raises:
-        ValueError: an unknown score, or logits that are not finite.
-        ImportError: scikit-learn is not installed.
+    The logits (N, K) and set -> (M, K) are cut to equal counts, as in `evaluate_ood`, whose errors hold.
+    In-distribution is positive.
     """
     from alignmixup.evaluation.ood import cut_to_equal, score
 

@@ -16,10 +16,8 @@ _COLUMNS = 4
 def draw_reliability(groups: Mapping[str, Sequence[Mapping[str, Any]]], path: Target) -> None:
     """Draw accuracy and confidence in each bin, and below them the share of images.
 
-    Args:
-        groups: label -> evaluations with the part "calibration", all with the same bins; those of a label (seeds)
-            are pooled.
-        path: where to write.
+    ``groups`` holds label -> evaluations with the part "calibration", all with the same bins; those of a label are
+    pooled.
     """
     columns = min(_COLUMNS, len(groups))
     rows = -(-len(groups) // columns)
@@ -38,10 +36,8 @@ def draw_reliability(groups: Mapping[str, Sequence[Mapping[str, Any]]], path: Ta
 
 
 def pool(bins: Sequence[Mapping[str, Any]]) -> tuple[list[float], list[float], list[float], list[float]]:
-    """Pool the reliability bins of several runs.
-
-    Returns:
-        Left edges; share of all images; mean confidence; accuracy. Of each bin, zeros where it is empty.
+    """Left edges, share of all images, mean confidence and accuracy of the bins of several runs; zeros where one is
+    empty.
     """
     counts = [sum(values) for values in zip(*(one["counts"] for one in bins), strict=True)]
 

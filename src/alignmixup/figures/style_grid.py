@@ -14,13 +14,7 @@ if TYPE_CHECKING:
 
 
 def draw_style_grid(autoencoder: StyleAutoencoder, images: Tensor, path: Target) -> None:
-    """Draw each image in the style of each other; on the diagonal stands its plain reconstruction.
-
-    Args:
-        autoencoder: from the CPU.
-        images: (N, C, H, W) in [0, 1]; one or three channels.
-        path: where to write.
-    """
+    """Draw each of N images (N, 1 or 3, H, W) in [0, 1] in the style of each other; reconstructions on the diagonal."""
     import torch
 
     from alignmixup.functional.style import adain

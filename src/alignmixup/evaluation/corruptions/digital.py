@@ -1,4 +1,4 @@
-"""Digital: contrast, elastic, pixelate, JPEG and saturation. See ``corruption_noise`` for what a corruption takes."""
+"""Digital: contrast, elastic, pixelate, JPEG and saturation. See `noise` for what a corruption takes."""
 
 from __future__ import annotations
 

@@ -18,14 +18,9 @@ __all__ = ["Draws"]
 class Draws:
     """One stream of random numbers for each of B images.
 
-    A stream depends on (seed, purpose, severity, number of the image) alone: the batch that an image comes in
-    and the other kinds change nothing.
-
-    Args:
-        seed: any integer.
-        purpose: a text that tells the streams of different uses apart, the name of the corruption.
-        severity: any integer.
-        numbers: the number of each image in its data set, >= 0.
+    A stream depends on (seed, purpose, severity, number of the image) alone: the batch that an image comes in and the
+    other kinds change nothing. ``purpose`` tells the streams of different uses apart: the name of the corruption;
+    ``numbers`` are those of the images in their data set, >= 0.
     """
 
     def __init__(self, *, seed: int, purpose: str, severity: int, numbers: Sequence[int]) -> None:

@@ -90,9 +90,6 @@ def corrupt(
         numbers: of the images in their data set; None for 0, ..., B - 1.
         table: whose strengths; None for those made for the nearest size of images.
 
-    Returns:
-        (B, C, H, H) uint8.
-
     Raises:
         ValueError: an unknown kind or table, a severity out of range, images of another shape or type.
         ImportError: a package of the ``train`` extra is not installed.
@@ -140,22 +137,10 @@ def evaluate_corruptions(
         - ``mean_error_percent`` is the plain mean over kinds of the mean over severities. It is NOT the mCE, which
           divides by a baseline's errors (``mean_corruption_error``); a published script calls its mean ACCURACY "mCE".
         - The kinds are listed: with the four extra ones the mean is another number.
-
-    Args:
-        model: gives logits (B, K); on its own device.
-        split: test images in memory. With ``folder`` they give ``clean_error_percent`` alone.
-        mean: of each channel, in [0, 1] units, as in training.
-        std: of each channel, in [0, 1] units.
-        kinds: which, in the order of the result.
-        severities: which of 1 to 5.
-        seed: of the corruptions.
-        table: see ``corrupt``.
-        folder: read the corrupted images from a released folder instead: files ``KIND.npy`` and ``labels.npy``
-            (CIFAR-C), or a tree ``KIND/SEVERITY/CLASS/IMAGE`` (Tiny-ImageNet-C, ImageNet-C).
-        class_folders: names of a tree's CLASS folders in the order of the labels.
-        batch_size: images per forward pass.
-        autocast: makes the context of each forward pass.
-        progress: hears of the images done; there are ``len(kinds) * len(severities) + 1`` rounds.
+        - ``kinds``, ``severities``, ``seed`` and ``table`` are as in `corrupt`, ``mean`` and ``std`` as in training;
+          ``progress`` hears of the images done, in ``len(kinds) * len(severities) + 1`` rounds.
+        - With ``folder`` the corrupted images are read from a released one, as `open_folder` does with
+          ``class_folders``; those of ``split`` give ``clean_error_percent`` alone.
 
     Returns:
         JSON-ready: ``kinds``, ``severities``, ``images``, ``source``, ``seed`` and ``table`` (None for a folder),

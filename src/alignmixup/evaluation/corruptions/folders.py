@@ -21,11 +21,8 @@ _SUFFIXES = (".jpeg", ".jpg", ".png")
 
 @dataclass(frozen=True, eq=False)
 class ArrayFolder:
-    """``KIND.npy``, each uint8 (5 * N, H, H, 3), the severities one after the other, and ``labels.npy``.
-
-    Attributes:
-        path: the folder.
-        labels: (N,) int64, the same for each severity.
+    """``KIND.npy``, each uint8 (5 * N, H, H, 3), the severities one after the other, and ``labels.npy``, (N,) five
+    times.
     """
 
     path: Path
@@ -49,13 +46,9 @@ class ArrayFolder:
 
 @dataclass(frozen=True, eq=False)
 class TreeFolder:
-    """``KIND/SEVERITY/CLASS/IMAGE``.
+    """``KIND/SEVERITY/CLASS/IMAGE``; ``classes`` are the CLASS folders in the order of the labels.
 
-    Attributes:
-        path: the folder.
-        classes: names of the CLASS folders in the order of the labels.
-        image_size: side that each image has.
-        images: images of one kind and severity.
+    A kind and severity has ``images`` images of ``image_size`` pixels a side.
     """
 
     path: Path
@@ -72,11 +65,7 @@ class TreeFolder:
             yield images, torch.tensor(labels[part])
 
     def list(self, kind: str, severity: int) -> tuple[list[Path], list[int]]:
-        """Files and labels, in the order of the classes.
-
-        Raises:
-            FileNotFoundError: a class is missing or empty.
-        """
+        """Files and labels, in the order of the classes; FileNotFoundError where a class is missing or empty."""
         paths: list[Path] = []
         labels: list[int] = []
         for label, name in enumerate(self.classes):
@@ -108,7 +97,8 @@ def open_folder(
     """A released folder, checked against the data it is meant to belong to.
 
     Args:
-        folder: where it is.
+        folder: files ``KIND.npy`` and ``labels.npy`` (CIFAR-C), or a tree ``KIND/SEVERITY/CLASS/IMAGE``
+            (Tiny-ImageNet-C, ImageNet-C).
         like: clean test images, for the size of the images and the labels that may occur.
         kinds: what will be read.
         severities: what will be read.
@@ -146,9 +136,7 @@ def open_folder(
 def class_folders(dataset: ImageData, *, root: str | Path) -> tuple[str, ...]:
     """Names that the classes of a data set have as folders, in the order of its labels.
 
-    Args:
-        dataset: what ``data.load`` returned.
-        root: where it was loaded from; Tiny-ImageNet's ``wnids.txt`` is read there.
+    Those of Tiny-ImageNet are in its ``wnids.txt``, in the ``root`` that it was loaded from.
     """
     if dataset.name != "tiny-imagenet":
         return dataset.class_names

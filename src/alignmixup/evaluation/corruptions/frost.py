@@ -40,17 +40,11 @@ _PIECES = 5  # side of a texture, in sides of an image
 
 @cache
 def frost_textures(side: int) -> Tensor:
-    """Five textures to cut pieces from: crystals are the ridges of one fractal field, shading is another.
+    """Five textures (3, 5 * side, 5 * side) float32 in [0, 1] to cut pieces of ``side`` from; the same ones each time.
 
-    Convention:
-        - Colour, contrast and roughness (difference of neighbours) are those of the photographs at the scale that the
-          benchmark has for the nearest of 32, 64 and 224 pixels: over the five, within 2 levels.
-
-    Args:
-        side: of the images in pixels.
-
-    Returns:
-        (5, 3, 5 * side, 5 * side) float32 in [0, 1]; the same ones each time.
+    Crystals are the ridges of one fractal field, shading is another. Colour, contrast and roughness (difference of
+    neighbours) are those of the photographs at the scale that the benchmark has for the nearest of 32, 64 and 224
+    pixels: over the five, within 2 levels.
     """
     generator = torch.Generator().manual_seed(_SEED)
     photographs = _PHOTOGRAPHS[table_for(side)]

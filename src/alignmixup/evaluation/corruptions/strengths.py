@@ -156,19 +156,14 @@ TABLES: dict[Table, dict[str, tuple[Parameters, ...]]] = {
 def table_for(image_size: int) -> Table:
     """The table whose images come nearest in size: up to 45 pixels CIFAR's, up to 119 Tiny-ImageNet's.
 
-    Convention:
-        - The strengths are in pixels of the table's own size and are not scaled.
+    The strengths are in pixels of the table's own size and are not scaled.
     """
     sizes = {"cifar": 32, "tiny-imagenet": 64, "imagenet": 224}
     return min(get_args(Table), key=lambda name: max(image_size / sizes[name], sizes[name] / image_size))
 
 
 def check_kinds(kinds: Sequence[str]) -> tuple[str, ...]:
-    """``kinds`` as they are, if all are known and none comes twice.
-
-    Raises:
-        ValueError: no kind, an unknown one or the same one twice.
-    """
+    """``kinds`` as they are; ValueError for none, an unknown one or the same one twice."""
     known = KINDS + EXTRA_KINDS
     for kind in kinds:
         if kind not in known:
@@ -179,11 +174,7 @@ def check_kinds(kinds: Sequence[str]) -> tuple[str, ...]:
 
 
 def check_severities(severities: Sequence[int]) -> tuple[int, ...]:
-    """``severities`` as they are, if all lie in 1 to 5 and none comes twice.
-
-    Raises:
-        ValueError: no severity, one out of range or the same one twice.
-    """
+    """``severities`` as they are; ValueError for none, one outside 1 to 5 or the same one twice."""
     wrong = [severity for severity in severities if type(severity) is not int or not 1 <= severity <= 5]
     if wrong or not severities or len(set(severities)) != len(severities):
         raise ValueError(f"severities must be different integers from 1 to 5, got {list(severities)}")

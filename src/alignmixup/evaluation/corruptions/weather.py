@@ -1,4 +1,4 @@
-"""Weather: snow, frost, fog, brightness and spatter. See ``corruption_noise`` for what a corruption takes."""
+"""Weather: snow, frost, fog, brightness and spatter. See `noise` for what a corruption takes."""
 
 from __future__ import annotations
 
@@ -91,10 +91,7 @@ def luma(x: Tensor) -> Tensor:
 def plasma(draws: Draws, *, size: int, decay: float) -> Tensor:
     """Fractal height maps by the diamond-square algorithm, (B, size, size) in [0, 1], without borders.
 
-    Args:
-        draws: of B images.
-        size: a power of two.
-        decay: the amplitude falls by its square from one scale to the next.
+    ``size`` is a power of two; the amplitude falls by the square of ``decay`` from one scale to the next.
     """
     noise = 2 * draws.uniform(size * size).double() - 1
     height = torch.zeros(len(draws), size, size, dtype=torch.float64)

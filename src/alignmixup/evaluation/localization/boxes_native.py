@@ -19,14 +19,10 @@ def tabulates_natively() -> bool:
 
 
 def tabulate_natively(levels: Tensor, boxes: Sequence[Tensor]) -> CutTable:
-    """What `boxes.tabulate_by_opencv` returns, number for number.
+    """What `contour_boxes.tabulate_by_opencv` returns, number for number.
 
     A region that keeps its pixels over several cuts is looked at once: bright regions (8-connected) and the holes in
     them (4-connected) make trees over the levels, which grow pixel by pixel.
-
-    Args:
-        levels: (N, H, W) uint8.
-        boxes: N tensors (k, 4) int64, in pixels of the maps.
     """
     count, height, width = levels.shape
     levels = levels.contiguous()

@@ -74,14 +74,9 @@ class ClassActivation:
         self.place = self._choose(x, kind, layer)
 
     def __call__(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Maps of the classes ``y`` and the logits.
+        """Maps (B, h, w) float64 on the CPU of the classes ``y`` (B,) int64 in images ``x``, and logits (B, K).
 
-        Args:
-            x: (B, C, H, W) images as the model takes them.
-            y: (B,) int64 classes.
-
-        Returns:
-            Maps (B, h, w) float64 on the CPU, and logits (B, K). No gradient is left anywhere.
+        No gradient is left anywhere.
         """
         compute = self._cam if self.place.kind == "cam" else self._gradcam
         with evaluating(self.root):
@@ -139,12 +134,8 @@ class ClassActivation:
 def find_linear_head(model: nn.Module, x: Tensor) -> Place | None:
     """Find the map whose mean over positions one linear layer turns into the logits; None where there is none.
 
-    The model is run twice on two images: once to see what the linear layer that makes the logits reads, once to see
-    which layer's output (or input) has that mean.
-
-    Args:
-        model: the unwrapped model.
-        x: (B, C, H, W) a batch as the model takes it.
+    The model, unwrapped, is run twice on two images: once to see what the linear layer that makes the logits reads,
+    once to see which layer's output (or input) has that mean.
     """
     x = x[:2]
     with evaluating(model):
@@ -173,18 +164,11 @@ def find_linear_head(model: nn.Module, x: Tensor) -> Place | None:
 
 
 def score_maps(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    """Maps scaled to the size of the images and to [0, 1], as localisation takes them.
+    """Maps (B, h, w) scaled to ``size``, height and width, and to [0, 1], float64, as localisation takes them.
 
     Convention:
         - bicubic (a = -0.75, half-pixel centres, borders replicated) first, minimum and maximum of the result second:
           bicubic overshoots. A map that is constant or holds NaN or infinity becomes zero.
-
-    Args:
-        maps: (B, h, w), any floating type; computed in float64.
-        size: height and width of the result.
-
-    Returns:
-        (B, height, width) float64.
 
     Source:
         Choe et al., Evaluating Weakly Supervised Object Localization Methods Right, CVPR 2020, released code.

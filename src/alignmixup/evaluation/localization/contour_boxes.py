@@ -69,11 +69,7 @@ def join(tables: Sequence[CutTable]) -> CutTable:
 
 
 def thresholds(step: float) -> Tensor:
-    """0, step, 2 step, ... below 1, float64.
-
-    Raises:
-        ValueError: ``step`` outside [0.0001, 1].
-    """
+    """0, step, 2 step, ... below 1, float64; ValueError for a ``step`` outside [0.0001, 1]."""
     if not 0.0001 <= step <= 1:
         raise ValueError(f"step must be in [0.0001, 1], got {step}; the evaluation of 2020 has 0.001")
     count = -int(-1 / step // 1)
@@ -81,18 +77,12 @@ def thresholds(step: float) -> Tensor:
 
 
 def scale_boxes(boxes: Tensor, sizes: Tensor, shape: tuple[int, int]) -> Tensor:
-    """Boxes in pixels of their images as boxes in pixels of score maps.
+    """Boxes (K, 4) int64 in pixels of their images, of ``sizes`` (K, 2), as boxes in pixels of score maps of a
+    ``shape``.
 
     Convention:
-        - ``x * map width / image width``, rounded towards zero: no offset, no rounding to the nearest.
-
-    Args:
-        boxes: (K, 4) int64, x0, y0, x1, y1.
-        sizes: (K, 2) int64, width and height of the image of each box.
-        shape: height and width of the maps.
-
-    Returns:
-        (K, 4) int64.
+        - Sizes are width and height, the shape is height and width. ``x * map width / image width``, rounded towards
+          zero: no offset, no rounding to the nearest.
 
     Source:
         Choe et al., Evaluating Weakly Supervised Object Localization Methods Right, CVPR 2020, released code.
@@ -103,17 +93,11 @@ def scale_boxes(boxes: Tensor, sizes: Tensor, shape: tuple[int, int]) -> Tensor:
 
 
 def box_iou(a: Tensor, b: Tensor) -> Tensor:
-    """Intersection over union of every box in ``a`` with every box in ``b``.
+    """Intersection over union (M, K) float64 of every box in ``a`` (M, 4) with every box in ``b`` (K, 4): x0, y0, x1,
+    y1.
 
     Convention:
         - corners are pixels that belong to the box: (0, 0, 0, 0) has an area of 1.
-
-    Args:
-        a: (M, 4) whole numbers: x0, y0, x1, y1.
-        b: (K, 4), likewise.
-
-    Returns:
-        (M, K) float64.
 
     Example:
         >>> import torch
@@ -130,12 +114,7 @@ def box_iou(a: Tensor, b: Tensor) -> Tensor:
 def tabulate_by_opencv(levels: Tensor, boxes: Sequence[Tensor]) -> CutTable:
     """The table by OpenCV's contours: what the metric is defined by, one cut after the other.
 
-    Args:
-        levels: (N, H, W) uint8.
-        boxes: N tensors (k, 4) int64, in pixels of the maps.
-
-    Raises:
-        ImportError: OpenCV is not installed.
+    ``levels`` are (N, H, W) uint8, ``boxes`` N tensors (k, 4) int64 in pixels of the maps. ImportError without OpenCV.
     """
     rows = partial(_rows, _opencv())
     # OpenCV lets go of the interpreter while it follows contours

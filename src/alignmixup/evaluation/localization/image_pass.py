@@ -18,11 +18,9 @@ MAP_SIZE = (224, 224)
 
 @dataclass(frozen=True, eq=False)
 class ImagePass:
-    """What a pass over N images gives.
+    """Boxes of the score maps of the true classes of N images; and whether the class was right, (N,) bool.
 
-    Args:
-        table: boxes of the score maps of the true classes.
-        correct: (N,) bool, whether the predicted class is the true one; never where logits are not finite.
+    It never is where logits are not finite.
     """
 
     table: CutTable

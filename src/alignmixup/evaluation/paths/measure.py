@@ -19,17 +19,11 @@ from alignmixup.taps.quiet import evaluating
 
 
 def classify_maps(model: nn.Module, layer: str, x: Tensor, maps: Tensor, *, layout: Layout | None = None) -> Tensor:
-    """Class probabilities that the rest of the network gives to maps put in the place of a layer's output.
+    """Class probabilities (n, K) that the rest of the network gives to ``maps`` (n, C, h, w) in the place of a layer's
+    output.
 
-    Args:
-        model: the classifier; its modules run in eval mode and no buffer changes.
-        layer: dotted name.
-        x: (n, ...) images; what goes past the layer (a class token) comes from them.
-        maps: (n, C, h, w) what to put at the layer.
-        layout: layout of the layer's output; None tells it from shape and module.
-
-    Returns:
-        (n, K) float32.
+    The model's modules run in eval mode and no buffer changes; what goes past the layer (a class token) comes from
+    ``x``. ``layout`` is that of the layer's output; None tells it from shape and module.
     """
     tap = Attachment(model)
     layer = tap.attach(layer)
