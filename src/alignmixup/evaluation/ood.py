@@ -12,8 +12,6 @@ from alignmixup.data.splits import evenly_spaced
 from alignmixup.near import near
 from alignmixup.outside import require
 
-__all__ = ["CONVENTIONS", "SCORES", "cut_to_equal", "detection_metrics", "evaluate_ood", "score"]
-
 SCORES = ("msp", "energy", "entropy", "max_logit")
 
 CONVENTIONS = {

@@ -21,8 +21,6 @@ from alignmixup.data.sets.listing import IMAGE_SUFFIXES, list_images
 from alignmixup.data.transforms.resize import resize
 from alignmixup.near import near
 
-__all__ = ["OOD_SETS", "OodSet", "build_ood_set"]
-
 OOD_SETS = ("uniform", "gaussian", "cifar10", "cifar100", "tiny-imagenet-crop", "tiny-imagenet-resize", "digits")
 """Names that ``build_ood_set`` knows, besides ``folder:PATH``."""
 

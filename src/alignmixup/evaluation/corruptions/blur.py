@@ -14,17 +14,6 @@ from alignmixup.evaluation.corruptions.draws import Draws
 from alignmixup.evaluation.corruptions.strengths import Parameters
 from alignmixup.outside import require
 
-__all__ = [
-    "clipped_zoom",
-    "defocus_blur",
-    "gaussian_blur",
-    "glass_blur",
-    "motion",
-    "motion_blur",
-    "smooth",
-    "zoom_blur",
-]
-
 
 def gaussian_blur(x: Tensor, parameters: Parameters, draws: Draws) -> Tensor:
     """Convolve with a Gaussian."""

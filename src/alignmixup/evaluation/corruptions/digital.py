@@ -15,8 +15,6 @@ from alignmixup.evaluation.corruptions.draws import Draws
 from alignmixup.evaluation.corruptions.strengths import Parameters
 from alignmixup.outside import require
 
-__all__ = ["contrast", "elastic_transform", "jpeg_compression", "pixelate", "saturate"]
-
 
 def contrast(x: Tensor, parameters: Parameters, draws: Draws) -> Tensor:
     """Pull each channel towards its mean over the image."""

@@ -12,8 +12,6 @@ from torch import Tensor
 from alignmixup.data.order import mix_seed
 from alignmixup.outside import require
 
-__all__ = ["Draws"]
-
 
 class Draws:
     """One stream of random numbers for each of B images.

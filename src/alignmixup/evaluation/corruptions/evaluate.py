@@ -12,19 +12,11 @@ from torch import Tensor, nn
 
 from alignmixup.data.dataset import FileSplit, Split
 from alignmixup.data.loaders import Normalizer
-from alignmixup.evaluation.corruptions.blur import defocus_blur, gaussian_blur, glass_blur, motion_blur, zoom_blur
-from alignmixup.evaluation.corruptions.digital import (
-    contrast,
-    elastic_transform,
-    jpeg_compression,
-    pixelate,
-    saturate,
-)
+from alignmixup.evaluation.corruptions import blur, digital, noise, weather
 from alignmixup.evaluation.corruptions.draws import Draws
 from alignmixup.evaluation.corruptions.folders import open_folder
-from alignmixup.evaluation.corruptions.mean_error import mean_corruption_error
-from alignmixup.evaluation.corruptions.noise import gaussian_noise, impulse_noise, shot_noise, speckle_noise
 from alignmixup.evaluation.corruptions.strengths import (
+    EXTRA_KINDS,
     KINDS,
     TABLES,
     Parameters,
@@ -33,33 +25,16 @@ from alignmixup.evaluation.corruptions.strengths import (
     check_severities,
     table_for,
 )
-from alignmixup.evaluation.corruptions.weather import brightness, fog, frost, snow, spatter
 from alignmixup.evaluation.error import evaluate_error
 from alignmixup.evaluation.outputs import Progress, no_progress
 from alignmixup.modules import device_of
 
-__all__ = ["corrupt", "evaluate_corruptions", "mean_corruption_error"]
-
+# each kind is the function of its name
 _CORRUPTIONS: dict[str, Callable[[Tensor, Parameters, Draws], Tensor]] = {
-    "gaussian_noise": gaussian_noise,
-    "shot_noise": shot_noise,
-    "impulse_noise": impulse_noise,
-    "speckle_noise": speckle_noise,
-    "defocus_blur": defocus_blur,
-    "glass_blur": glass_blur,
-    "motion_blur": motion_blur,
-    "zoom_blur": zoom_blur,
-    "gaussian_blur": gaussian_blur,
-    "snow": snow,
-    "frost": frost,
-    "fog": fog,
-    "brightness": brightness,
-    "spatter": spatter,
-    "contrast": contrast,
-    "elastic_transform": elastic_transform,
-    "pixelate": pixelate,
-    "jpeg_compression": jpeg_compression,
-    "saturate": saturate,
+    kind: getattr(module, kind)
+    for module in (noise, blur, weather, digital)
+    for kind in KINDS + EXTRA_KINDS
+    if hasattr(module, kind)
 }
 _APPROXIMATIONS = {"frost": "synthetic textures in place of the benchmark's photographs"}
 _PIXELS = 1 << 19  # of one piece of work: some megabytes, which the caches hold in good part

@@ -14,8 +14,6 @@ from alignmixup.data.dataset import ImageData, Split
 from alignmixup.data.decode import decode_all
 from alignmixup.outside import require
 
-__all__ = ["ArrayFolder", "TreeFolder", "class_folders", "open_folder"]
-
 _SUFFIXES = (".jpeg", ".jpg", ".png")
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["mean_corruption_error"]
-
 _SAME = ("severities", "images", "source", "seed", "table")
 
 

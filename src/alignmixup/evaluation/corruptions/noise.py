@@ -13,8 +13,6 @@ from torch import Tensor
 from alignmixup.evaluation.corruptions.draws import Draws
 from alignmixup.evaluation.corruptions.strengths import Parameters
 
-__all__ = ["gaussian_noise", "impulse_noise", "shot_noise", "speckle_noise"]
-
 
 def gaussian_noise(x: Tensor, parameters: Parameters, draws: Draws) -> Tensor:
     """Add N(0, scale²) to each value."""

@@ -7,32 +7,8 @@ from typing import Literal, get_args
 
 from alignmixup.near import near
 
-__all__ = ["EXTRA_KINDS", "KINDS", "TABLES", "Parameters", "Table", "check_kinds", "check_severities", "table_for"]
-
 Parameters = tuple[float, ...]
 Table = Literal["cifar", "tiny-imagenet", "imagenet"]
-
-KINDS = (
-    "gaussian_noise",
-    "shot_noise",
-    "impulse_noise",
-    "defocus_blur",
-    "glass_blur",
-    "motion_blur",
-    "zoom_blur",
-    "snow",
-    "frost",
-    "fog",
-    "brightness",
-    "contrast",
-    "elastic_transform",
-    "pixelate",
-    "jpeg_compression",
-)
-"""The 15 kinds of the benchmark."""
-
-EXTRA_KINDS = ("speckle_noise", "gaussian_blur", "spatter", "saturate")
-"""The four that the benchmark keeps for choosing hyper-parameters; they are in the released folders too."""
 
 _SNOW_SMALL = ((0.1, 0.2, 1, 0.6, 8, 3), (0.1, 0.2, 1, 0.5, 10, 4), (0.15, 0.3, 1.75, 0.55, 10, 4))
 _SNOW_SMALL_STRONG = ((0.25, 0.3, 2.25, 0.6, 12, 6), (0.3, 0.3, 1.25, 0.65, 14, 12))
@@ -151,6 +127,13 @@ TABLES: dict[Table, dict[str, tuple[Parameters, ...]]] = {
         "saturate": ((0.3, 0), (0.1, 0), (2, 0), (5, 0.1), (20, 0.2)),
     },
 }
+
+
+EXTRA_KINDS = ("speckle_noise", "gaussian_blur", "spatter", "saturate")
+"""The four that the benchmark keeps for choosing hyper-parameters; they are in the released folders too."""
+
+KINDS = tuple(kind for kind in TABLES["cifar"] if kind not in EXTRA_KINDS)
+"""The 15 kinds of the benchmark."""
 
 
 def table_for(image_size: int) -> Table:

@@ -13,8 +13,6 @@ from alignmixup.evaluation.corruptions.frost import frost_textures
 from alignmixup.evaluation.corruptions.strengths import Parameters
 from alignmixup.outside import require
 
-__all__ = ["brightness", "fog", "frost", "luma", "plasma", "snow", "spatter"]
-
 _LUMA = (0.299, 0.587, 0.114)
 _WATER, _MUD = (175 / 255, 238 / 255, 238 / 255), (63 / 255, 42 / 255, 20 / 255)
 
