@@ -84,11 +84,7 @@ def _rows(
 
 
 def parse_shape(text: str) -> tuple[int, ...]:
-    """``"128x512x4x4"`` as four numbers.
-
-    Raises:
-        ValueError: anything else.
-    """
+    """``"128x512x4x4"`` as four numbers; ValueError for anything else."""
     numbers = text.split("x")
     if len(numbers) != 4 or not all(number.isdecimal() and int(number) > 0 for number in numbers):
         raise ValueError(f"a shape is BxCxHxW, such as {SHAPES[0]}, got {text!r}")

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import io
 import math
 import os
-import statistics
 import tempfile
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alignmixup.benchmarks.report import Report
+from alignmixup.benchmarks.report import Report, has
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -65,11 +63,7 @@ def run(options: argparse.Namespace) -> Report:
 
 
 def check(options: argparse.Namespace) -> None:
-    """Refuse values out of range.
-
-    Raises:
-        ValueError: one is.
-    """
+    """Refuse values out of range (ValueError)."""
     if options.images < CLASSES:
         raise ValueError(f"--images must be >= {CLASSES}, one for each class, got {options.images}")
     if options.batch < 1 or options.size < 1:
@@ -189,25 +183,10 @@ def steps(paths: Sequence[Path], size: int) -> dict[str, dict[str, Pass]]:
 
 def compare(part: str, seconds: Mapping[str, list[float]], *, images: int, workers: int | None) -> list[dict[str, Any]]:
     """One row for each case, with ratios to the first, round by round."""
-    from alignmixup.benchmarks.measure import summary
+    from alignmixup.benchmarks.measure import against_first
 
-    ours = next(iter(seconds.values()))
-    rows = []
-    for case, taken in seconds.items():
-        ratio = summary(ours, taken)
-        rows.append(
-            {
-                "part": part,
-                "case": case,
-                "workers": workers,
-                "images/s": images / statistics.median(taken),
-                "ms per image": 1e3 * statistics.median(taken) / images,
-                "ours is faster": ratio["faster"],
-                "min": ratio["min_faster"],
-                "max": ratio["max_faster"],
-            }
-        )
-    return rows
+    found = against_first(seconds, images=images, per={"ms per image": images})
+    return [{"part": part, "case": case, "workers": workers, **row} for case, row in found.items()]
 
 
 def workers_note(rows: Sequence[Mapping[str, Any]], feed: float) -> str:
@@ -221,11 +200,6 @@ def workers_note(rows: Sequence[Mapping[str, Any]], feed: float) -> str:
         f"ours: {measured} workers on {os.cpu_count()} cores; at {each:.0f} images/s each, {feed:g} images/s take "
         f"{needed} workers with a core of their own each"
     )
-
-
-def has(library: str) -> bool:
-    """Whether a rival is installed."""
-    return importlib.util.find_spec(library) is not None
 
 
 def _drain(batches: Any, device: Any) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
+from alignmixup.benchmarks.report import has
 from alignmixup.functional import align_mix, assignment_matrix, cost_matrix
 
 EPSILON = 0.1
@@ -22,9 +22,9 @@ def formulations() -> dict[str, Formulation]:
         "align_mix": align_mix,
         "align_mix, plain loop": plain,
     }
-    if importlib.util.find_spec("ot"):
+    if has("ot"):
         found["POT solve_batch"] = pot
-    if importlib.util.find_spec("geomloss"):
+    if has("geomloss"):
         found["geomloss"] = geomloss
     return found
 

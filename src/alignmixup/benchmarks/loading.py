@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
-import statistics
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from alignmixup.benchmarks.report import Report
+from alignmixup.benchmarks.report import Report, has
 from alignmixup.benchmarks.usual_loops import (
     CLASSES,
     MEAN,
@@ -73,11 +71,7 @@ def run(options: argparse.Namespace) -> Report:
 
 
 def make_task(options: argparse.Namespace) -> Task:
-    """Random bytes and labels, the same in every run.
-
-    Raises:
-        ValueError: an option out of range.
-    """
+    """Random bytes and labels, the same in every run; ValueError for an option out of range."""
     import torch
 
     if options.batch < 2 or options.batch % 2:
@@ -99,23 +93,10 @@ def make_task(options: argparse.Namespace) -> Task:
 
 def compare(group: str, seconds: Mapping[str, list[float]], task: Task) -> list[dict[str, Any]]:
     """One row for each case, with ratios to the first, round by round."""
-    from alignmixup.benchmarks.measure import summary
+    from alignmixup.benchmarks.measure import against_first
 
-    ours = next(iter(seconds.values()))
-    rows = []
-    for case, taken in seconds.items():
-        ratio = summary(ours, taken)
-        rows.append(
-            {
-                "case": f"{group}{case}",
-                "images/s": task.batches * task.batch / statistics.median(taken),
-                "ms per batch": 1e3 * statistics.median(taken) / task.batches,
-                "ours is faster": ratio["faster"],
-                "min": ratio["min_faster"],
-                "max": ratio["max_faster"],
-            }
-        )
-    return rows
+    found = against_first(seconds, images=task.batches * task.batch, per={"ms per batch": task.batches})
+    return [{"case": f"{group}{case}", **row} for case, row in found.items()]
 
 
 def loading(task: Task) -> Groups:
@@ -228,11 +209,6 @@ def our_batches(task: Task) -> BatchLoader:
         drop_last=True,
         device=task.device,
     )
-
-
-def has(library: str) -> bool:
-    """Whether a rival is installed."""
-    return importlib.util.find_spec(library) is not None
 
 
 def _drain(batches: Batches) -> Pass:

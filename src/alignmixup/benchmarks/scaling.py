@@ -60,11 +60,7 @@ def run(options: argparse.Namespace) -> Report:
 
 
 def shapes(largest: int) -> list[tuple[str, tuple[int, int, int, int]]]:
-    """What is varied, and the shape, of every measured case.
-
-    Raises:
-        ValueError: ``largest`` leaves none.
-    """
+    """What is varied, and the shape, of every measured case; ValueError where ``largest`` leaves none."""
     every = [
         *(("positions", (64, 512, side, side)) for side in POSITIONS),
         *(("batch", (batch, 512, 4, 4)) for batch in BATCHES),

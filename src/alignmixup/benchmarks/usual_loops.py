@@ -46,13 +46,7 @@ class Task:
 
 
 class OneByOne:
-    """Images as the usual loops read them: one at a time, through a transform.
-
-    Args:
-        task: holds the images.
-        transform: what happens to each.
-        pil: hand PIL images to it, else (3, H, W) tensors.
-    """
+    """Images as usual loops read them: one at a time, through a transform of PIL images, else of (3, H, W) tensors."""
 
     def __init__(self, task: Task, transform: Callable[[Any], Any], *, pil: bool) -> None:
         self._images: Any = task.images.permute(0, 2, 3, 1).contiguous().numpy() if pil else task.images
@@ -117,12 +111,7 @@ def usual_batches(task: Task, *, kind: str, workers: int) -> Batches:
 
 
 class OnDevice:
-    """Batches of a loader, moved to a device.
-
-    Args:
-        loader: yields images and labels on the CPU.
-        device: where they go.
-    """
+    """Batches (images, labels) of a loader, moved to a device."""
 
     def __init__(self, loader: DataLoader[Any], device: torch.device) -> None:
         self._loader, self._device = loader, device

@@ -22,12 +22,7 @@ _CURVES = {
 
 @dataclass(frozen=True)
 class Chart:
-    """A figure of the page.
-
-    Attributes:
-        svg: the element, with everything in it escaped.
-        caption: text.
-    """
+    """A figure of the page: its element, with everything in it escaped, and its caption, text."""
 
     svg: str
     caption: str

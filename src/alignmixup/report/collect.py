@@ -81,12 +81,7 @@ def find_runs(paths: Iterable[Path]) -> list[Run]:
 
 @dataclass(frozen=True)
 class Shared:
-    """What commands wrote about several runs at once, beside their folders.
-
-    Attributes:
-        localizations: contents of ``localization.json``.
-        pictures: files.
-    """
+    """What commands wrote about several runs at once, beside their folders: ``localization.json`` and pictures."""
 
     localizations: tuple[Mapping[str, Any], ...] = ()
     pictures: tuple[Path, ...] = ()

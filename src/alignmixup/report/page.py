@@ -182,12 +182,7 @@ def _shown(value: Any) -> str:
 
 
 def embed(pictures: Mapping[Path, str], *, largest: int, together: int) -> tuple[list[tuple[str, str]], list[str]]:
-    """Pictures as data inside the page, in their order, as far as they fit.
-
-    Args:
-        pictures: file -> its caption.
-        largest: bytes of one picture.
-        together: bytes of all pictures.
+    """Pictures (file -> caption) as data inside the page, in their order, as far as the bytes of one and of all allow.
 
     Returns:
         Caption and address of each; and captions of those left out, with their sizes.

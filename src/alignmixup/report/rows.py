@@ -51,11 +51,7 @@ class Row:
 
 
 def build_rows(runs: Sequence[Run]) -> list[Row]:
-    """The rows of one data set, in the order of `names.rank`.
-
-    Args:
-        runs: of one data set.
-    """
+    """The rows of one data set, in the order of `names.rank`."""
     groups: dict[str, list[Run]] = {}
     for run in sorted(runs, key=lambda run: (rank(run.config["method"]["name"]), run.label, run.record["seed"])):
         groups.setdefault(run.label, []).append(run)
