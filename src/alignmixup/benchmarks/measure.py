@@ -65,7 +65,7 @@ def summary(seconds: Sequence[float], base: Sequence[float]) -> dict[str, float]
 def against_first(
     seconds: Mapping[str, list[float]], *, images: int, per: Mapping[str, int]
 ) -> dict[str, dict[str, float]]:
-    """Images per second, milliseconds of a unit of ``per`` (heading -> units), and how many times faster the first is."""
+    """Images per second, milliseconds of a unit of ``per`` (heading -> units), and how much faster the first is."""
     ours = next(iter(seconds.values()))
     found = {}
     for case, taken in seconds.items():
