@@ -135,10 +135,7 @@ def _solved(task: Task, r: int, s: int) -> dict[str, Any]:
     batched, batched_rounds = solve_newton(cost, *options)
     exact, _ = solve_newton(cost[:samples].double().cpu(), 0.1, 100, 1e-9)
     taken = interleave(
-        {
-            "kernel": lambda: cuda.solve_newton_fused(cost, *options),
-            "batched": lambda: solve_newton(cost, *options),
-        },
+        {"kernel": lambda: cuda.solve_newton_fused(cost, *options), "batched": lambda: solve_newton(cost, *options)},
         repeats=2 if task.toy else 10,
         device=task.device,
     )

@@ -17,11 +17,7 @@ Formulation = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 def formulations() -> dict[str, Formulation]:
     """By name, the naive one first; those of other libraries only where they are installed."""
-    found: dict[str, Formulation] = {
-        "broadcast": broadcast,
-        "align_mix": align_mix,
-        "align_mix, plain loop": plain,
-    }
+    found: dict[str, Formulation] = {"broadcast": broadcast, "align_mix": align_mix, "align_mix, plain loop": plain}
     if has("ot"):
         found["POT solve_batch"] = pot
     if has("geomloss"):

@@ -185,12 +185,7 @@ def trainer_epoch(task: Task, engine: Engine, *, method: str) -> Pass:
     model = engine.place(build_model(config, dataset))
     mixer = build_mixer(config, model, dataset)
     return lambda: Trainer(
-        config=config,
-        engine=engine,
-        model=model,
-        mixer=mixer,
-        train_loader=train_loader,
-        test_loader=test_loader,
+        config=config, engine=engine, model=model, mixer=mixer, train_loader=train_loader, test_loader=test_loader
     ).fit()
 
 

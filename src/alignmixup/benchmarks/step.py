@@ -29,10 +29,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "alignmixup (input half, stage4 half)": ("alignmixup", {"layer": "stage4"}),
     "alignmixup, every batch at stage4": ("alignmixup", {"layer": "stage4", "input_probability": 0.0}),
     "alignmixup, every batch at stage3": ("alignmixup", {"layer": "stage3", "input_probability": 0.0}),
-    "alignmixup, stage4, plain loop": (
-        "alignmixup",
-        {"layer": "stage4", "input_probability": 0.0, "solver": "plain"},
-    ),
+    "alignmixup, stage4, plain loop": ("alignmixup", {"layer": "stage4", "input_probability": 0.0, "solver": "plain"}),
     "alignmixup_ae, every batch clean and reconstructed": ("alignmixup_ae", {"layer": "stage4", "clean_share": 1.0}),
 }
 

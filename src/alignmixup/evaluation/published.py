@@ -8,16 +8,7 @@ PROTOCOL = (
     "method, no spread given"
 )
 
-_METHODS = (
-    "baseline",
-    "mixup",
-    "manifold_mixup",
-    "puzzlemix",
-    "comixup",
-    "stylecutmix",
-    "alignmixup",
-    "alignmixup_ae",
-)
+_METHODS = ("baseline", "mixup", "manifold_mixup", "puzzlemix", "comixup", "stylecutmix", "alignmixup", "alignmixup_ae")
 # (data, network) -> top-1 test errors in percent, in the order of _METHODS
 _ERRORS: dict[tuple[str, str], tuple[float | None, ...]] = {
     ("cifar10", "preact_resnet18"): (5.19, 4.03, 2.95, 2.93, 2.89, 3.06, 2.95, 2.83),

@@ -169,8 +169,5 @@ def _glass_sources(offset: Tensor, reach: int) -> Tensor:
     source = torch.where(visited, taken, target)
     follow = visited & visited[source] & (source > target)
     while bool(follow.any()):
-        source, follow = (
-            torch.where(follow, source.gather(1, source), source),
-            follow & follow.gather(1, source),
-        )
+        source, follow = (torch.where(follow, source.gather(1, source), source), follow & follow.gather(1, source))
     return source
