@@ -8,9 +8,17 @@ import pytest
 import torch
 
 from alignmixup.evaluation.corruptions.draws import Draws
-from alignmixup.evaluation.corruptions.frost import frost_textures
 from alignmixup.evaluation.corruptions.strengths import TABLES
-from alignmixup.evaluation.corruptions.weather import brightness, fog, frost, luma, plasma, snow, spatter
+from alignmixup.evaluation.corruptions.weather import (
+    brightness,
+    fog,
+    frost,
+    frost_textures,
+    luma,
+    plasma,
+    snow,
+    spatter,
+)
 
 GENERATOR = torch.Generator().manual_seed(0)
 IMAGES = torch.rand(6, 3, 32, 32, generator=GENERATOR)

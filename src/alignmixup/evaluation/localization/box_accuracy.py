@@ -9,13 +9,14 @@ from typing import Any, get_args
 import torch
 from torch import Tensor
 
-from alignmixup.evaluation.localization.boxes_native import tabulate_natively, tabulates_natively
 from alignmixup.evaluation.localization.contour_boxes import (
     Contours,
     CutTable,
     join,
     scale_boxes,
     tabulate_by_opencv,
+    tabulate_natively,
+    tabulates_natively,
     thresholds,
 )
 from alignmixup.evaluation.localization.inputs import read_boxes, read_levels

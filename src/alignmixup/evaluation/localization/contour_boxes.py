@@ -16,10 +16,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor
 
+from alignmixup.functional.native import call, library
+
 if TYPE_CHECKING:
     import numpy as np
 
 CUTS = 256
+_WORK = 1000  # multiply-adds that a pixel is worth in C
 Contours = Literal["all", "largest"]
 
 
@@ -111,6 +114,31 @@ def box_iou(a: Tensor, b: Tensor) -> Tensor:
     return both.double() / (area_a[:, None] + area_b - both).double()
 
 
+def tabulates_natively() -> bool:
+    """Whether there is C code to call."""
+    return library() is not None
+
+
+def tabulate_natively(levels: Tensor, boxes: Sequence[Tensor]) -> CutTable:
+    """What `tabulate_by_opencv` returns, number for number.
+
+    Some 5 ms a map, where contours at every cut take 0.2 to 4 s: a region that keeps its pixels over several cuts is
+    looked at once. Bright regions (8-connected) and the holes in them (4-connected) make trees over the levels, which
+    grow pixel by pixel.
+    """
+    count, height, width = levels.shape
+    levels = levels.contiguous()
+    truth = torch.cat([*boxes, torch.empty(0, 4, dtype=torch.int64)]).contiguous()
+    starts = torch.tensor([0, *map(len, boxes)]).cumsum(0)
+    best_all, best_largest = (torch.empty(count, CUTS, dtype=torch.float64) for _ in range(2))
+    largest = torch.empty(count, CUTS, 4, dtype=torch.int32)
+    counts = torch.empty(count, CUTS, dtype=torch.int32)
+    results = (best_all, best_largest, largest, counts)
+    work = levels.numel() * _WORK
+    call("alignmixup_score_boxes", levels, truth, starts, *results, count, height, width, work=work)
+    return CutTable(*results, peaks=levels.flatten(1).amax(1).long())
+
+
 def tabulate_by_opencv(levels: Tensor, boxes: Sequence[Tensor]) -> CutTable:
     """The table by OpenCV's contours: what the metric is defined by, one cut after the other.
 
@@ -146,7 +174,8 @@ def contour_boxes(cv2: Any, levels: np.ndarray, cut: int) -> tuple[Tensor, int]:
         - right and lower corners are one pixel outside the contour, except at the border of the map: so are published
           numbers.
     """
-    np = _numpy()
+    import numpy as np
+
     height, width = levels.shape
     _, foreground = cv2.threshold(levels, cut, 255, cv2.THRESH_BINARY)
     contours = cv2.findContours(foreground, cv2.RETR_TREE, cv2.CHAIN_APPROX_SIMPLE)[0]
@@ -167,9 +196,3 @@ def _opencv() -> Any:
             'boxes of score maps need a C compiler (cc) or OpenCV: pip install "alignmixup[train]"'
         ) from error
     return cv2
-
-
-def _numpy() -> Any:
-    import numpy
-
-    return numpy
