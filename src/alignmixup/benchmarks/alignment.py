@@ -1,34 +1,20 @@
 """Aligned interpolation, forward and backward, against other formulations; with its floor."""
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import torch
+from torch import Tensor
+
+from alignmixup.benchmarks.formulations import formulations, marginal_error
+from alignmixup.benchmarks.measure import interleave, peak_mib, rates, summary
+from alignmixup.benchmarks.options import SHAPES
 from alignmixup.benchmarks.report import Report
-
-if TYPE_CHECKING:
-    import torch
-    from torch import Tensor
-
-SHAPES = ("128x512x4x4", "64x2048x7x7", "256x512x8x8")
-
-
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Options of this question."""
-    parser.add_argument("--shapes", nargs="+", default=list(SHAPES), metavar="BxCxHxW", help="features to align")
-    parser.add_argument("--scale", type=float, default=1.0, help="standard deviation of the features (default: 1)")
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="formulations whose names hold one of these")
 
 
 def run(options: argparse.Namespace) -> Report:
     """Time every formulation on every shape."""
-    import torch
-
-    from alignmixup.benchmarks.formulations import formulations
-    from alignmixup.benchmarks.measure import rates
-
     parts = [*options.only, "broadcast"] if options.only else [""]
     chosen = [name for name in formulations() if any(part in name for part in parts)]
     shapes = [parse_shape(text) for text in options.shapes]
@@ -51,9 +37,6 @@ def run(options: argparse.Namespace) -> Report:
 def _rows(
     shape: tuple[int, ...], chosen: list[str], options: argparse.Namespace, floor_ms: float
 ) -> list[dict[str, Any]]:
-    from alignmixup.benchmarks.formulations import marginal_error
-    from alignmixup.benchmarks.measure import interleave, peak_mib, summary
-
     features, perm, lam = make_inputs(shape, options.scale, options.device)
     leaf = features.clone().requires_grad_()
     timed = {"repeats": options.repeats, "device": options.device}
@@ -100,8 +83,6 @@ def floor(shape: tuple[int, ...]) -> tuple[float, float]:
 
 def make_inputs(shape: tuple[int, ...], scale: float, device: torch.device | str) -> tuple[Tensor, Tensor, Tensor]:
     """Gaussian features, partners and λ = 0.3, the same on every device."""
-    import torch
-
     generator = torch.Generator().manual_seed(0)
     features = scale * torch.randn(shape, generator=generator)
     perm, lam = torch.randperm(shape[0], generator=generator), torch.full(shape[:1], 0.3)
@@ -109,23 +90,17 @@ def make_inputs(shape: tuple[int, ...], scale: float, device: torch.device | str
 
 
 def _forward(name: str, leaf: Tensor, perm: Tensor, lam: Tensor) -> Callable[[], Any]:
-    from alignmixup.benchmarks.formulations import formulations
-
     formulation = formulations()[name]
     return lambda: formulation(leaf, perm, lam)
 
 
 def _both(name: str, leaf: Tensor, perm: Tensor, lam: Tensor) -> Callable[[], Any]:
-    import torch
-
     mix = _forward(name, leaf, perm, lam)
     gradient = torch.ones_like(leaf)
     return lambda: torch.autograd.grad(mix(), leaf, gradient)
 
 
 def _prepare(name: str, shape: tuple[int, ...], scale: float, device: str) -> Callable[[], Any]:
-    import torch
-
     small, perm, lam = make_inputs((2, 8, 2, 2), 1.0, device)
     _both(name, small.requires_grad_(), perm, lam)()  # loads libraries
     features, perm, lam = make_inputs(shape, scale, device)

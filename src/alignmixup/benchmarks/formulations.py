@@ -1,7 +1,5 @@
 """Ways to compute the aligned interpolation, to be timed against `alignmixup.functional.align_mix`."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 

@@ -1,7 +1,5 @@
 """Time and memory of functions side by side."""
 
-from __future__ import annotations
-
 import gc
 import multiprocessing
 import statistics

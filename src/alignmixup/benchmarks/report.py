@@ -1,7 +1,5 @@
 """What a benchmark found: settings, rows of numbers, and where they were taken."""
 
-from __future__ import annotations
-
 import importlib.util
 from dataclasses import dataclass, field
 from typing import Any

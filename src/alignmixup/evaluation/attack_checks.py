@@ -5,8 +5,6 @@ et al., On Evaluating Adversarial Robustness, 2019, Sec. 5. A check that warns d
 error under the attack is a lower bound to be distrusted.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import pairwise

@@ -1,7 +1,5 @@
 """Attacks by name, with options written as on a command line."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import fields
 from typing import Any

@@ -1,7 +1,5 @@
 """White-box attacks in the maximum norm, and the error of a classifier under them."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """A batch size that fits the memory, found by trying."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable
 from typing import TypeVar

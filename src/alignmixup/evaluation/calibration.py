@@ -5,8 +5,6 @@ where it sorts images into bins, their number ``bins`` >= 1, usually 15; it rais
 computed in float64 on the CPU and is a fraction in [0, 1] unless it says otherwise; papers print it times 100.
 """
 
-from __future__ import annotations
-
 from dataclasses import asdict, dataclass
 from typing import Any
 

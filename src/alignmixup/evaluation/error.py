@@ -1,7 +1,5 @@
 """Top-1 error, top-5 error and cross-entropy of a classifier."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass

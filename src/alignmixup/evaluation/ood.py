@@ -1,7 +1,5 @@
 """Out-of-distribution detection: does a score tell test images from images of another kind?"""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 

@@ -1,7 +1,5 @@
 """Out-of-distribution images by name, in the shape and normalisation of the data set that a network was trained on."""
 
-from __future__ import annotations
-
 import functools
 import zlib
 from collections.abc import Callable, Iterator, Sequence

@@ -1,7 +1,5 @@
 """What a classifier says about a data set: computed once, shared by every measure that needs no more."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Numbers of the AlignMixup paper's tables, to stand beside ours. Imports no torch."""
 
-from __future__ import annotations
-
 SOURCE = "Venkataramanan, Kijak, Amsaleg, Avrithis: AlignMixup, CVPR 2022"
 PROTOCOL = (
     "error of the best epoch on the test set; epochs differ between methods (300 to 2,000 on CIFAR); one number a "

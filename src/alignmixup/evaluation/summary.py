@@ -1,7 +1,5 @@
 """Mean and spread of the evaluations of several runs, one group a method. Imports no torch."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
 from typing import Any

@@ -1,7 +1,5 @@
 """Error under attack: against the iteration, and against the size of the ball."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any

@@ -1,7 +1,5 @@
 """What several figures do with their axes."""
 
-from __future__ import annotations
-
 import textwrap
 from collections.abc import Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """Several methods side by side: the test error of every run, and what that error costs."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from itertools import accumulate, pairwise
 from typing import Any

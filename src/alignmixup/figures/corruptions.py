@@ -1,7 +1,5 @@
 """Errors under common corruptions as bars."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Training loss and test error over the epochs."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping, Sequence
 from statistics import fmean
 from typing import Any

@@ -1,7 +1,5 @@
 """Colours of figures and pages, light and dark. A series is told from its neighbours by every kind of colour vision."""
 
-from __future__ import annotations
-
 from typing import Any
 
 LIGHT = {

@@ -1,7 +1,5 @@
 """Reliability diagrams: accuracy against confidence, one panel a method."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any

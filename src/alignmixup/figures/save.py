@@ -1,7 +1,5 @@
 """Make and write figures without a display, all in one style: as files, and as parts of a page."""
 
-from __future__ import annotations
-
 import io
 import re
 from collections.abc import Callable, Iterator

@@ -1,7 +1,5 @@
 """The charts of the page: the figures of the rows, in the page's colours, with their captions."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial

@@ -1,7 +1,5 @@
 """Finished runs found in folders: their records and what else was measured and drawn there."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections import Counter

@@ -1,7 +1,5 @@
 """The whole report: one HTML page that needs nothing else."""
 
-from __future__ import annotations
-
 import base64
 import json
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """One row a method: mean and spread over its runs, the distance to the baseline, the paper's number."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any

@@ -1,7 +1,5 @@
 """The tables of pages and of the documentation: their headings, and what stands below."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """Blur: defocus, frosted glass, motion, zoom and Gaussian. See `noise` for what a corruption takes."""
 
-from __future__ import annotations
-
 import math
 from functools import cache
 from typing import Any, Literal

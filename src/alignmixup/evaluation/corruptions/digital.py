@@ -1,7 +1,5 @@
 """Digital: contrast, elastic, pixelate, JPEG and saturation. See `noise` for what a corruption takes."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Callable
 from typing import Any

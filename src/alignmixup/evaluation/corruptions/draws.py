@@ -1,7 +1,5 @@
 """Random numbers of images: each image has a stream of its own, so that no batch matters."""
 
-from __future__ import annotations
-
 import zlib
 from collections.abc import Sequence
 from typing import Any

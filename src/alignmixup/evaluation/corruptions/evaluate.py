@@ -1,7 +1,5 @@
 """Error under common corruptions: generated from the test images, or read from a released folder."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path

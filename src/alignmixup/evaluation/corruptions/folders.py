@@ -1,7 +1,5 @@
 """Released folders of corrupted images: CIFAR-C's arrays and the trees of Tiny-ImageNet-C and ImageNet-C."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path

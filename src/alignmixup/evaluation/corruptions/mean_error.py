@@ -1,7 +1,5 @@
 """mCE: errors under corruptions relative to those of a baseline."""
 
-from __future__ import annotations
-
 from typing import Any
 
 _SAME = ("severities", "images", "source", "seed", "table")

@@ -5,8 +5,6 @@ CPU, the published parameters of one severity (`strengths`) and the images' stre
 images of the same shape, in [0, 1] after clipping.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -1,7 +1,5 @@
 """The kinds of common corruptions and their published strengths, for three sizes of images."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Literal, get_args
 

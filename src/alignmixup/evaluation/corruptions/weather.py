@@ -1,7 +1,5 @@
 """Weather: snow, frost, fog, brightness and spatter. See `noise` for what a corruption takes."""
 
-from __future__ import annotations
-
 import math
 from functools import cache
 

@@ -1,7 +1,5 @@
 """Weakly supervised localisation: MaxBoxAcc and MaxBoxAccV2 of score maps."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args

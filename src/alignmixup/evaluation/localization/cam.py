@@ -1,7 +1,5 @@
 """Class activation maps of any classifier, and score maps in [0, 1] from them."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager

@@ -1,7 +1,5 @@
 """One pass of a classifier over test images: the boxes of its class activation maps, and whether it is right."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass

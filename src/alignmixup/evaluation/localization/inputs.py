@@ -1,7 +1,5 @@
 """Score maps and boxes as they are given, checked: a mistake names the image."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Top-1 localisation by the conventions in use, the protocol of the CutMix paper, and a baseline without a network."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Feature maps of pairs of images, matched position by position."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, get_args
 

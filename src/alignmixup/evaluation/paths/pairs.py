@@ -1,7 +1,5 @@
 """Pairs of images for measures and pictures of mixing."""
 
-from __future__ import annotations
-
 from typing import Literal, get_args
 
 import torch
