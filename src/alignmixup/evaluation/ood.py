@@ -66,14 +66,10 @@ def score(name: str, logits: Tensor) -> Tensor:
 
 
 def detection_metrics(s_in: Tensor, s_out: Tensor) -> dict[str, float]:
-    """How well a threshold on the score tells in- from out-of-distribution images; what each share is, see
+    """How well a threshold on scores (N,) and (M,) tells in- from out-of-distribution images; in words:
     ``CONVENTIONS``.
 
     Average precision depends on the ratio of the two counts: compare only equal ratios.
-
-    Args:
-        s_in: (N,) scores of in-distribution images, higher meaning more in-distribution.
-        s_out: (M,) scores of the others.
 
     Raises:
         ValueError: an empty set, another shape, or scores that are not a number.
@@ -111,12 +107,9 @@ def evaluate_ood(
 ) -> dict[str, Any]:
     """Detection of each out-of-distribution set by each score, and the mean over the sets.
 
-    Args:
-        in_logits: (N, K) of the in-distribution test images.
-        out_logits: name of a set -> (M, K) logits of the same network, its images normalised as those of training.
-        scores: names in ``SCORES``.
-        counts: "equal" cuts the larger of the two sides, evenly spread, to the size of the smaller, for each set;
-            "all" takes what there is, which changes both AUPR.
+    Logits are (N, K) of the test images, and of each set (M, K) of the same network, its images normalised as those of
+    training. ``counts``: "equal" cuts the larger of the two sides, evenly spread, to the size of the smaller, for each
+    set; "all" takes what there is, which changes both AUPR.
 
     Returns:
         JSON-ready: ``scores``, ``counts``, ``conventions``, ``sets`` (name -> ``in_images``, ``out_images`` and score

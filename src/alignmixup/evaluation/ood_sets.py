@@ -67,29 +67,22 @@ def build_ood_set(
     batch_size: int = 256,
     device: torch.device | str = "cpu",
 ) -> OodSet:
-    """Out-of-distribution images for a network trained on ``like``.
+    """Out-of-distribution images for a network trained on ``like``, in batches on ``device``.
 
     Convention:
+        - ``name`` is one of ``OOD_SETS``, looked for in ``root``, or ``folder:PATH`` for any images below PATH, scaled
+          and centre-cropped.
         - ``uniform``: i.i.d. U[0, 1] per pixel and channel; ``gaussian``: i.i.d. N(0.5, 1) cut to [0, 1]. Both are
           drawn as pixels, BEFORE the normalisation with the mean and the standard deviation of ``like``.
         - ``tiny-imagenet-crop`` cuts a random window of the size of ``like`` out of the 64x64 images,
-          ``tiny-imagenet-resize`` scales them, with antialiasing. The widely shared folders of that name were
-          scaled with other software, whose artefacts make them easier: numbers differ.
+          ``tiny-imagenet-resize`` scales them, with antialiasing. The widely shared folders of that name were scaled
+          with other software, whose artefacts make them easier: numbers differ.
         - Grey and colour are adapted to ``like``: grey repeated, colour weighed by ITU-R BT.601.
         - Where a set holds more than ``count`` images, a random choice that depends on ``seed`` is taken, in its order;
           noise and crops depend on it too.
 
-    Args:
-        name: one of ``OOD_SETS``, or ``folder:PATH`` for any images below PATH, scaled and centre-cropped.
-        like: the in-distribution data set.
-        root: folder of the named data sets.
-        count: how many images at most, >= 1.
-        seed: any integer.
-        batch_size: images per batch, >= 1.
-        device: where the batches go.
-
     Raises:
-        ValueError: an unknown name, the in-distribution set itself, an empty folder, or an option out of range.
+        ValueError: an unknown name, the in-distribution set itself, an empty folder, or a count or batch size below 1.
         FileNotFoundError: a missing data set or folder.
 
     Source:

@@ -57,17 +57,10 @@ def check_format(path: Path) -> str:
 
 @contextmanager
 def drawing(target: Target, *, width: float, height: float) -> Iterator[Any]:
-    """An empty figure, ``width`` x ``height`` inches, that is written when the block ends; pyplot does not know of it.
+    """An empty figure, so many inches wide and high, that is written when the block ends; pyplot does not know of it.
 
-    Args:
-        target: a file whose ending says its kind, PNG with 150 dots per inch; or an open one that takes SVG whose texts
-            remain texts.
-        width: in inches.
-        height: in inches.
-
-    Raises:
-        ValueError: another kind of file.
-        ImportError: matplotlib is not installed.
+    ``target`` is a file whose ending says its kind, PNG with 150 dots per inch; or an open one that takes SVG whose
+    texts remain texts. ValueError for another kind of file, ImportError without matplotlib.
     """
     ending = check_format(target) if isinstance(target, Path) else "svg"
     matplotlib, figures = require("matplotlib"), require("matplotlib.figure")

@@ -35,19 +35,16 @@ def build_page(
     largest_picture: int = 2 * _MIB,
     all_pictures: int = 16 * _MIB,
 ) -> str:
-    """The page.
+    """The page of at least one run; each data set among them gets a part of its own.
 
     Args:
-        runs: at least one; each data set among them gets a part of its own.
+        runs: finished ones.
         shared: what was measured and drawn for several runs at once.
         title: its heading; made from the runs where it is empty.
         commands: what was typed to make the runs; without, a command is worked out for each row.
         made_on: day of the report; today where it is None.
         largest_picture: bytes of one picture; larger ones are named only.
         all_pictures: bytes of all pictures together.
-
-    Raises:
-        ImportError: matplotlib is not installed.
     """
     sets: dict[str, list[Run]] = {}
     for run in runs:

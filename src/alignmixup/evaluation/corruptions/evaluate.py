@@ -47,21 +47,17 @@ def corrupt(
     numbers: Sequence[int] | None = None,
     table: Table | None = None,
 ) -> Tensor:
-    """Corrupt images as CIFAR-C, Tiny-ImageNet-C and ImageNet-C were made.
+    """Corrupt images (B, C, H, H) uint8 on the CPU, C = 3 or 1, H >= 8, as CIFAR-C, Tiny-ImageNet-C and ImageNet-C were
+    made.
 
     Convention:
         - The result depends on (image, kind, severity, seed, number of the image) alone.
+        - ``kind`` is one of ``KINDS`` or ``EXTRA_KINDS``, ``severity`` 1 to 5; ``numbers`` are those of the images in
+          their data set, None for 0, ..., B - 1; ``table`` is whose strengths, None for those made for the nearest
+          size.
         - Values are cut to [0, 1] and down to whole bytes, as in the released files.
         - What differs from the benchmark: its random numbers; ``frost``, whose textures are synthetic; last digits
           where other libraries filter.
-
-    Args:
-        images: (B, C, H, H) uint8 on the CPU, C = 3 or 1, H >= 8.
-        kind: one of ``KINDS`` or ``EXTRA_KINDS``.
-        severity: 1 to 5.
-        seed: any integer.
-        numbers: of the images in their data set; None for 0, ..., B - 1.
-        table: whose strengths; None for those made for the nearest size of images.
 
     Raises:
         ValueError: an unknown kind or table, a severity out of range, images of another shape or type.

@@ -92,13 +92,9 @@ def open_folder(
 ) -> ArrayFolder | TreeFolder:
     """A released folder, checked against the data it is meant to belong to.
 
-    Args:
-        folder: files ``KIND.npy`` and ``labels.npy`` (CIFAR-C), or a tree ``KIND/SEVERITY/CLASS/IMAGE``
-            (Tiny-ImageNet-C, ImageNet-C).
-        like: clean test images, for the size of the images and the labels that may occur.
-        kinds: what will be read.
-        severities: what will be read.
-        class_folders: of a tree: names of its CLASS folders in the order of the labels.
+    It holds files ``KIND.npy`` and ``labels.npy`` (CIFAR-C), or a tree ``KIND/SEVERITY/CLASS/IMAGE`` (Tiny-ImageNet-C,
+    ImageNet-C), whose CLASS folders ``class_folders`` names in the order of the labels. ``like``, the clean test
+    images, says the size of the images and the labels that may occur; ``kinds`` and ``severities`` will be read.
 
     Raises:
         FileNotFoundError: the folder, a kind or a class is missing.

@@ -103,14 +103,10 @@ def measure_paths(
 ) -> Interpolation:
     """Follow the classifier along the paths between the images of many pairs, in the space of a layer's maps.
 
-    Args:
-        model: the classifier.
-        layer: dotted name of the layer where maps are interpolated.
-        batches: pairs of images, on the model's device.
-        lam: coefficients, decreasing from 1 to 0.
-        alignment: how positions are matched.
-        layout: layout of the layer's output; None tells it from shape and module.
-        decoder: shows maps of ``layer`` as images, for the measures of decoded images; None leaves those out.
+    Convention:
+        - ``lam``, the coefficients, decrease from 1 to 0; ``layer``, ``layout`` as in `classify_maps`; pairs are on the
+          model's device.
+        - ``decoder`` shows maps of ``layer`` as images, for the measures of decoded images; None leaves those out.
 
     Raises:
         ValueError: there is no pair, or the coefficients do not decrease from 1 to 0.
