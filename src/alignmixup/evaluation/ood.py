@@ -87,7 +87,8 @@ def detection_metrics(s_in: Tensor, s_out: Tensor) -> dict[str, float]:
     metrics = require("sklearn.metrics")
     together = torch.cat((s_in, s_out)).numpy()
     is_in = torch.cat((torch.ones(len(s_in)), torch.zeros(len(s_out)))).numpy()
-    fpr95 = float((s_out >= _threshold95(s_in)).double().mean())
+    needed = -(-95 * len(s_in) // 100)  # in whole numbers: 0.95 * N may lie just above one
+    fpr95 = float((s_out >= s_in.sort(descending=True).values[needed - 1]).double().mean())
     return {
         "auroc": float(metrics.roc_auc_score(is_in, together)),
         "aupr_in": float(metrics.average_precision_score(is_in, together)),
@@ -148,7 +149,8 @@ def _metrics_of(name: str, inside: Tensor, outside: Tensor) -> dict[str, float]:
     s_in, s_out = score(name, inside), score(name, outside)
     result = detection_metrics(s_in, s_out)
     if name == "msp":
-        result["detection_accuracy_at_half"] = _balanced_accuracy(s_in, s_out, 0.5)
+        kept, refused = (s_in > 0.5).double().mean(), (s_out <= 0.5).double().mean()
+        result["detection_accuracy_at_half"] = float(kept / 2 + refused / 2)
         single = [logits.float().softmax(dim=1).amax(dim=1) for logits in (inside, outside)]
         result["auroc_float32"] = detection_metrics(*single)["auroc"]
     return result
@@ -161,15 +163,6 @@ def _checked(which: str, scores: Tensor) -> Tensor:
     if not bool(scores.isfinite().all()):
         raise ValueError(f"{int((~scores.isfinite()).sum())} of {len(scores)} {which} scores are not finite")
     return scores
-
-
-def _threshold95(s_in: Tensor) -> Tensor:
-    needed = -(-95 * len(s_in) // 100)  # in whole numbers: 0.95 * N may lie just above one
-    return s_in.sort(descending=True).values[needed - 1]
-
-
-def _balanced_accuracy(s_in: Tensor, s_out: Tensor, threshold: float) -> float:
-    return float((s_in > threshold).double().mean() / 2 + (s_out <= threshold).double().mean() / 2)
 
 
 def _detection_accuracy(s_in: Tensor, s_out: Tensor) -> float:

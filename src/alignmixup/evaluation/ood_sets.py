@@ -31,13 +31,14 @@ _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 class OodSet:
     """Batches of (images (B, C, H, H) float32, normalised as the in-distribution images; labels (B,), all zero).
 
-    ``notes`` say what to know when reading results: where the images come from, which classes both sets have.
+    ``pixels(start, stop)`` are images before normalisation, float32 in [0, 1], on the CPU. ``notes`` say what to know
+    when reading results: where the images come from, which classes both sets have.
     """
 
     name: str
     num_images: int
     notes: tuple[str, ...]
-    _pixels: Callable[[int, int], Tensor] = field(repr=False)
+    pixels: Callable[[int, int], Tensor] = field(repr=False)
     _normalizer: Normalizer = field(repr=False)
     _batch_size: int
     _device: torch.device
@@ -51,10 +52,6 @@ class OodSet:
         for start in range(0, self.num_images, self._batch_size):
             images = self.pixels(start, min(start + self._batch_size, self.num_images)).to(self._device)
             yield self._normalizer(images * 255), torch.zeros(len(images), dtype=torch.int64, device=self._device)
-
-    def pixels(self, start: int, stop: int) -> Tensor:
-        """The images from ``start`` to ``stop`` before normalisation, float32 in [0, 1], on the CPU."""
-        return self._pixels(start, stop)
 
 
 def build_ood_set(

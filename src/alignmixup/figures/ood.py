@@ -30,6 +30,8 @@ def draw_ood(
     The logits (N, K) and set -> (M, K) are cut to equal counts, as in `evaluate_ood`, whose errors hold.
     In-distribution is positive.
     """
+    import torch
+
     from alignmixup.evaluation.ood import cut_to_equal, score
 
     count = len(out_logits) + 1
@@ -37,7 +39,9 @@ def draw_ood(
     scores = {
         key: tuple(score(name, part) for part in cut_to_equal(in_logits, logits)) for key, logits in out_logits.items()
     }
-    limits = _limits([part for pair in scores.values() for part in pair])
+    shown = torch.cat([part for pair in scores.values() for part in pair])
+    low, high = float(shown.min()), float(shown.max())
+    limits = (low, high) if high > low else (low - 0.5, high + 0.5)
     with drawing(path, width=3.1 * columns, height=2.7 * rows + (0.3 if title else 0)) as figure:
         grid = panels(figure, count, columns=columns)
         for number, (axes, (key, (s_in, s_out))) in enumerate(zip(grid, scores.items(), strict=False)):
@@ -47,11 +51,6 @@ def draw_ood(
         _draw_roc(grid[-1], scores)
         grid[0].legend(loc="upper center")
         figure.suptitle(title)
-
-
-def _limits(scores: list[Tensor]) -> tuple[float, float]:
-    low, high = min(float(part.min()) for part in scores), max(float(part.max()) for part in scores)
-    return (low, high) if high > low else (low - 0.5, high + 0.5)
 
 
 def _draw_histogram(axes: Any, s_in: Tensor, s_out: Tensor, limits: tuple[float, float], *, colour: str) -> None:

@@ -69,7 +69,7 @@ def find_runs(paths: Iterable[Path]) -> list[Run]:
     for path in paths:
         if not path.exists():
             raise FileNotFoundError(f"{path} does not exist")
-        files = [path] if path.is_file() else _record_files(path)
+        files = [path] if path.is_file() else sorted([*path.rglob("record.json"), *path.rglob("records/*.json")])
         if not files:
             raise FileNotFoundError(f"{path} holds no finished run: there is no record.json in it or below it")
         for file in files:
@@ -115,10 +115,6 @@ def write_compact(run: Run, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     write_text(file, f'{head},\n  "curve": [\n{rows}\n  ]\n}}\n')
     return file
-
-
-def _record_files(folder: Path) -> list[Path]:
-    return sorted([*folder.rglob("record.json"), *folder.rglob("records/*.json")])
 
 
 def _read(file: Path) -> Run:

@@ -30,16 +30,16 @@ class Draws:
 
     def normal(self, *shape: int) -> Tensor:
         """(B, *shape) float32, N(0, 1)."""
-        drawn = torch.empty(len(self), *shape)
-        for stream, part in zip(self._streams, drawn.view(len(self), -1).numpy(), strict=True):
-            stream.standard_normal(dtype="float32", out=part)
-        return drawn
+        return self._floats("standard_normal", shape)
 
     def uniform(self, *shape: int) -> Tensor:
         """(B, *shape) float32, uniform on [0, 1)."""
+        return self._floats("random", shape)
+
+    def _floats(self, method: str, shape: tuple[int, ...]) -> Tensor:
         drawn = torch.empty(len(self), *shape)
         for stream, part in zip(self._streams, drawn.view(len(self), -1).numpy(), strict=True):
-            stream.random(dtype="float32", out=part)
+            getattr(stream, method)(dtype="float32", out=part)
         return drawn
 
     def integers(self, low: int, high: int, *shape: int) -> Tensor:

@@ -144,7 +144,12 @@ def tabulate_by_opencv(levels: Tensor, boxes: Sequence[Tensor]) -> CutTable:
 
     ``levels`` are (N, H, W) uint8, ``boxes`` N tensors (k, 4) int64 in pixels of the maps. ImportError without OpenCV.
     """
-    rows = partial(_rows, _opencv())
+    try:
+        import cv2
+    except ImportError as error:
+        message = 'boxes of score maps need a C compiler (cc) or OpenCV: pip install "alignmixup[train]"'
+        raise ImportError(message) from error
+    rows = partial(_rows, cv2)
     # OpenCV lets go of the interpreter while it follows contours
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         columns = zip(*pool.map(rows, levels, boxes), strict=True)
@@ -186,13 +191,3 @@ def contour_boxes(cv2: Any, levels: np.ndarray, cut: int) -> tuple[Tensor, int]:
     low, high = np.minimum.reduceat(points, starts), np.maximum.reduceat(points, starts)
     corners = np.concatenate([low, np.minimum(high + 1, [width - 1, height - 1])], axis=1)
     return torch.from_numpy(corners), int(np.argmax([cv2.contourArea(contour) for contour in contours]))
-
-
-def _opencv() -> Any:
-    try:
-        import cv2
-    except ImportError as error:
-        raise ImportError(
-            'boxes of score maps need a C compiler (cc) or OpenCV: pip install "alignmixup[train]"'
-        ) from error
-    return cv2
