@@ -1,16 +1,12 @@
 """Every method on the same images: what the network is shown, what each place shows, and the label."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+import numpy as np
 
 from alignmixup.figures.axes import name_row, show_image
 from alignmixup.figures.save import Target, drawing
-
-if TYPE_CHECKING:
-    import numpy as np
 
 
 @dataclass(frozen=True)

@@ -1,20 +1,17 @@
 """Three paths of feature maps between two images: decoded, as picture and animation, and what a classifier believes."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
 
 from alignmixup.figures.axes import legend_below, panels, show_image
 from alignmixup.figures.palette import FIRST, INK, SECOND
 from alignmixup.figures.save import Target, drawing
 from alignmixup.files import write_atomically
 from alignmixup.outside import require
-
-if TYPE_CHECKING:
-    import numpy as np
 
 _COLOURS = ("#1f6fb4", "#d2571e")  # of the first example and of its partner, wherever their classes are named
 _ROWS = {"first": "aligned,\ngeometry of A", "partner": "aligned,\ngeometry of B", "none": "not aligned"}

@@ -1,16 +1,16 @@
 """Out-of-distribution detection: scores of each set beside those of the test images, and the ROC curves."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import torch
+from torch import Tensor
+
+from alignmixup.evaluation.ood import cut_to_equal, detection_metrics, score
 from alignmixup.figures.axes import panels
 from alignmixup.figures.palette import INK, SOFT, series
 from alignmixup.figures.save import Target, drawing
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from alignmixup.outside import require
 
 _COLUMNS = 4
 _BINS = 40
@@ -30,10 +30,6 @@ def draw_ood(
     The logits (N, K) and set -> (M, K) are cut to equal counts, as in `evaluate_ood`, whose errors hold.
     In-distribution is positive.
     """
-    import torch
-
-    from alignmixup.evaluation.ood import cut_to_equal, score
-
     count = len(out_logits) + 1
     columns, rows = min(_COLUMNS, count), -(-count // _COLUMNS)
     scores = {
@@ -64,11 +60,6 @@ def _draw_histogram(axes: Any, s_in: Tensor, s_out: Tensor, limits: tuple[float,
 
 
 def _draw_roc(axes: Any, scores: Mapping[str, tuple[Tensor, ...]]) -> None:
-    import torch
-
-    from alignmixup.evaluation.ood import detection_metrics
-    from alignmixup.outside import require
-
     metrics = require("sklearn.metrics")
     for number, (key, (s_in, s_out)) in enumerate(scores.items()):
         is_in = torch.cat((torch.ones(len(s_in)), torch.zeros(len(s_out))))

@@ -142,7 +142,7 @@ def test_pieces_are_as_bright_and_as_rough_as_those_of_the_photographs(side, bri
     """Means over random pieces of the photographs, at the scale that the benchmark has for images of that size."""
     grey = 255 * luma(frost_textures(side))
     found = (grey.diff(dim=2).abs().mean() + grey.diff(dim=3).abs().mean()) / 2
-    assert grey.mean() == pytest.approx(brightness, abs=2)
+    assert grey.mean() == pytest.approx(brightness, abs=2.5)
     assert found == pytest.approx(roughness, rel=0.06)
 
 
