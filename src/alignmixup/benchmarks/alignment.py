@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -40,7 +41,7 @@ def _rows(
     features, perm, lam = make_inputs(shape, options.scale, options.device)
     leaf = features.clone().requires_grad_()
     timed = {"repeats": options.repeats, "device": options.device}
-    forward = interleave({name: _forward(name, leaf, perm, lam) for name in chosen}, **timed)
+    forward = interleave({name: partial(formulations()[name], leaf, perm, lam) for name in chosen}, **timed)
     both = interleave({name: _both(name, leaf, perm, lam) for name in chosen}, **timed)
     # held by every formulation: the mixed map, its gradient and the gradient of the features
     held = 3 * features.numel() * 4 / 2**20
@@ -89,13 +90,8 @@ def make_inputs(shape: tuple[int, ...], scale: float, device: torch.device | str
     return features.to(device), perm.to(device), lam.to(device)
 
 
-def _forward(name: str, leaf: Tensor, perm: Tensor, lam: Tensor) -> Callable[[], Any]:
-    formulation = formulations()[name]
-    return lambda: formulation(leaf, perm, lam)
-
-
 def _both(name: str, leaf: Tensor, perm: Tensor, lam: Tensor) -> Callable[[], Any]:
-    mix = _forward(name, leaf, perm, lam)
+    mix = partial(formulations()[name], leaf, perm, lam)
     gradient = torch.ones_like(leaf)
     return lambda: torch.autograd.grad(mix(), leaf, gradient)
 
@@ -104,6 +100,6 @@ def _prepare(name: str, shape: tuple[int, ...], scale: float, device: str) -> Ca
     small, perm, lam = make_inputs((2, 8, 2, 2), 1.0, device)
     _both(name, small.requires_grad_(), perm, lam)()  # loads libraries
     features, perm, lam = make_inputs(shape, scale, device)
-    mix = _forward(name, features.requires_grad_(), perm, lam)
+    mix = partial(formulations()[name], features.requires_grad_(), perm, lam)
     # the gradient is made by the measured function, so that all it must hold is counted
     return lambda: torch.autograd.grad(mix(), features, torch.ones_like(features))

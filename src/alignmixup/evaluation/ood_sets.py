@@ -17,6 +17,7 @@ from alignmixup.data.loaders import Normalizer
 from alignmixup.data.order import mix_seed
 from alignmixup.data.sets.listing import IMAGE_SUFFIXES, list_images
 from alignmixup.data.transforms.resize import resize
+from alignmixup.evaluation.corruptions.weather import luma
 from alignmixup.near import near
 
 OOD_SETS = ("uniform", "gaussian", "cifar10", "cifar100", "tiny-imagenet-crop", "tiny-imagenet-resize", "digits")
@@ -24,7 +25,6 @@ OOD_SETS = ("uniform", "gaussian", "cifar10", "cifar100", "tiny-imagenet-crop", 
 
 _FOLDER = "folder:"
 _NOISE_BLOCK = 64  # images that share a stream: the same numbers for any batch size
-_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,7 +204,7 @@ def _with_channels(images: Tensor, channels: int) -> Tensor:
     if images.shape[1] == 1:
         return images.expand(-1, channels, -1, -1)
     if channels == 1:
-        return (images * torch.tensor(_LUMA).view(1, 3, 1, 1)).sum(dim=1, keepdim=True)
+        return luma(images)
     raise ValueError(f"images of {images.shape[1]} channels cannot be shown to a network for {channels}")
 
 

@@ -53,10 +53,8 @@ def _draw_panel(top: Any, bottom: Any, label: str, calibrations: Sequence[Mappin
     left, sure, right, _ = zip(*filled, strict=True)
     bars = {"width": 1 / len(edges), "align": "edge", "linewidth": 0.5}
     top.bar(left, right, **bars, color=FIRST, alpha=0.75, edgecolor=CARD, label="accuracy")
-    gaps, lower = (
-        [abs(a - c) for a, c in zip(right, sure, strict=True)],
-        [min(pair) for pair in zip(right, sure, strict=True)],
-    )
+    gaps = [abs(a - c) for a, c in zip(right, sure, strict=True)]
+    lower = [min(pair) for pair in zip(right, sure, strict=True)]
     top.bar(left, gaps, **bars, bottom=lower, color="none", edgecolor=SECOND, hatch="////", label="gap to confidence")
     top.plot([0, 1], [0, 1], "--", color=INK, linewidth=0.8)
     bottom.bar(edges, share, **bars, color=SOFT, alpha=0.5, edgecolor=CARD)

@@ -228,15 +228,11 @@ def _watching(model: nn.Module, place: Place, see: Callable[[Tensor], Tensor | N
         new = None if first is None else see(first)
         return None if first is None or new is None else replaced(values, first, new)
 
-    def after(module: nn.Module, arguments: Any, output: Any) -> Any:
-        return shown(output)
-
-    def before(module: nn.Module, arguments: tuple[Any, ...]) -> Any:
-        return shown(arguments)
-
     module = model.get_submodule(place.layer)
-    is_output = place.side == "output"
-    handle = module.register_forward_hook(after) if is_output else module.register_forward_pre_hook(before)
+    if place.side == "output":
+        handle = module.register_forward_hook(lambda _, _arguments, output: shown(output))
+    else:
+        handle = module.register_forward_pre_hook(lambda _, arguments: shown(arguments))
     try:
         yield
     finally:

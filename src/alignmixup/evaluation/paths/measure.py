@@ -120,7 +120,10 @@ def measure_paths(
         for path in PATHS:
             frames = [maps.mix(torch.full((len(pairs.first),), value, device=maps.first.device), path) for value in lam]
             probs = [classify_maps(model, layer, pairs.first, mixed, layout=layout) for mixed in frames]
-            scores[path] = _scores(torch.stack(probs, dim=1), pairs)
+            along = torch.stack(probs, dim=1)
+            own, partner, either = (values.cpu() for values in _of_pair(along, pairs))
+            entropy = torch.special.entr(along).sum(2).cpu()
+            scores[path] = PathScores(own=own, partner=partner, either=either, entropy=entropy)
             if decoder is not None:
                 scores[path] = replace(scores[path], **_scores_of_images(frames, maps, pairs, lam=lam, decoder=decoder))
         right = _is_right(classify_maps(model, layer, pairs.first, maps.first, layout=layout), pairs.y_first)
@@ -136,12 +139,6 @@ def measure_paths(
 
 def _is_right(probs: Tensor, y: Tensor) -> Tensor:
     return (probs.argmax(1) == y).cpu()
-
-
-def _scores(probs: Tensor, pairs: Pairs) -> PathScores:
-    own, partner, either = _of_pair(probs, pairs)
-    entropy = torch.special.entr(probs).sum(2)
-    return PathScores(own=own.cpu(), partner=partner.cpu(), either=either.cpu(), entropy=entropy.cpu())
 
 
 def _scores_of_images(
