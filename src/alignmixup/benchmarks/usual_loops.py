@@ -21,15 +21,9 @@ Pass = Callable[[], Any]
 
 @dataclass(frozen=True)
 class Task:
-    """What all cases get.
+    """What all cases get: images (N, 3, 32, 32) uint8 and labels (N,) int64, of which only whole batches are made.
 
-    Attributes:
-        images: (N, 3, 32, 32) uint8.
-        labels: (N,) int64.
-        batch: images in a batch; only whole batches are made.
-        workers: processes of the loaders that have some.
-        width: channels of the network's first stage.
-        device: where batches go.
+    ``workers`` are those of the loaders that have some, ``width`` the channels of the network's first stage.
     """
 
     images: Tensor

@@ -19,13 +19,10 @@ from alignmixup.normalization import Normalization
 class Attack:
     """A projected gradient attack on the cross-entropy with the true label.
 
-    Args:
-        name: what tables call it.
-        epsilon: largest change of a pixel, in [0, 1]; pixels are in [0, 1] too, before normalisation.
-        step: change of a pixel in one iteration, in (0, 1].
-        iterations: gradients taken, >= 1.
-        restarts: attacks from independent random starts, >= 1; an image is robust when it withstands all of them.
-        random_start: begin at a uniform point of the ball around the image rather than at the image.
+    ``epsilon``, the largest change of a pixel, in [0, 1], and ``step``, that of one iteration, in (0, 1], are in units
+    of pixels in [0, 1], before normalisation. With ``random_start`` it begins at a uniform point of the ball around the
+    image rather than at the image; an image is robust when it withstands all ``restarts``, each with ``iterations``
+    gradients.
 
     Raises:
         ValueError: a value out of range, or restarts that would all begin at the image.

@@ -19,13 +19,10 @@ _STEPS = 60  # halvings of log 1e4: far below the precision of a temperature fro
 
 @dataclass(frozen=True)
 class ReliabilityBins:
-    """What a reliability diagram shows; empty bins have confidence and accuracy 0.
+    """What a reliability diagram shows: M + 1 edges on [0, 1] and, of each bin, its images, their mean confidence and
+    accuracy.
 
-    Attributes:
-        edges: M + 1 edges on [0, 1].
-        counts: images in each of the M bins.
-        confidence: mean confidence in each bin.
-        accuracy: share of right predictions in each bin.
+    Empty bins have confidence and accuracy 0.
     """
 
     edges: list[float]

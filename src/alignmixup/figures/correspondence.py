@@ -20,15 +20,10 @@ _HEADINGS = (
 
 @dataclass(frozen=True)
 class Match:
-    """One pair and its alignment.
+    """One pair of images (2, H, W, 3) in [0, 1], the classes of A and B, and its alignment on maps of ``size`` (h, w).
 
-    Attributes:
-        names: classes of A and B.
-        images: (2, H, W, 3) in [0, 1].
-        size: sides (h, w) of the feature maps.
-        assignment: (h w, h w) assignment R; rows are positions of A, columns positions of B.
-        entropy: (h w,) entropy of each row, in nats.
-        caption: stands below the entropy.
+    Rows of the assignment R (h w, h w) are positions of A, columns positions of B; ``entropy`` (h w,) is that of each
+    row, in nats; ``caption`` stands below it.
     """
 
     names: tuple[str, str]

@@ -11,13 +11,9 @@ from alignmixup.figures.save import Target, drawing
 
 @dataclass(frozen=True)
 class GalleryRow:
-    """One line of the gallery.
+    """One line of the gallery: its name, images (N, H, W, 3) in [0, 1] and N texts below them.
 
-    Attributes:
-        name: what stands beside it.
-        images: (N, H, W, 3) in [0, 1].
-        captions: N texts below the images.
-        inset: (N, h, w, 3) in [0, 1], masks drawn as a line of their own; None without.
+    ``inset`` are masks (N, h, w, 3) in [0, 1], drawn as a line of their own; None without.
     """
 
     name: str

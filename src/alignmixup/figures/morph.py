@@ -35,14 +35,10 @@ _COLUMNS = 4  # of panels
 
 @dataclass(frozen=True)
 class Morph:
-    """One pair and its three paths.
+    """One pair of images, the classes ``names`` of A and B, and its three paths: "first", "partner" and "none".
 
-    Attributes:
-        names: classes of A and B.
-        originals: (2, H, W, 3) in [0, 1].
-        reconstructions: (2, H, W, 3), the decoder's images of their unmixed maps.
-        frames: path -> (T, H, W, 3) decoded maps; paths are "first", "partner" and "none".
-        probs: path -> (T, 2) probabilities of the classes of A and B at each mixed map.
+    ``originals`` and ``reconstructions``, the decoder's images of their unmixed maps, are (2, H, W, 3) in [0, 1]; of
+    each path, ``frames`` (T, H, W, 3) are decoded maps and ``probs`` (T, 2) the probabilities of both classes at each.
     """
 
     names: tuple[str, str]

@@ -50,14 +50,10 @@ def _draw_curves(axes: Any, results: Sequence[dict[str, Any]], which: str, level
 
 @dataclass(frozen=True)
 class MapRow:
-    """Score maps of one network on the images of a picture.
+    """Score maps (N, h, w) in [0, 1] of one network on the images of a picture.
 
-    Attributes:
-        name: what stands beside the row.
-        maps: (N, h, w) in [0, 1].
-        boxes: (N, 4) x0, y0, x1, y1 in pixels of the maps, both corners included.
-        match: N values of intersection over union with the nearest true box.
-        correct: N booleans, whether the class is right.
+    ``boxes`` (N, 4) are x0, y0, x1, y1 in pixels of the maps, both corners included; ``match`` are N values of
+    intersection over union with the nearest true box; ``correct`` says of each whether the class is right.
     """
 
     name: str

@@ -23,12 +23,8 @@ _KEPT = ("epoch", "train_loss", "error_percent", "cross_entropy")
 class Run:
     """One finished run.
 
-    Attributes:
-        label: names its row: the folder's name without the seed.
-        record: its record.
-        path: its folder, or the file of a stored record.
-        evaluation, localization: what these commands wrote there; empty without.
-        pictures: files that other commands drew there.
+    ``label`` names its row: the folder's name without the seed. ``path`` is its folder, or the file of a stored record;
+    ``evaluation`` and ``localization`` are what these commands wrote there, ``pictures`` what others drew.
     """
 
     label: str

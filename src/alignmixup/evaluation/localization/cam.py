@@ -23,13 +23,10 @@ _CLOSE = 1e-4  # of the largest value: rounding of a mean in single precision
 
 @dataclass(frozen=True)
 class Place:
-    """Where a map is taken from.
+    """Where a map is taken from: a layer's "output", or its "input" where no layer's output is what the pooling
+    receives.
 
-    Args:
-        kind: "cam" where the classifier is one linear layer on the mean of the map, else "gradcam".
-        layer: dotted name of a layer.
-        side: the layer's "output", or its "input" where no layer's output is what the pooling receives.
-        head: dotted name of the linear layer; empty for "gradcam".
+    ``kind`` is "cam" where the classifier is one linear layer, ``head``, on the mean of the map, else "gradcam".
     """
 
     kind: Literal["cam", "gradcam"]
