@@ -16,12 +16,12 @@ from alignmixup.evaluation.calibration import (
     classwise_calibration_error,
     evaluate_calibration,
     expected_calibration_error,
+    fit_temperature,
     maximum_calibration_error,
     negative_log_likelihood,
     overconfidence_error,
     reliability_bins,
 )
-from alignmixup.evaluation.temperature import fit_temperature
 
 ERRORS = (
     expected_calibration_error,

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from alignmixup.benchmarks import QUESTIONS
+from alignmixup.benchmarks.options import QUESTIONS
 from alignmixup.benchmarks.report import Report, cell
 
 
@@ -21,11 +21,10 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         "medians and ranges and writes a JSON record.",
     )
     questions = parser.add_subparsers(dest="question", metavar="QUESTION", required=True)
-    for name in QUESTIONS:
-        module = importlib.import_module(f"alignmixup.benchmarks.{name}")
-        summary = str(module.__doc__).partition("\n")[0]
+    for name, add_options in QUESTIONS.items():
+        summary = str(add_options.__doc__)
         question = questions.add_parser(name, help=summary[:1].lower() + summary[1:].rstrip("."), description=summary)
-        module.add_options(question)
+        add_options(question)
         question.add_argument("--repeats", type=int, default=5, help="interleaved repetitions (default: 5)")
         question.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"), help="default: auto")
         question.add_argument("--threads", type=int, default=0, help="threads on the CPU; 0 leaves torch's choice")

@@ -12,7 +12,8 @@ from torch import nn
 from alignmixup import data
 from alignmixup.data.dataset import FileSplit, PathList, Split
 from alignmixup.data.transforms.resize import resize
-from alignmixup.evaluation.corruptions.evaluate import corrupt, evaluate_corruptions, mean_corruption_error
+from alignmixup.evaluation.corruptions.evaluate import corrupt, evaluate_corruptions
+from alignmixup.evaluation.corruptions.mean_error import mean_corruption_error
 from alignmixup.evaluation.corruptions.strengths import EXTRA_KINDS, KINDS
 
 ALL = KINDS + EXTRA_KINDS
