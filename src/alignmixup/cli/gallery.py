@@ -1,28 +1,24 @@
-"""``alignmixup gallery``: what every method makes of the same images."""
+"""A picture of what every method makes of the same images.
+
+Mix the same test images by several methods and draw the results with their masks and labels. The network of RUN finds
+what is salient, for the methods that ask it.
+"""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
 
-from alignmixup.cli.pictures import add_run, load_run
+from alignmixup.cli.arguments import add_run, load_run
 
 
-def add_parser(subparsers: Any) -> argparse.ArgumentParser:
-    """Describe the command."""
-    parser: argparse.ArgumentParser = subparsers.add_parser(
-        "gallery",
-        help="a picture of what every method makes of the same images",
-        description="Mix the same test images by several methods and draw the results with their masks and labels. "
-        "The network of RUN finds what is salient, for the methods that ask it.",
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Say what the command takes."""
     add_run(parser)
     parser.add_argument("--methods", metavar="NAMES", help="separated by commas (default: all that mix the input)")
     parser.add_argument("--columns", type=int, default=8, metavar="N", help="images in a row (default: 8)")
     parser.add_argument("--seed", type=int, default=0, help="which images, partners and λ (default: 0)")
     parser.add_argument("--out", type=Path, default=Path("gallery.png"), metavar="FILE", help="(default: gallery.png)")
-    return parser
 
 
 def run(options: argparse.Namespace) -> int:
