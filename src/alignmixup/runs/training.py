@@ -27,7 +27,7 @@ from alignmixup.training.build import (
 from alignmixup.training.config import Config
 from alignmixup.training.config_file import ConfigError, load
 from alignmixup.training.engine import Engine
-from alignmixup.training.progress.display import Reporter, SilentReporter
+from alignmixup.training.progress.display import Reporter
 from alignmixup.training.progress.trackers import open_trackers
 from alignmixup.training.ranks import is_main_process, own_errors
 from alignmixup.training.trainer import Trainer
@@ -117,7 +117,7 @@ def _prepare(config: Config, folder: RunFolder, engine: Engine, *, reporter: Rep
         test_loader=test_loader,
         class_names=dataset.class_names,
         checkpoint_path=folder.checkpoint,
-        reporter=reporter if engine.is_main else SilentReporter(),
+        reporter=reporter if engine.is_main else Reporter(),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -258,23 +258,13 @@ def _override(config: Config, overrides: Sequence[str]) -> Config:
             raise ConfigError(f"{source}: unknown table {table!r}; {near(table, TABLES)}")
         _split(table, {name: None}, source=source)
         changed.setdefault(table, {})[name] = _parse(TABLES[table], name, value.strip(), source=source)
-    tables: dict[str, Any] = {
-        table: _replace_values(getattr(config, table), values) for table, values in changed.items()
-    }
+    if not overrides:
+        return config
+    tables = to_dict(config)
+    for table, values in changed.items():
+        tables[table] = _over(TABLES[table], tables[table], values)
     try:
-        return replace(config, **tables)
-    except ValueError as error:
-        raise ConfigError(f"--set: {error}") from None
-
-
-def _replace_values(table: Table, values: Mapping[str, Any]) -> Table:
-    own, options = _split(table.table_name(), values, source="--set")
-    if isinstance(table, OpenTable):
-        kept = table.options if own.get("name", table.name) == table.name else {}
-        own["options"] = {**kept, **options}
-    current = {item.name: getattr(table, item.name) for item in fields(table)}
-    try:
-        return _construct(type(table), current | own)
+        return _build(tables)
     except (ValueError, TypeError) as error:
         raise ConfigError(f"--set: {error}") from None
 

@@ -180,9 +180,16 @@ class Engine:
         """Give every process the buffers of rank 0, so that all evaluate the network that rank 0 saves."""
         self.share(buffer for module in modules for buffer in module.buffers())
 
-    def main_first(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def main_first(self) -> Iterator[None]:
         """Context that rank 0 passes before the others, so that one process downloads and fills caches."""
-        return _MainFirst(self) if self.world_size > 1 else nullcontext()
+        if not self.is_main:
+            self.wait()
+        try:
+            yield
+        finally:
+            if self.is_main:
+                self.wait()
 
     def wait(self) -> None:
         """Wait for all processes."""
@@ -207,19 +214,6 @@ class Engine:
         torch.set_num_threads(self._threads_before)
         if self._joined:
             dist.destroy_process_group()
-
-
-class _MainFirst(AbstractContextManager[None]):
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-
-    def __enter__(self) -> None:
-        if not self._engine.is_main:
-            self._engine.wait()
-
-    def __exit__(self, *_: object) -> None:
-        if self._engine.is_main:
-            self._engine.wait()
 
 
 def choose_device(name: str, *, local_rank: int = 0) -> torch.device:

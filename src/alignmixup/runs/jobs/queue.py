@@ -21,7 +21,7 @@ from alignmixup.runs.jobs.child import INTERRUPTED
 from alignmixup.runs.record import read_record
 from alignmixup.runs.training import train
 from alignmixup.training.config import Config
-from alignmixup.training.progress.display import Reporter, SilentReporter
+from alignmixup.training.progress.display import Reporter
 from alignmixup.training.ranks import is_main_process
 from alignmixup.training.trainer import InterruptedRunError
 
@@ -85,7 +85,7 @@ class Display:
 
     def reporter(self, name: str) -> Reporter:
         """The reporter of one run."""
-        return SilentReporter()
+        return Reporter()
 
     def ended(self, name: str, text: str) -> None:
         """A run is over; ``text`` says how."""
@@ -112,7 +112,7 @@ def run_here(jobs: Sequence[Job], display: Display, *, mode: Mode) -> list[Outco
     """
     outcomes: list[Outcome] = []
     for job in jobs:
-        reporter = display.reporter(job.name) if is_main_process() else SilentReporter()
+        reporter = display.reporter(job.name) if is_main_process() else Reporter()
         try:
             outcome = Outcome(job, train(job.config, job.folder, mode=mode, reporter=reporter))
             if is_main_process():

@@ -20,7 +20,7 @@ from alignmixup.training.config import Config, OptimizerConfig, ScheduleConfig, 
 from alignmixup.training.config_file import first_difference, from_dict
 from alignmixup.training.engine import Engine
 from alignmixup.training.optimizers import build_optimizer, set_learning_rate
-from alignmixup.training.progress.display import Reporter, SilentReporter
+from alignmixup.training.progress.display import Reporter
 from alignmixup.training.progress.epoch_log import EpochLog
 from alignmixup.training.schedule import learning_rate
 from alignmixup.training.style.config import StyleConfig
@@ -88,7 +88,7 @@ class StyleTrainer:
         reporter: Reporter | None = None,
     ) -> None:
         self.autoencoder, self.style, self.config, self.engine = autoencoder, style, config, engine
-        self.unfinished, self.reporter = unfinished, reporter or SilentReporter()
+        self.unfinished, self.reporter = unfinished, reporter or Reporter()
         self.num_classes = dataset.num_classes
         self.train_loader, self.test_loader = data.build_loaders(
             dataset,
