@@ -98,7 +98,7 @@ def test_stored_maps_give_the_numbers_of_the_run_that_wrote_them(place, measured
     assert "Top-1" not in printed
     lines = printed.splitlines()
     assert any("centred box" in line for line in lines)
-    assert max(len(line) for line in lines if "│" in line or "┃" in line) <= 80
+    assert max(len(line) for line in lines if "│" in line or "┃" in line) <= 160
     assert not (out / "localization_boxes.png").exists()
 
 

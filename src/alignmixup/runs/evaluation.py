@@ -78,7 +78,9 @@ def evaluate_several(
     several = len(runs) > 1
     files = [_file_of(run, out) if out and several else out for run in runs]
     if out:
-        _check_output(runs, out)
+        for run in runs:
+            if run.folder:
+                run.folder.check_output(out)
         out.parent.mkdir(parents=True, exist_ok=True)
     results = []
     for run, file in zip(runs, files, strict=True):
@@ -103,11 +105,7 @@ def evaluate_several(
 
 
 def default_out(runs: Sequence[Run]) -> Path:
-    """Where the result of these runs goes: the run folder, or the one that holds them all; of a model, here.
-
-    Raises:
-        ConfigError: the runs lie in several folders.
-    """
+    """Where the result of these runs goes: the run folder, or the one that holds them all; of a model, here."""
     folders = [run.folder.path for run in runs if run.folder]
     if len(runs) == 1:
         return (folders[0] if folders else Path()) / FILE
@@ -183,12 +181,6 @@ def _measure(run: Run, plan: Plan, file: Path | None, progress: Progress, *, sto
             title = f"{run.name}, {measurements.dataset.name}"
             draw_ood(measurements.chosen_logits, measurements.ood_logits, _beside(file, "ood"), title=title)
     return result
-
-
-def _check_output(runs: Sequence[Run], out: Path) -> None:
-    for run in runs:
-        if run.folder:
-            run.folder.check_output(out)
 
 
 def recorded_errors(run: Run) -> Result | None:

@@ -85,11 +85,7 @@ class Localization:
 
 
 def measure_localization(run: Run, protocol: LocalizationProtocol, *, bar: Bar = with_bar) -> Localization:
-    """Map the test images of a network's data set, measure, and keep a few for pictures.
-
-    Raises:
-        ValueError, OSError: data or boxes that cannot be used.
-    """
+    """Map the test images of a network's data set, measure, and keep a few for pictures."""
     config = replace(run.config, data=replace(run.config.data, validation=0))  # boxes belong to the test images
     dataset, boxes = load_whole_images(config, protocol)
     pictures = _Pictures(evenly_spaced(len(boxes), min(protocol.pictures, len(boxes))))
@@ -139,11 +135,7 @@ def count_boxes(table: CutTable, contours: Sequence[Contours], step: float) -> d
 
 
 def load_whole_images(config: Config, protocol: LocalizationProtocol) -> tuple[ImageData, BoxData]:
-    """The data set of a run with all of each test image in view, and its boxes; ``protocol.limit`` images of it.
-
-    Raises:
-        ConfigError: a protocol that needs image files where there are none.
-    """
+    """The data set of a run with all of each test image in view, and its boxes; ``protocol.limit`` images of it."""
     options = config.data
     of_files: dict[str, Any] = {"in_memory": False, "test_view": "whole"} if options.name in _OF_FILES else {}
     if protocol.cutmix_paper and not of_files:

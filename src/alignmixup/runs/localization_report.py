@@ -14,9 +14,9 @@ from alignmixup.evaluation.localization.box_accuracy import scale_to_maps
 from alignmixup.evaluation.localization.contour_boxes import Contours, thresholds
 from alignmixup.evaluation.localization.image_pass import MAP_SIZE
 from alignmixup.evaluation.localization.protocols import tabulate_centre
-from alignmixup.evaluation.summary import spread
 from alignmixup.figures.score_maps import MapRow, draw_boxes, draw_threshold_curves
 from alignmixup.files import write_json
+from alignmixup.runs.comparison import averaged
 from alignmixup.runs.localization import Bar, Localization, Shown, count_boxes, measure_localization, with_bar
 from alignmixup.runs.plan import LocalizationProtocol
 from alignmixup.runs.record import environment, source_revision
@@ -51,16 +51,8 @@ def localize(run: Run, *, out: str | Path | None = None, bar: Bar = with_bar, **
 def write_report(measured: Sequence[Localization], out: Path, *, step: float) -> dict[str, Any]:
     """Write ``localization.json``, ``localization_curves.png`` and, where images are shown, ``localization_boxes.png``.
 
-    Args:
-        measured: what each run or folder of maps gave.
-        out: folder to write into.
-        step: distance between thresholds.
-
     Returns:
         What the JSON file holds.
-
-    Raises:
-        ValueError: runs on different images.
     """
     records = [one.record for one in measured]
     seen = {(record["data"], record["images"]) for record in records}
@@ -103,8 +95,7 @@ def _summary(name: str, group: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "name": name,
         "runs": [record["run"] for record in group],
         "seeds": [record.get("seed") for record in group],
-        "mean": {key: fmean(numbers) for key, numbers in values.items()},
-        "spread": {key: spread(numbers) for key, numbers in values.items()},
+        **averaged(values),
     }
 
 

@@ -37,14 +37,7 @@ Progress = Callable[..., AbstractContextManager[Advance]]
 
 
 class Measurements:
-    """One network on its device, and what several parts share.
-
-    Args:
-        run: the network.
-        plan: what is measured.
-        engine: where.
-        progress: shows how far a part is, as ``training.image_progress`` does.
-    """
+    """One network on its device, and what several parts share."""
 
     def __init__(self, run: Run, plan: Plan, engine: Engine, *, progress: Progress) -> None:
         self.config, self.plan, self.engine = run.config, plan, engine

@@ -22,13 +22,7 @@ class Sweep:
 
 @dataclass(frozen=True)
 class Variant:
-    """One row of a comparison.
-
-    Attributes:
-        label: names its run folders.
-        config: without regard to the seed.
-        values: swept key -> its value, as written.
-    """
+    """One row of a comparison."""
 
     label: str
     config: Config
@@ -41,11 +35,7 @@ class Variant:
 
 
 def parse_sweep(text: str) -> Sweep:
-    """Read ``table.key=value,value,...``; commas inside brackets and quotes belong to a value.
-
-    Raises:
-        ConfigError: no key, or an empty value.
-    """
+    """Read ``table.key=value,value,...``; commas inside brackets and quotes belong to a value."""
     key, separator, listed = text.partition("=")
     values = tuple(value.strip() for value in _split(listed))
     if not separator or "." not in key or not all(values):

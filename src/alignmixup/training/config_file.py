@@ -54,11 +54,7 @@ class _Source:
         return tables
 
     def build(self) -> Config:
-        """The configuration.
-
-        Raises:
-            ConfigError: a value is refused; names the file that brings it in.
-        """
+        """The configuration."""
         try:
             return _build(self.merged())
         except (ValueError, TypeError) as error:
@@ -97,11 +93,7 @@ def load(path: str | Path = DEFAULT, overrides: Sequence[str] = ()) -> Config:
 
 
 def load_complete(file: Path, overrides: Sequence[str] = ()) -> Config:
-    """As `load`, of a file that has every table, as a run writes it: what is missing is not filled with defaults.
-
-    Raises:
-        ConfigError: a table is missing; and as of `load`.
-    """
+    """As `load`, of a file that has every table, as a run writes it: what is missing is not filled with defaults."""
     source = _read(file)
     if missing := [f"[{name}]" for name in TABLES if name not in source.own]:
         raise ConfigError(
@@ -339,9 +331,6 @@ def check_keys(overrides: Sequence[str], keys: Sequence[str], text: str) -> None
         overrides: of ``--set``.
         keys: those that are open.
         text: why, with ``{}`` where the open ones are named.
-
-    Raises:
-        ConfigError: another key.
     """
     for override in overrides:
         if override.partition("=")[0].strip() not in keys:

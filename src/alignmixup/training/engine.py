@@ -217,11 +217,7 @@ class Engine:
 
 
 def choose_device(name: str, *, local_rank: int = 0) -> torch.device:
-    """The device called ``name``; ``auto`` takes cuda, then mps, then cpu.
-
-    Raises:
-        ValueError: that device is not there.
-    """
+    """The device called ``name``; ``auto`` takes cuda, then mps, then cpu."""
     present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
         name = next(kind for kind, there in present.items() if there)

@@ -46,9 +46,6 @@ def relative_time(budget: float = BUDGET) -> float:
     """Time of a convolution, its normalisation and their gradients under bf16 autocast on the CPU, over that in fp32.
 
     Both take turns, and the median of the rounds' ratios counts, so that a busy machine disturbs both alike.
-
-    Args:
-        budget: seconds; at least three rounds are timed.
     """
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(16, 64, 32, 32, generator=generator).to(memory_format=torch.channels_last)

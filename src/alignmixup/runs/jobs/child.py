@@ -24,13 +24,7 @@ class ChildRun:
     """Trains as it is told, writes its progress to the standard output, returns the exit status."""
 
     def __call__(self, config: str, folder: str, mode: Mode) -> int:
-        """Train.
-
-        Args:
-            config: the configuration, as TOML.
-            folder: the run folder.
-            mode: what to do with a run that is there already.
-        """
+        """Train."""
         from alignmixup.runs.training import train
         from alignmixup.training.trainer import InterruptedRunError
 

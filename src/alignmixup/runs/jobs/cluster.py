@@ -28,10 +28,6 @@ class Cluster:
             ``slurm_partition``... Without ``timeout_min``, a day.
         folder: for submitit's files, on a file system that the nodes share; those of a finished run are deleted.
         mode: what to do with a run that is there already.
-
-    Raises:
-        ImportError: submitit is not installed.
-        ConfigError: another engine, no Slurm here, or a parameter that is not understood.
     """
 
     def __init__(self, engine: str, parameters: Sequence[str], *, folder: Path, mode: Mode) -> None:
@@ -55,12 +51,7 @@ class Cluster:
 
 
 class ClusterProcess:
-    """A run that was submitted.
-
-    Args:
-        job: submitit's.
-        log: takes what the run prints, when it fails.
-    """
+    """A run that was submitted."""
 
     def __init__(self, job: Any, log: TextIO) -> None:
         self.log = log

@@ -66,9 +66,5 @@ _KINDS: dict[str, Callable[[Config, Path], Tracker]] = {
 
 
 def open_trackers(config: Config, folder: Path) -> Sequence[Tracker]:
-    """The trackers that the configuration names.
-
-    Raises:
-        ImportError: a tracker's package is not installed; says how to install it.
-    """
+    """The trackers that the configuration names."""
     return [_KINDS[name](config, folder) for name in config.train.trackers]

@@ -64,17 +64,7 @@ def style_losses(autoencoder: StyleAutoencoder, images: Tensor, perm: Tensor) ->
 
 
 class StyleTrainer:
-    """Trains the decoder; can stop and continue between epochs with the same result, bit for bit on a CPU.
-
-    Args:
-        autoencoder: on the engine's device, its encoder frozen.
-        style: how to train.
-        dataset: the images.
-        config: what they and the encoder come from.
-        engine: device and precision.
-        unfinished: where the state goes after each epoch; continued from if it is there.
-        reporter: shows progress.
-    """
+    """Trains the decoder; can stop and continue between epochs with the same result, bit for bit on a CPU."""
 
     def __init__(
         self,
