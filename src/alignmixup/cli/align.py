@@ -16,7 +16,6 @@ from alignmixup.runs.plan import MatchOptions
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Say what the command takes."""
     add_run(parser)
     add_options(parser, MatchOptions)
     add_device(parser)

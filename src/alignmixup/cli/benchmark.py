@@ -17,7 +17,6 @@ from alignmixup.cli.table import new_table, show
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Say what the command takes."""
     questions = parser.add_subparsers(dest="question", metavar="QUESTION", required=True)
     for name in QUESTIONS:
         module = importlib.import_module(f"alignmixup.benchmarks.{name}")

@@ -13,7 +13,6 @@ from alignmixup.cli.arguments import add_run, load_run
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Say what the command takes."""
     add_run(parser)
     parser.add_argument("--methods", metavar="NAMES", help="separated by commas (default: all that mix the input)")
     parser.add_argument("--columns", type=int, default=8, metavar="N", help="images in a row (default: 8)")

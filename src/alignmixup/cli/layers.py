@@ -18,7 +18,6 @@ _HIDDEN = ("alignmixup", "manifold_mixup")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Say what the command takes."""
     parser.add_argument("model", nargs="?", metavar="MODEL", help="as in model.name, e.g. timm:resnet10t")
     parser.add_argument("--layer", metavar="NAME", help="a layer to check (default: those found automatically)")
     parser.add_argument("--size", type=int, default=224, metavar="N", help="side of the images (default: 224)")

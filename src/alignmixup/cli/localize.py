@@ -19,7 +19,6 @@ from alignmixup.runs.plan import LocalizationProtocol
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Say what the command takes."""
     parser.add_argument("folders", nargs="*", type=Path, metavar="RUN", help="run folders")
     parser.add_argument("--maps", type=Path, metavar="DIR", help="score maps, DIR/IMAGE.npy (H, W) in [0, 1]")
     parser.add_argument("--images", type=Path, metavar="DIR", help="with --maps: where the images are, for their sizes")

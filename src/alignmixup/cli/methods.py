@@ -12,7 +12,6 @@ from alignmixup.cli.table import new_table, show
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Say what the command takes."""
     parser.add_argument("name", nargs="?", metavar="NAME", help="a method, or package.module:Class")
 
 

@@ -21,7 +21,6 @@ _NAMES = {"first": "aligned, geometry of A", "partner": "aligned, geometry of B"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Say what the command takes."""
     add_run(parser)
     add_options(parser, MorphOptions)
     add_device(parser)

@@ -15,7 +15,6 @@ from typing import Any
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Say what the command takes."""
     parser.add_argument(
         "runs", nargs="+", type=Path, metavar="RUNS", help="run folders, folders above them, or stored records"
     )

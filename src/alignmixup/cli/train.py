@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: CommandParser) -> None:
-    """Say what the command takes."""
     parser.ending = list_keys
     parser.add_argument(
         "--config",

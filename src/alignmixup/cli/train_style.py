@@ -36,7 +36,6 @@ _DIGITS_CLASSIFIER = ("model.width=16",)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Say what the command takes."""
     parser.add_argument("--data", metavar="NAME", help="data set, such as cifar100 (default: that of --run)")
     parser.add_argument("--run", metavar="RUN", dest="run_folder", type=Path, help="run folder of a preact_resnet18")
     add_set(parser)

@@ -33,13 +33,10 @@ def localize(run: Run, *, out: str | Path | None = None, bar: Bar = with_bar, **
         run: the network.
         out: folder for ``localization.json`` and figures; None writes nothing.
         bar: passes batches on and shows how many.
-        options: those of `LocalizationProtocol`.
+        options: those of `LocalizationProtocol`; what cannot be used is a ValueError or an OSError.
 
     Returns:
         The numbers, ready for JSON: percentages, but for thresholds.
-
-    Raises:
-        ConfigError, ValueError, OSError: options, data or boxes that cannot be used.
     """
     protocol = LocalizationProtocol(**options)
     measured = measure_localization(run, protocol, bar=bar)

@@ -50,7 +50,14 @@ class Measurements:
     @cached_property
     def outputs(self) -> Outputs:
         """Logits of all test images, once."""
-        return self.collect("test images", self.dataset.test)
+        split = self.dataset.test
+
+        def work(size: int, progress: Advance) -> Outputs:
+            loader = self._loader(split, size)
+            return collect_outputs(self.model, loader, autocast=self.engine.autocast, progress=progress)
+
+        outputs, self.batch_size = self._fitting("test images", len(split), work, self.batch_size)
+        return outputs
 
     @cached_property
     def chosen(self) -> Tensor:
@@ -141,16 +148,6 @@ class Measurements:
             )
 
         return self._fitting("corruptions", rounds * len(split), work, self.batch_size)[0]
-
-    def collect(self, title: str, split: Split | FileSplit) -> Outputs:
-        """Logits of a split."""
-
-        def work(size: int, progress: Advance) -> Outputs:
-            loader = self._loader(split, size)
-            return collect_outputs(self.model, loader, autocast=self.engine.autocast, progress=progress)
-
-        outputs, self.batch_size = self._fitting(title, len(split), work, self.batch_size)
-        return outputs
 
     def _checked(self, split: Split | FileSplit) -> dict[str, Any]:
         several = [attack for attack in self.plan.attacks if attack.iterations > 1 and attack.epsilon > 0]

@@ -48,10 +48,7 @@ _PATIENCE = 50  # batches until one is mixed at the input
 def picture_matches(run: Run, out: str | Path, **options: Any) -> dict[str, Any]:
     """Draw which positions of pairs of test images are matched in the feature maps, as AlignMixup matches them.
 
-    Args:
-        run: the network.
-        out: PNG file to write.
-        options: those of `MatchOptions`.
+    ``out`` is a PNG file, ``options`` are those of `MatchOptions`.
 
     Returns:
         Layer, size of its maps, and means over all positions: entropy of a match in nats, and squared distance of
@@ -76,15 +73,9 @@ def picture_matches(run: Run, out: str | Path, **options: Any) -> dict[str, Any]
 
 
 def picture_morphs(run: Run, out: str | Path, **options: Any) -> None:
-    """Draw interpolated feature maps as the run's decoder shows them.
+    """Draw interpolated feature maps as the run's decoder shows them; a run without one is refused.
 
-    Args:
-        run: of a method with a decoder.
-        out: PNG file to write.
-        options: those of `MorphOptions`.
-
-    Raises:
-        ValueError: a run without decoder, another kind of file.
+    ``out`` is a PNG file, ``options`` are those of `MorphOptions`.
     """
     asked = MorphOptions(**options)
     if asked.animation:
@@ -105,10 +96,7 @@ def picture_morphs(run: Run, out: str | Path, **options: Any) -> None:
 def measure_interpolation(run: Run, out: str | Path | None = None, **options: Any) -> dict[str, Any]:
     """Measure what the network believes along interpolated feature maps of many pairs.
 
-    Args:
-        run: the network.
-        out: PNG file to write, with a JSON file beside it; None writes nothing.
-        options: those of `PathOptions`.
+    ``out`` is a PNG file that gets a JSON file beside it; None writes nothing. ``options`` are those of `PathOptions`.
 
     Returns:
         The numbers, as `summarise_paths` explains them, and their circumstances.

@@ -163,7 +163,8 @@ def first_difference(old: Config, new: Config) -> str | None:
         for key in dict.fromkeys([*before[table], *after[table]]):
             a, b = before[table].get(key), after[table].get(key)
             if a != b and f"{table}.{key}" not in free:
-                return f"{table}.{key}: {_shown(a)} there, {_shown(b)} now"
+                then, now = ("not set" if value is None else _toml_value(value) for value in (a, b))
+                return f"{table}.{key}: {then} there, {now} now"
     return None
 
 
@@ -184,7 +185,8 @@ def _read(file: Path, above: tuple[Path, ...] = ()) -> _Source:
     for name in names:
         base = _find_base(name, file)
         if base.resolve() in [one.resolve() for one in chain]:
-            raise ConfigError(f"{above[0] if above else file}: base goes in a circle: {_arrows([*chain, base])}")
+            circle = " -> ".join(map(str, [*chain, base]))
+            raise ConfigError(f"{above[0] if above else file}: base goes in a circle: {circle}")
         read.append(_read(base, chain))
     return _Source(file, tables, tuple(read))
 
@@ -199,10 +201,6 @@ def _find_base(name: str, file: Path) -> Path:
     if is_file:
         raise ConfigError(f"{file}: base {name!r}: there is no {base}; a bundled one has no .toml: {known}")
     raise ConfigError(f"{file}: base {name!r} is no bundled configuration, and a file ends in .toml; {known}")
-
-
-def _arrows(files: Sequence[Path]) -> str:
-    return " -> ".join(map(str, files))
 
 
 def _over(cls: type[Table], old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
@@ -285,7 +283,7 @@ def _split(table: str, values: Mapping[str, Any], *, source: str) -> tuple[dict[
         elif issubclass(cls, OpenTable):
             options[key] = value
         else:
-            elsewhere = [f"{t}.{key}" for t, other in TABLES.items() if key in _keys(other)]
+            elsewhere = [f"{t}.{key}" for t, other in TABLES.items() if key in options_of(other) and key != "options"]
             if key == BASE:
                 hint = "base stands above the first [table]"
             elif elsewhere:
@@ -306,10 +304,6 @@ def _construct(cls: type[Table], values: Mapping[str, Any]) -> Table:
     )
 
 
-def _keys(cls: type[Table]) -> list[str]:
-    return [name for name, item in options_of(cls).items() if item.help]
-
-
 def _toml_value(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(_toml_value(element) for element in value) + "]"
@@ -318,10 +312,6 @@ def _toml_value(value: Any) -> str:
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{key} = {_toml_value(element)}" for key, element in value.items()) + "}"
     return json.dumps(value, ensure_ascii=False)
-
-
-def _shown(value: Any) -> str:
-    return "not set" if value is None else _toml_value(value)
 
 
 def check_keys(overrides: Sequence[str], keys: Sequence[str], text: str) -> None:

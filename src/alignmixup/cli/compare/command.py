@@ -22,7 +22,6 @@ _METHODS = "baseline,mixup,manifold_mixup,cutmix,alignmixup"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Say what the command takes."""
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--config", nargs="+", metavar="FILE", help="TOML files or names of bundled configurations")
     which.add_argument(

@@ -17,7 +17,6 @@ from alignmixup.training.config_file import ConfigError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Say what the command takes."""
     parser.add_argument("targets", nargs="+", metavar="RUN|MODEL", help="run folders, or models by name")
     add_set(parser)
     add_trust(parser)

@@ -50,7 +50,7 @@ class Cluster:
         return ClusterProcess(submitted, log)
 
 
-class ClusterProcess:
+class ClusterProcess(Process):
     """A run that was submitted."""
 
     def __init__(self, job: Any, log: TextIO) -> None:
@@ -58,7 +58,6 @@ class ClusterProcess:
         self._job, self._read = job, 0
 
     def wait(self, reporter: Reporter) -> int:
-        """See `queue.Process`."""
         while not self._job.done():
             self._pass_on(reporter)
             time.sleep(_SECONDS)
@@ -76,7 +75,6 @@ class ClusterProcess:
         return status
 
     def interrupt(self) -> None:
-        """See `queue.Process`."""
         self._job.cancel(check=False)
 
     def _pass_on(self, reporter: Reporter) -> None:

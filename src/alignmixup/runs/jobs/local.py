@@ -17,7 +17,7 @@ from alignmixup.training.config_file import dump
 from alignmixup.training.progress.display import Reporter
 
 
-class LocalProcess:
+class LocalProcess(Process):
     """A run in a process on this machine.
 
     It leads a process group of its own, so that Ctrl-C reaches it through `interrupt` alone and once.
@@ -40,7 +40,6 @@ class LocalProcess:
             )
 
     def wait(self, reporter: Reporter) -> int:
-        """See `Process`."""
         with self._process as process:
             assert process.stdout is not None
             for line in process.stdout:
@@ -49,7 +48,6 @@ class LocalProcess:
         return process.returncode
 
     def interrupt(self) -> None:
-        """See `Process`."""
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGINT)
 
