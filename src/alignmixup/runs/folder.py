@@ -137,10 +137,6 @@ class RunFolder:
 
         Returns:
             What is there to continue from; ``fresh`` when the run starts at its beginning.
-
-        Raises:
-            ValueError: the folder holds another run, or something that is no run.
-            OSError: the folder cannot be written.
         """
         state = self.state
         if state == "fresh" and sweep(self.path):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +33,7 @@ from alignmixup.methods.alignmixup_ae import AlignMixupAE
 from alignmixup.normalization import Normalization
 from alignmixup.outside import require
 from alignmixup.runs.folder import RunFolder
-from alignmixup.runs.plan import MatchOptions, MorphOptions, PairChoice, PathOptions
+from alignmixup.runs.plan import GalleryOptions, MatchOptions, MorphOptions, PairChoice, PathOptions, listed
 from alignmixup.runs.record import environment
 from alignmixup.runs.run import Run
 from alignmixup.taps import Layout
@@ -130,30 +129,22 @@ def measure_interpolation(run: Run, out: str | Path | None = None, **options: An
     return record
 
 
-def picture_gallery(
-    run: Run, out: str | Path, *, names: Sequence[str] | None = None, columns: int = 8, seed: int = 0
-) -> list[str]:
+def picture_gallery(run: Run, out: str | Path, **options: Any) -> list[str]:
     """Draw what several methods make of the same test images; the run's network finds what is salient.
 
-    Args:
-        run: the network.
-        out: PNG file to write.
-        names: of methods; None for all.
-        columns: images in a row.
-        seed: which images, partners and λ.
+    ``out`` is a PNG file, ``options`` are those of `GalleryOptions`.
 
     Returns:
         The methods that never mix at the input, and so have no image to show.
     """
-    if columns < 1:
-        raise ValueError(f"--columns must be >= 1, got {columns}")
-    dataset = run.data
-    order = torch.randperm(len(dataset.test), generator=torch.Generator().manual_seed(seed))
+    asked = GalleryOptions(**options)
+    dataset, columns = run.data, asked.columns
+    order = torch.randperm(len(dataset.test), generator=torch.Generator().manual_seed(asked.seed))
     x, y = run.images(order[: max(columns, _BATCH)])
     plain = GalleryRow("images", pixels(dataset, x[:columns]), [dataset.class_names[k] for k in y[:columns].tolist()])
     rows, hidden = [plain], []
-    for name in names or methods.available():
-        batch = _mixed_batch(_bundled_mixer(name, run, seed=seed), x, y)
+    for name in listed(asked.methods) or methods.available():
+        batch = _mixed_batch(_bundled_mixer(name, run, seed=asked.seed), x, y)
         if batch is None:
             hidden.append(name)
         else:

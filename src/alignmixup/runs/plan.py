@@ -112,7 +112,7 @@ def build_plan(**options: Any) -> Plan:
     from alignmixup.evaluation.corruptions.strengths import EXTRA_KINDS, KINDS, check_kinds, check_severities
 
     asked = EvaluationOptions(**options)
-    kinds, what = _listed(asked.corruptions), _listed(asked.what)
+    kinds, what = listed(asked.corruptions), listed(asked.what)
     for name in what:
         if name not in ("all", *PARTS):
             raise ValueError(f"--what: unknown part {name!r}; {near(name, (*PARTS, 'all'))}")
@@ -130,9 +130,9 @@ def build_plan(**options: Any) -> Plan:
         bins=asked.bins,
         attacks=tuple(parse_attack(text) for text in attacks),
         check_images=asked.check_images if asked.checks else 0,
-        ood=_listed(asked.ood),
+        ood=listed(asked.ood),
         kinds=(*KINDS, *EXTRA_KINDS) if kinds == ("all",) else check_kinds(kinds or KINDS),
-        severities=check_severities([_whole("severities", value) for value in _listed(asked.severities)]),
+        severities=check_severities([_whole("severities", value) for value in listed(asked.severities)]),
         corruption_folder=Path(asked.corruption_folder) if asked.corruption_folder else None,
         baseline=Path(asked.baseline) if asked.baseline else None,
         limit=asked.limit,
@@ -148,7 +148,8 @@ def _whole(name: str, value: int | str) -> int:
         raise ValueError(f"--{name}: {value!r} is not a whole number") from None
 
 
-def _listed(values: str | Sequence[Any]) -> tuple[Any, ...]:
+def listed(values: str | Sequence[Any]) -> tuple[Any, ...]:
+    """Several values, from a sequence or a text with commas."""
     if isinstance(values, str):
         return tuple(part.strip() for part in values.split(",") if part.strip())
     return tuple(values)
@@ -213,6 +214,15 @@ class MorphOptions(PairChoice):
     pairs: int = option(3)
     steps: int = option(9, "values of λ from 1 to 0", minimum=2)
     animation: str | Path | None = option(None, "write a .gif or .webp file too, there and back")
+
+
+@dataclass(frozen=True)
+class GalleryOptions(Asked):
+    """What a picture of what methods make of the same images shows."""
+
+    methods: Listed = option("", "separated by commas (default: all that mix the input)")
+    columns: int = option(8, "images in a row", minimum=1)
+    seed: int = option(0, "which images, partners and λ")
 
 
 @dataclass(frozen=True, kw_only=True)

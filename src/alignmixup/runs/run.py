@@ -69,14 +69,14 @@ class Run:
 
     @cached_property
     def record(self) -> dict[str, Any] | None:
-        """What ``record.json`` holds; None where there is none."""
+        """What ``record.json`` holds; None where there is none, a ValueError where it is damaged."""
         from alignmixup.runs.record import read_record
 
         return read_record(self.folder.record) if self.folder and self.folder.record.is_file() else None
 
     @cached_property
     def data(self) -> ImageData:
-        """The data set, as the run was trained and tested on it."""
+        """The data set, as the run was trained and tested on it; an OSError or ValueError says what is missing."""
         from alignmixup.training.build import load_data
 
         return load_data(self.config)
@@ -113,12 +113,7 @@ class Run:
 
     @cached_property
     def decoder(self) -> AlignMixupAE:
-        """The decoder that was trained with the network, from the run's checkpoint.
-
-        Raises:
-            ValueError: the run has none; the message says how to train one.
-            FileNotFoundError: the checkpoint is gone.
-        """
+        """The decoder that was trained with the network, from its checkpoint; a ValueError where there is none."""
         from alignmixup.training import checkpoint
         from alignmixup.training.build import build_mixer
 

@@ -27,10 +27,6 @@ def score_stored_maps(
         source: CSV file ``path,x0,y0,x1,y1``, or folder with ``localization.txt`` (and ``image_sizes.txt``).
         images: folder that the paths start from, for the sizes of the images; None where the source states them.
         protocol: which contours are counted at which thresholds; the rest of it is for networks.
-
-    Raises:
-        FileNotFoundError: a map or an image that is missing.
-        ValueError: boxes, sizes or maps that cannot be used.
     """
     table = read_box_csv(source) if source.is_file() else read_metadata(source)
     paths = list(table.boxes)

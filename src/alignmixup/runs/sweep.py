@@ -50,11 +50,6 @@ def expand(files: Iterable[str], *, overrides: Sequence[str] = (), sweeps: Seque
 
     An option of a method is swept in the methods that have it; the others, such as the baseline, run as they are.
 
-    Args:
-        files: TOML files or names of bundled configurations; the name of the file is the label.
-        overrides: as ``--set`` takes them, for all.
-        sweeps: keys and their values.
-
     Raises:
         ConfigError: a key that stands in two sweeps or in none of the configurations, a value that is refused, two
             rows with one label.

@@ -129,12 +129,7 @@ def save_model(path: Path, model: nn.Module) -> str:
 
 
 def load_model_weights(path: Path, model: nn.Module, *, sha256: str | None = None) -> None:
-    """Load what `save_model` wrote.
-
-    Args:
-        path: the file.
-        model: takes the weights.
-        sha256: what `save_model` returned; None where it is not known (runs of older versions).
+    """Load what `save_model` wrote; ``sha256`` is what it returned, None where that is not known.
 
     Raises:
         FileNotFoundError: no such file.

@@ -109,11 +109,9 @@ class Engine:
     def update(self, optimizer: Optimizer, *, extra_parameters: Sequence[nn.Parameter] = ()) -> None:
         """Clip, step, forget the gradients.
 
-        Args:
-            optimizer: steps and is cleared.
-            extra_parameters: trained parameters outside the wrapped model, whose gradients nobody else averages.
-                Without a gradient, in a batch that did not use them, theirs is zero, so that processes agree on what
-                is averaged, and any number of processes on what the optimiser does.
+        ``extra_parameters`` are trained ones outside the wrapped model, whose gradients nobody else averages. Without a
+        gradient, in a batch that did not use them, theirs is zero, so that processes agree on what is averaged, and any
+        number of processes on what the optimiser does.
         """
         for parameter in extra_parameters:
             if parameter.grad is None:

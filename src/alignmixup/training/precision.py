@@ -21,11 +21,6 @@ def choose_precision(name: str, device: torch.device, *, speak: bool = True) -> 
 
     Convention:
         - bf16 is autocast: weights, transport plans and losses stay float32.
-
-    Args:
-        name: ``fp32``, ``bf16``, ``fp16`` or ``auto``.
-        device: where the run computes.
-        speak: whether this process says what was chosen.
     """
     if name != "auto":
         return name

@@ -240,9 +240,6 @@ def check_class_names(stored: Mapping[str, Any], names: Sequence[str], *, source
             were then put in order as texts.
         names: of the classes now, in the order of their labels.
         source: what a message calls ``stored``.
-
-    Raises:
-        ValueError: names the first label that differs.
     """
     recorded = stored.get("class_names")
     if recorded is None and stored["config"]["data"]["name"] in ("folder", "imagenet"):

@@ -12,12 +12,7 @@ from alignmixup.training.progress.display import BarReporter, LineReporter, Repo
 
 
 class LineDisplay(Display):
-    """Plain lines: what each run reports, and a line when it ends.
-
-    Args:
-        epochs: name of each run that is not finished yet -> its epochs.
-        total: number of runs, finished ones included.
-    """
+    """Plain lines: what each run reports, and a line when it ends."""
 
     def __init__(self, epochs: Mapping[str, int], *, total: int) -> None:
         self.total, self.finished = total, total - len(epochs)

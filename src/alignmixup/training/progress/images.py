@@ -14,12 +14,7 @@ _SECONDS = 10.0  # between lines; what takes less says nothing
 
 @contextmanager
 def image_progress(title: str, *, images: int) -> Iterator[Callable[[int], None]]:
-    """Context that gives a function to call with the number of images done since the last call.
-
-    Args:
-        title: what is being measured.
-        images: how many there are in all.
-    """
+    """Context that gives a function to call with the number of images done since the last call."""
     left, done, printed = TimeLeft(), 0, time.monotonic()
     left.start(images)
     with new_bars() if sys.stdout.isatty() else nullcontext() as bars:

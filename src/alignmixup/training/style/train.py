@@ -80,12 +80,7 @@ def train_style(
 def build_autoencoder(
     config: Config, style: StyleConfig, dataset: ImageData, *, weights: Path | None
 ) -> StyleAutoencoder:
-    """Put a trained encoder and a new decoder together; only the decoder asks for gradients.
-
-    Raises:
-        ConfigError: the run's network is no PreActResNet-18, or no weights are named.
-        FileNotFoundError: no such weights.
-    """
+    """Put a trained encoder and a new decoder together; only the decoder asks for gradients."""
     torch.manual_seed(config.train.seed)
     if style.encoder == "vgg19":
         if dataset.channels != 3:

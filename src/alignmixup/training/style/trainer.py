@@ -64,7 +64,10 @@ def style_losses(autoencoder: StyleAutoencoder, images: Tensor, perm: Tensor) ->
 
 
 class StyleTrainer:
-    """Trains the decoder; can stop and continue between epochs with the same result, bit for bit on a CPU."""
+    """Trains the decoder; can stop and continue between epochs with the same result, bit for bit on a CPU.
+
+    The state goes into ``unfinished`` after each epoch, and is continued from if it is there.
+    """
 
     def __init__(
         self,
