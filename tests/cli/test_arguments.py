@@ -1,9 +1,14 @@
-"""The list of keys in the help."""
+"""From declared options to arguments and back; the list of keys in the help."""
+
+import argparse
+from pathlib import Path
 
 import pytest
 
-from alignmixup.cli.arguments import CommandParser, list_keys
+from alignmixup.cli import build_parser
+from alignmixup.cli.arguments import CommandParser, add_options, given, list_keys
 from alignmixup.options import options_of
+from alignmixup.runs.plan import EvaluationOptions, GalleryOptions, LocalizationProtocol, MatchOptions, MorphOptions
 from alignmixup.training.config import TABLES
 from alignmixup.training.config_file import ConfigError, check_keys
 
@@ -45,3 +50,32 @@ def test_a_key_that_is_not_open_is_named_with_those_that_are() -> None:
     check_keys(["data.root=x", " train.threads = 1"], ("data.root", "train.threads"), "open are {}")
     with pytest.raises(ConfigError, match=r"--set train.seed=1: open are data.root, train.threads"):
         check_keys(["data.root=x", "train.seed=1"], ("data.root", "train.threads"), "open are {}")
+
+
+def test_help_fits_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    (commands,) = [item.choices for item in build_parser()._actions if isinstance(item, argparse._SubParsersAction)]
+    for name, command in commands.items():
+        assert [line for line in command.format_help().splitlines() if len(line) > 80] == [], name
+
+
+@pytest.mark.parametrize("asked", [EvaluationOptions, LocalizationProtocol, MatchOptions, MorphOptions, GalleryOptions])
+def test_declared_options_are_arguments_and_come_back(asked: type) -> None:
+    parser = CommandParser(prog="x")
+    add_options(parser, asked)
+    assert asked(**given(parser.parse_args([]), asked)) == asked()
+    text = "".join(parser.format_help().split())
+    for name, item in options_of(asked).items():
+        assert f"--{name.replace('_', '-')}" in text
+        assert item.help
+        assert "".join(item.help.split()) in text
+
+
+def test_arguments_have_the_types_of_their_options() -> None:
+    parser = CommandParser(prog="x")
+    add_options(parser, EvaluationOptions)
+    options = parser.parse_args(
+        ["--attack", "fgsm", "--attack", "pgd", "--no-checks", "--bins=5", "--baseline=a"]
+    )
+    asked = EvaluationOptions(**given(options, EvaluationOptions))
+    assert (asked.attack, asked.checks, asked.bins, asked.baseline) == (["fgsm", "pgd"], False, 5, Path("a"))
