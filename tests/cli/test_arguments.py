@@ -74,8 +74,6 @@ def test_declared_options_are_arguments_and_come_back(asked: type) -> None:
 def test_arguments_have_the_types_of_their_options() -> None:
     parser = CommandParser(prog="x")
     add_options(parser, EvaluationOptions)
-    options = parser.parse_args(
-        ["--attack", "fgsm", "--attack", "pgd", "--no-checks", "--bins=5", "--baseline=a"]
-    )
+    options = parser.parse_args(["--attack", "fgsm", "--attack", "pgd", "--no-checks", "--bins=5", "--baseline=a"])
     asked = EvaluationOptions(**given(options, EvaluationOptions))
     assert (asked.attack, asked.checks, asked.bins, asked.baseline) == (["fgsm", "pgd"], False, 5, Path("a"))

@@ -27,8 +27,8 @@ def add_options(parser: argparse._ActionsContainer, cls: type) -> None:
     for item in options_of(cls).values():
         flag = f"--{item.name.replace('_', '-')}"
         text = item.help or "" if item.texts else item.meaning
-        if item.type is not bool and item.default not in (None, ""):
-            text += f" (default: {item.default})"
+        if item.default not in (None, "") and item.default is not False:
+            text += f" (default: {'yes' if item.default is True else item.default})"
         settings: dict[str, Any] = {"default": item.default, "help": text.replace("%", "%%")}
         kinds = [get_origin(kind) or kind for kind in get_args(item.type) or (item.type,)]
         if item.type is bool:
