@@ -5,10 +5,9 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from alignmixup.figures.curves import draw_curves
@@ -16,18 +15,11 @@ from alignmixup.files import write_json
 from alignmixup.runs.folder import Mode, RunFolder, State, default_folder
 from alignmixup.runs.record import build_record, read_record
 from alignmixup.training import checkpoint
-from alignmixup.training.build import (
-    build_loaders,
-    build_mixer,
-    build_model,
-    example_images,
-    load_data,
-    save_model,
-)
+from alignmixup.training.build import build_loaders, build_mixer, build_model, example_images, load_data, save_model
 from alignmixup.training.config import Config
 from alignmixup.training.config_file import ConfigError, load
 from alignmixup.training.engine import Engine
-from alignmixup.training.progress.display import Reporter, SilentReporter
+from alignmixup.training.progress.display import Reporter
 from alignmixup.training.progress.trackers import open_trackers
 from alignmixup.training.ranks import is_main_process, own_errors
 from alignmixup.training.trainer import Trainer
@@ -73,7 +65,11 @@ def _train(config: Config, folder: RunFolder, *, mode: Mode, reporter: Reporter 
         config = config.settled(folder.read_config().train.precision)
     with own_errors(), closing(Engine(config.train)) as engine, folder.locked() if engine.is_main else nullcontext():
         config = config.settled(engine.precision)
-        state = _claim(config, folder, mode=mode, engine=engine)
+        state: State = "fresh"
+        with engine.together():
+            if engine.is_main:
+                state = folder.claim(config, mode=mode)
+        state = engine.gather(state)[0]  # the first process looked, and tells the others
         if state == "finished":
             return read_record(folder.record)
         try:
@@ -87,15 +83,6 @@ def _train(config: Config, folder: RunFolder, *, mode: Mode, reporter: Reporter 
         if engine.is_main:
             (folder.begin if found is None else folder.reopen)(config)
         return _finish(trainer, folder)
-
-
-def _claim(config: Config, folder: RunFolder, *, mode: Mode, engine: Engine) -> State:
-    """Rank 0 looks at the folder and tells the others."""
-    state: State = "fresh"
-    with engine.together():
-        if engine.is_main:
-            state = folder.claim(config, mode=mode)
-    return engine.gather(state)[0]  # type: ignore[no-any-return]
 
 
 def _prepare(config: Config, folder: RunFolder, engine: Engine, *, reporter: Reporter | None) -> Trainer:
@@ -117,7 +104,7 @@ def _prepare(config: Config, folder: RunFolder, engine: Engine, *, reporter: Rep
         test_loader=test_loader,
         class_names=dataset.class_names,
         checkpoint_path=folder.checkpoint,
-        reporter=reporter if engine.is_main else SilentReporter(),
+        reporter=reporter if engine.is_main else Reporter(),
     )
 
 
@@ -139,8 +126,17 @@ def _finish(trainer: Trainer, folder: RunFolder) -> dict[str, Any]:
     epochs, batches = config.train.epochs, trainer.batches
     trainer.reporter.start(folder.path.name, epochs=epochs, batches=batches, first_epoch=trainer.epoch)
     trainer.trackers = open_trackers(config, folder.path) if engine.is_main else ()
+
+    def stop() -> None:
+        """The first signal lets the step end and saves; a second one stops at once."""
+        if trainer.stop_requested:
+            raise KeyboardInterrupt
+        trainer.stop_requested = True
+        if engine.is_main:
+            print("stopping after this step and saving; once more to stop at once", file=sys.stderr)
+
     try:
-        with _stop_on_signals(trainer):
+        with on_signals(stop):
             curve = trainer.fit()
     finally:
         trainer.reporter.close()
@@ -159,20 +155,12 @@ def _finish(trainer: Trainer, folder: RunFolder) -> dict[str, Any]:
 
 
 @contextmanager
-def _stop_on_signals(trainer: Trainer) -> Iterator[None]:
-    """The first SIGINT or SIGTERM lets the step end and saves; a second one stops at once."""
+def on_signals(handle: Callable[[], None]) -> Iterator[None]:
+    """Call ``handle`` at every SIGINT and SIGTERM; outside the main thread, which alone may, do nothing."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        if trainer.stop_requested:
-            raise KeyboardInterrupt
-        trainer.stop_requested = True
-        if trainer.engine.is_main:
-            print("stopping after this step and saving; once more to stop at once", file=sys.stderr)
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, lambda *_: handle()) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
