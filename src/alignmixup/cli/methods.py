@@ -33,7 +33,7 @@ def run(options: argparse.Namespace) -> int:
         print(inspect.getdoc(method), end="\n\n")
         table = table_class("option", "default", "paper", "meaning", box=None, pad_edge=False)
         for option in methods.options(options.name).values():
-            table.add_row(option.name, option.written, option.paper, option.meaning)
+            table.add_row(option.name, option.written, option.paper or "-", option.meaning)
     require("rich.console").Console(markup=False).print(table)
     return 0
 

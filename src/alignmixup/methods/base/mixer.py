@@ -14,6 +14,7 @@ from alignmixup.functional.sampling import coin
 from alignmixup.methods.base.batch import MixedBatch
 from alignmixup.methods.base.drop_in import DropIn
 from alignmixup.methods.base.stream import DrawnFrom, Stream, drawn_seed
+from alignmixup.near import near
 from alignmixup.options import Options, option, options_of
 from alignmixup.taps import unwrap
 
@@ -66,6 +67,13 @@ class Mixer(Options, ABC):
     looks_inside: ClassVar[bool] = False  # it runs the model itself: never in a compiled graph of the training step
     _fixed_by: ClassVar[tuple[str, ...]] = ()  # options that a switch around the mixer has in its place
     __eq__, __hash__ = object.__eq__, object.__hash__  # a mixer is itself, whatever the options it shares
+
+    def __new__(cls, *_: Any, **options: Any) -> Self:
+        known = options_of(cls)
+        for name in options:
+            if name not in known:
+                raise TypeError(f"{cls.__name__} has no option {name!r}; {near(name, known)}")
+        return super().__new__(cls)
 
     def __post_init__(self) -> None:
         if self.looks_inside and not hasattr(type(self).__call__, "_torchdynamo_disable"):
