@@ -107,8 +107,7 @@ class PuzzleMix(PairMixer, Pixels, CleanLoss, PuzzleSearch):
 
     def draw(self, x: Tensor, target: Tensor) -> PuzzleMixDraw:
         """Draw partners, λ, the number of blocks, and whether and what noise is added."""
-        if x.ndim != 4:
-            raise ValueError(f"PuzzleMix needs images of shape (B, C, H, W), got {tuple(x.shape)}")
+        self.check_images(x)
         pairs = super().draw(x, target)
         sizes = self._whole_blocks(*x.shape[2:])
         blocks = sizes[choice([1.0] * len(sizes), generator=self.generator)]

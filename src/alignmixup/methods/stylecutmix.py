@@ -9,7 +9,7 @@ from torch import Tensor
 from alignmixup.functional.interpolation import box_lam, box_mask
 from alignmixup.functional.labels import soft_labels
 from alignmixup.functional.precision import exact_product
-from alignmixup.functional.sampling import box_centres, cutmix_box, to_device
+from alignmixup.functional.sampling import to_device
 from alignmixup.functional.style import adain, style_distances, stylecutmix
 from alignmixup.methods.base import Draw, MixedBatch
 from alignmixup.methods.base.pair_mixer import LamPer
@@ -90,15 +90,10 @@ class StyleCutMix(StyleMix):
 
     def draw(self, x: Tensor, target: Tensor) -> StyleCutMixDraw:
         """Draw partners, boxes, the style ratio and, if it is not the classes' own, γ."""
-        if x.ndim != 4:
-            raise ValueError(f"StyleCutMix needs images of shape (B, C, H, W), got {tuple(x.shape)}")
-        batch, _, height, width = x.shape
+        batch, _, height, width = self.check_images(x)
         perm = self.draw_perm(batch)
         style, content = self.draw_lam(perm), self.draw_lam(perm)
-        centres = box_centres(1 if self.lam_per == "batch" else batch, height, width, generator=self.generator)
-        if self.lam_per == "pair":
-            centres = centres[perm.minimum(perm[perm])]
-        box = cutmix_box(1 - content, centres.expand(batch, 2), height, width)
+        box = self.draw_box(1 - content, perm, height, width)
         gamma = self.draw_lam(perm, alpha=self.gamma_alpha).float() if self.gamma == "drawn" else None
         return StyleCutMixDraw(
             lam=to_device(1 - box_lam(box, height, width), x.device),

@@ -150,10 +150,9 @@ class FeatureTap:
     def of(cls, model: nn.Module) -> "FeatureTap":
         """Return the tap of a model (wrapped or not), making it at the first call."""
         root = unwrap(model)
-        tap = _TAPS.get(root)
-        if tap is None:
-            tap = _TAPS[root] = cls(root)
-        return tap
+        if root not in _TAPS:
+            _TAPS[root] = cls(root)
+        return _TAPS[root]
 
     @property
     def root(self) -> nn.Module:

@@ -54,7 +54,7 @@ def looking(root: nn.Module, *, reveal: bool = True) -> Iterator[None]:
         reveal: replace the parameters that are nearly zero.
     """
     with ExitStack() as stack:
-        stack.enter_context(_own_buffers(root))
+        stack.enter_context(own_buffers(root))
         training = [m for m in root.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training]
         stack.enter_context(_own_streams(root))
         if reveal:
@@ -89,7 +89,7 @@ class _NoDropout(TorchFunctionMode):
 
 
 @contextmanager
-def _own_buffers(root: nn.Module) -> Iterator[None]:
+def own_buffers(root: nn.Module) -> Iterator[None]:
     """Copies take the updates, whether a module writes into its buffer or replaces it."""
     buffers = [(module, dict(module._buffers)) for module in root.modules() if module._buffers]
     try:

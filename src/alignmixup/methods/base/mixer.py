@@ -89,7 +89,8 @@ class Mixer(Options, ABC):
 
     def _check_options(self) -> None:
         super()._check_options()
-        if self.active_epochs is not None and not (len(self.active_epochs) == 2 and _rise(*self.active_epochs)):
+        epochs = self.active_epochs
+        if epochs is not None and not (len(epochs) == 2 and 0 <= epochs[0] < epochs[1]):
             raise ValueError(f"active_epochs must be (start, end) with 0 <= start < end, got {self.active_epochs}")
         generator = vars(self)["generator"]
         if not isinstance(generator, torch.Generator | None):
@@ -169,6 +170,16 @@ class Mixer(Options, ABC):
             f"{name}.mix needs a {kind.__name__} ({holds}), got {type(draw).__name__}: take it from "
             f"{name}.draw(x, target), or make one by hand"
         )
+
+    def check_images(self, x: Tensor) -> torch.Size:
+        """Return the shape of images.
+
+        Raises:
+            ValueError: it is not (B, C, H, W).
+        """
+        if x.ndim != 4:
+            raise ValueError(f"{type(self).__name__} needs images of shape (B, C, H, W), got {tuple(x.shape)}")
+        return x.shape
 
     def __call__(self, x: Tensor, y: Tensor) -> MixedBatch:
         """Mix a batch.
@@ -283,7 +294,3 @@ class Mixer(Options, ABC):
 
 # the field's name serves two: what was passed, and what to draw from
 Mixer.generator = DrawnFrom()
-
-
-def _rise(start: int, end: int) -> bool:
-    return 0 <= start < end
