@@ -17,3 +17,12 @@ def test_an_option_that_there_is_not_is_refused_with_those_that_there_are():
         Baseline(alpha=9)
     with pytest.raises(TypeError, match=r"^CutMix has no option 'alpa'; did you mean alpha\?"):
         CutMix(alpa=9)
+
+
+def test_a_class_may_take_what_it_wants():
+    class Strong(CutMix):
+        def __init__(self, strength, **options):
+            self.strength = strength
+            super().__init__(**options)
+
+    assert Strong(strength=3, alpha=2.0).strength == 3

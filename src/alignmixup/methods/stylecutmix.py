@@ -113,15 +113,8 @@ class StyleCutMix(StyleMix):
             partner = features[draw.perm]
             both = torch.cat([adain(features, partner), adain(partner, features)])
             restyled, partner_restyled = self.decode(both, x).chunk(2)
-        mixed = stylecutmix(
-            x,
-            draw.perm,
-            mask,
-            style_ratio=draw.style_ratio,
-            gamma=gamma,
-            restyled=restyled,
-            partner_restyled=partner_restyled,
-        )
+        ratios = {"style_ratio": draw.style_ratio, "gamma": gamma}
+        mixed = stylecutmix(x, draw.perm, mask, **ratios, restyled=restyled, partner_restyled=partner_restyled)
         style = gamma * draw.lam + (1 - gamma) * draw.style_ratio
         lam = self.label_weight(draw.lam, style)
         return MixedBatch(mixed, soft_labels(target, draw.perm, lam), target, draw=draw, lam=lam)
@@ -135,15 +128,10 @@ class StyleCutMix(StyleMix):
 
 
 def class_gammas(styles: Tensor, *, delta: float, same_class_distance: float) -> Tensor:
-    """γ = tanh(distance / delta) of each two classes, distances in units of their mean over pairs of two classes.
+    """γ = tanh(distance / delta) of each two classes, (K, K) float32 in [0, 1), from the classes' mean styles (K, D).
 
-    Args:
-        styles: (K, D) mean style vector of each class.
-        delta: scale, > 0.
-        same_class_distance: distance of a class to itself, which would be 0.
-
-    Returns:
-        (K, K) float32 in [0, 1).
+    Distances are in units of their mean over pairs of two classes. That of a class to itself, which would be 0, is
+    given.
     """
     distances = style_distances(styles.double())
     classes = len(distances)

@@ -50,8 +50,8 @@ def solve_newton_native(cost: Tensor, epsilon: float, iterations: int, target: f
 def distances_native(a: Tensor, b: Tensor, partner: Tensor) -> Tensor:
     """Squared distances (B, r, s) between the positions of ``a[n]`` and of ``b[partner[n]]``; not differentiable.
 
-    Maps ``a`` (B, C, r) and ``b`` (N, C, s), of any strides, for which `runs_natively`; an IndexError for a partner not in
-    ``b``.
+    Maps ``a`` (B, C, r) and ``b`` (N, C, s), of any strides, must be such that `runs_natively`; a partner that is not
+    in ``b`` is an IndexError.
     """
     batch, channels, r = a.shape
     s = b.shape[2]

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import KW_ONLY, dataclass, fields
+from inspect import signature
 from typing import Any, ClassVar, Self, TypeVar
 
 import torch
@@ -69,10 +70,10 @@ class Mixer(Options, ABC):
     __eq__, __hash__ = object.__eq__, object.__hash__  # a mixer is itself, whatever the options it shares
 
     def __new__(cls, *_: Any, **options: Any) -> Self:
-        known = options_of(cls)
+        taken = signature(cls.__init__).parameters  # a class may have an __init__ of its own
         for name in options:
-            if name not in known:
-                raise TypeError(f"{cls.__name__} has no option {name!r}; {near(name, known)}")
+            if name not in taken and not any(one.kind is one.VAR_KEYWORD for one in taken.values()):
+                raise TypeError(f"{cls.__name__} has no option {name!r}; {near(name, options_of(cls))}")
         return super().__new__(cls)
 
     def __post_init__(self) -> None:

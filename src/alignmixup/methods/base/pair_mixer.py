@@ -42,9 +42,7 @@ class PairMixer(Mixer):
     def draw_lam(self, perm: Tensor, alpha: float | None = None) -> Tensor:
         """Draw λ ~ Beta(α, α) for each sample, (B,) float64 on the CPU, shared as ``lam_per`` says.
 
-        Args:
-            perm: (B,) each sample's partner.
-            alpha: None for the mixer's own.
+        α is the mixer's own where none is given.
         """
         size = perm.shape[0]
         alpha = self.alpha if alpha is None else alpha
