@@ -81,18 +81,14 @@ def raw_byte_saliency(images: Tensor) -> Tensor:
         Uddin et al., SaliencyMix, ICLR 2021, published code.
     """
     _check_shape(images)
-    return _of_raw_bytes(where_wide(images.detach())).to(images.device)
-
-
-def _of_raw_bytes(images: Tensor) -> Tensor:
-    red, green, blue = images.float().unbind(dim=1)
+    red, green, blue = where_wide(images.detach()).float().unbind(dim=1)
     # the bits matter here: OpenCV starts with green and adds the others by fused multiply-add, with float32 weights
     smooth = (red.double() * 0.11400000005960464 + (green * 0.587).double()).float()
     smooth = (blue.double() * 0.29899999499320984 + smooth.double()).float()
     for _ in range(2):
         smooth = _binomial_sum(smooth) / 16
     own = smooth.contiguous().view(torch.uint8)[..., : images.shape[3]]
-    return _contrast(own.float(), smooth)
+    return _contrast(own.float(), smooth).to(images.device)
 
 
 def spectral_residual_saliency(images: Tensor) -> Tensor:

@@ -122,22 +122,18 @@ def _nothing_hidden(root: nn.Module) -> Iterator[None]:
     ]
     own: list[tuple[nn.Parameter, Tensor]] = []
     generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        largest = [w.abs().amax().float().cpu() for w in weights]
+    sizes = torch.stack(largest).tolist() if largest else []
     try:
-        for parameter, largest in zip(weights, _largest(weights), strict=True):
-            if largest <= _SMALL and not parameter.is_meta:
+        for parameter, size in zip(weights, sizes, strict=True):
+            if size <= _SMALL and not parameter.is_meta:
                 own.append((parameter, parameter.data))
                 parameter.data = _ordinary(parameter, generator)
         yield
     finally:
         for parameter, values in own:
             parameter.data = values
-
-
-def _largest(weights: list[nn.Parameter]) -> list[float]:
-    if not weights:
-        return []
-    with torch.no_grad():
-        return torch.stack([w.detach().abs().amax().float().cpu() for w in weights]).tolist()
 
 
 def _ordinary(parameter: nn.Parameter, generator: torch.Generator) -> Tensor:

@@ -138,13 +138,9 @@ def sinkhorn(
         limit = torch.finfo(cost.dtype).max / (2 * cost.shape[1] * cost.shape[2])  # their sum is taken too
         finite = cost.abs().amax((1, 2), keepdim=True) <= limit
         solve = _solve_operator if torch.compiler.is_compiling() or transformed(cost) else _solve
+        known = torch.where(finite, cost, 0.0)
         plan, rounds = solve(
-            torch.where(finite, cost, 0.0),
-            solver=solver,
-            epsilon=epsilon,
-            iterations=iterations,
-            tolerance=tolerance,
-            batch_stop=batch_stop,
+            known, solver=solver, epsilon=epsilon, iterations=iterations, tolerance=tolerance, batch_stop=batch_stop
         )
         _, r, s = cost.shape
         plan = plan / (plan.sum(1, keepdim=True) * s)
