@@ -225,11 +225,16 @@ def test_every_kind_of_lambda(name, make, net, batch, lam_per):
         lam, perm = mixed.draw.lam, mixed.draw.perm
         assert lam.shape == (7,)
         assert lam.dtype == torch.float32
-        if lam_per == "batch":
-            assert bool((lam == lam[0]).all())
         if lam_per == "pair":
             assert torch.equal(perm[perm], torch.arange(7))
-            assert torch.equal(lam, lam[perm])
+        # λ, and whatever else a method draws for each sample: ratios, shares, boxes
+        drawn = {key: value for key, value in vars(mixed.draw).items() if isinstance(value, torch.Tensor)}
+        for key, value in drawn.items():
+            if key == "perm" or getattr(mixed.draw, "clean", False):
+                continue
+            assert (len(value.unique(dim=0)) == 1) == (lam_per == "batch"), key
+            if lam_per == "pair":
+                assert torch.equal(value, value[perm]), key
 
 
 def test_pair_targets_give_the_same_loss(name, make, net, batch):
