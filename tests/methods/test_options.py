@@ -172,6 +172,7 @@ EXCEPTED = [pair for pair in ALL if pair in EXCEPTIONS or pair[1] in EXCEPTIONS]
 
 
 @pytest.mark.filterwarnings("ignore:AlignMixup at layer:UserWarning")
+@pytest.mark.timeout(1800)  # tens of options, on a machine that may be busy
 @pytest.mark.parametrize("name", methods.available())
 def test_every_option_does_something(name):
     tried = [option for each, option in ALL if each == name and (name, option) not in [*EXCEPTED, *REFUSED]]
