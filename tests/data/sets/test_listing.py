@@ -112,7 +112,7 @@ def test_links_in_circles_end_and_add_nothing(plain, caplog):
     for part, name in ((dataset.train, "train"), (dataset.test, "val")):
         assert list(part.paths) == [f"{name}/{each}/{i}.png" for each in ("cat", "dog") for i in range(2)]
     assert len(list_images(plain)[0]) == 8
-    assert "links skipped, which lead nowhere or to folders that are read anyway (train/loop, " in caplog.text
+    assert "links skipped, which lead nowhere or to folders that are read anyway (train/cat/root, " in caplog.text
 
 
 def test_links_to_other_places_are_followed_once(plain, tmp_path_factory, caplog):
