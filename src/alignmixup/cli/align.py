@@ -38,11 +38,11 @@ def run(options: argparse.Namespace) -> int:
         lines=options.lines,
         **pair_options(options),
     )
-    height, width = record["height"], record["width"]
     print(
-        f"{record['layer']}, {height} x {width} positions: mean entropy of a match {record['entropy']:.3f} of at most "
-        f"{math.log(height * width):.3f}; mean squared distance of matched positions {record['distance']:.4g}, of "
-        f"equal positions {record['distance_unaligned']:.4g}, of all {record['distance_any']:.4g}"
+        f"{record['layer']}, {record['positions']}: mean entropy of a match {record['entropy']:.3f} of at most "
+        f"{math.log(math.prod(record['size'])):.3f}; mean squared distance of matched positions "
+        f"{record['distance']:.4g}, of equal positions {record['distance_unaligned']:.4g}, of all "
+        f"{record['distance_any']:.4g}"
     )
     print(options.out)
     return 0

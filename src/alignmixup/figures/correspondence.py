@@ -28,7 +28,7 @@ class Match:
     Attributes:
         names: classes of A and B.
         images: (2, H, W, 3) in [0, 1].
-        size: sides (h, w) of the feature maps.
+        size: positions along the sides (h, w) of the feature maps, or cells of them.
         assignment: (h w, h w) assignment R; rows are positions of A, columns positions of B.
         entropy: (h w,) entropy of each row, in nats.
         caption: stands below the entropy.

@@ -62,8 +62,8 @@ def picture_matches(
         lines: surest matches to draw.
 
     Returns:
-        Layer, size of its maps, and means over all positions: entropy of a match in nats, and squared distance of
-        matched, of equal, and of all positions.
+        Layer, positions of its maps, size of the assignment, and means over it: entropy of a match in nats, and squared
+        distance of matched, of equal, and of all positions.
     """
     if lines < 0:
         raise ValueError(f"--lines must be >= 0, got {lines}")
@@ -72,13 +72,12 @@ def picture_matches(
     batch = next(run.pairs(run.draw_pairs(pairs, classes=classes, seed=seed), batch_size=pairs))
     maps = pair_maps(run.model, layer, batch, alignment, layout=run.layout)
     matched = correspondence(maps)
-    height, width = maps.first.shape[2:]
-    title = f"{run.title}: {layer}, {height} x {width} positions, ε = {alignment.epsilon:g}"
+    title = f"{run.title}: {layer}, {maps.positions}, ε = {alignment.epsilon:g}"
     draw_matches(_matches(run.data, batch, maps, matched), _ready(out), lines=lines, title=title)
     return {
         "layer": layer,
-        "height": height,
-        "width": width,
+        "positions": maps.positions,
+        "size": maps.size,
         "entropy": matched.entropy.mean().item(),
         "distance": matched.distance.mean().item(),
         "distance_unaligned": matched.distance_unaligned.mean().item(),
@@ -264,17 +263,16 @@ def _coefficients(count: int) -> list[float]:
 def _matches(dataset: ImageData, pairs: Pairs, maps: PairMaps, matched: Correspondence) -> list[Match]:
     images = [pixels(dataset, x) for x in (pairs.first, pairs.partner)]
     labels = [[dataset.class_names[k] for k in y.tolist()] for y in (pairs.y_first, pairs.y_partner)]
-    size = (maps.first.shape[2], maps.first.shape[3])
     saved = 1 - matched.distance / matched.distance_unaligned.clamp_min(1e-12)
     return [
         Match(
             names=(labels[0][n], labels[1][n]),
             images=np.stack([side[n] for side in images]),
-            size=size,
+            size=maps.size,
             assignment=maps.assignment[n].cpu().numpy(),
             entropy=matched.entropy[n].cpu().numpy(),
             caption=(
-                f"mean {matched.entropy[n].mean().item():.2f} of {math.log(size[0] * size[1]):.2f} nats\n"
+                f"mean {matched.entropy[n].mean().item():.2f} of {math.log(math.prod(maps.size)):.2f} nats\n"
                 f"distance {-100 * saved[n].item():+.0f} % by aligning"
             ),
         )

@@ -125,7 +125,9 @@ def _mixed_tensor(mix: LayerMix, form: Form | None, module: nn.Module, tensor: T
     if form is None:
         shape = tuple(tensor.shape)
         form = tell_form(mix.layout or guess_layout(module, shape), shape, prefix, {})
-    return form.apply(mix.function, tensor)
+    mixed = form.apply(mix.function, tensor)
+    # a view made without gradients could not be changed in place with them, behind a backbone under no_grad
+    return mixed if mixed is tensor or torch.is_grad_enabled() else mixed.detach()
 
 
 class FeatureTap:

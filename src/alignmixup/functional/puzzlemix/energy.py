@@ -103,14 +103,14 @@ def puzzle_energy(
     """
     options = PuzzleSearch(**search)
     labels = options.labels
-    share = block_saliency(saliency, blocks)
+    share = block_saliency(saliency, blocks).detach()  # from forward-mode derivatives too, which no_grad lets through
     batch, height, width = saliency.shape
     floating("images", images, "B C H W", like=saliency, B=batch, H=height, W=width)
     perm = integers("perm", perm, "B", below=batch, like=saliency, B=batch)
-    lam = weights("lam", lam, saliency)
+    lam = weights("lam", lam, saliency).detach()
     smoothness = options.beta / (16 * blocks)
     data = smoothness * options.gamma / 2
-    cells = _cells(images.to(share.dtype), blocks, options.neighbourhood)
+    cells = _cells(images.detach().to(share.dtype), blocks, options.neighbourhood)
     # showing the first image loses the saliency of its partner, and the other way round
     shown = torch.stack((share[perm], share))
     vertical = _boundary(cells, perm, blocks)
