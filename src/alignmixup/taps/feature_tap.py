@@ -85,7 +85,7 @@ class _LayerHook:
         """Run behind hooks that came later: one that makes the output anew would undo what was mixed."""
         hooks = self.tap.root.get_submodule(self.name)._forward_hooks
         if next(reversed(hooks)) != self.handle.id:
-            hooks.move_to_end(self.handle.id)
+            hooks[self.handle.id] = hooks.pop(self.handle.id)
 
     def _is_live(self, mix: object) -> bool:
         return self.tap.live(self.name) is mix

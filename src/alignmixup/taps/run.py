@@ -122,7 +122,8 @@ class Run:
 
     def _first(self) -> Tensor:
         """Run the two examples and note what runs; fewer modules keep their training flags where one draws."""
-        for self._training in _TRAINING[_TRAINING.index(self._training) :]:
+        for training in _TRAINING[_TRAINING.index(self._training) :]:
+            self._training = training
             self.calls.clear()
             self._ends.clear()
             handles = [
@@ -176,8 +177,8 @@ class Run:
         trial = Trial(logits.view(rows // 2, 2, -1), frozenset(unmixable))
         if trial.noise > _MOST_NOISE:
             raise ValueError(
-                f"nothing can be told about the layers of {type(self.root).__name__}: its logits are random in eval mode "
-                f"too (of two equal images they differ by {trial.noise:.2g} of what two different ones do); "
+                f"nothing can be told about the layers of {type(self.root).__name__}: its logits are random in eval "
+                f"mode too (of two equal images they differ by {trial.noise:.2g} of what two different ones do); "
                 "carry_test=False mixes at named layers without a proof"
             )
         return trial
