@@ -1,7 +1,7 @@
 """Hidden mixing on other people's networks: everything passes through the layers that are found, or a reason is given.
 
-The default run takes 25 light ones, and small ones of series and volumes; `make test-models` takes one of each module of
-timm, and the classifiers of torchvision, transformers and MONAI.
+The default run takes 25 light ones, and small ones of series and volumes; `make test-models` takes one of each module
+of timm, and the classifiers of torchvision, transformers and MONAI.
 """
 
 from functools import partial
