@@ -78,6 +78,16 @@ class _LayerHook:
             self.recomputation.after(mix, mixed, self._is_live)
         return mixed
 
+    def attach(self) -> None:
+        """Put the hook on its layer."""
+        self.handle = self.tap.root.get_submodule(self.name).register_forward_hook(self)
+
+    def come_last(self) -> None:
+        """Run behind hooks that came later: one that makes the output anew would undo what was mixed."""
+        hooks = self.tap.root.get_submodule(self.name)._forward_hooks
+        if next(reversed(hooks)) != self.handle.id:
+            hooks[self.handle.id] = hooks.pop(self.handle.id)
+
     def _is_live(self, mix: object) -> bool:
         return self.tap.live(self.name) is mix
 
@@ -126,7 +136,9 @@ def _mixed_tensor(mix: LayerMix, form: Form | None, module: nn.Module, tensor: T
     if form is None:
         shape = tuple(tensor.shape)
         form = tell_form(mix.layout or guess_layout(module, shape), shape, prefix, {})
-    return form.apply(mix.function, tensor)
+    mixed = form.apply(mix.function, tensor)
+    # a view made without gradients could not be changed in place with them, behind a backbone under no_grad
+    return mixed if mixed is tensor or torch.is_grad_enabled() else mixed.detach()
 
 
 class FeatureTap:
@@ -165,8 +177,11 @@ class FeatureTap:
     def attach(self, name: str) -> None:
         """Put the hook on a layer, before the model is compiled or first run compiled; it counts its users."""
         if name not in self.hooks:
-            hook = self.hooks[name] = _LayerHook(self, name)
-            hook.handle = self.root.get_submodule(name).register_forward_hook(hook)
+            if isinstance(self.root.get_submodule(name), torch.jit.ScriptModule):
+                raise TypeError(f"layer {name!r} is a ScriptModule, which takes no hooks: mix before it is scripted")
+            hook = _LayerHook(self, name)
+            hook.attach()
+            self.hooks[name] = hook
         self.hooks[name].users += 1
 
     def release(self, name: str) -> None:
@@ -191,6 +206,7 @@ class FeatureTap:
         self._outer_reached.append({name: hook.reached for name, hook in self.hooks.items()})
         for name in hidden:
             self.hooks[name].reached = False
+            self.hooks[name].come_last()
         self._stack.append({n: mix if isinstance(mix, LayerMix) else LayerMix(mix) for n, mix in hidden.items()})
 
     def pop(self, *, check: bool) -> None:

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from alignmixup.functional.arguments import floating
+from alignmixup.functional.arguments import floating, whole_batches
 
 
 def block_saliency(saliency: Tensor, blocks: int) -> Tensor:
@@ -35,6 +35,7 @@ def peak_distances(saliency: Tensor, window: int = 8, stride: int = 1) -> Tensor
     return (steps[:, :, None] - steps[:, None]).abs().sum(-1).to(saliency.dtype)
 
 
+@whole_batches
 def comixup_compose(x: Tensor, masks: Tensor) -> Tensor:
     """Assemble images from blocks of several: two gathers and a mean, since a block has at most two sources.
 

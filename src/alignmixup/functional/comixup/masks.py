@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from torch import Generator, Tensor
 
-from alignmixup.functional.arguments import floating, integers, readable
+from alignmixup.functional.arguments import floating, integers, readable, whole_batches
 from alignmixup.functional.comixup.rounds import Problem, objective, solve
 from alignmixup.functional.precision import single, without_autocast
 from alignmixup.functional.sampling import random_start, to_device
@@ -42,6 +42,7 @@ class CoMixupSearch(Options):
     tries: int = option(2, "random starts, >= 1, the best of which is taken", paper="1", minimum=1)
 
 
+@whole_batches
 def comixup_masks(
     saliency: Tensor,
     distances: Tensor | None = None,

@@ -87,14 +87,14 @@ def puzzle_energy(
     """Build the energy of the masks of a batch; see :func:`alignmixup.functional.puzzlemix_mask` for the arguments."""
     search = PuzzleSearch(**options)
     labels = search.labels
-    share = block_saliency(saliency, blocks)
+    share = block_saliency(saliency, blocks).detach()  # from forward-mode derivatives too, which no_grad lets through
     batch, height, width = saliency.shape
     floating("images", images, "B C H W", like=saliency, B=batch, H=height, W=width)
     perm = integers("perm", perm, "B", below=batch, like=saliency, B=batch)
-    lam = weights("lam", lam, saliency)
+    lam = weights("lam", lam, saliency).detach()
     smoothness = search.beta / (16 * blocks)
     data = smoothness * search.gamma / 2
-    cells = _cells(images.to(share.dtype), blocks, search.neighbourhood)
+    cells = _cells(images.detach().to(share.dtype), blocks, search.neighbourhood)
     # showing the first image loses the saliency of its partner, and the other way round
     shown = torch.stack((share[perm], share))
     vertical = _boundary(cells, perm, blocks)

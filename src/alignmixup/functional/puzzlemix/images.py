@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from alignmixup.functional.arguments import ROUNDING, floating, integers, paired, readable
+from alignmixup.functional.arguments import ROUNDING, floating, integers, paired, readable, whole_batches
 from alignmixup.functional.precision import where_wide, without_autocast
 from alignmixup.functional.puzzlemix.auction import auction
 from alignmixup.functional.puzzlemix.energy import PuzzleSearch, block_saliency, puzzle_energy
@@ -11,6 +11,7 @@ from alignmixup.functional.puzzlemix.solver import solve_puzzle
 from alignmixup.functional.threads import one_thread
 
 
+@whole_batches
 def puzzlemix_mask(
     saliency: Tensor,
     images: Tensor,
@@ -63,6 +64,7 @@ def puzzlemix_mask(
         return ((labels - 1 - found).to(energy.unary.dtype) / (labels - 1)).contiguous()
 
 
+@whole_batches
 def puzzlemix_energy(  # noqa: D417 - options that are told above
     mask: Tensor,
     saliency: Tensor,
@@ -97,6 +99,7 @@ def puzzlemix_energy(  # noqa: D417 - options that are told above
         return energy(((1 - mask) * (labels - 1)).round().long().permute(1, 2, 0))
 
 
+@whole_batches
 def puzzlemix_transport(mask: Tensor, saliency: Tensor, *, cost_weight: float = 0.8) -> Tensor:
     """Choose which block of an image to show at each place, so that salient blocks come into view.
 
@@ -135,6 +138,7 @@ def puzzlemix_transport(mask: Tensor, saliency: Tensor, *, cost_weight: float = 
         return auction(where_wide(mask), where_wide(share), cost_weight).to(mask.device)
 
 
+@whole_batches
 def puzzlemix(
     x: Tensor, perm: Tensor, mask: Tensor, plans: tuple[Tensor, Tensor] | None = None, partner: Tensor | None = None
 ) -> Tensor:
