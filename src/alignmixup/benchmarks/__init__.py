@@ -6,4 +6,4 @@ A question is a module with ``add_options(parser)`` and ``run(options) -> Report
 
 from __future__ import annotations
 
-QUESTIONS = ("alignment", "step", "scaling", "loading", "decoding")
+QUESTIONS = ("alignment", "step", "scaling", "loading", "decoding", "mixing")

@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from functools import partial
 
+import torch
 from torch import Tensor
 
 from alignmixup.functional.interpolation import box_lam, box_mask, cutmix
-from alignmixup.functional.sampling import box_centres, cutmix_box, to_device
+from alignmixup.functional.sampling import box_centres, cutmix_box, one_cutmix_box, to_device
 from alignmixup.methods.base import Draw, MixedBatch, PairMixer
 from alignmixup.options import option
 
@@ -43,14 +44,18 @@ class CutMix(PairMixer):
         batch, _, height, width = x.shape
         perm = self.draw_perm(batch)
         lam = self.draw_lam(perm)
-        centres = box_centres(1 if self.lam_per == "batch" else batch, height, width, generator=self.generator)
-        if self.lam_per == "pair":
-            centres = centres[perm.minimum(perm[perm])]
-        box = cutmix_box(lam, centres.expand(batch, 2), height, width)
+        boxes = min(batch, 1) if self.lam_per == "batch" else batch
+        centres = box_centres(boxes, height, width, generator=self.generator)
+        if boxes == 1:
+            box = torch.tensor([one_cutmix_box(float(lam[0]), *centres[0].tolist(), height, width)])
+        else:
+            if self.lam_per == "pair":
+                centres = centres[perm.minimum(perm[perm])]
+            box = cutmix_box(lam, centres, height, width)
         return CutMixDraw(
-            lam=to_device(box_lam(box, height, width), x.device),
+            lam=to_device(box_lam(box, height, width), x.device).expand(batch),
             perm=to_device(perm, x.device),
-            box=to_device(box, x.device),
+            box=to_device(box, x.device).expand(batch, 4),
         )
 
     def mix(self, x: Tensor, target: Tensor, draw: Draw) -> MixedBatch:

@@ -175,14 +175,13 @@ class Mixer(Options, ABC):
             RuntimeError: a method that needs the model is called in a worker process of a loader.
         """
         self._check_process()
-        batch = self.clean(x, y)
-        if not self.is_active:
-            return batch
-        self.prepare(x)
-        self.stream.step += 1
-        if not coin(self.probability, generator=self.generator):
-            return batch
-        return self.mix(x, batch.target, self.draw(x, batch.target))
+        target = self._target(x, y)
+        if self.is_active:
+            self.prepare(x)
+            self.stream.step += 1
+            if coin(self.probability, generator=self.generator):
+                return self.mix(x, target, self.draw(x, target))
+        return MixedBatch(x, target, target, scoped=self.is_scoped)
 
     def _check_process(self) -> None:
         if get_worker_info() is not None and (reason := self._reason_for_model()):
@@ -197,14 +196,17 @@ class Mixer(Options, ABC):
 
     def clean(self, x: Tensor, y: Tensor) -> MixedBatch:
         """Return the batch unmixed: ``x`` itself, and its labels as soft labels."""
+        target = self._target(x, y)
+        return MixedBatch(x, target, target, scoped=self.is_scoped)
+
+    def _target(self, x: Tensor, y: Tensor) -> Tensor:
         if x.shape[:1] != y.shape[:1] or x.ndim < 2:
             raise ValueError(f"images {tuple(x.shape)} and labels {tuple(y.shape)} are not one batch")
         if x.device != y.device:
             raise ValueError(f"images on {x.device} and labels on {y.device}: move the labels, y.to({str(x.device)!r})")
         if not x.is_floating_point():
             raise TypeError(f"images must be floating point, got {x.dtype}: convert and normalise them before mixing")
-        target = smooth(as_target(y, self.num_classes), self.label_smoothing, multi_label=self.multi_label)
-        return MixedBatch(x, target, target, scoped=self.is_scoped)
+        return smooth(as_target(y, self.num_classes), self.label_smoothing, multi_label=self.multi_label)
 
     def prepare(self, x: Tensor, *others: Any, **options: Any) -> None:
         """Get ready for the first batch: methods that must see one (to find layers) do it here.

@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from alignmixup.functional.labels import soft_labels
+from alignmixup.functional.interpolation import lerp, partners
 from alignmixup.functional.sampling import beta, matching, permutation, to_device
 from alignmixup.methods.base.batch import Draw
 from alignmixup.methods.base.mixer import Mixer
@@ -56,5 +56,5 @@ class PairMixer(Mixer):
         return lam
 
     def mixed_target(self, target: Tensor, draw: Draw) -> Tensor:
-        """Mix the labels by the drawn coefficients, (B, K)."""
-        return soft_labels(target, draw.perm, draw.lam)
+        """Mix the labels by the drawn coefficients, (B, K); the draw is checked where it mixes the images."""
+        return lerp(partners(target, draw.perm), target, draw.lam)
