@@ -161,5 +161,5 @@ def test_one_box_is_the_box_of_the_tensors():
     for height, width in ((32, 32), (7, 12), (224, 160)):
         centres = torch.stack([torch.randint(height, lam.shape), torch.randint(width, lam.shape)], 1)
         pairs = zip(lam.tolist(), centres.tolist(), strict=True)
-        boxes = [one_cutmix_box(each, *centre, height, width) for each, centre in pairs]
+        boxes = [one_cutmix_box(each, centre, height, width) for each, centre in pairs]
         assert torch.equal(torch.tensor(boxes), cutmix_box(lam, centres, height, width))

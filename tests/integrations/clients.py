@@ -194,8 +194,8 @@ def autoencoder_module():
             torch.manual_seed(0)
             self.model = Net()
             mixer = AlignMixupAE(self.model, layer="two.1", num_classes=CLASSES, clean_share=0.5, decoder_width=2)
-            mixer.prepare(torch.randn(2, 3, 16, 16))
-            self.decoder = mixer.decoder
+            mixer.prepare(size=16)
+            self.further = mixer.module
             self.mixing = Mixing(mixer)
 
         def configure_callbacks(self):
@@ -214,11 +214,9 @@ def autoencoder_module():
 def lightning_autoencoder(rank=0, ranks=1):
     """The decoder's weights before and after."""
     module = autoencoder_module()
-    before = nn.utils.parameters_to_vector(module.decoder.parameters()).detach().clone()
-    # the decoder waits in mixed batches
-    program = lightning_trainer(ranks, strategy="ddp_find_unused_parameters_true" if ranks > 1 else "auto")
-    program.fit(module, loader(rank))
-    return before, nn.utils.parameters_to_vector(module.decoder.parameters()).detach()
+    before = nn.utils.parameters_to_vector(module.further.parameters()).detach().clone()
+    lightning_trainer(ranks).fit(module, loader(rank))
+    return before, nn.utils.parameters_to_vector(module.further.parameters()).detach()
 
 
 QUIET = {

@@ -4,6 +4,7 @@ Everything is drawn on the CPU in float64 and moved afterwards, so one seed give
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Generator, Tensor
@@ -167,9 +168,9 @@ def cutmix_box(lam: Tensor | float, centres: Tensor, height: int, width: int) ->
     return torch.cat([low, torch.maximum(high, low)], dim=1)
 
 
-def one_cutmix_box(lam: float, row: int, column: int, height: int, width: int) -> tuple[int, int, int, int]:
+def one_cutmix_box(lam: float, centre: Sequence[int], height: int, width: int) -> tuple[int, int, int, int]:
     """Place one box as :func:`cutmix_box` does, in Python's numbers: a fifth of the time of one box in tensors."""
-    ratio = math.sqrt(min(max(1.0 - lam, 0.0), 1.0))
+    (row, column), ratio = centre, math.sqrt(min(max(1.0 - lam, 0.0), 1.0))
     y, x = math.floor(ratio * height) // 2, math.floor(ratio * width) // 2
     return max(row - y, 0), max(column - x, 0), min(row + y, height), min(column + x, width)
 

@@ -47,7 +47,7 @@ class CutMix(PairMixer):
         boxes = min(batch, 1) if self.lam_per == "batch" else batch
         centres = box_centres(boxes, height, width, generator=self.generator)
         if boxes == 1:
-            box = torch.tensor([one_cutmix_box(float(lam[0]), *centres[0].tolist(), height, width)])
+            box = torch.tensor([one_cutmix_box(float(lam[0]), centres[0].tolist(), height, width)])
         else:
             if self.lam_per == "pair":
                 centres = centres[perm.minimum(perm[perm])]

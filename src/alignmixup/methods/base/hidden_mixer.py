@@ -130,12 +130,15 @@ class HiddenMixer(PairMixer):
                 return MixedBatch(x, clean.target, clean.target, tap=self._tap, scoped=True)
         return super().__call__(x, y)
 
-    def prepare(self, x: Tensor, *others: Any, **options: Any) -> None:
+    def prepare(
+        self, x: Tensor | None = None, *others: Any, size: int | Sequence[int] | None = None, **options: Any
+    ) -> None:
         """Find the layers from the first batch if none were named, and prove that they are cuts.
 
         Args:
             x: (B, ...) images.
             *others: what else the model takes.
+            size: in place of ``x``, see :meth:`Mixer.prepare`.
             **options: what it takes by name.
 
         Raises:
@@ -143,6 +146,7 @@ class HiddenMixer(PairMixer):
         """
         if self._proved or self._first_forward is not None or not self.is_scoped:
             return
+        x = self._example(x, size)
         if not self.carry_test and self._layers:
             self._proved = True
             return

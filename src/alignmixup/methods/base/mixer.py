@@ -1,7 +1,7 @@
 """Mixer: the interface of every method, which adds two functions: ``draw`` (randomness), ``mix`` (mathematics)."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass, fields
 from typing import Any, ClassVar, Self, TypeVar
 
@@ -180,8 +180,16 @@ class Mixer(Options, ABC):
             self.prepare(x)
             self.stream.step += 1
             if coin(self.probability, generator=self.generator):
-                return self.mix(x, target, self.draw(x, target))
-        return MixedBatch(x, target, target, scoped=self.is_scoped)
+                return self.use_all(self.mix(x, target, self.draw(x, target)))
+        return self.use_all(MixedBatch(x, target, target, scoped=self.is_scoped))
+
+    def use_all(self, batch: MixedBatch) -> MixedBatch:
+        """Let the loss of a training batch depend on all parameters of :attr:`module`, where processes must agree.
+
+        What one process draws another does not: averaging the gradients of a module that only some of them used would
+        wait forever. So a method with parameters adds those that a batch does without, weighed by 0.
+        """
+        return batch
 
     def _check_process(self) -> None:
         if get_worker_info() is not None and (reason := self._reason_for_model()):
@@ -208,14 +216,34 @@ class Mixer(Options, ABC):
             raise TypeError(f"images must be floating point, got {x.dtype}: convert and normalise them before mixing")
         return smooth(as_target(y, self.num_classes), self.label_smoothing, multi_label=self.multi_label)
 
-    def prepare(self, x: Tensor, *others: Any, **options: Any) -> None:
+    def prepare(
+        self, x: Tensor | None = None, *others: Any, size: int | Sequence[int] | None = None, **options: Any
+    ) -> None:
         """Get ready for the first batch: methods that must see one (to find layers) do it here.
 
         Args:
             x: (B, ...) images.
             *others: what else the model takes.
-            **options: what it takes by name.
+            size: in place of ``x``, the shape of an image: ``(C, H, W)``, or ``(H, W)`` or one side with 3 channels.
+            **options: what the model takes by name.
+
+        Raises:
+            TypeError: neither images nor a size, or both.
         """
+
+    def _example(self, x: Tensor | None, size: int | Sequence[int] | None) -> Tensor:
+        """Two images of noise of this size, where the model is, unless there are images."""
+        if (x is None) == (size is None):
+            raise TypeError("prepare takes a batch of images, or size=... in its place: (C, H, W), (H, W) or one side")
+        if x is not None:
+            return x
+        shape = (size, size) if isinstance(size, int) else tuple(size or ())
+        shape = (3, *shape) if len(shape) == 2 else shape
+        if len(shape) != 3 or not all(isinstance(side, int) and side > 0 for side in shape):
+            raise ValueError(f"size must be (C, H, W), (H, W) or one side, got {size!r}")
+        noise = torch.randn(2, *shape, generator=torch.Generator().manual_seed(0), device="cpu")
+        here = next((p for p in self._root.parameters() if p.is_floating_point()), None) if self._root else None
+        return noise if here is None else noise.to(here.device, here.dtype)
 
     @property
     def has_auxiliary(self) -> bool:
@@ -259,8 +287,13 @@ class Mixer(Options, ABC):
         return DropIn(self)
 
     def parameters(self) -> Iterator[nn.Parameter]:
-        """Yield parameters of the method's own that the optimiser must also train; most methods have none."""
-        return iter(())
+        """Yield the parameters of :attr:`module`, which the optimiser must also train."""
+        return self.module.parameters()
+
+    @property
+    def module(self) -> nn.Module:
+        """The method's own layers, for a framework to move, save and train; most methods have none, and it is empty."""
+        return nn.Module()
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state of the random stream and the epoch, for a checkpoint: one for all processes."""
