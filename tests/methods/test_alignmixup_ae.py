@@ -195,7 +195,7 @@ def test_the_decoder_layer_follows_the_aligned_one(net, batch):
 
 @pytest.mark.parametrize("ask", [lambda m: m.parameters(), lambda m: m.decoder, lambda m: m.decode(torch.zeros(1))])
 def test_there_is_no_decoder_before_prepare(net, ask):
-    with pytest.raises(RuntimeError, match=r"call mixer.prepare\(x\) with a batch of images before"):
+    with pytest.raises(RuntimeError, match=r"call mixer.prepare\(size=.*or mixer.prepare\(x\) with a batch"):
         ask(build(net))
 
 

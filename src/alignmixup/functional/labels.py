@@ -74,7 +74,7 @@ def as_target(y: Tensor, num_classes: int | None) -> Tensor:
 
     Raises:
         ValueError: class indices without ``num_classes``, a wrong number of columns or of axes; on the CPU also a
-            negative label or NaN (in one column, which may be a regression's, NaN alone).
+            negative label (but in one column, which may be a regression's), NaN or infinity.
         TypeError: one-dimensional floating labels.
     """
     if not isinstance(y, Tensor) or y.is_complex():
@@ -82,11 +82,16 @@ def as_target(y: Tensor, num_classes: int | None) -> Tensor:
         raise TypeError(f"labels must be a tensor of class indices or of real soft labels, got {kind}")
     if y.ndim == 2:
         if num_classes is not None and y.shape[1] != num_classes:
-            raise ValueError(f"labels have {y.shape[1]} columns, but num_classes={num_classes}")
-        if readable(y) and y.numel() and not (least := float(y.detach().min())) >= (0 if y.shape[1] > 1 else -math.inf):
-            raise ValueError(
-                f"soft and multi-hot labels must be >= 0, got {least}: leave out samples whose labels are unknown"
-            )
+            hint = ": class indices are (B,), as y.squeeze(1)" if y.shape[1] == 1 else ""
+            raise ValueError(f"labels have {y.shape[1]} columns, but num_classes={num_classes}{hint}")
+        if readable(y) and y.numel():
+            least, largest = map(float, y.detach().aminmax())
+            if not (math.isfinite(least) and math.isfinite(largest)) or (y.shape[1] > 1 and least < 0):
+                wrong = largest if math.isinf(largest) and least >= 0 else least
+                raise ValueError(
+                    f"soft and multi-hot labels must be finite and >= 0, got {wrong}: leave out samples whose labels "
+                    "are unknown"
+                )
         return y.float()
     if y.ndim != 1:
         raise ValueError(f"labels must be (B,) class indices or (B, K) soft labels, got shape {tuple(y.shape)}")

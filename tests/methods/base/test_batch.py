@@ -80,7 +80,7 @@ def test_an_ignored_class_is_refused():
 
 @pytest.mark.parametrize("value", [-1.0, float("nan")])
 def test_labels_that_are_none_are_refused(value):
-    with pytest.raises(ValueError, match="multi-hot labels must be >= 0, got"):
+    with pytest.raises(ValueError, match="multi-hot labels must be finite and >= 0, got"):
         Mixup()(torch.rand(2, 3), torch.tensor([[0.0, 1.0], [value, 1.0]]))
 
 

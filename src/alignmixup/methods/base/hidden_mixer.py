@@ -123,7 +123,7 @@ class HiddenMixer(PairMixer):
         The first batch of a model that takes more than images, with its layer still to be found, stays unmixed.
         """
         self._check_process()
-        if self.is_active:
+        if self.is_active and len(x):
             self.prepare(x)
             if not self._layers and self.is_scoped:
                 clean = self.clean(x, y)

@@ -25,7 +25,8 @@ class Mixer(Options, ABC):
     """Base of all mixing methods.
 
     Calling a mixer on a batch draws, mixes and returns a :class:`MixedBatch`. In eval mode of ``model``, outside
-    ``active_epochs``, and with probability ``1 - probability`` the batch comes back as it is, with its own labels.
+    ``active_epochs``, and with probability ``1 - probability`` the batch comes back as it is, with its own labels; so
+    does an empty one.
 
     Its fields are its options, checked when the mixer is built and whenever one is assigned; an assignment takes
     effect with the next batch. Those that cannot change refuse it.
@@ -171,12 +172,12 @@ class Mixer(Options, ABC):
 
         Raises:
             ValueError: batch sizes differ, labels are out of range, or the number of classes is unknown.
-            TypeError: images are not floating point, or labels are one-dimensional floats.
+            TypeError: no tensors, images that are not floating point, or labels that are one-dimensional floats.
             RuntimeError: a method that needs the model is called in a worker process of a loader.
         """
         self._check_process()
         target = self._target(x, y)
-        if self.is_active:
+        if self.is_active and len(x):
             self.prepare(x)
             self.stream.step += 1
             if coin(self.probability, generator=self.generator):
@@ -208,6 +209,9 @@ class Mixer(Options, ABC):
         return MixedBatch(x, target, target, scoped=self.is_scoped)
 
     def _target(self, x: Tensor, y: Tensor) -> Tensor:
+        for name, value in (("images", x), ("labels", y)):
+            if not isinstance(value, Tensor):
+                raise TypeError(f"{name} must be a tensor, got {type(value).__name__}: use torch.as_tensor")
         if x.shape[:1] != y.shape[:1] or x.ndim < 2:
             raise ValueError(f"images {tuple(x.shape)} and labels {tuple(y.shape)} are not one batch")
         if x.device != y.device:
