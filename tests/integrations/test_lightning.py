@@ -121,3 +121,40 @@ def test_manual_optimization_mixes_as_well():
 def test_it_is_refused_where_nothing_would_end_the_mixing(use):
     with pytest.raises(RuntimeError, match=r"outside a training batch.*configure_callbacks"):
         use()
+
+
+class Alone(type(autoencoder_module())):
+    """A module that does not hold the decoder."""
+
+    def __init__(self):
+        super().__init__()
+        del self.further
+
+
+class Untrained(type(autoencoder_module())):
+    """Its optimiser has the model only."""
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.model.parameters(), lr=0.1)
+
+
+@pytest.mark.parametrize(("make", "reason"), [(Alone, r"self.further = mixer.module"), (Untrained, "no optimizer has")])
+def test_parameters_that_lightning_would_not_train_are_refused(make, reason):
+    with pytest.raises(ValueError, match=reason):
+        fit(make())
+
+
+def test_validation_inside_an_epoch_mixes_nothing():
+    with recorded() as kept:
+        lightning_trainer(val_check_interval=2, gradient_clip_val=0.5).fit(classifier(), loader(), loader())
+    assert len(kept) == 4
+
+
+def test_a_run_that_stopped_within_an_epoch_draws_on(tmp_path):
+    whole, first, second = (classifier(input_probability=0.5) for _ in range(3))
+    fit(whole, max_epochs=-1, max_steps=6)
+    fit(first, max_epochs=-1, max_steps=2).save_checkpoint(tmp_path / "middle.ckpt")
+    with recorded() as kept:
+        fit(second, tmp_path / "middle.ckpt", max_epochs=-1, max_steps=6)
+    assert len(kept) == 4
+    assert second.mixing.mixer.state_dict() == whole.mixing.mixer.state_dict()
