@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
 from tests.integrations.clients import (
     CLASSES,
     autoencoder_module,
@@ -150,11 +151,13 @@ def test_validation_inside_an_epoch_mixes_nothing():
     assert len(kept) == 4
 
 
-def test_a_run_that_stopped_within_an_epoch_draws_on(tmp_path):
-    whole, first, second = (classifier(input_probability=0.5) for _ in range(3))
-    fit(whole, max_epochs=-1, max_steps=6)
-    fit(first, max_epochs=-1, max_steps=2).save_checkpoint(tmp_path / "middle.ckpt")
+def test_a_run_that_is_resumed_within_an_epoch_draws_on(tmp_path):
+    """Which images it sees then is the loader's matter."""
+    whole, second = (classifier(input_probability=0.5) for _ in range(2))
+    saved = ModelCheckpoint(dirpath=tmp_path, filename="{step}", every_n_train_steps=2, save_top_k=-1)
     with recorded() as kept:
-        fit(second, tmp_path / "middle.ckpt", max_epochs=-1, max_steps=6)
-    assert len(kept) == 4
-    assert second.mixing.mixer.state_dict() == whole.mixing.mixer.state_dict()
+        fit(whole, max_epochs=2, callbacks=[saved], enable_checkpointing=True)
+        fit(second, tmp_path / "step=2.ckpt", max_epochs=2)
+    drawn = [(draw.layer, *draw.lam.tolist(), *draw.perm.tolist()) for *_, draw in kept]
+    assert len(drawn) == 8 + 6
+    assert drawn[2:8] == drawn[8:]

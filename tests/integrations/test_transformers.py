@@ -131,7 +131,7 @@ def test_the_parameters_of_a_method_are_trained(tmp_path):
 def test_an_optimizer_without_the_parameters_of_a_method_is_refused(tmp_path):
     model = Plain()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    with pytest.raises(ValueError, match="add mixer.parameters"):
+    with pytest.raises(ValueError, match="the optimizer needs the parameters"):
         MixingTrainer(model, arguments(tmp_path), mixer=autoencoder(model), optimizers=(optimizer, None))
 
 

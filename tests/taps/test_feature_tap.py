@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from alignmixup import AlignMixup
 from alignmixup.taps import Attachment, FeatureTap, Form, LayerMix, unwrap
 from alignmixup.taps.outputs import tensors_of
 
@@ -249,12 +250,12 @@ def test_compiled_models_mix_with_one_graph_for_each_function():
 
 def test_a_replica_of_data_parallel_is_refused(net):
     """Where the model was wrapped after its mixer, so that only the hook can know."""
-    mixer = AlignMixup(net, layer="stage2", num_classes=5, input_probability=0.0)
+    mixer = AlignMixup(net, layer="first", num_classes=5, input_probability=0.0, carry_test=False)
     replica = net._replicate_for_data_parallel()
     for name, module in net.named_children():
         setattr(replica, name, module._replicate_for_data_parallel())
     with (
         pytest.raises(TypeError, match="DataParallel is not supported"),
-        mixer(*torch.randn(4, 3, 32, 32), torch.arange(4)) as batch,
+        mixer(torch.randn(4, 3, 8, 8), torch.arange(4)) as batch,
     ):
         replica(batch.x)
