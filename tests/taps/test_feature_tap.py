@@ -248,14 +248,12 @@ def test_compiled_models_mix_with_one_graph_for_each_function():
     assert counter.frame_count == 2
 
 
-def test_a_replica_of_data_parallel_is_refused(net):
-    """Where the model was wrapped after its mixer, so that only the hook can know."""
+def test_a_replica_of_data_parallel_is_refused(net, monkeypatch):
+    """Where the model was wrapped after its mixer, so that only the hook can know; replicas need GPUs."""
     mixer = AlignMixup(net, layer="first", num_classes=5, input_probability=0.0, carry_test=False)
-    replica = net._replicate_for_data_parallel()
-    for name, module in net.named_children():
-        setattr(replica, name, module._replicate_for_data_parallel())
+    monkeypatch.setattr(net.first, "_is_replica", True, raising=False)  # as torch marks them
     with (
         pytest.raises(TypeError, match="DataParallel is not supported"),
         mixer(torch.randn(4, 3, 8, 8), torch.arange(4)) as batch,
     ):
-        replica(batch.x)
+        net(batch.x)
