@@ -60,7 +60,8 @@ def ways(method: str, classes: int) -> dict[str, Callable[[Any, Any], Any]]:
     from timm.data import Mixup as TimmMixup
     from torchvision.transforms import v2
 
-    from alignmixup import CutMix, Mixup
+    from alignmixup.methods.cutmix import CutMix
+    from alignmixup.methods.mixup import Mixup
 
     ours, theirs = (Mixup, v2.MixUp) if method == "mixup" else (CutMix, v2.CutMix)
     alphas = {"mixup_alpha": float(method == "mixup"), "cutmix_alpha": float(method == "cutmix")}
