@@ -18,6 +18,7 @@ pytestmark = [
 
 DISTRIBUTED = ["lightning", "trainer", "accelerate", "fsdp"]
 DISTRIBUTED_CASES = [Case(), Case(2, False, True)]
+OWN_LOOPS = ["ddp", "switch", "fsdp"]
 
 
 def assert_by_hand(client, steps, ranks, case):
@@ -54,6 +55,7 @@ def work(rank, port, folder):
         (client, case): getattr(clients, client)(case, rank, 2) for client in DISTRIBUTED for case in DISTRIBUTED_CASES
     }
     more = {"decoder": clients.lightning_autoencoder(rank, 2), "resumed": clients.lightning_resumed(rank, 2, folder)}
+    more |= {kind: clients.own_loop_decoder(kind, rank, 2) for kind in OWN_LOOPS}
     torch.save(found | more, f"{folder}/{rank}.pt")
     dist.destroy_process_group()
 
@@ -83,6 +85,15 @@ def test_two_processes_train_one_decoder(two_processes):
     (before, after), (_, other) = (found["decoder"] for found in two_processes)
     assert torch.equal(after, other)
     assert not torch.equal(before, after)
+
+
+@pytest.mark.parametrize("kind", OWN_LOOPS)
+def test_processes_that_draw_different_batches_train_one_decoder(kind, two_processes):
+    (first, weights), (second, others) = (found[kind] for found in two_processes)
+    assert first != second  # one reconstructs where the other does not
+    assert any(first)
+    assert any(second)
+    assert torch.equal(weights, others)
 
 
 def test_two_processes_continue_their_own_draws(two_processes):

@@ -174,6 +174,21 @@ def test_a_method_unpacks_always_or_never(name, make, net, batch):
                 assert target is mixed.target
 
 
+def test_an_empty_batch_comes_back(name, make, net, batch):
+    x, y = batch
+    mixed = make(name)(x[:0], y[:0])
+    assert not mixed.mixed
+    assert (mixed.x.shape, mixed.target.shape) == ((0, *x.shape[1:]), (0, 5))
+
+
+def test_a_size_prepares_as_images_do(name, make, net, batch):
+    mixer, sized = make(name), make(name)
+    mixer.prepare(batch[0])
+    sized.prepare(size=tuple(batch[0].shape[1:]))
+    assert getattr(sized, "layers", ()) == getattr(mixer, "layers", ())
+    assert [p.shape for p in sized.module.parameters()] == [p.shape for p in mixer.parameters()]
+
+
 def test_what_a_method_says_of_its_loss_is_true(name, make, net, batch):
     mixer = make(name)
     assert any(mixer(*batch).auxiliary is not None for _ in range(HIDDEN)) == mixer.has_auxiliary

@@ -85,8 +85,7 @@ def box_lam(box: Tensor, height: int, width: int) -> Tensor:
         (B,) float32 in [0, 1].
     """
     box = _checked(box, height, width)
-    area = (box[:, 2] - box[:, 0]) * (box[:, 3] - box[:, 1])
-    return 1.0 - area.float() / (height * width)
+    return 1.0 - (box[:, 2:] - box[:, :2]).prod(1).float() / (height * width)
 
 
 def cutmix(x: Tensor, perm: Tensor, box: Tensor) -> Tensor:
@@ -117,7 +116,10 @@ def cutmix(x: Tensor, perm: Tensor, box: Tensor) -> Tensor:
     if _same_on_cpu(boxes):
         y0, x0, y1, x1 = boxes[0].tolist()
         mixed = x.clone()
-        mixed[:, :, y0:y1, x0:x1] = x[:, :, y0:y1, x0:x1].index_select(0, perm)
+        if mixed.requires_grad:
+            mixed[:, :, y0:y1, x0:x1] = x[:, :, y0:y1, x0:x1].index_select(0, perm)
+        else:  # without a copy between, which autograd needs
+            torch.index_select(x[:, :, y0:y1, x0:x1], 0, perm, out=mixed[:, :, y0:y1, x0:x1])
         return mixed
     return torch.where(box_mask(boxes, x.shape[2], x.shape[3]), x, partners(x, perm))
 
@@ -127,16 +129,20 @@ def _checked(box: Tensor, height: int, width: int) -> Tensor:
     height, width = count("height", height), count("width", width)
     box = integers("box", box, "B 4")
     if box.numel() and readable(box):
-        y0, x0, y1, x1 = box.unbind(1)
-        inside = (y0 >= 0) & (x0 >= 0) & (y0 <= y1) & (x0 <= x1) & (y1 <= height) & (x1 <= width)
-        if not inside.all():
-            raise ValueError(
-                f"a box must be y0, x0, y1, x1 with 0 <= y0 <= y1 <= {height} and 0 <= x0 <= x1 <= {width}, "
-                f"got {box[~inside][0].tolist()}: clip it to the image"
-            )
+        for y0, x0, y1, x1 in (box[:1] if _is_one(box) else box).tolist():
+            if not (0 <= y0 <= y1 <= height and 0 <= x0 <= x1 <= width):
+                raise ValueError(
+                    f"a box must be y0, x0, y1, x1 with 0 <= y0 <= y1 <= {height} and 0 <= x0 <= x1 <= {width}, "
+                    f"got {[y0, x0, y1, x1]}: clip it to the image"
+                )
     return box
+
+
+def _is_one(boxes: Tensor) -> bool:
+    """Whether these are one box, expanded."""
+    return boxes.stride(0) == 0
 
 
 def _same_on_cpu(boxes: Tensor) -> bool:
     """Whether one box serves all images and may be looked at: then its pixels alone need to move."""
-    return len(boxes) > 0 and readable(boxes) and bool((boxes == boxes[0]).all())
+    return len(boxes) > 0 and readable(boxes) and (_is_one(boxes) or bool((boxes == boxes[0]).all()))

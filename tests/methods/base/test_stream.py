@@ -186,11 +186,13 @@ def epochs(mixer, *, told=True, count=3, **loader):
     return found
 
 
-@pytest.mark.parametrize("persistent", [False, True])
-@pytest.mark.parametrize("passed", [False, True])
-def test_workers_draw_their_own_in_every_epoch(persistent, passed):
+@pytest.mark.parametrize(
+    ("persistent", "passed", "context"),
+    [*itertools.product([False, True], [False, True], ["fork"]), (True, False, "spawn")],
+)
+def test_workers_draw_their_own_in_every_epoch(persistent, passed, context):
     source = {"generator": torch.Generator().manual_seed(3)} if passed else {"seed": 3}
-    loader = {"persistent_workers": persistent, "multiprocessing_context": "fork", "told": False, "count": 2}
+    loader = {"persistent_workers": persistent, "multiprocessing_context": context, "told": False, "count": 2}
 
     def run():
         torch.manual_seed(5)  # the loader draws its own seed from there

@@ -123,21 +123,26 @@ class HiddenMixer(PairMixer):
         The first batch of a model that takes more than images, with its layer still to be found, stays unmixed.
         """
         self._check_process()
-        if self.is_active:
+        if self.is_active and len(x):
             self.prepare(x)
             if not self._layers and self.is_scoped:
                 clean = self.clean(x, y)
                 return MixedBatch(x, clean.target, clean.target, tap=self._tap, scoped=True)
         return super().__call__(x, y)
 
-    def prepare(self, x: Tensor, *others: Any, **options: Any) -> None:
+    def prepare(
+        self, x: Tensor | None = None, *others: Any, size: int | Sequence[int] | None = None, **options: Any
+    ) -> None:
         """Find the layers from the first batch if none were named, and prove that they are cuts.
+
+        ``size`` in place of ``x``: see :meth:`Mixer.prepare`; the others are what else the model takes.
 
         Raises:
             ValueError: a layer does not carry everything, runs twice or never, or its layout cannot be told.
         """
         if self._proved or self._first_forward is not None or not self.is_scoped:
             return
+        x = self._example(x, size)
         if not self.carry_test and self._layers:
             self._proved = True
             return
