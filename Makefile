@@ -5,11 +5,12 @@ BIN := $(VENV)/bin
 CONSTRAINTS ?= constraints.txt
 export PYTHONWARNINGS ?=
 
-.PHONY: help train test pytest test-slow test-models test-gpu gpu test-oldest lint format types clean
+.PHONY: help train test pytest docs test-slow test-models test-gpu gpu test-oldest lint format types clean
 
 help:
 	@echo "make train        compare the methods on real handwritten digits (minutes on two CPU cores)"
 	@echo "make test         lint, type check and test"
+	@echo "make docs         the documentation site in docs/_build/html; a warning is an error"
 	@echo "make test-slow    the tests that take longer (compilation by Inductor, long runs)"
 	@echo "make test-models  hidden mixing on one network of each family of timm, torchvision and transformers (hours)"
 	@echo "make test-gpu     the tests that need a CUDA device"
@@ -37,10 +38,14 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+docs: $(VENV)/.dev
+	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
+	@echo "open docs/_build/html/index.html"
+
 types: $(VENV)/.dev
 	$(BIN)/mypy
 
-test: lint types pytest
+test: lint types pytest docs
 
 # one thread for each of two workers: many small tensors, where threads only get in each other's way
 pytest: $(VENV)/.dev

@@ -1,5 +1,6 @@
 """The examples run, and what they report is sensible."""
 
+import json
 import runpy
 from pathlib import Path
 
@@ -23,3 +24,15 @@ def test_the_loops_run(name, options):
     losses = load(name)(steps=2, **options)
     assert len(losses) == 2
     assert all(0 < loss < 20 for loss in losses)
+
+
+@pytest.mark.parametrize("notebook", sorted(EXAMPLES.glob("notebooks/*.ipynb")), ids=lambda path: path.stem)
+def test_the_notebooks_run(notebook, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    scope = {"__name__": "__main__"}
+    cells = [cell for cell in json.loads(notebook.read_text())["cells"] if cell["cell_type"] == "code"]
+    for cell in cells:
+        assert not cell["outputs"], "clear the outputs: they are made by running it"
+        exec(compile("".join(cell["source"]), str(notebook), "exec"), scope)
+    assert cells

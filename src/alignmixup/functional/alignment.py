@@ -53,8 +53,8 @@ def align(a: Tensor, b: Tensor, assignment: Tensor) -> tuple[Tensor, Tensor]:
         - the second, A R, has the geometry of ``b`` and the content of ``a``.
 
     Args:
-        a: (B, C, *positions) features A of the first maps, r positions in all, numbered row by row.
-        b: (B, C, *positions) features A' of their partners, s positions.
+        a: ``(B, C, *positions)`` features A of the first maps, r positions in all, numbered row by row.
+        b: ``(B, C, *positions)`` features A' of their partners, s positions.
         assignment: (B, r, s) from :func:`assignment_matrix`; rows sum to 1 and columns to r / s.
 
     Returns:
@@ -111,7 +111,7 @@ def align_mix(
         - ``keep`` names the example whose positions (geometry) survive.
 
     Args:
-        features: (B, C, *positions) feature maps with one or more axes of positions; any scale; the plan is found in
+        features: ``(B, C, *positions)`` maps with one or more axes of positions; any scale; the plan is found in
             float32 for half precision.
         perm: (B,) integer partner of each sample.
         lam: mixing coefficients in [0, 1], (B,) or one number.

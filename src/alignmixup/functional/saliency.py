@@ -94,9 +94,9 @@ def raw_byte_saliency(images: Tensor) -> Tensor:
 def spectral_residual_saliency(images: Tensor) -> Tensor:
     """What is unexpected in the spectrum of an image.
 
-    With F the Fourier transform of the grey image, resized to 64 × 64, and L = log(1 + |F|): the spectral residual
-    is R = L - (3 × 3 mean of L), and the map is the square of the blurred |F⁻¹(exp(R) · F / |F|)|, divided by its
-    maximum and resized back.
+    With F the Fourier transform of the grey image, resized to 64 × 64, and L = ``log(1 + |F|)``: the spectral residual
+    is R = L - (3 × 3 mean of L), and the map is the square of the blurred ``|F⁻¹(exp(R) · F / |F|)|``, divided by
+    its maximum and resized back.
 
     Convention:
         - a frequency that the image has not (F = 0) has phase 0.
@@ -111,7 +111,7 @@ def spectral_residual_saliency(images: Tensor) -> Tensor:
 
     Source:
         Hou and Zhang, Saliency Detection: A Spectral Residual Approach, CVPR 2007, section 2; OpenCV's
-        ``StaticSaliencySpectralResidual`` for sizes, blurs and log(1 + |F|).
+        ``StaticSaliencySpectralResidual`` for sizes, blurs and ``log(1 + |F|)``.
     """
     _check_images(images)
     if len(images) == 0:  # which the FFT of torch 2.11 refuses

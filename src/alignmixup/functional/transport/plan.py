@@ -48,8 +48,8 @@ def cost_matrix(a: Tensor, b: Tensor) -> Tensor:
         Row = position of ``a``, the first example; column = position of ``b``, the partner.
 
     Args:
-        a: (B, C, *positions), r positions; half precision is computed in float32, also under autocast.
-        b: (B, C, *positions), s positions, same B and C.
+        a: ``(B, C, *positions)``, r positions; half precision is computed in float32, also under autocast.
+        b: ``(B, C, *positions)``, s positions, same B and C.
 
     Returns:
         (B, r, s), >= 0, float32 (float64 if an input is). Differentiable.
