@@ -179,7 +179,7 @@ class BatchLoader:
             # one draw for the whole epoch and all processes: cheap, and independent of the number of
             # processes
             generator = epoch_generator(order.seed, self._epoch, "augment")
-            draw = augment.draw(order.num_positions, image_size=self._image_size, generator=generator)
+            draw = augment.draw(order.num_images, image_size=self._image_size, generator=generator)
             draw = draw.select(order.positions()).to(self.device)
         for start in range(self._skip * order.batch_size, order.shard_size, order.batch_size):
             part = slice(start, min(start + order.batch_size, order.shard_size))

@@ -85,6 +85,7 @@ class StreamLoader:
             num_workers=workers,
             pin_memory=self.device.type == "cuda",
             persistent_workers=workers > 0,
+            worker_init_fn=_leave_group,
             # with a generator of its own, PyTorch's loader leaves the global one alone
             generator=torch.Generator().manual_seed(mix_seed(seed)),
         )
@@ -109,7 +110,7 @@ class StreamLoader:
         draw = None
         if augment is not None:
             generator = epoch_generator(order.seed, self._keys.epoch, "augment")
-            draw = augment.draw(order.num_positions, image_size=self._image_size, generator=generator)
+            draw = augment.draw(order.num_images, image_size=self._image_size, generator=generator)
             draw = draw.select(order.positions()).to(self.device)
         for number, (decoded, labels) in enumerate(self._decoded(), start=skip):
             images = decoded.to(self.device, non_blocking=True).permute(0, 3, 1, 2)
@@ -129,6 +130,14 @@ class StreamLoader:
             # a worker's error arrives as a text that ends with "Type: message"; the message says it all
             message = report.strip().splitlines()[-1].partition(": ")[2]
             raise type(error)(message) from error
+
+
+def _leave_group(_: int) -> None:
+    """Make a worker the only process of its group: Ctrl-C and torchrun signal whole groups, and a run that is told to
+    stop needs its workers until it has saved.
+    """
+    if hasattr(os, "setpgid"):
+        os.setpgid(0, 0)
 
 
 class _BatchKeys:

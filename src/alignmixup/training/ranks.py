@@ -22,10 +22,31 @@ def is_main_process() -> bool:
 def own_errors() -> Iterator[None]:
     """Context whose errors are this process's own: no other is known to have them."""
     try:
-        yield
+        with dead_workers():
+            yield
     except Exception as error:
         setattr(error, _OWN, os.environ.get("RANK", "0"))
         raise
+
+
+@contextmanager
+def dead_workers() -> Iterator[None]:
+    """Context in which a killed loader worker is an error of the machine, said in one sentence.
+
+    PyTorch notices in a signal handler, and so anywhere in the main thread.
+
+    Raises:
+        ChildProcessError: a worker of a loader was killed.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader worker (pid"):
+            raise
+        raise ChildProcessError(
+            f"{str(error).splitlines()[0].strip().rstrip('.')} (out of memory, or of shared memory?): "
+            "lower data.workers, or give the machine more of it"
+        ) from error
 
 
 def speaker(error: BaseException) -> str | None:
