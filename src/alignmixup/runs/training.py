@@ -33,7 +33,7 @@ from alignmixup.training.engine import Engine
 from alignmixup.training.progress.display import Reporter, SilentReporter
 from alignmixup.training.progress.trackers import open_trackers
 from alignmixup.training.ranks import is_main_process, own_errors
-from alignmixup.training.trainer import Trainer
+from alignmixup.training.trainer import InterruptedRunError, Trainer
 
 _logger = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ def _train(config: Config, folder: RunFolder, *, mode: Mode, reporter: Reporter 
     with ExitStack() as stack:
         stack.enter_context(own_errors())
         engine = stack.enter_context(closing(Engine(config.train)))
-        stack.enter_context(engine.in_company())
+        stack.enter_context(engine.in_company(agreed=InterruptedRunError))
         if engine.is_main:
             stack.enter_context(folder.locked())
         config = config.settled(engine.precision)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import socket
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
@@ -184,8 +186,11 @@ class Engine:
             raise ToldElsewhereError
 
     @contextmanager
-    def in_company(self) -> Iterator[None]:
+    def in_company(self, *, agreed: type[Exception]) -> Iterator[None]:
         """Context in which a process that is gone is told of, once, by one of those that miss it.
+
+        Args:
+            agreed: what all processes leave by together, which none will miss.
 
         Raises:
             ConnectionError: another process is gone without a word.
@@ -193,7 +198,7 @@ class Engine:
         """
         try:
             yield
-        except ToldElsewhereError:
+        except (ToldElsewhereError, agreed):
             raise
         except BaseException as error:
             if self.world_size == 1:
@@ -205,14 +210,25 @@ class Engine:
             if not first:
                 raise ToldElsewhereError from error
             raise ConnectionError(
-                "another process of this run is gone (killed, or out of memory); the last checkpoint is as it was"
+                "another process of this run is gone (killed? out of memory?); the last checkpoint is as it was"
             ) from error
 
     def _speaks_first(self) -> bool:
-        try:
-            return self._store is None or self._store.add("alignmixup/told", 1) == 1
-        except RuntimeError:  # the store was kept by the process that is gone
+        """Whether this is the first process that fails; a store that is gone went with rank 0, and rank 1 speaks."""
+        if self._store is None:
             return True
+        kept_by_rank_0 = "TORCHELASTIC_USE_AGENT_STORE" not in os.environ  # and not by torchrun
+        if kept_by_rank_0 and not self.is_main:
+            time.sleep(0.3)  # what belongs to a process that ends is closed one after the other
+            try:
+                address = (os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]))
+                socket.create_connection(address, timeout=10).close()
+            except OSError:
+                return self.rank == 1
+        first = self._store.add("alignmixup/told", 1) == 1
+        if kept_by_rank_0 and self.is_main:
+            time.sleep(2)  # for the others to ask
+        return first
 
     def share_buffers(self, modules: Iterable[nn.Module]) -> None:
         """Give every process the buffers of rank 0, so that all evaluate the network that rank 0 saves."""
