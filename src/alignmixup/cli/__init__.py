@@ -24,7 +24,7 @@ from alignmixup.cli import (
 from alignmixup.cli.compare import command as compare_command
 from alignmixup.cli.config_options import CommandParser
 from alignmixup.cli.evaluate import command as evaluate_command
-from alignmixup.training.ranks import ToldElsewhereError, speaker
+from alignmixup.training.ranks import ToldElsewhereError, dead_workers, speaker
 
 _COMMANDS = (
     train,
@@ -53,7 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     _show_messages()
     try:
-        return int(options.run(options))
+        with dead_workers():
+            return int(options.run(options))
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 130

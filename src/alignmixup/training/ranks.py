@@ -18,6 +18,14 @@ def is_main_process() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
+def same_launcher() -> str:
+    """How a command begins that is started as this one was."""
+    here, everywhere = os.environ.get("LOCAL_WORLD_SIZE", "1"), os.environ.get("WORLD_SIZE", "1")
+    if everywhere == "1":
+        return "alignmixup"
+    return f"torchrun {f'--nproc-per-node {here}' if here == everywhere else '...'} -m alignmixup"
+
+
 @contextmanager
 def own_errors() -> Iterator[None]:
     """Context whose errors are this process's own: no other is known to have them."""
