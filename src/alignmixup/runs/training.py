@@ -6,7 +6,6 @@ import logging
 import signal
 import sys
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
@@ -36,8 +35,6 @@ from alignmixup.training.ranks import is_main_process, own_errors
 from alignmixup.training.trainer import InterruptedRunError, Trainer
 
 _logger = logging.getLogger(__name__)
-
-_ONE_SIGNAL = 1.0  # seconds in which what a terminal, a launcher and a scheduler send is one request
 
 
 def train(
@@ -184,22 +181,21 @@ def _finish(trainer: Trainer, folder: RunFolder) -> dict[str, Any]:
 
 @contextmanager
 def _stop_on_signals(trainer: Trainer) -> Iterator[None]:
-    """The first SIGINT or SIGTERM lets the step end and saves; a second one stops at once."""
+    """The first SIGINT or SIGTERM lets the step end and saves. A second SIGINT stops at once; launcher and scheduler may
+    both send the same SIGTERM.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
-    asked = 0.0
-
     def stop(number: int, frame: FrameType | None) -> None:
-        nonlocal asked
         if trainer.stop_requested:
-            if time.monotonic() - asked < _ONE_SIGNAL:
-                return
-            raise KeyboardInterrupt
-        trainer.stop_requested, asked = True, time.monotonic()
+            if number == signal.SIGINT:
+                raise KeyboardInterrupt
+            return
+        trainer.stop_requested = True
         if trainer.engine.is_main:
-            print("asked to stop: saving after this step; once more to stop at once", file=sys.stderr)
+            print("asked to stop: saving after this step; Ctrl-C (once more) stops at once", file=sys.stderr)
 
     before: dict[int, Any] = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
