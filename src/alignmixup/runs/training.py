@@ -181,8 +181,9 @@ def _finish(trainer: Trainer, folder: RunFolder) -> dict[str, Any]:
 
 @contextmanager
 def _stop_on_signals(trainer: Trainer) -> Iterator[None]:
-    """The first SIGINT or SIGTERM lets the step end and saves. A second SIGINT stops at once; launcher and scheduler may
-    both send the same SIGTERM.
+    """The first SIGINT or SIGTERM lets the step end and saves; a second SIGINT stops at once.
+
+    A second SIGTERM is the same request: a scheduler and a launcher both send it.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 _OWN = "_alignmixup_rank"
+_FETCHING = os.path.join("torch", "multiprocessing", "reductions.py")
 
 
 class ToldElsewhereError(Exception):
@@ -19,9 +21,9 @@ def is_main_process() -> bool:
 
 
 def same_launcher() -> str:
-    """How a command begins that is started as this one was."""
+    """How a command begins that is started as this one was, as far as torchrun tells."""
     here, everywhere = os.environ.get("LOCAL_WORLD_SIZE", "1"), os.environ.get("WORLD_SIZE", "1")
-    if everywhere == "1":
+    if everywhere == "1" or "TORCHELASTIC_RUN_ID" not in os.environ:
         return "alignmixup"
     return f"torchrun {f'--nproc-per-node {here}' if here == everywhere else '...'} -m alignmixup"
 
@@ -41,19 +43,23 @@ def own_errors() -> Iterator[None]:
 def dead_workers() -> Iterator[None]:
     """Context in which a killed loader worker is an error of the machine, said in one sentence.
 
-    PyTorch notices in a signal handler, and so anywhere in the main thread.
+    PyTorch notices in a signal handler, and so anywhere in the main thread, or where it fetches what the worker had
+    ready.
 
     Raises:
         ChildProcessError: a worker of a loader was killed.
     """
     try:
         yield
-    except RuntimeError as error:
-        if not str(error).startswith("DataLoader worker (pid"):
+    except (RuntimeError, OSError, EOFError) as error:
+        if str(error).startswith("DataLoader worker (pid"):
+            said = str(error).splitlines()[0].strip().rstrip(".")
+        elif any(frame.filename.endswith(_FETCHING) for frame in traceback.extract_tb(error.__traceback__)):
+            said = "a loader worker was killed"
+        else:
             raise
         raise ChildProcessError(
-            f"{str(error).splitlines()[0].strip().rstrip('.')} (out of memory, or of shared memory?): "
-            "lower data.workers, or give the machine more of it"
+            f"{said} (out of memory, or of shared memory?): lower data.workers, or give the machine more of it"
         ) from error
 
 
