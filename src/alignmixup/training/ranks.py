@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 _OWN = "_alignmixup_rank"
+_REMEDY = " (out of memory, or of shared memory?): lower data.workers, or give the machine more of it"
 _FETCHING = os.path.join("torch", "multiprocessing", "reductions.py")
 
 
@@ -43,24 +45,24 @@ def own_errors() -> Iterator[None]:
 def dead_workers() -> Iterator[None]:
     """Context in which a killed loader worker is an error of the machine, said in one sentence.
 
-    PyTorch notices in a signal handler, and so anywhere in the main thread, or where it fetches what the worker had
-    ready.
+    PyTorch notices in a signal handler, and so anywhere in the main thread; and before, where it fetches what the
+    worker had ready.
 
     Raises:
         ChildProcessError: a worker of a loader was killed.
     """
     try:
-        yield
-    except (RuntimeError, OSError, EOFError) as error:
-        if str(error).startswith("DataLoader worker (pid"):
-            said = str(error).splitlines()[0].strip().rstrip(".")
-        elif any(frame.filename.endswith(_FETCHING) for frame in traceback.extract_tb(error.__traceback__)):
-            said = "a loader worker was killed"
-        else:
+        try:
+            yield
+        except (OSError, EOFError) as error:
+            if not any(frame.filename.endswith(_FETCHING) for frame in traceback.extract_tb(error.__traceback__)):
+                raise
+            time.sleep(2)  # the signal is under way, and would come where nobody expects it
+            raise ChildProcessError(f"a loader worker was killed{_REMEDY}") from error
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader worker (pid"):
             raise
-        raise ChildProcessError(
-            f"{said} (out of memory, or of shared memory?): lower data.workers, or give the machine more of it"
-        ) from error
+        raise ChildProcessError(f"{str(error).splitlines()[0].strip().rstrip('.')}{_REMEDY}") from error
 
 
 def speaker(error: BaseException) -> str | None:
