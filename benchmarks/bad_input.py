@@ -299,11 +299,7 @@ def in_the_shell() -> Iterator[tuple[str, Callable[[], object], list[str]]]:
     yield (
         "a wrong value in a base",
         both(write("part.toml", "[train]\nepochs = 0"), write("mine.toml", in_base)),
-        [
-            "train",
-            "--config",
-            "mine.toml",
-        ],
+        ["train", "--config", "mine.toml"],
     )
     yield "device that is not there", bool, [*train, "train.device=mps"]
     yield "learning rate of 1e9", bool, [*train, "optimizer.lr=1e9"]

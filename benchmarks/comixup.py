@@ -23,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tests.functional.test_comixup_potts import problems, swap
+from tests.functional.comixup.test_potts import problems, swap
 from torch import Tensor
 
 from alignmixup.functional import comixup_masks, comixup_objective

@@ -1,7 +1,7 @@
 """Puzzle Mix's mask solver against exact minima, its moves against the published ones, and the time of both.
 
 Exact minima come from one minimum cut for each mask (PyMaxflow). The random problems have smooth images and four kinds
-of saliency, those of tests/functional/test_puzzle_solver.py; run it from the repository's root.
+of saliency, those of tests/functional/puzzlemix/test_solver.py; run it from the repository's root.
 
     python -m benchmarks.puzzlemix                       # 1,000 random problems for each grid, and times
     python -m benchmarks.puzzlemix --vectors VECTOR_DIR  # golden vectors of the published code besides
@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from tests.functional.test_puzzle_energy import problem
-from tests.functional.test_puzzle_solver import KINDS, gap, least_energy, random_energy
+from tests.functional.puzzlemix.test_energy import problem
+from tests.functional.puzzlemix.test_solver import KINDS, gap, least_energy, random_energy
 
 from alignmixup.functional import puzzlemix, puzzlemix_mask, puzzlemix_transport
 from alignmixup.functional.puzzlemix.energy import block_saliency, puzzle_energy

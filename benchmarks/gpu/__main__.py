@@ -16,7 +16,8 @@ from typing import Any
 
 import torch
 from benchmarks.gpu import page
-from benchmarks.gpu.stages import STAGES, Task, run_stage
+from benchmarks.gpu.stages import STAGES, run_stage
+from benchmarks.gpu.task import Task
 
 ROOT = Path(__file__).parents[2]
 # seconds of each stage of a whole report; training gets what the others leave

@@ -1,24 +1,21 @@
 """The stages, in the order of their worth. Each writes what it finds at once; a part that fails leaves the rest."""
 
 import argparse
-import json
 import os
 import platform
 import shutil
 import subprocess
 import sys
 import time
-import traceback
 import warnings
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import torch
-from benchmarks.gpu import page, training
+from benchmarks.gpu import training
+from benchmarks.gpu.task import Findings, Task
 
 from alignmixup.benchmarks import alignment, loading, step
 from alignmixup.benchmarks.measure import interleave, rates, synchronize
@@ -31,52 +28,6 @@ from alignmixup.training.engine import Engine
 GRAPH_CUTS = ("puzzlemix", "comixup")
 SHAPES = ((16, 16), (25, 25), (49, 49), (64, 64), (32, 128), (64, 128), (128, 128))  # the last two spill registers
 TESTS = ("tests/functional/transport/test_cuda.py", "tests/integration/test_gpu.py")
-
-
-@dataclass(frozen=True)
-class Task:
-    """What a stage gets.
-
-    Attributes:
-        device: where it computes.
-        toy: smallest sizes.
-        data: root of CIFAR-100, or a packed file.
-        work: folder for what is needed between stages; gone afterwards.
-        out: folder of the report.
-        resume: folder of an earlier report.
-        seconds: how long it may take.
-    """
-
-    device: str
-    toy: bool
-    data: Path
-    work: Path
-    out: Path
-    resume: Path | None
-    seconds: float
-
-
-class Findings:
-    """What a stage has found so far, on the disk after each part."""
-
-    def __init__(self, path: Path) -> None:
-        self._path, self._found = path, {}
-        self._write()
-
-    def put(self, name: str, value: Any) -> None:
-        self._found[name] = value
-        self._write()
-
-    def part(self, name: str, find: Callable[[], Any]) -> None:
-        """Find something; a failure is what was found."""
-        try:
-            self.put(name, find())
-        except Exception:
-            self.put(name, {"failed": traceback.format_exc(limit=-6)})
-            print(f"{name} failed:\n{traceback.format_exc()}", flush=True)
-
-    def _write(self) -> None:
-        self._path.write_text(json.dumps(page.plain(self._found)))
 
 
 def run_stage(name: str, task: Task) -> None:
@@ -135,10 +86,7 @@ def _solved(task: Task, r: int, s: int) -> dict[str, Any]:
     batched, batched_rounds = solve_newton(cost, *options)
     exact, _ = solve_newton(cost[:samples].double().cpu(), 0.1, 100, 1e-9)
     taken = interleave(
-        {
-            "kernel": lambda: cuda.solve_newton_fused(cost, *options),
-            "batched": lambda: solve_newton(cost, *options),
-        },
+        {"kernel": lambda: cuda.solve_newton_fused(cost, *options), "batched": lambda: solve_newton(cost, *options)},
         repeats=2 if task.toy else 10,
         device=task.device,
     )

@@ -4,11 +4,12 @@ import io
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from benchmarks.gpu import page
 from benchmarks.gpu.images import unpack
+from benchmarks.gpu.task import Findings, Task
 
 from alignmixup import runs
 from alignmixup.runs.folder import RunFolder
@@ -18,9 +19,6 @@ from alignmixup.training.config import Config
 from alignmixup.training.config_file import load
 from alignmixup.training.trainer import InterruptedRunError
 
-if TYPE_CHECKING:
-    from benchmarks.gpu.stages import Findings, Task
-
 METHODS = ("baseline", "alignmixup")
 TARGET = 50_000  # images/s of the baseline that a GPU of the year should reach
 PIECE = 15 * 2**20  # bytes of one file of a checkpoint
@@ -28,7 +26,7 @@ SHARE = 0.8  # of the time left that the planned epochs take
 RECIPE_EPOCHS = 200
 
 
-def train(task: "Task", findings: "Findings") -> None:
+def train(task: Task, findings: Findings) -> None:
     """Both methods in turn; a second call with ``--resume`` goes on where the first was stopped."""
     begin = time.monotonic()
     root = unpack(task.data, task.work / "images") if task.data.is_file() else task.data
@@ -52,7 +50,7 @@ def train(task: "Task", findings: "Findings") -> None:
         findings.put(name, _result(folder))
 
 
-def _plan(task: "Task", root: Path, findings: "Findings", begin: float) -> int:
+def _plan(task: Task, root: Path, findings: Findings, begin: float) -> int:
     """Time two epochs of each method; as many of both as fit into what is left of the time."""
     seconds = 0.0
     for name in METHODS:
@@ -65,7 +63,7 @@ def _plan(task: "Task", root: Path, findings: "Findings", begin: float) -> int:
     return max(2, min(most, int(SHARE * left / seconds)))
 
 
-def _config(task: "Task", root: Path, name: str, epochs: int) -> Config:
+def _config(task: Task, root: Path, name: str, epochs: int) -> Config:
     config = load(
         f"cifar100/fast/{name}",
         [

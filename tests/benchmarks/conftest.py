@@ -1,9 +1,10 @@
 """Options of a question as the command line makes them."""
 
 import argparse
-import importlib
 
 import pytest
+
+from alignmixup.benchmarks.options import QUESTIONS
 
 
 @pytest.fixture
@@ -12,7 +13,7 @@ def options_of():
 
     def parse(question: str, *arguments: str) -> argparse.Namespace:
         parser = argparse.ArgumentParser()
-        importlib.import_module(f"alignmixup.benchmarks.{question}").add_options(parser)
+        QUESTIONS[question](parser)
         options = parser.parse_args(arguments)
         options.device, options.repeats, options.threads = "cpu", 1, 0
         return options

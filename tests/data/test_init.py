@@ -43,9 +43,9 @@ def test_normalization_option():
         ({"subset": 0}, "subset must be a number of images per class >= 1"),
         ({"validation": 899}, r"validation must be a number of images in \[1, 899\)"),
         ({"normalization": "imagenet"}, "for 3 channels and the images have 1"),
-        ({"in_memory": True}, "in_memory, test_split and test_view are options of cub, imagenet, folder"),
-        ({"test_split": "val"}, "leave them out for digits"),
-        ({"test_view": "whole"}, "leave them out for digits"),
+        ({"in_memory": True}, "in_memory is an option of cub, imagenet, folder: leave it out for digits"),
+        ({"test_split": "val"}, "test_split is an option of imagenet, folder: leave it out for digits"),
+        ({"test_view": "whole"}, "leave it out for digits"),
     ],
 )
 def test_bad_options(options, message):

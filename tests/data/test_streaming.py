@@ -1,4 +1,5 @@
 import importlib
+import inspect
 import multiprocessing
 import os
 
@@ -22,6 +23,14 @@ def loader(root, **options) -> StreamLoader:
 def collect(batches: StreamLoader) -> tuple[torch.Tensor, torch.Tensor]:
     pairs = list(batches)
     return torch.cat([x for x, _ in pairs]), torch.cat([y for _, y in pairs])
+
+
+def test_options_have_names_and_files_need_a_size(folder):
+    for kind in (StreamLoader, data.BatchLoader):
+        parameters = list(inspect.signature(kind).parameters.values())
+        assert [each.name for each in parameters if each.kind is not each.KEYWORD_ONLY] == ["split"]
+    with pytest.raises(TypeError, match="image_size"):
+        StreamLoader(data.load("folder", root=folder).train, batch_size=4, mean=(0.0,) * 3, std=(1.0,) * 3)
 
 
 def test_plain_pass(folder):

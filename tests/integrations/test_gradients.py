@@ -6,19 +6,18 @@ import socket
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from tests.integrations import clients
 from tests.integrations.clients import BATCHES, CASES, Case, build, by_hand, vit
+from tests.processes import in_two_processes
 from timm.loss import SoftTargetCrossEntropy
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore"),  # of the programs about so small a run, and about each other
-    pytest.mark.xdist_group("integrations"),  # the programs take long to import
+    pytest.mark.xdist_group("processes"),  # the programs take long to import
 ]
 
 DISTRIBUTED = ["lightning", "trainer", "accelerate", "fsdp"]
 DISTRIBUTED_CASES = [Case(), Case(2, False, True)]
-HEAVY = ["lightning.pytorch", "transformers.trainer", "transformers.models.vit.modeling_vit", "accelerate"]
 
 
 def assert_by_hand(client, steps, ranks, case):
@@ -66,8 +65,7 @@ def two_processes(tmp_path_factory):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    mp.get_context("forkserver").set_forkserver_preload(HEAVY)
-    mp.start_processes(work, args=(port, str(folder)), nprocs=2, start_method="forkserver")
+    in_two_processes(work, port, str(folder))
     return [torch.load(folder / f"{rank}.pt", weights_only=False) for rank in range(2)]
 
 

@@ -17,7 +17,7 @@ from alignmixup import Mixup
 from alignmixup.integrations.lightning import Mixing
 from alignmixup.taps import FeatureTap
 
-pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.xdist_group("integrations")]
+pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.xdist_group("processes")]
 
 
 def fit(module, checkpoint=None, **options):

@@ -9,7 +9,7 @@ from transformers import Trainer
 from alignmixup import AlignMixup, Baseline
 from alignmixup.integrations.transformers import MixingTrainer
 
-pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.xdist_group("integrations")]
+pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.xdist_group("processes")]
 
 
 class Plain(nn.Module):

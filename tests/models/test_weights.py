@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from alignmixup.models.weights import library, load_except_head, read_weights
+from alignmixup.models.weights import load_except_head, read_weights
 
 
 def network(classes: int, inner: int = 3) -> nn.Module:
@@ -36,8 +36,3 @@ def test_a_file_is_a_state_dict(tmp_path):
     torch.save({"a": 3}, path)
     with pytest.raises(ValueError, match=r"expected a mapping from names to tensors.* got dict with the keys a"):
         read_weights(path)
-
-
-def test_a_missing_library_names_the_extra():
-    with pytest.raises(ImportError, match=r'alignmixup_no_such is needed for this model: pip install "alignmixup'):
-        library("alignmixup_no_such")

@@ -173,7 +173,7 @@ def test_no_command_writes_over_the_files_of_a_run(copied: RunFolder, name: str)
     from alignmixup.runs.pictures import picture_gallery
 
     with pytest.raises(ConfigError, match="is a file of the run itself"):
-        picture_gallery(run, copied.path / name, names=["mixup"])
+        picture_gallery(run, copied.path / name, methods=["mixup"])
     assert (copied.path / name).read_bytes() == before
 
 

@@ -19,7 +19,7 @@ from alignmixup.runs.jobs.cluster import Cluster, ClusterProcess
 from alignmixup.runs.jobs.local import LocalProcess, slots
 from alignmixup.runs.jobs.queue import Display, Job, Outcome, SideBySide
 from alignmixup.training.config_file import ConfigError, dump, load
-from alignmixup.training.progress.display import Reporter, SilentReporter
+from alignmixup.training.progress.display import Reporter
 from alignmixup.training.trainer import Trainer
 
 FINE = """
@@ -64,7 +64,7 @@ class Recorder(Display):
     def reporter(self, name: str) -> Reporter:
         recorder = self
 
-        class Forward(SilentReporter):
+        class Forward(Reporter):
             def epoch(self, row: dict[str, Any]) -> None:
                 recorder.rows.append(row)
 
@@ -122,7 +122,7 @@ def test_a_process_that_reads_nothing_is_told_everything(job: MakeJob, tmp_path:
     with open(tmp_path / "log", "w+") as log:
         process = LocalProcess([sys.executable, "-c", BROKEN], "#" * 1_000_000, {}, log)
         time.sleep(0.1)
-        assert process.wait(SilentReporter()) == 1
+        assert process.wait(Reporter()) == 1
         log.seek(0)
         assert log.read().endswith("ValueError: no such thing\n")
 
@@ -257,7 +257,7 @@ def test_a_job_that_is_killed_says_how_the_cluster_saw_it_end(tmp_path: Path) ->
     import submitit
 
     process = ClusterProcess(submitit.LocalExecutor(tmp_path / "submitit").submit(os.abort), io.StringIO())
-    assert process.wait(SilentReporter()) == 1
+    assert process.wait(Reporter()) == 1
     assert "has not produced any output (state: FINISHED)" in process.log.getvalue().splitlines()[-1]
 
 

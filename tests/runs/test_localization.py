@@ -6,9 +6,10 @@ import torch
 
 from alignmixup.evaluation.localization.box_accuracy import count_accuracy, tabulate_boxes
 from alignmixup.evaluation.localization.protocols import tabulate_centre
-from alignmixup.runs.localization import LocalizationProtocol, count_boxes
+from alignmixup.runs.localization import Localization, count_boxes
 from alignmixup.runs.localization_report import write_report
-from alignmixup.runs.stored_maps import StoredMaps, score_stored_maps
+from alignmixup.runs.plan import LocalizationProtocol
+from alignmixup.runs.stored_maps import score_stored_maps
 
 
 def test_numbers_are_those_of_the_library():
@@ -61,8 +62,8 @@ def test_groups_are_by_name_and_model(tmp_path):
         record("a/cutmix-seed1", model="resnet", seed=1),
         record("b/cutmix-seed0", model="vgg", seed=0),
     ]
-    boxes = StoredMaps(records[0], BOXES, SIZES)
-    results = write_report(records, boxes, [], tmp_path / "new", step=0.1)
+    measured = [Localization(record, BOXES, SIZES) for record in records]
+    results = write_report(measured, tmp_path / "new", step=0.1)
     assert [(group["name"], group["seeds"]) for group in results["groups"]] == [
         ("cutmix, resnet", [0, 1]),
         ("cutmix, vgg", [0]),
@@ -72,16 +73,16 @@ def test_groups_are_by_name_and_model(tmp_path):
 
 
 def test_runs_on_different_images_are_refused(tmp_path):
-    records = [record("a"), record("b", images=2)]
+    measured = [Localization(record("a"), BOXES, SIZES), Localization(record("b", images=2), BOXES, SIZES)]
     with pytest.raises(ValueError, match="the runs are on different images"):
-        write_report(records, StoredMaps(records[0], BOXES, SIZES), [], tmp_path, step=0.1)
+        write_report(measured, tmp_path, step=0.1)
 
 
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ({"limit": 0}, "--limit must be >= 1, got 0"),
-        ({"resize": 0}, "--resize must be >= 1, got 0"),
+        ({"limit": 0}, "--limit must be >= 1 or None, got 0"),
+        ({"resize": 0}, "--resize must be >= 1 or None, got 0"),
         ({"pictures": -1}, "--pictures must be >= 0, got -1"),
         ({"step": 0}, "step must be in"),
         ({"cam": "cam", "layer": "stage3"}, "--layer is for Grad-CAM"),

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 import torch
 
-from alignmixup.training.progress.display import SilentReporter
+from alignmixup.training.progress.display import Reporter
 from alignmixup.training.progress.epoch_log import EpochLog
 
 
-class Listener(SilentReporter):
+class Listener(Reporter):
     def __init__(self) -> None:
         self.heard: list[dict[str, Any]] = []
 

@@ -1,17 +1,21 @@
-"""Lines and bar."""
+"""Lines, bars and the numbers that they show."""
 
+import sys
 from typing import Any
 
 import pytest
+import torch
 
+from alignmixup.training.progress import images as evaluate_progress
 from alignmixup.training.progress.display import (
     BarReporter,
     LineReporter,
     Reporter,
-    SilentReporter,
     TimeLeft,
     default_reporter,
 )
+from alignmixup.training.progress.images import image_progress
+from alignmixup.training.progress.readback import Readback
 
 
 def row(epoch: int, **more: float) -> dict[str, Any]:
@@ -40,12 +44,12 @@ def test_bar_survives_a_run_and_leaves_the_screen_clean(capsys: pytest.CaptureFi
 
 
 def test_silence(capsys: pytest.CaptureFixture[str]) -> None:
-    drive(SilentReporter())
+    drive(Reporter())
     assert capsys.readouterr().out == ""
 
 
 def test_choice() -> None:
-    assert isinstance(default_reporter(is_main=False), SilentReporter)
+    assert type(default_reporter(is_main=False)) is Reporter
     assert isinstance(default_reporter(), LineReporter)  # pytest's stdout is no terminal
 
 
@@ -57,3 +61,70 @@ def test_time_left_is_proportional(monkeypatch: pytest.MonkeyPatch) -> None:
     assert left.after(10) == "?"
     assert left.after(8) == "4:00"
     assert left.after(5) == "1:00:00"
+
+
+def test_lines_that_say_how_far(monkeypatch, capsys):
+    monkeypatch.setattr(evaluate_progress, "_SECONDS", 0.0)
+    with image_progress("attack", images=100) as advance:
+        advance(40)
+        advance(60)
+    out = capsys.readouterr().out.splitlines()
+    assert out[0].startswith("attack  40/100 images  0:00 left")
+    assert out[1].startswith("attack  100/100 images")
+
+
+def test_what_is_quick_says_nothing(capsys):
+    with image_progress("attack", images=100) as advance:
+        advance(100)
+    assert capsys.readouterr().out == ""
+
+
+def test_a_bar_on_a_terminal(monkeypatch):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    with image_progress("attack", images=10) as advance:
+        advance(10)
+    with pytest.raises(KeyError), image_progress("attack", images=10):
+        raise KeyError
+
+
+def test_the_cpu_answers_at_once():
+    readback = Readback(torch.device("cpu"))
+    assert readback.exchange(torch.tensor(1.5)) == 1.5
+    assert readback.exchange(torch.tensor(2.5)) == 2.5
+
+
+class LateEvent:
+    """Stands for a CUDA event: done when told so."""
+
+    def __init__(self) -> None:
+        self.done = False
+
+    def query(self) -> bool:
+        return self.done
+
+    def record(self) -> None:
+        self.done = False
+
+
+def test_a_device_answers_with_the_number_before_and_never_waits():
+    readback = Readback(torch.device("cpu"))
+    readback._event = event = LateEvent()
+    assert readback.exchange(torch.tensor(1.0)) is None  # nothing was handed in before
+    assert readback.exchange(torch.tensor(2.0)) is None  # 1 is still on its way; 2 is not looked at
+    event.done = True
+    assert readback.exchange(torch.tensor(3.0)) == 1.0
+    event.done = True
+    assert readback.exchange(torch.tensor(4.0)) == 3.0
+
+
+@pytest.mark.gpu
+def test_nothing_waits_on_a_gpu():
+    readback = Readback(torch.device("cuda"))
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        values = [readback.exchange(torch.full((), float(i), device="cuda")) for i in range(2000)]
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    arrived = [value for value in values if value is not None]
+    assert arrived == sorted(arrived)
+    assert arrived

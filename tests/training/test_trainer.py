@@ -14,7 +14,7 @@ from alignmixup import methods
 from alignmixup.training import checkpoint
 from alignmixup.training.config import Config
 from alignmixup.training.engine import Engine
-from alignmixup.training.progress.display import Reporter, SilentReporter
+from alignmixup.training.progress.display import Reporter
 from alignmixup.training.trainer import InterruptedRunError, Trainer
 
 MakeConfig = Callable[..., Config]
@@ -284,7 +284,7 @@ def test_shows_loss_and_rate_at_most_every_fifth_of_a_second(
     monkeypatch.setattr("alignmixup.training.trainer.time.perf_counter", lambda: next(ticks))
     shown: list[int] = []
 
-    class Spy(SilentReporter):
+    class Spy(Reporter):
         def step(self, *, epoch: int, step: int, loss: float, images_per_second: float) -> None:
             assert loss > 0
             assert images_per_second > 0

@@ -1,9 +1,4 @@
 """Speed and memory, one question a file: rivals take turns in one run, on the machine at hand.
 
-A question is a module with ``add_options(parser)`` and ``run(options) -> Report``. Its first docstring line is what
-``alignmixup benchmark --help`` shows. These modules import torch when they run, not before.
+A question is a module with ``run(options) -> Report``, and a function of its name in `options`. Nothing is imported.
 """
-
-from __future__ import annotations
-
-QUESTIONS = ("alignment", "step", "scaling", "loading", "decoding")

@@ -1,34 +1,21 @@
 """Aligned interpolation, forward and backward, against other formulations; with its floor."""
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import Any
 
+import torch
+from torch import Tensor
+
+from alignmixup.benchmarks.formulations import formulations, marginal_error
+from alignmixup.benchmarks.measure import interleave, peak_mib, rates, summary
+from alignmixup.benchmarks.options import SHAPES
 from alignmixup.benchmarks.report import Report
-
-if TYPE_CHECKING:
-    import torch
-    from torch import Tensor
-
-SHAPES = ("128x512x4x4", "64x2048x7x7", "256x512x8x8")
-
-
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Options of this question."""
-    parser.add_argument("--shapes", nargs="+", default=list(SHAPES), metavar="BxCxHxW", help="features to align")
-    parser.add_argument("--scale", type=float, default=1.0, help="standard deviation of the features (default: 1)")
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="formulations whose names hold one of these")
 
 
 def run(options: argparse.Namespace) -> Report:
     """Time every formulation on every shape."""
-    import torch
-
-    from alignmixup.benchmarks.formulations import formulations
-    from alignmixup.benchmarks.measure import rates
-
     parts = [*options.only, "broadcast"] if options.only else [""]
     chosen = [name for name in formulations() if any(part in name for part in parts)]
     shapes = [parse_shape(text) for text in options.shapes]
@@ -51,13 +38,10 @@ def run(options: argparse.Namespace) -> Report:
 def _rows(
     shape: tuple[int, ...], chosen: list[str], options: argparse.Namespace, floor_ms: float
 ) -> list[dict[str, Any]]:
-    from alignmixup.benchmarks.formulations import marginal_error
-    from alignmixup.benchmarks.measure import interleave, peak_mib, summary
-
     features, perm, lam = make_inputs(shape, options.scale, options.device)
     leaf = features.clone().requires_grad_()
     timed = {"repeats": options.repeats, "device": options.device}
-    forward = interleave({name: _forward(name, leaf, perm, lam) for name in chosen}, **timed)
+    forward = interleave({name: partial(formulations()[name], leaf, perm, lam) for name in chosen}, **timed)
     both = interleave({name: _both(name, leaf, perm, lam) for name in chosen}, **timed)
     # held by every formulation: the mixed map, its gradient and the gradient of the features
     held = 3 * features.numel() * 4 / 2**20
@@ -84,11 +68,7 @@ def _rows(
 
 
 def parse_shape(text: str) -> tuple[int, ...]:
-    """``"128x512x4x4"`` as four numbers.
-
-    Raises:
-        ValueError: anything else.
-    """
+    """``"128x512x4x4"`` as four numbers; ValueError for anything else."""
     numbers = text.split("x")
     if len(numbers) != 4 or not all(number.isdecimal() and int(number) > 0 for number in numbers):
         raise ValueError(f"a shape is BxCxHxW, such as {SHAPES[0]}, got {text!r}")
@@ -104,35 +84,22 @@ def floor(shape: tuple[int, ...]) -> tuple[float, float]:
 
 def make_inputs(shape: tuple[int, ...], scale: float, device: torch.device | str) -> tuple[Tensor, Tensor, Tensor]:
     """Gaussian features, partners and λ = 0.3, the same on every device."""
-    import torch
-
     generator = torch.Generator().manual_seed(0)
     features = scale * torch.randn(shape, generator=generator)
     perm, lam = torch.randperm(shape[0], generator=generator), torch.full(shape[:1], 0.3)
     return features.to(device), perm.to(device), lam.to(device)
 
 
-def _forward(name: str, leaf: Tensor, perm: Tensor, lam: Tensor) -> Callable[[], Any]:
-    from alignmixup.benchmarks.formulations import formulations
-
-    formulation = formulations()[name]
-    return lambda: formulation(leaf, perm, lam)
-
-
 def _both(name: str, leaf: Tensor, perm: Tensor, lam: Tensor) -> Callable[[], Any]:
-    import torch
-
-    mix = _forward(name, leaf, perm, lam)
+    mix = partial(formulations()[name], leaf, perm, lam)
     gradient = torch.ones_like(leaf)
     return lambda: torch.autograd.grad(mix(), leaf, gradient)
 
 
 def _prepare(name: str, shape: tuple[int, ...], scale: float, device: str) -> Callable[[], Any]:
-    import torch
-
     small, perm, lam = make_inputs((2, 8, 2, 2), 1.0, device)
     _both(name, small.requires_grad_(), perm, lam)()  # loads libraries
     features, perm, lam = make_inputs(shape, scale, device)
-    mix = _forward(name, features.requires_grad_(), perm, lam)
+    mix = partial(formulations()[name], features.requires_grad_(), perm, lam)
     # the gradient is made by the measured function, so that all it must hold is counted
     return lambda: torch.autograd.grad(mix(), features, torch.ones_like(features))

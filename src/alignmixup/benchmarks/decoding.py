@@ -1,48 +1,34 @@
 """Large images: decode, crop, resize, and what workers bring."""
 
-from __future__ import annotations
-
 import argparse
-import importlib.util
 import io
 import math
 import os
-import statistics
 import tempfile
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from alignmixup.benchmarks.report import Report
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from alignmixup.data import ImageData
+from alignmixup import data
+from alignmixup.benchmarks.measure import against_first, interleave
+from alignmixup.benchmarks.report import Report, has
+from alignmixup.benchmarks.usual_loops import Pass, drain, usual_loader, usual_transform
+from alignmixup.data import ImageData, build_loaders
+from alignmixup.data.decode import decode_image, decode_pixels, scaled_box
 
 WIDTH, HEIGHT, QUALITY = 500, 375, 90
 CLASSES = 4
 NOISE = (10.0, 22.0)  # smoothest and roughest image, in grey levels; with it a file has the size of a photograph's
 
-Pass = Callable[[], Any]
-
-
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Options of this question."""
-    parser.add_argument("--images", type=int, default=64, help="500x375 JPEGs in a pass (default: 64)")
-    parser.add_argument("--batch", type=int, default=8, help="images in a batch (default: 8, for even shares)")
-    parser.add_argument("--size", type=int, default=224, help="side of the images that come out (default: 224)")
-    parser.add_argument("--workers", type=int, nargs="+", default=[0, 1, 2], help="processes (default: 0 1 2)")
-    parser.add_argument("--feed", type=float, default=2500.0, help="images/s to find the workers for (default: 2500)")
-
 
 def run(options: argparse.Namespace) -> Report:
     """Time the loaders with each number of workers, then the parts of one image's time."""
-    from alignmixup import data
-    from alignmixup.benchmarks.measure import interleave
-
     check(options)
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
@@ -65,11 +51,7 @@ def run(options: argparse.Namespace) -> Report:
 
 
 def check(options: argparse.Namespace) -> None:
-    """Refuse values out of range.
-
-    Raises:
-        ValueError: one is.
-    """
+    """Refuse values out of range (ValueError)."""
     if options.images < CLASSES:
         raise ValueError(f"--images must be >= {CLASSES}, one for each class, got {options.images}")
     if options.batch < 1 or options.size < 1:
@@ -86,9 +68,7 @@ def write_images(root: Path, count: int) -> list[int]:
     Fields of random colours from coarse to fine, in which amplitude falls with frequency as in photographs, under
     noise; the amount of noise sets the size of the file, on which the time to decode depends.
     """
-    import torch
     from PIL import Image
-    from torch.nn.functional import interpolate
 
     generator = torch.Generator().manual_seed(0)
     sizes = []
@@ -112,42 +92,24 @@ def write_images(root: Path, count: int) -> list[int]:
 
 def loaders(dataset: ImageData, root: Path, options: argparse.Namespace, *, workers: int) -> dict[str, Pass]:
     """Passes over the training images with so many workers, ours first."""
-    import torch
-
-    from alignmixup.data import build_loaders
-
     device = torch.device(options.device)
     ours, _ = build_loaders(dataset, batch_size=options.batch, device=device, workers=workers)
-    cases: dict[str, Pass] = {"ours": partial(_drain, ours, device)}
+    cases: dict[str, Pass] = {"ours": partial(drain, ours)}
     if has("torchvision"):
-        from torch.utils.data import DataLoader
         from torchvision.datasets import ImageFolder
         from torchvision.datasets.folder import pil_loader
 
         for kind, read in {"v1 on PIL": pil_loader, "v2 on decode_jpeg": read_tensor}.items():
-            chain = transform(dataset, pil=read is pil_loader)
-            loader = DataLoader(
-                ImageFolder(str(root / "train"), transform=chain, loader=read),
-                batch_size=options.batch,
-                shuffle=True,
-                num_workers=workers,
-                persistent_workers=workers > 0,
-                pin_memory=device.type == "cuda",
+            chain = usual_transform(
+                lambda made: made.RandomResizedCrop(dataset.image_size),
+                pil=read is pil_loader,
+                mean=dataset.mean,
+                std=dataset.std,
             )
-            cases[f"torchvision {kind}"] = partial(_drain, loader, device)
+            images = ImageFolder(str(root / "train"), transform=chain, loader=read)
+            batches = usual_loader(images, batch=options.batch, workers=workers, device=device)
+            cases[f"torchvision {kind}"] = partial(drain, batches)
     return cases
-
-
-def transform(dataset: ImageData, *, pil: bool) -> Any:
-    """The usual transform of ImageNet's training images, on PIL images or on tensors of bytes."""
-    import torch
-    from torchvision import transforms
-    from torchvision.transforms import v2
-
-    made: Any = transforms if pil else v2
-    convert = transforms.ToTensor() if pil else v2.ToDtype(torch.float32, scale=True)
-    moved = [made.RandomResizedCrop(dataset.image_size), made.RandomHorizontalFlip()]
-    return made.Compose([*moved, convert, made.Normalize(dataset.mean, dataset.std)])
 
 
 def read_tensor(path: str | Path) -> Tensor:
@@ -166,8 +128,6 @@ def steps(paths: Sequence[Path], size: int) -> dict[str, dict[str, Pass]]:
     The box is the same for all and of the mean area of the random ones, 0.54 of the image.
     """
     from PIL import Image
-
-    from alignmixup.data.decode import decode_image, decode_pixels, scaled_box
 
     y0, x0, y1, x1 = box = (50, 66, 325, 434)
     images, pixels = [decode_image(path) for path in paths], [decode_pixels(path) for path in paths]
@@ -189,25 +149,8 @@ def steps(paths: Sequence[Path], size: int) -> dict[str, dict[str, Pass]]:
 
 def compare(part: str, seconds: Mapping[str, list[float]], *, images: int, workers: int | None) -> list[dict[str, Any]]:
     """One row for each case, with ratios to the first, round by round."""
-    from alignmixup.benchmarks.measure import summary
-
-    ours = next(iter(seconds.values()))
-    rows = []
-    for case, taken in seconds.items():
-        ratio = summary(ours, taken)
-        rows.append(
-            {
-                "part": part,
-                "case": case,
-                "workers": workers,
-                "images/s": images / statistics.median(taken),
-                "ms per image": 1e3 * statistics.median(taken) / images,
-                "ours is faster": ratio["faster"],
-                "min": ratio["min_faster"],
-                "max": ratio["max_faster"],
-            }
-        )
-    return rows
+    found = against_first(seconds, images=images, per={"ms per image": images})
+    return [{"part": part, "case": case, "workers": workers, **row} for case, row in found.items()]
 
 
 def workers_note(rows: Sequence[Mapping[str, Any]], feed: float) -> str:
@@ -221,17 +164,6 @@ def workers_note(rows: Sequence[Mapping[str, Any]], feed: float) -> str:
         f"ours: {measured} workers on {os.cpu_count()} cores; at {each:.0f} images/s each, {feed:g} images/s take "
         f"{needed} workers with a core of their own each"
     )
-
-
-def has(library: str) -> bool:
-    """Whether a rival is installed."""
-    return importlib.util.find_spec(library) is not None
-
-
-def _drain(batches: Any, device: Any) -> None:
-    for x, y in batches:
-        x.to(device, non_blocking=True)
-        y.to(device, non_blocking=True)
 
 
 def _each(function: Callable[[Any], Any], values: Sequence[Any]) -> None:

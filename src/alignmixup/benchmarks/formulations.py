@@ -1,14 +1,12 @@
 """Ways to compute the aligned interpolation, to be timed against `alignmixup.functional.align_mix`."""
 
-from __future__ import annotations
-
-import importlib.util
 import math
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
+from alignmixup.benchmarks.report import has
 from alignmixup.functional import align_mix, assignment_matrix, cost_matrix
 
 EPSILON = 0.1
@@ -17,14 +15,10 @@ Formulation = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 def formulations() -> dict[str, Formulation]:
     """By name, the naive one first; those of other libraries only where they are installed."""
-    found: dict[str, Formulation] = {
-        "broadcast": broadcast,
-        "align_mix": align_mix,
-        "align_mix, plain loop": plain,
-    }
-    if importlib.util.find_spec("ot"):
+    found: dict[str, Formulation] = {"broadcast": broadcast, "align_mix": align_mix, "align_mix, plain loop": plain}
+    if has("ot"):
         found["POT solve_batch"] = pot
-    if importlib.util.find_spec("geomloss"):
+    if has("geomloss"):
         found["geomloss"] = geomloss
     return found
 

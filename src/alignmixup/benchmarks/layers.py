@@ -19,14 +19,9 @@ _CLASSES = 10
 
 @dataclass(frozen=True)
 class Network:
-    """A classifier to try.
+    """A classifier to try: its library, its module or architecture there and its name.
 
-    Attributes:
-        library: where it comes from.
-        family: module or architecture it belongs to.
-        name: its name there.
-        build: makes it.
-        shapes: (B, C, ...) of the images: what is tried first, and what the network was made for.
+    ``shapes`` (B, C, ...) are those of the images: what is tried first, and what the network was made for.
     """
 
     library: str
@@ -38,15 +33,9 @@ class Network:
 
 @dataclass(frozen=True)
 class LayersFound:
-    """What a method found in a network.
+    """What a method found in a network: the layers, their shapes and the least share of the logits that they carry.
 
-    Attributes:
-        network: the network's library and name.
-        method: the method.
-        layers: names of the layers.
-        shapes: their shapes.
-        share: least share of the logits that they carry; None where it was refused.
-        refusal: the reason, where it was.
+    ``share`` is None where it was refused, for the reason ``refusal``.
     """
 
     network: str
@@ -60,11 +49,7 @@ class LayersFound:
 def try_network(
     network: Network, methods: tuple[type[HiddenMixer], ...] = (AlignMixup, ManifoldMixup)
 ) -> list[LayersFound]:
-    """Let each method find its layers in a network, new and untrained, in training mode.
-
-    Raises:
-        Exception: whatever the network's own code raises when it is built.
-    """
+    """Let each method find its layers in a network, new and untrained, in training mode; its own errors are raised."""
     torch.manual_seed(0)
     model = network.build().train()
     found: list[LayersFound] = []

@@ -1,53 +1,44 @@
 """Images per second from memory to mixed batch, and through the trainer, against the usual loops."""
 
-from __future__ import annotations
-
 import argparse
-import importlib.util
-import statistics
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from alignmixup.benchmarks.report import Report
+import torch
+from torch import Tensor
+
+from alignmixup.benchmarks.measure import against_first, interleave
+from alignmixup.benchmarks.report import Report, has
 from alignmixup.benchmarks.usual_loops import (
     CLASSES,
     MEAN,
     SIDE,
     STD,
-    Batches,
     Mix,
     Pass,
     Task,
+    drain,
     plain_epoch,
     timm_mix,
     usual_batches,
 )
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from alignmixup.data import BatchLoader
-    from alignmixup.training.engine import Engine
+from alignmixup.data import BatchLoader, ImageData, Split
+from alignmixup.data.transforms.augment import preset
+from alignmixup.methods.cutmix import CutMix
+from alignmixup.methods.mixup import Mixup
+from alignmixup.methods.switch import Switch
+from alignmixup.training.build import build_loaders, build_mixer, build_model
+from alignmixup.training.config import Config, MethodConfig, ModelConfig, TrainConfig
+from alignmixup.training.engine import Engine
+from alignmixup.training.trainer import Trainer
 
 Groups = Mapping[str, Mapping[str, Pass]]  # by what is compared, then by case; ours comes first
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Options of this question."""
-    parser.add_argument("--images", type=int, default=5120, help="32x32 images in a pass (default: 5120)")
-    parser.add_argument("--batch", type=int, default=128, help="images in a batch, an even number (default: 128)")
-    parser.add_argument("--workers", type=int, default=1, help="processes of the usual loaders (default: 1)")
-    parser.add_argument("--width", type=int, default=8, help="channels of PreActResNet-18's first stage (default: 8)")
-
-
 def run(options: argparse.Namespace) -> Report:
     """Time loading, mixing and training."""
-    from alignmixup.benchmarks.measure import interleave
-    from alignmixup.training.config import TrainConfig
-    from alignmixup.training.engine import Engine
-
     task = make_task(options)
     train = TrainConfig(epochs=1, batch_size=task.batch, drop_last=True, device=options.device)
     rows: list[dict[str, Any]] = []
@@ -73,13 +64,7 @@ def run(options: argparse.Namespace) -> Report:
 
 
 def make_task(options: argparse.Namespace) -> Task:
-    """Random bytes and labels, the same in every run.
-
-    Raises:
-        ValueError: an option out of range.
-    """
-    import torch
-
+    """Random bytes and labels, the same in every run; ValueError for an option out of range."""
     if options.batch < 2 or options.batch % 2:
         raise ValueError(f"--batch must be an even number >= 2 (timm mixes no odd ones), got {options.batch}")
     if options.images < options.batch:
@@ -99,44 +84,23 @@ def make_task(options: argparse.Namespace) -> Task:
 
 def compare(group: str, seconds: Mapping[str, list[float]], task: Task) -> list[dict[str, Any]]:
     """One row for each case, with ratios to the first, round by round."""
-    from alignmixup.benchmarks.measure import summary
-
-    ours = next(iter(seconds.values()))
-    rows = []
-    for case, taken in seconds.items():
-        ratio = summary(ours, taken)
-        rows.append(
-            {
-                "case": f"{group}{case}",
-                "images/s": task.batches * task.batch / statistics.median(taken),
-                "ms per batch": 1e3 * statistics.median(taken) / task.batches,
-                "ours is faster": ratio["faster"],
-                "min": ratio["min_faster"],
-                "max": ratio["max_faster"],
-            }
-        )
-    return rows
+    found = against_first(seconds, images=task.batches * task.batch, per={"ms per batch": task.batches})
+    return [{"case": f"{group}{case}", **row} for case, row in found.items()]
 
 
 def loading(task: Task) -> Groups:
     """Passes that make augmented, normalised batches on the device."""
-    cases: dict[str, Pass] = {"ours": _drain(our_batches(task))}
+    cases: dict[str, Pass] = {"ours": partial(drain, our_batches(task))}
     if has("torchvision"):
         for kind in ("v1 on PIL", "v2 on tensors"):
             for workers in sorted({task.workers, 0}, reverse=True):
                 batches = usual_batches(task, kind=kind, workers=workers)
-                cases[f"torchvision {kind}, workers: {workers}"] = _drain(batches)
+                cases[f"torchvision {kind}, workers: {workers}"] = partial(drain, batches)
     return {"": cases}
 
 
 def mixing(task: Task) -> Groups:
     """Passes that mix a batch again and again, as often as a pass over the images would."""
-    import torch
-
-    from alignmixup.methods.cutmix import CutMix
-    from alignmixup.methods.mixup import Mixup
-    from alignmixup.methods.switch import Switch
-
     generator = torch.Generator().manual_seed(1)
     x = torch.randn(task.batch, 3, SIDE, SIDE, generator=generator).to(task.device)
     y = task.labels[: task.batch].to(task.device)
@@ -180,11 +144,6 @@ def training(task: Task, engine: Engine) -> Groups:
 
 def trainer_epoch(task: Task, engine: Engine, *, method: str) -> Pass:
     """An epoch through the package's trainer, with the test of one image that follows its last epoch."""
-    from alignmixup.data import ImageData, Split
-    from alignmixup.training.build import build_loaders, build_mixer, build_model
-    from alignmixup.training.config import Config, MethodConfig, ModelConfig, TrainConfig
-    from alignmixup.training.trainer import Trainer
-
     dataset = ImageData(
         name="random",
         train=Split(task.images, task.labels),
@@ -204,20 +163,12 @@ def trainer_epoch(task: Task, engine: Engine, *, method: str) -> Pass:
     model = engine.place(build_model(config, dataset))
     mixer = build_mixer(config, model, dataset)
     return lambda: Trainer(
-        config=config,
-        engine=engine,
-        model=model,
-        mixer=mixer,
-        train_loader=train_loader,
-        test_loader=test_loader,
+        config=config, engine=engine, model=model, mixer=mixer, train_loader=train_loader, test_loader=test_loader
     ).fit()
 
 
 def our_batches(task: Task) -> BatchLoader:
     """The package's loader with the usual augmentation of CIFAR."""
-    from alignmixup.data import BatchLoader, Split
-    from alignmixup.data.transforms.augment import preset
-
     return BatchLoader(
         Split(task.images, task.labels),
         batch_size=task.batch,
@@ -228,19 +179,6 @@ def our_batches(task: Task) -> BatchLoader:
         drop_last=True,
         device=task.device,
     )
-
-
-def has(library: str) -> bool:
-    """Whether a rival is installed."""
-    return importlib.util.find_spec(library) is not None
-
-
-def _drain(batches: Batches) -> Pass:
-    def one_pass() -> None:
-        for _ in batches:
-            pass
-
-    return one_pass
 
 
 def _mix_often(mix: Mix, x: Tensor, y: Tensor, times: int) -> Pass:

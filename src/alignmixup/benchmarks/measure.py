@@ -1,7 +1,5 @@
 """Time and memory of functions side by side."""
 
-from __future__ import annotations
-
 import gc
 import multiprocessing
 import statistics
@@ -21,15 +19,8 @@ def interleave(
 ) -> dict[str, list[float]]:
     """Seconds of every repetition of every case; cases take turns, so that a busy machine disturbs all alike.
 
-    A first round warms up and is not counted. Each round starts with another case.
-
-    Args:
-        cases: functions by name; what they return is dropped.
-        repeats: counted rounds, >= 1.
-        device: where they compute; it is waited for.
-
-    Raises:
-        ValueError: ``repeats`` is less than 1.
+    A first round warms up and is not counted; each starts with another case; the ``device`` is waited for.
+    ValueError where ``repeats`` is less than 1.
     """
     if repeats < 1:
         raise ValueError(f"repeats must be >= 1, got {repeats}")
@@ -69,16 +60,30 @@ def summary(seconds: Sequence[float], base: Sequence[float]) -> dict[str, float]
     }
 
 
+def against_first(
+    seconds: Mapping[str, list[float]], *, images: int, per: Mapping[str, int]
+) -> dict[str, dict[str, float]]:
+    """Images per second, milliseconds of a unit of ``per`` (heading -> units), and how much faster the first is."""
+    ours = next(iter(seconds.values()))
+    found = {}
+    for case, taken in seconds.items():
+        ratio, middle = summary(ours, taken), statistics.median(taken)
+        found[case] = {
+            "images/s": images / middle,
+            **{heading: 1e3 * middle / units for heading, units in per.items()},
+            "ours is faster": ratio["faster"],
+            "min": ratio["min_faster"],
+            "max": ratio["max_faster"],
+        }
+    return found
+
+
 def peak_mib(prepare: Callable[..., Callable[[], Any]], *arguments: Any, device: str = "cpu") -> float | None:
     """Peak memory of a function above what stood before its call, in MiB.
 
     On the CPU it is resident memory, taken in a fresh process (Linux; elsewhere None), so that nothing freed earlier is
-    used again unseen; on CUDA it is what torch's allocator handed out.
-
-    Args:
-        prepare: importable function; makes the inputs and returns the function to measure.
-        *arguments: what ``prepare`` is called with; sent to another process.
-        device: "cpu" or "cuda".
+    used again unseen; on CUDA it is what torch's allocator handed out. ``prepare``, importable, makes the inputs of the
+    arguments, which are sent to another process, and returns the function to measure.
     """
     if device.startswith("cuda"):
         function = prepare(*arguments)
@@ -100,11 +105,8 @@ def rates(device: torch.device | str = "cpu", *, dtype: torch.dtype = torch.floa
     """What the machine can do: operations per second, and bytes per second of a large copy.
 
     Operations are those of a large matrix product or of a convolution, in either memory layout, whichever is faster:
-    each of them is the slow one on some machine, and a floor that a network undercuts is none.
-
-    Args:
-        device: where to measure.
-        dtype: of the operands; float32 is what the backends make of it (TF32 where they are set so).
+    each of them is the slow one on some machine, and a floor that a network undercuts is none. float32 is what the
+    backends make of it (TF32 where they are set so).
     """
     side, images, repeats = (1024, 32, 5) if torch.device(device).type == "cpu" else (8192, 1024, 5)
     matrix = torch.randn(side, side, device=device).to(dtype)

@@ -1,20 +1,15 @@
 """What a benchmark found: settings, rows of numbers, and where they were taken."""
 
-from __future__ import annotations
-
+import importlib.util
 from dataclasses import dataclass, field
 from typing import Any
 
 
 @dataclass(frozen=True)
 class Report:
-    """Result of one question.
+    """Result of one question, ready for JSON.
 
-    Attributes:
-        question: its name.
-        settings: what was asked for, ready for JSON.
-        rows: one dictionary per measured case, with the same keys; units are in the keys.
-        notes: sentences to print below the table, such as a rival that is not installed.
+    A row is one measured case, all with the same keys, units in the keys; notes are printed below the table.
     """
 
     question: str
@@ -33,3 +28,8 @@ def cell(value: Any) -> str:
         return f"{value:.1e}"
     digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2
     return f"{value:.{digits}f}"
+
+
+def has(library: str) -> bool:
+    """Whether a rival is installed."""
+    return importlib.util.find_spec(library) is not None

@@ -1,31 +1,23 @@
 """How the cost of the aligned interpolation grows with positions, batch and channels."""
 
-from __future__ import annotations
-
 import argparse
 from functools import partial
 from typing import Any
 
+import torch
+
+from alignmixup.benchmarks.alignment import floor, make_inputs
+from alignmixup.benchmarks.measure import interleave, rates
 from alignmixup.benchmarks.report import Report
+from alignmixup.functional import align_mix, cost_matrix, sinkhorn
 
 POSITIONS = (2, 3, 4, 5, 7, 8, 10, 14)  # side of the map
 BATCHES = (16, 32, 64, 128, 256, 512, 1024)
 CHANNELS = (64, 128, 256, 512, 1024, 2048)
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Options of this question."""
-    parser.add_argument("--largest", type=int, default=2**26, help="skip shapes of more features (default: 2^26)")
-
-
 def run(options: argparse.Namespace) -> Report:
     """Vary one quantity at a time about (128, 512, 4, 4), and (64, 512, ., .) for the positions."""
-    import torch
-
-    from alignmixup.benchmarks.alignment import floor, make_inputs
-    from alignmixup.benchmarks.measure import interleave, rates
-    from alignmixup.functional import align_mix, cost_matrix, sinkhorn
-
     device = torch.device(options.device)
     operations_rate, bytes_rate = rates(device)
     rows: list[dict[str, Any]] = []
@@ -60,11 +52,7 @@ def run(options: argparse.Namespace) -> Report:
 
 
 def shapes(largest: int) -> list[tuple[str, tuple[int, int, int, int]]]:
-    """What is varied, and the shape, of every measured case.
-
-    Raises:
-        ValueError: ``largest`` leaves none.
-    """
+    """What is varied, and the shape, of every measured case; ValueError where ``largest`` leaves none."""
     every = [
         *(("positions", (64, 512, side, side)) for side in POSITIONS),
         *(("batch", (batch, 512, 4, 4)) for batch in BATCHES),

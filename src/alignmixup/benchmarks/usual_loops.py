@@ -1,35 +1,29 @@
 """Loading and training as tutorials write it: one image at a time, worker processes, a plain loop."""
 
-from __future__ import annotations
-
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    import torch
-    from torch import Tensor
-    from torch.utils.data import DataLoader
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+from torch.utils.data import DataLoader
+
+from alignmixup.models import PreActResNet18
 
 SIDE, CLASSES = 32, 10
 MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 
-Batches = Iterable[tuple["Tensor", "Tensor"]]
-Mix = Callable[["Tensor", "Tensor"], Iterable["Tensor"]]
+Batches = Iterable[tuple[Tensor, Tensor]]
+Mix = Callable[[Tensor, Tensor], Iterable[Tensor]]
 Pass = Callable[[], Any]
 
 
 @dataclass(frozen=True)
 class Task:
-    """What all cases get.
+    """What all cases get: images (N, 3, 32, 32) uint8 and labels (N,) int64, of which only whole batches are made.
 
-    Attributes:
-        images: (N, 3, 32, 32) uint8.
-        labels: (N,) int64.
-        batch: images in a batch; only whole batches are made.
-        workers: processes of the loaders that have some.
-        width: channels of the network's first stage.
-        device: where batches go.
+    ``workers`` are those of the loaders that have some, ``width`` the channels of the network's first stage.
     """
 
     images: Tensor
@@ -46,13 +40,7 @@ class Task:
 
 
 class OneByOne:
-    """Images as the usual loops read them: one at a time, through a transform.
-
-    Args:
-        task: holds the images.
-        transform: what happens to each.
-        pil: hand PIL images to it, else (3, H, W) tensors.
-    """
+    """Images as usual loops read them: one at a time, through a transform of PIL images, else of (3, H, W) tensors."""
 
     def __init__(self, task: Task, transform: Callable[[Any], Any], *, pil: bool) -> None:
         self._images: Any = task.images.permute(0, 2, 3, 1).contiguous().numpy() if pil else task.images
@@ -71,11 +59,6 @@ class OneByOne:
 
 def plain_epoch(task: Task, batches: Batches, mix: Mix | None) -> Pass:
     """An epoch through a loop as tutorials write it: same network, same optimiser, a loss that nobody reads."""
-    import torch
-    from torch.nn.functional import cross_entropy
-
-    from alignmixup.models import PreActResNet18
-
     torch.manual_seed(0)
     model = PreActResNet18(CLASSES, width=task.width).to(task.device)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, weight_decay=1e-4)
@@ -93,36 +76,53 @@ def plain_epoch(task: Task, batches: Batches, mix: Mix | None) -> Pass:
 
 
 def usual_batches(task: Task, *, kind: str, workers: int) -> Batches:
-    """The same augmentation through torchvision and torch's loader, whose processes stay between passes."""
-    import torch
-    from torch.utils.data import DataLoader
+    """The same augmentation through torchvision and torch's loader."""
+    pil = kind == "v1 on PIL"
+    chain = usual_transform(lambda made: made.RandomCrop(SIDE, padding=4), pil=pil, mean=MEAN, std=STD)
+    images = OneByOne(task, chain, pil=pil)
+    return usual_loader(images, batch=task.batch, workers=workers, device=task.device, drop_last=True)
+
+
+def usual_transform(
+    crop: Callable[[Any], Any], *, pil: bool, mean: Sequence[float], std: Sequence[float]
+) -> Callable[[Any], Any]:
+    """Crop, flip, scale and normalise PIL images by torchvision's first transforms, or tensors of bytes by its second.
+
+    ``crop`` makes its part from the one of the two that is used.
+    """
     from torchvision import transforms
     from torchvision.transforms import v2
 
-    pil = kind == "v1 on PIL"
     made: Any = transforms if pil else v2
-    convert = [transforms.ToTensor()] if pil else [v2.ToDtype(torch.float32, scale=True)]
-    moved = [made.RandomCrop(SIDE, padding=4), made.RandomHorizontalFlip()]
-    one_by_one: Any = OneByOne(task, made.Compose([*moved, *convert, made.Normalize(MEAN, STD)]), pil=pil)
-    loader = DataLoader(
-        one_by_one,
-        batch_size=task.batch,
+    convert = transforms.ToTensor() if pil else v2.ToDtype(torch.float32, scale=True)
+    chain: Callable[[Any], Any] = made.Compose(
+        [crop(made), made.RandomHorizontalFlip(), convert, made.Normalize(mean, std)]
+    )
+    return chain
+
+
+def usual_loader(images: Any, *, batch: int, workers: int, device: torch.device, drop_last: bool = False) -> Batches:
+    """Shuffled batches on the device from torch's loader, whose processes stay between passes."""
+    loader: DataLoader[Any] = DataLoader(
+        images,
+        batch_size=batch,
         shuffle=True,
-        drop_last=True,
+        drop_last=drop_last,
         num_workers=workers,
         persistent_workers=workers > 0,
-        pin_memory=task.device.type == "cuda",
+        pin_memory=device.type == "cuda",
     )
-    return OnDevice(loader, task.device)
+    return OnDevice(loader, device)
+
+
+def drain(batches: Batches) -> None:
+    """Take every batch of a pass."""
+    for _ in batches:
+        pass
 
 
 class OnDevice:
-    """Batches of a loader, moved to a device.
-
-    Args:
-        loader: yields images and labels on the CPU.
-        device: where they go.
-    """
+    """Batches (images, labels) of a loader, moved to a device."""
 
     def __init__(self, loader: DataLoader[Any], device: torch.device) -> None:
         self._loader, self._device = loader, device

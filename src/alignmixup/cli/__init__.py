@@ -7,39 +7,30 @@ import logging
 import sys
 import warnings
 from collections.abc import Sequence
+from types import ModuleType
+from typing import Any
 
 from alignmixup import __version__
-from alignmixup.cli import (
-    align,
-    benchmark,
-    gallery,
-    layers,
-    localize,
-    methods,
-    morph,
-    report,
-    train,
-    train_style,
-)
+from alignmixup.cli import align, benchmark, gallery, layers, localize, methods, morph, report, train, train_style
+from alignmixup.cli.arguments import CommandParser, lower_first
 from alignmixup.cli.compare import command as compare_command
-from alignmixup.cli.config_options import CommandParser
 from alignmixup.cli.evaluate import command as evaluate_command
 from alignmixup.training.ranks import ToldElsewhereError, dead_workers, speaker
 
-_COMMANDS = (
-    train,
-    compare_command,
-    report,
-    evaluate_command,
-    localize,
-    gallery,
-    morph,
-    align,
-    layers,
-    methods,
-    benchmark,
-    train_style,
-)
+_COMMANDS: dict[str, ModuleType] = {
+    "train": train,
+    "compare": compare_command,
+    "report": report,
+    "evaluate": evaluate_command,
+    "localize": localize,
+    "gallery": gallery,
+    "morph": morph,
+    "align": align,
+    "layers": layers,
+    "methods": methods,
+    "benchmark": benchmark,
+    "train-style": train_style,
+}
 # What a user can cause and put right: shown as one line. Anything else is a defect and keeps its traceback.
 _USER_ERRORS = (ValueError, OSError, ImportError, FloatingPointError, ToldElsewhereError)
 
@@ -75,10 +66,18 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"alignmixup {__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=CommandParser)
-    for command in _COMMANDS:
-        subparser = command.add_parser(subparsers)
-        subparser.add_argument("--traceback", action="store_true", help="show where an error comes from")
-        subparser.set_defaults(run=command.run)
+    for name, command in _COMMANDS.items():
+        add_command(subparsers, name, command)
+    return parser
+
+
+def add_command(subparsers: Any, name: str, command: ModuleType) -> CommandParser:
+    """Add a command: a module with ``add_arguments`` and ``run``, whose docstring is the help, a line and the rest."""
+    summary, _, description = str(command.__doc__).partition("\n\n")
+    parser: CommandParser = subparsers.add_parser(name, help=lower_first(summary), description=description)
+    command.add_arguments(parser)
+    parser.add_argument("--traceback", action="store_true", help="show where an error comes from")
+    parser.set_defaults(run=command.run)
     return parser
 
 

@@ -1,43 +1,33 @@
-"""``alignmixup align``: which positions of two images are matched in a network's feature maps."""
+"""A picture of which positions of two images are matched.
+
+Match the positions of the feature maps of pairs of test images by optimal transport, as AlignMixup does, in any trained
+network, and draw the assignment: lines between the surest matches, the partner's positions in colour and carried to the
+first image, and the entropy of each match.
+"""
 
 from __future__ import annotations
 
 import argparse
 import math
 from pathlib import Path
-from typing import Any
 
-from alignmixup.cli.pictures import add_pair_options, load_run, pair_options
+from alignmixup.cli.arguments import add_device, add_options, add_run, given, load_run
+from alignmixup.runs.plan import MatchOptions
 
 
-def add_parser(subparsers: Any) -> argparse.ArgumentParser:
-    """Describe the command."""
-    parser: argparse.ArgumentParser = subparsers.add_parser(
-        "align",
-        help="a picture of which positions of two images are matched",
-        description="Match the positions of the feature maps of pairs of test images by optimal transport, as "
-        "AlignMixup does, in any trained network, and draw the assignment: lines between the surest matches, the "
-        "partner's positions in colour and carried to the first image, and the entropy of each match.",
-    )
-    add_pair_options(parser, pairs=4)
-    parser.add_argument("--layer", metavar="NAME", help="whose maps (default: the run's layer, or the last map)")
-    parser.add_argument("--lines", type=int, default=12, metavar="N", help="surest matches to draw (default: 12)")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_run(parser)
+    add_options(parser, MatchOptions)
+    add_device(parser)
     parser.add_argument("--out", type=Path, default=Path("align.png"), metavar="FILE", help="PNG (default: align.png)")
-    return parser
 
 
 def run(options: argparse.Namespace) -> int:
     """Draw the picture and print how sharp the matches are."""
     from alignmixup.runs.pictures import picture_matches
 
-    record = picture_matches(
-        load_run(options, device=options.device),
-        options.out,
-        pairs=options.pairs,
-        layer=options.layer,
-        lines=options.lines,
-        **pair_options(options),
-    )
+    network = load_run(options, device=options.device)
+    record = picture_matches(network, options.out, **given(options, MatchOptions))
     height, width = record["height"], record["width"]
     print(
         f"{record['layer']}, {height} x {width} positions: mean entropy of a match {record['entropy']:.3f} of at most "

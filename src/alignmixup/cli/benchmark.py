@@ -1,37 +1,32 @@
-"""``alignmixup benchmark``: speed and memory on this machine, rivals side by side."""
+"""Speed and memory on this machine.
+
+Measure one question on this machine: all rivals take turns in one run. Prints a table with medians and ranges and
+writes a JSON record.
+"""
 
 from __future__ import annotations
 
 import argparse
 import importlib
-import sys
 from pathlib import Path
-from typing import Any
 
-from alignmixup.benchmarks import QUESTIONS
+from alignmixup.benchmarks.options import QUESTIONS
 from alignmixup.benchmarks.report import Report, cell
+from alignmixup.cli.arguments import add_device, lower_first
+from alignmixup.cli.table import new_table, show
 
 
-def add_parser(subparsers: Any) -> argparse.ArgumentParser:
-    """Describe the command."""
-    parser: argparse.ArgumentParser = subparsers.add_parser(
-        "benchmark",
-        help="speed and memory on this machine",
-        description="Measure one question on this machine: all rivals take turns in one run. Prints a table with "
-        "medians and ranges and writes a JSON record.",
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     questions = parser.add_subparsers(dest="question", metavar="QUESTION", required=True)
-    for name in QUESTIONS:
-        module = importlib.import_module(f"alignmixup.benchmarks.{name}")
-        summary = str(module.__doc__).partition("\n")[0]
-        question = questions.add_parser(name, help=summary[:1].lower() + summary[1:].rstrip("."), description=summary)
-        module.add_options(question)
+    for name, add_question in QUESTIONS.items():
+        summary = str(add_question.__doc__)
+        question = questions.add_parser(name, help=lower_first(summary), description=summary)
+        add_question(question)
         question.add_argument("--repeats", type=int, default=5, help="interleaved repetitions (default: 5)")
-        question.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"), help="default: auto")
+        add_device(question)
         question.add_argument("--threads", type=int, default=0, help="threads on the CPU; 0 leaves torch's choice")
         question.add_argument("--out", type=Path, metavar="FILE", help="JSON (default: runs/benchmarks/QUESTION.json)")
         question.add_argument("--traceback", action="store_true", help="show where an error comes from")
-    return parser
 
 
 def run(options: argparse.Namespace) -> int:
@@ -51,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
     out = options.out or Path("runs", "benchmarks", f"{options.question}.json")
     out.parent.mkdir(parents=True, exist_ok=True)
     report = importlib.import_module(f"alignmixup.benchmarks.{options.question}").run(options)
-    show(report)
+    print_report(report)
     content = {
         "question": report.question,
         "settings": report.settings,
@@ -65,21 +60,14 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def show(report: Report) -> None:
-    """Print a report as a table."""
-    from alignmixup.outside import require
-
-    table = require("rich.table").Table(title=report.question)
-    for key, value in report.rows[0].items():
-        table.add_column(key, justify="left" if isinstance(value, str) else "right")
+def print_report(report: Report) -> None:
+    """Print a report as a table, with a line between groups of rows that begin alike."""
+    left = [key for key, value in report.rows[0].items() if isinstance(value, str)]
+    table = new_table(*report.rows[0], left=left, title=report.question)
     groups = [next(iter(row.values())) for row in report.rows]
     grouped = len(set(groups)) < len(groups)
     for number, row in enumerate(report.rows):
         if grouped and number and groups[number] != groups[number - 1]:
             table.add_section()
         table.add_row(*(cell(value) for value in row.values()))
-    # written to a file, a table is as wide as it needs to be
-    console = require("rich.console").Console(width=None if sys.stdout.isatty() else 160)
-    console.print(table)
-    for note in report.notes:
-        console.print(note)
+    show(table, *report.notes)

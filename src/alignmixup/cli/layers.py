@@ -1,10 +1,15 @@
-"""``alignmixup layers``: at which layers a network can be mixed, and what they carry and cost."""
+"""The layers of a network at which hidden mixing is right.
+
+Look at a network with two random images and name the layers at which AlignMixup and Manifold mixup mix: shape,
+positions, milliseconds, and the share of the logits that follows where two images exchange their features there
+(1.000, or the layer is refused). --all makes the table of the networks of a library.
+"""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from alignmixup.benchmarks.layers import LayersFound
@@ -12,15 +17,7 @@ if TYPE_CHECKING:
 _HIDDEN = ("alignmixup", "manifold_mixup")
 
 
-def add_parser(subparsers: Any) -> argparse.ArgumentParser:
-    """Describe the command."""
-    parser: argparse.ArgumentParser = subparsers.add_parser(
-        "layers",
-        help="the layers of a network at which hidden mixing is right",
-        description="Look at a network with two random images and name the layers at which AlignMixup and Manifold "
-        "mixup mix: shape, positions, milliseconds, and the share of the logits that follows where two images exchange "
-        "their features there (1.000, or the layer is refused). --all makes the table of the networks of a library.",
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", nargs="?", metavar="MODEL", help="as in model.name, e.g. timm:resnet10t")
     parser.add_argument("--layer", metavar="NAME", help="a layer to check (default: those found automatically)")
     parser.add_argument("--size", type=int, default=224, metavar="N", help="side of the images (default: 224)")
@@ -33,7 +30,6 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         metavar="LIBRARY",
         help="one small member of each module of timm, the classifiers of torchvision, those of transformers",
     )
-    return parser
 
 
 def run(options: argparse.Namespace) -> int:
@@ -43,10 +39,6 @@ def run(options: argparse.Namespace) -> int:
     if options.all is not None:
         print_table(_all(options.all))
         return 0
-    return _one(options)
-
-
-def _one(options: argparse.Namespace) -> int:
     import torch
 
     from alignmixup import methods, models

@@ -1,42 +1,34 @@
-"""``alignmixup methods``: what there is, and what its options are."""
+"""List the mixing methods, or the options of one.
+
+List the mixing methods; with NAME, its options and their defaults.
+"""
 
 from __future__ import annotations
 
 import argparse
 import inspect
-from typing import Any
+
+from alignmixup.cli.table import new_table, show
 
 
-def add_parser(subparsers: Any) -> argparse.ArgumentParser:
-    """Describe the command."""
-    parser: argparse.ArgumentParser = subparsers.add_parser(
-        "methods",
-        help="list the mixing methods, or the options of one",
-        description="List the mixing methods; with NAME, its options and their defaults.",
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", nargs="?", metavar="NAME", help="a method, or package.module:Class")
-    return parser
 
 
 def run(options: argparse.Namespace) -> int:
     """Print the list, or one method."""
     from alignmixup import methods
-    from alignmixup.outside import require
 
-    table_class = require("rich.table").Table
     if options.name is None:
-        table = table_class("method", "what it does", box=None, pad_edge=False)
+        table = new_table("method", "what it does", left=("what it does",), box=None, pad_edge=False)
         for name in methods.available():
-            table.add_row(name, _summary(methods.load(name)))
+            summary = (inspect.getdoc(methods.load(name)) or "").partition("\n\n")[0]
+            table.add_row(name, summary.replace("\n", " "))
     else:
-        method = methods.load(options.name)
-        print(inspect.getdoc(method), end="\n\n")
-        table = table_class("option", "default", "paper", "meaning", box=None, pad_edge=False)
+        print(inspect.getdoc(methods.load(options.name)), end="\n\n")
+        columns = ("option", "default", "paper", "meaning")
+        table = new_table(*columns, left=columns, box=None, pad_edge=False)
         for option in methods.options(options.name).values():
-            table.add_row(option.name, option.written, option.paper, option.meaning)
-    require("rich.console").Console(markup=False).print(table)
+            table.add_row(option.name, option.written, option.paper or "-", option.meaning)
+    show(table)
     return 0
-
-
-def _summary(method: type) -> str:
-    return (inspect.getdoc(method) or "").partition("\n\n")[0].replace("\n", " ")

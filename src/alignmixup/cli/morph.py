@@ -1,32 +1,29 @@
-"""``alignmixup morph``: feature maps interpolated between two images, shown as images or measured."""
+"""Feature maps interpolated between two images, shown as images or measured.
+
+Interpolate the feature maps of pairs of test images from λ = 1 to 0: aligned in the geometry of the one (A) and of the
+other (B), and unaligned. Without --measure the decoder of an alignmixup_ae run shows them; the numbers below each image
+are the network's probabilities, in percent, of A's and of B's class. With --measure, for any run, the network's beliefs
+along the paths are averaged over many pairs.
+"""
 
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
-from alignmixup.cli.pictures import add_pair_options, load_run, pair_options
-from alignmixup.outside import require
+from alignmixup.cli.arguments import add_device, add_options, add_run, given, load_run
+from alignmixup.cli.table import new_table, show
+from alignmixup.runs.plan import MorphOptions, PathOptions
 
 _COLUMNS = ("path", "A's or B's class", "lowest", "entropy", "minus not aligned", "same, kept half", "higher")
 _NAMES = {"first": "aligned, geometry of A", "partner": "aligned, geometry of B", "none": "not aligned"}
 
 
-def add_parser(subparsers: Any) -> argparse.ArgumentParser:
-    """Describe the command."""
-    parser: argparse.ArgumentParser = subparsers.add_parser(
-        "morph",
-        help="feature maps interpolated between two images, shown as images or measured",
-        description="Interpolate the feature maps of pairs of test images from λ = 1 to 0: aligned in the geometry of "
-        "the one (A) and of the other (B), and unaligned. Without --measure the decoder of an alignmixup_ae run shows "
-        "them; the numbers below each image are the network's probabilities, in percent, of A's and of B's class. "
-        "With --measure, for any run, the network's beliefs along the paths are averaged over many pairs.",
-    )
-    add_pair_options(parser, pairs=3)
-    parser.add_argument("--steps", type=int, default=9, metavar="N", help="values of λ (default: 9)")
-    parser.add_argument("--animation", type=Path, metavar="FILE", help="write a .gif or .webp too, there and back")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_run(parser)
+    add_options(parser, MorphOptions)
+    add_device(parser)
     parser.add_argument("--measure", type=int, metavar="N", help="measure N pairs instead of drawing some")
     parser.add_argument(
         "--layer", metavar="NAME", help="with --measure: where to interpolate (default: the run's layer)"
@@ -34,27 +31,25 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     parser.add_argument(
         "--out", type=Path, metavar="FILE", help="PNG (default: morph.png, or interpolation.png and .json)"
     )
-    return parser
 
 
 def run(options: argparse.Namespace) -> int:
     """Draw or measure."""
     from alignmixup.runs.pictures import measure_interpolation, picture_morphs
 
-    if options.steps < 2:
-        raise ValueError(f"--steps must be >= 2, got {options.steps}")
+    asked = MorphOptions.part_of(options)
     if options.measure is not None and options.animation:
         raise ValueError("--measure draws no images: leave --animation out")
     if options.measure is None and options.layer:
         raise ValueError("--layer goes with --measure: images can only be drawn from the layer that the decoder reads")
-    network, common = load_run(options, device=options.device), {"steps": options.steps, **pair_options(options)}
+    network = load_run(options, device=options.device)
     if options.measure is None:
         out = options.out or Path("morph.png")
-        picture_morphs(network, out, pairs=options.pairs, animation=options.animation, **common)
+        picture_morphs(network, out, **vars(asked))
         print(*filter(None, (out, options.animation)), sep="\n")
     else:
         out = options.out or Path("interpolation.png")
-        record = measure_interpolation(network, out, pairs=options.measure, layer=options.layer, **common)
+        record = measure_interpolation(network, out, **given(options, PathOptions) | {"pairs": options.measure})
         _print_table(record)
         print(f"{out.with_suffix('.json')}, {out}")
     return 0
@@ -63,9 +58,7 @@ def run(options: argparse.Namespace) -> int:
 def _print_table(content: dict[str, Any]) -> None:
     for key, what in (("all", "all pairs"), ("ends_right", "both images classified rightly")):
         part = content[key]
-        table = require("rich.table").Table(title=f"{content['layer']}: {part['pairs']} pairs, {what}")
-        for heading in _COLUMNS:
-            table.add_column(heading, justify="left" if heading == "path" else "right")
+        table = new_table(*_COLUMNS, title=f"{content['layer']}: {part['pairs']} pairs, {what}")
         for name, path in part.get("paths", {}).items():
             against = part["against_none"].get(name)
             table.add_row(
@@ -74,8 +67,7 @@ def _print_table(content: dict[str, Any]) -> None:
                 *(_written(against[key]) if against else "" for key in ("area_difference", "kept_half_difference")),
                 f"{100 * against['share_higher']['mean']:.1f} %" if against else "",
             )
-        # written to a file, a table is as wide as it needs to be
-        require("rich.console").Console(width=None if sys.stdout.isatty() else 120).print(table)
+        show(table)
     if content["read_from_layer"] == "mean":
         print(
             f"the network reads only the mean of {content['layer']}, which alignment keeps: aligned and unaligned "

@@ -1,4 +1,9 @@
-"""``alignmixup report``: one page from the records of runs."""
+"""One HTML page of finished runs: table, charts, pictures, configurations.
+
+Read the records of finished runs and write one HTML page that needs nothing else: the table with the paper's numbers,
+training curves, cost against error, what `evaluate` measured, pictures that other commands drew in the run folders,
+every configuration and the commands that make it again. Trains nothing.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +14,7 @@ from pathlib import Path
 from typing import Any
 
 
-def add_parser(subparsers: Any) -> argparse.ArgumentParser:
-    """Describe the command."""
-    parser: argparse.ArgumentParser = subparsers.add_parser(
-        "report",
-        help="one HTML page of finished runs: table, charts, pictures, configurations",
-        description="Read the records of finished runs and write one HTML page that needs nothing else: the table with "
-        "the paper's numbers, training curves, cost against error, what `evaluate` measured, pictures that other "
-        "commands drew in the run folders, every configuration and the commands that make it again. Trains nothing.",
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "runs", nargs="+", type=Path, metavar="RUNS", help="run folders, folders above them, or stored records"
     )
@@ -30,7 +27,6 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     parser.add_argument(
         "--records", type=Path, metavar="DIR", help="also store a compact copy of each record in DIR/records"
     )
-    return parser
 
 
 def run(options: argparse.Namespace) -> int:
@@ -82,14 +78,9 @@ def _tables(runs: Iterable[Any], columns: str | None) -> str:
 
 def _commands(paths: Iterable[Path]) -> list[str]:
     """What was typed to make the runs, where `compare` left it in the folders."""
-    commands = []
+    commands: list[Any] = []
     for path in paths:
         results = path / "results.json"
-        if results.is_file():
-            command = json.loads(results.read_text(encoding="utf-8")).get("command")
-            if not command:
-                return []
-            commands.append(command)
-        else:
-            return []
-    return commands
+        content = json.loads(results.read_text(encoding="utf-8")) if results.is_file() else {}
+        commands.append(content.get("command") or None)
+    return [] if None in commands else commands

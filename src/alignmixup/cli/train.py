@@ -1,4 +1,8 @@
-"""``alignmixup train``: one run."""
+"""Train a classifier.
+
+Train a classifier. The run folder gets config.toml, checkpoint.pt, model.safetensors, record.json and curves.png.
+Several processes: torchrun --nproc-per-node N -m alignmixup train ...
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alignmixup.cli.config_options import add_set, add_trust, list_keys
+from alignmixup.cli.arguments import CommandParser, add_set, add_trust, list_keys
 from alignmixup.outside import is_outside
 from alignmixup.runs.folder import Mode, RunFolder, default_folder
 from alignmixup.runs.run import refuse_outside
@@ -19,17 +23,8 @@ if TYPE_CHECKING:
     from alignmixup.training.config import Config
 
 
-def add_parser(subparsers: Any) -> argparse.ArgumentParser:
-    """Describe the command."""
-    parser: argparse.ArgumentParser = subparsers.add_parser(
-        "train",
-        help="train a classifier",
-        description="Train a classifier. The run folder gets config.toml, checkpoint.pt, model.safetensors,\n"
-        "record.json and curves.png. Several processes:\n"
-        "  torchrun --nproc-per-node N -m alignmixup train ...",
-        ending=list_keys,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_arguments(parser: CommandParser) -> None:
+    parser.ending = list_keys
     parser.add_argument(
         "--config",
         metavar="FILE",
@@ -42,7 +37,6 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     existing = parser.add_mutually_exclusive_group()
     existing.add_argument("--resume", action="store_true", help="continue the run that the folder holds, if any")
     existing.add_argument("--overwrite", action="store_true", help="delete the run that the folder holds")
-    return parser
 
 
 def run(options: argparse.Namespace) -> int:

@@ -1,15 +1,19 @@
-"""``alignmixup train-style``: the autoencoder that StyleMix and StyleCutMix mix in."""
+"""Train the autoencoder of StyleMix and StyleCutMix.
+
+Train a style autoencoder. Its encoder is frozen: the first stages of a finished run's network; without --run, of a
+small classifier that is trained first, in a folder beside FILE (--set changes it); or VGG-19. FILE gets the weights,
+the styles of the classes and what was measured, and a picture goes beside it. After an interruption the same command
+continues.
+"""
 
 from __future__ import annotations
 
 import argparse
 import shlex
 from pathlib import Path
-from typing import Any
 
-from alignmixup.cli.config_options import add_set
+from alignmixup.cli.arguments import add_options, add_set
 from alignmixup.cli.train import train_or_say_how
-from alignmixup.options import options_of
 from alignmixup.runs.folder import Mode, RunFolder
 from alignmixup.training.config import Config
 from alignmixup.training.config_file import FREE_KEYS, ConfigError, check_keys, load
@@ -31,36 +35,18 @@ _CLASSIFIER = (
 _DIGITS_CLASSIFIER = ("model.width=16",)
 
 
-def add_parser(subparsers: Any) -> argparse.ArgumentParser:
-    """Describe the command."""
-    parser: argparse.ArgumentParser = subparsers.add_parser(
-        "train-style",
-        help="train the autoencoder of StyleMix and StyleCutMix",
-        description="Train a style autoencoder. Its encoder is frozen: the first stages of a finished run's network; "
-        "without --run, of a small classifier that is trained first, in a folder beside FILE (--set changes it); or "
-        "VGG-19. FILE gets the weights, the styles of the classes and what was measured, and a picture goes beside "
-        "it. After an interruption the same command continues.",
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", metavar="NAME", help="data set, such as cifar100 (default: that of --run)")
     parser.add_argument("--run", metavar="RUN", dest="run_folder", type=Path, help="run folder of a preact_resnet18")
     add_set(parser)
     parser.add_argument("--out", metavar="FILE", type=Path, required=True, help="file to write, such as x.safetensors")
     parser.add_argument("--overwrite", action="store_true", help="start everything anew and replace FILE")
-    for item in options_of(StyleConfig).values():
-        parser.add_argument(
-            f"--{item.name.replace('_', '-')}",
-            type=item.type,
-            default=item.default,
-            choices=item.texts or None,
-            metavar=None if item.texts else "N" if item.type is int else "X",
-            help=f"{item.help if item.texts else item.meaning}; default: {item.default}".replace("%", "%%"),
-        )
-    return parser
+    add_options(parser, StyleConfig)
 
 
 def run(options: argparse.Namespace) -> int:
     """Train, draw the picture, print what was measured."""
-    style = StyleConfig(**{name: getattr(options, name) for name in options_of(StyleConfig)})
+    style = StyleConfig.part_of(options)
     if options.out.is_dir() or not options.out.suffix:
         raise ValueError(f"--out takes a file, such as {options.out}.safetensors, got {options.out}")
     if options.out.exists() and not options.overwrite:

@@ -1,6 +1,9 @@
 """Data sets by name, and loaders of augmented, normalised batches."""
 
+import inspect
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -34,14 +37,21 @@ __all__ = [
     "load",
 ]
 
-_NAMES = ("digits", "cifar10", "cifar100", "tiny-imagenet", "cub", "imagenet", "folder")
-_OF_FILES = ("cub", "imagenet", "folder")
+_LOADERS: dict[str, Callable[..., ImageData]] = {  # each takes those options of ``load`` that mean something for it
+    "digits": load_digits,
+    "cifar10": partial(load_cifar, "cifar10"),
+    "cifar100": partial(load_cifar, "cifar100"),
+    "tiny-imagenet": load_tiny_imagenet,
+    "cub": load_cub,
+    "imagenet": partial(load_folder, "imagenet"),
+    "folder": partial(load_folder, "folder"),
+}
 VALIDATION_SEED = 21  # of the choice of held-out training images: the same for every run
 
 
 def available() -> tuple[str, ...]:
     """Names that ``load`` accepts."""
-    return _NAMES
+    return tuple(_LOADERS)
 
 
 def load(
@@ -96,33 +106,12 @@ def load(
         raise ValueError(
             f"validation={validation} holds out training images, which test_only=True leaves out: choose one"
         )
-    _check(name, image_size, test_view, of_files_only=(in_memory, test_view), of_folders_only=(test_split,))
-    if name == "digits":
-        dataset = load_digits(image_size=image_size)
-    elif name in ("cifar10", "cifar100"):
-        dataset = load_cifar(name, root=root, download=download, image_size=image_size)
-    elif name == "tiny-imagenet":
-        dataset = load_tiny_imagenet(root=root, image_size=image_size, cache=cache, progress=progress)
-    elif name == "cub":
-        dataset = load_cub(
-            root=root,
-            image_size=image_size,
-            in_memory=in_memory,
-            test_view=test_view or "squeezed_center",
-            progress=progress,
-        )
-    else:
-        dataset = load_folder(
-            name,
-            root=root,
-            image_size=image_size,
-            in_memory=in_memory,
-            test_split=test_split,
-            test_view=test_view or "center",
-            test_only=test_only,
-            cache=cache,
-            progress=progress,
-        )
+    chosen = {"in_memory": in_memory, "test_split": test_split, "test_view": test_view}
+    chosen = {key: value for key, value in chosen.items() if value is not None}
+    _check(name, image_size, chosen)
+    options = {"root": root, "download": download, "image_size": image_size, "test_only": test_only}
+    options |= {"cache": cache, "progress": progress, **chosen}
+    dataset = _LOADERS[name](**{key: value for key, value in options.items() if _takes(name, key)})
     if normalization is not None:
         mean, std = _normalization(normalization, channels=dataset.channels)
         dataset = replace(dataset, mean=mean, std=std)
@@ -150,19 +139,9 @@ def build_loaders(
     neither, and each image comes exactly once over all processes: add up the counts of all processes after
     the last batch, without communication in between, since one process may have a batch more than another.
 
-    Args:
-        dataset: what ``load`` returned.
-        batch_size: training images per batch and process.
-        eval_batch_size: test images per batch and process; None for ``batch_size``.
-        augment: "default" for the set's own, a name in ``alignmixup.data.transforms.augment``, an ``Augment``, or None.
-        seed: of order and augmentation.
-        device: where the batches go.
-        rank: this process, in [0, world_size).
-        world_size: number of processes.
-        drop_last: leave out the last training batch where it is not full.
-        channels_last: yield the images in channels-last memory format.
-        on_device: sets in memory: keep the bytes on ``device``; None does so where they fit.
-        workers: sets in files: processes that decode; None takes a number that suits the processor.
+    ``augment`` is "default" for the set's own, a name in ``alignmixup.data.transforms.augment``, an ``Augment``, or
+    None; ``eval_batch_size`` None is ``batch_size``. The other options are those of ``EpochLoader``, of ``BatchLoader``
+    for sets in memory (``on_device``) and of ``StreamLoader`` for sets in files (``workers``).
 
     Raises:
         ValueError: an unknown preset, a value out of range, or a batch that this machine's memory cannot hold; while
@@ -189,26 +168,21 @@ def build_loaders(
     return train, loader(dataset.test, eval_batch_size or batch_size, None, training=False)
 
 
-def _check(
-    name: str,
-    image_size: int | None,
-    test_view: str | None,
-    *,
-    of_files_only: tuple[object, ...],
-    of_folders_only: tuple[object, ...],
-) -> None:
-    if name not in _NAMES:
-        raise ValueError(f"unknown data set {name!r}; {near(name, _NAMES)}")
+def _takes(name: str, option: str) -> bool:
+    return option in inspect.signature(_LOADERS[name]).parameters
+
+
+def _check(name: str, image_size: int | None, chosen: dict[str, Any]) -> None:
+    if name not in _LOADERS:
+        raise ValueError(f"unknown data set {name!r}; {near(name, _LOADERS)}")
     if image_size is not None and (type(image_size) is not int or image_size < 1):
         raise ValueError(f"image_size must be an integer >= 1, got {image_size!r}")
-    if test_view is not None and test_view not in get_args(TestView):
-        raise ValueError(f"test_view must be one of {', '.join(get_args(TestView))}, got {test_view!r}")
-    if name not in _OF_FILES and any(option is not None for option in (*of_files_only, *of_folders_only)):
-        raise ValueError(
-            f"in_memory, test_split and test_view are options of {', '.join(_OF_FILES)}: leave them out for {name}"
-        )
-    if name == "cub" and any(option is not None for option in of_folders_only):
-        raise ValueError("test_split is an option of imagenet and folder: leave it out for cub")
+    if chosen.get("test_view", "center") not in get_args(TestView):
+        raise ValueError(f"test_view must be one of {', '.join(get_args(TestView))}, got {chosen['test_view']!r}")
+    for key in chosen:
+        if not _takes(name, key):
+            known = ", ".join(other for other in _LOADERS if _takes(other, key))
+            raise ValueError(f"{key} is an option of {known}: leave it out for {name}")
 
 
 def _chosen(dataset: ImageData, *, subset: int | None, validation: int | float | None) -> ImageData:

@@ -38,22 +38,32 @@ class BoxTable:
         """The key of each image in this table: its path, or that without leading folders, or that with more of them.
 
         A key may leave folders out where it can mean one image of ``paths`` only: the flat release's ``val/x.JPEG`` is
-        ``val/n01440764/x.JPEG`` of an image folder, if there is no other ``x.JPEG``.
-
-        Args:
-            paths: images, relative to ``root``.
-            root: folder that the paths start from.
+        ``val/n01440764/x.JPEG`` of an image folder, if there is no other ``x.JPEG``. Paths are relative to ``root``.
 
         Raises:
             ValueError: a name that means several images, or an image that several names mean; images without a box;
                 images that exist only in a table that should be complete.
         """
-        self._check_short_names(paths)
+        cleaned = [clean_path(path) for path in paths]
+        keys = [next((end for end in _ends(path) if end in self.boxes), None) for path in cleaned]
+        meant: dict[str, list[str]] = {}  # images by a name that leaves out folders
+        for path, clean, key in zip(paths, cleaned, keys, strict=True):
+            if key not in (None, clean):
+                meant.setdefault(str(key), []).append(path)
+        for key, images in meant.items():
+            if len(images) > 1:
+                raise ValueError(
+                    f"{self.place(key, 0)}: {key} means {len(images)} images ({few(images, 3)}): write paths from the "
+                    "folder that holds the splits"
+                )
         named: dict[str, list[str]] = {}
         for key in self.boxes:
             named.setdefault(_name(key), []).append(key)
-        count = Counter(_name(path) for path in paths)
-        keys = [self._key(path, named, unique=count[_name(path)] == 1) for path in paths]
+        count = Counter(map(_name, paths))
+        keys = [
+            self._longer(path, named.get(_name(path), ()), unique=count[_name(path)] == 1) if key is None else key
+            for path, key in zip(paths, keys, strict=True)
+        ]
         missing = [path for path, key in zip(paths, keys, strict=True) if key is None]
         if missing:
             raise ValueError(
@@ -69,31 +79,12 @@ class BoxTable:
             )
         return [key for key in keys if key is not None]
 
-    def _check_short_names(self, paths: Sequence[str]) -> None:
-        """Refuse a name that leaves out the folders which tell several images apart."""
-        meant: dict[str, list[str]] = {}
-        for path in paths:
-            parts = clean_path(path).split("/")
-            if "/".join(parts) not in self.boxes:
-                for start in range(1, len(parts)):
-                    if (key := "/".join(parts[start:])) in self.boxes:
-                        meant.setdefault(key, []).append(path)
-                        break
-        for key, images in meant.items():
-            if len(images) > 1:
-                raise ValueError(
-                    f"{self.place(key, 0)}: {key} means {len(images)} images ({few(images, 3)}): write paths from the "
-                    "folder that holds the splits"
-                )
-
-    def _key(self, path: str, named: Mapping[str, Sequence[str]], *, unique: bool) -> str | None:
+    def _longer(self, path: str, candidates: Sequence[str], *, unique: bool) -> str | None:
+        """The key that has more folders than the path; of an image whose name is ``unique``, in other places too."""
         parts = clean_path(path).split("/")
-        for start in range(len(parts)):
-            if (key := "/".join(parts[start:])) in self.boxes:
-                return key
         alike = [
             key
-            for key in named.get(parts[-1], ())
+            for key in candidates
             if key.endswith("/" + "/".join(parts)) or (unique and _leaves_out(key.split("/"), parts))
         ]
         if len(alike) > 1:
@@ -133,7 +124,12 @@ def _name(path: str) -> str:
     return clean_path(path).rpartition("/")[2]
 
 
+def _ends(path: str) -> list[str]:
+    """A path and what remains of it without leading folders, the longest first."""
+    parts = path.split("/")
+    return ["/".join(parts[start:]) for start in range(len(parts))]
+
+
 def _is_below(root: Path, key: str) -> bool:
     """Whether ``root`` holds the image, by its path or by that without leading folders."""
-    parts = key.split("/")
-    return any((root / "/".join(parts[start:])).is_file() for start in range(len(parts)))
+    return any((root / end).is_file() for end in _ends(key))

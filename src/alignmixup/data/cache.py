@@ -4,20 +4,30 @@ import hashlib
 import logging
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from torch import Tensor
 
 from alignmixup.outside import require
 
-__all__ = ["cached", "fingerprint"]
+__all__ = ["cached", "decoded", "fingerprint"]
 
 _log = logging.getLogger(__name__)
 _VERSION = "1"  # raise it when the same files would decode to something else
 
 
-def fingerprint(paths: Iterable[Path], *, root: Path, settings: str) -> str:
+def decoded(
+    paths: Sequence[Path], decode: Callable[[], Tensor], *, root: Path, file: str | None, settings: str
+) -> Tensor:
+    """The images of ``paths``, from the cache ``file`` in ``root`` or decoded and kept there; None keeps nothing."""
+    if file is None:
+        return decode()
+    key = fingerprint(paths, root=root, settings=settings)
+    return cached(root / file, key, lambda: {"images": decode()})["images"]
+
+
+def fingerprint(paths: Sequence[Path], *, root: Path, settings: str) -> str:
     """A digest of the files' names, sizes and times of change, and of how they are decoded."""
     digest = hashlib.sha256(f"{_VERSION} {settings}\n".encode())
     for path in paths:

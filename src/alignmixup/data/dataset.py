@@ -63,9 +63,6 @@ class PathList(Sequence[str]):
 
     A list of a million strings costs 200 MB, and each worker process would copy it by and by as it counts
     references.
-
-    Args:
-        names: the names.
     """
 
     def __init__(self, names: Sequence[str]) -> None:

@@ -16,31 +16,18 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from alignmixup.data.dataset import TestView
-from alignmixup.data.image_file import (
-    MAX_PIXELS_VARIABLE,
-    ImageFacts,
-    decode_image,
-    describe_image,
-    image_size,
-    naming,
-    orientation,
-    pillow,
-)
+from alignmixup.data.image_file import decode_image, image_size, naming, orientation, pillow
 from alignmixup.data.memory import check_memory
 from alignmixup.data.sets.listing import few
 from alignmixup.data.transforms.crops import Interpolation
 from alignmixup.outside import require
 
 __all__ = [
-    "MAX_PIXELS_VARIABLE",
-    "ImageFacts",
     "decode_all",
     "decode_image",
     "decode_pixels",
-    "describe_image",
     "image_size",
     "jpeg_decoder",
-    "pillow",
     "scaled_box",
     "scaled_center",
     "scaled_whole",
@@ -52,20 +39,10 @@ _TEST_MARGIN = 256 / 224  # Resize(256), CenterCrop(224), and in proportion for 
 
 
 def decode_pixels(path: Path, *, upright: bool = True) -> Tensor:
-    """The image of a file, decoded in the quickest way.
+    """The image of a file as (3, H, W) uint8, channels-last in memory, decoded in the quickest way.
 
-    torchvision decodes JPEGs that need not be turned. ``decode_image`` does the rest: other formats, four channels, and
-    what torchvision refuses, so that errors are the same.
-
-    Args:
-        path: the file.
-        upright: turn it as its EXIF orientation says.
-
-    Returns:
-        (3, H, W) uint8, channels-last in memory (the one plane of a grey JPEG is there once).
-
-    Raises:
-        FileNotFoundError, ValueError: as ``decode_image``.
+    torchvision decodes JPEGs that need not be turned (the one plane of a grey one is there once). ``decode_image`` does
+    the rest: other formats, four channels, and what torchvision refuses, so that arguments and errors are the same.
     """
     with naming(path):
         coded = path.read_bytes()
@@ -83,18 +60,10 @@ def jpeg_decoder() -> Callable[[Tensor], Tensor] | None:
 
 
 def scaled_box(image: Tensor, box: tuple[int, int, int, int], *, size: int, interpolation: Interpolation) -> Tensor:
-    """A box cut out of an image, then scaled with antialiasing.
+    """A box (y0, x0, y1, x1, half-open) of a (3, H, W) uint8 image, scaled to (3, size, size) with antialiasing.
 
-    torch does this in a third of PIL's time; now and then a value differs from PIL's, by rounding.
-
-    Args:
-        image: (3, H, W) uint8; channels-last in memory is quickest.
-        box: what to cut out: y0, x0, y1, x1, half-open.
-        size: side of the result.
-        interpolation: the kernel: bilinear, or bicubic with a = -0.5 as PIL has it.
-
-    Returns:
-        (3, size, size) uint8, channels-last in memory.
+    torch does this in a third of PIL's time, quickest where the image is channels-last in memory; now and then a value
+    differs from PIL's, by rounding. The kernel is bilinear, or bicubic with a = -0.5 as PIL has it.
     """
     y0, x0, y1, x1 = box
     cut = image[:, y0:y1, x0:x1].unsqueeze(0).contiguous(memory_format=torch.channels_last)
@@ -102,8 +71,7 @@ def scaled_box(image: Tensor, box: tuple[int, int, int, int], *, size: int, inte
 
 
 def scaled_center(image: Any, size: int, *, margin: float = 1.0) -> Any:
-    """The centre of a PIL image: its shorter side scaled to ``size * margin``, then ``size`` by ``size``
-    pixels.
+    """The centre of a PIL image: its shorter side scaled to ``size * margin``, then ``size`` by ``size`` pixels.
 
     A margin of 256 / 224 is the usual test transform of ImageNet, Resize(256) and CenterCrop(224).
     """
@@ -153,7 +121,7 @@ def decode_all(
     progress: bool,
     upright: bool = True,
 ) -> Tensor:
-    """Decode many small images.
+    """Decode many small images to (N, 3, size, size) uint8.
 
     Args:
         paths: the files.
@@ -161,10 +129,7 @@ def decode_all(
         size: side of the results.
         title: text before the progress bar.
         progress: show a bar.
-        upright: turn images as their EXIF orientation says.
-
-    Returns:
-        (N, 3, size, size) uint8.
+        upright: see ``decode_image``.
 
     Raises:
         FileNotFoundError, ValueError: the first file that cannot be used, and how many others.

@@ -12,7 +12,8 @@ Convention, for every way of reading:
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -27,14 +28,14 @@ __all__ = [
     "decode_image",
     "describe_image",
     "image_size",
+    "image_sizes",
     "naming",
     "orientation",
     "pillow",
 ]
 
-MAX_PIXELS_VARIABLE = (
-    "ALIGNMIXUP_MAX_PIXELS"  # environment variable: images of more pixels than this number are refused
-)
+# environment variable: images of more pixels than this number are refused
+MAX_PIXELS_VARIABLE = "ALIGNMIXUP_MAX_PIXELS"
 _ORIENTATION = 0x0112  # the EXIF entry
 _TURNS = {  # its values, and what makes the stored image upright
     2: "FLIP_LEFT_RIGHT",
@@ -70,11 +71,7 @@ class ImageFacts:
 
 
 def decode_image(path: Path, *, upright: bool = True) -> Any:
-    """The image of a file, as an RGB ``PIL.Image``.
-
-    Args:
-        path: the file.
-        upright: turn it as its EXIF orientation says.
+    """The image of a file, as an RGB ``PIL.Image``; ``upright`` turns it as its EXIF orientation says.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -93,11 +90,7 @@ def decode_image(path: Path, *, upright: bool = True) -> Any:
 
 
 def describe_image(path: Path) -> ImageFacts:
-    """What there is to know of the image in a file that ``decode_image`` can read.
-
-    Raises:
-        FileNotFoundError, ValueError: as ``decode_image``.
-    """
+    """What there is to know of the image in a file that ``decode_image`` can read, with its errors."""
     size = decode_image(path).size
     with naming(path), pillow().open(path) as image:
         alpha = "A" in image.getbands() or "transparency" in image.info
@@ -122,13 +115,9 @@ def pillow() -> Any:
 
 
 def image_size(path: Path, *, upright: bool = True) -> tuple[int, int]:
-    """Width and height of the image that ``decode_image`` makes of a file.
+    """Width and height of the image that ``decode_image`` makes of a file, with its errors.
 
     Its pixels are not read where its header says all (PNG may state the orientation at the end).
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: the file is empty, not an image or too large.
     """
     with naming(path), pillow().open(path) as image:
         lies = orientation(image) >= 5  # of the values, those that swap the sides
@@ -138,6 +127,12 @@ def image_size(path: Path, *, upright: bool = True) -> tuple[int, int]:
             lies = False
         width, height = image.size
     return (height, width) if lies and upright else (width, height)
+
+
+def image_sizes(root: Path, paths: Sequence[str], *, upright: bool = True) -> list[tuple[int, int]]:
+    """What ``image_size`` says of each of many files below ``root``."""
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        return list(pool.map(lambda path: image_size(root / path, upright=upright), paths))
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from alignmixup.data.decode import describe_image
+from alignmixup.data.image_file import describe_image
 from alignmixup.data.sets.folder import ClassFolders, find_test_split, list_classes
 from alignmixup.data.sets.listing import Passed, few, near_duplicates
 
@@ -34,11 +34,8 @@ class SplitReport:
 
     def remarks(self) -> list[str]:
         """What is odd, a line each."""
-        lines = []
-        empty, filled = (
-            [name for name, count in self.counts.items() if not count],
-            list(filter(None, self.counts.values())),
-        )
+        lines, filled = [], [count for count in self.counts.values() if count]
+        empty = [name for name, count in self.counts.items() if not count]
         if empty:
             lines.append(f"{len(empty)} classes without images ({few(empty)})")
         if filled and max(filled) > _UNBALANCED * min(filled):
@@ -121,12 +118,8 @@ def inspect_folder(
     """Look at all images below ``root``, as ``data.load("folder", ...)`` takes them.
 
     They are in ``train`` and a test split, in one of these alone, or ``root`` itself is a folder of class folders.
-    Every image is decoded, since only that finds damage.
-
-    Args:
-        root: the folder.
-        test_split: see ``alignmixup.data.load``.
-        follow: wraps the results as they come, of which there will be so many: for a progress bar.
+    Every image is decoded, since only that finds damage. ``follow`` wraps the results as they come, of which there will
+    be so many: for a progress bar.
 
     Raises:
         FileNotFoundError: there is no such folder.

@@ -6,13 +6,7 @@ __all__ = ["check_memory"]
 
 
 def check_memory(count: int, channels: int, image_size: int, *, bytes_each: int = 1) -> None:
-    """Refuse images that need more than all memory.
-
-    Args:
-        count: how many are held at a time.
-        channels: of each.
-        image_size: side of the square images.
-        bytes_each: bytes of a value.
+    """Refuse ``count`` square images, held at a time, that need more than all memory.
 
     Raises:
         ValueError: they do not fit; says what would.

@@ -26,14 +26,11 @@ PRESETS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
 
 
 def normalization(name: str, *, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of each channel.
+    """Mean and standard deviation of each channel, in [0, 1] units.
 
     Args:
         name: a key of ``PRESETS``, or the numbers themselves as ``"mean/std"``, such as ``"0.5,0.5,0.5/0.2,0.2,0.2"``.
         channels: channels of the images.
-
-    Returns:
-        Two tuples of ``channels`` numbers, in [0, 1] units.
 
     Raises:
         ValueError: unknown name, numbers that are none or not positive, or those of another number of channels.

@@ -36,12 +36,7 @@ class EpochOrder:
 
     Args:
         num_images: images in the split, >= 1.
-        batch_size: images per batch and process, >= 1.
-        shuffle: a new random order each epoch; else the order of the split.
-        drop_last: leave out the last batch where it is not full.
-        seed: any integer.
-        rank: this process, in [0, world_size).
-        world_size: number of processes.
+        batch_size, shuffle, drop_last, seed, rank, world_size: see ``alignmixup.data.loaders.EpochLoader``.
         equal_shards: give each process the same number of images, by repeating fewer than ``world_size`` of
             them (training, where a process without a batch would leave the others waiting); False gives each
             image to exactly one process (evaluation).

@@ -7,17 +7,10 @@ __all__ = ["evenly_spaced", "first_per_class", "hold_out"]
 
 
 def first_per_class(labels: Tensor, count: int) -> Tensor:
-    """Indices of the first ``count`` images of each class, ascending.
-
-    Args:
-        labels: (N,) int64.
-        count: images per class, >= 1; a class with fewer gives all it has.
-
-    Returns:
-        (M,) int64.
+    """Indices (M,) int64 of the first ``count`` images of each class, ascending; a class with fewer gives all it has.
 
     Raises:
-        ValueError: ``count`` out of range.
+        ValueError: ``count`` is no integer >= 1.
     """
     if isinstance(count, bool) or not isinstance(count, int) or count < 1:
         raise ValueError(f"subset must be a number of images per class >= 1, got {count!r}")
@@ -25,10 +18,9 @@ def first_per_class(labels: Tensor, count: int) -> Tensor:
 
 
 def evenly_spaced(count: int, wanted: int) -> Tensor:
-    """``wanted`` of ``count`` indices, ascending: images of a data set often lie class by class.
+    """``wanted`` of ``count`` indices, (wanted,) int64, ascending, without repetition where ``wanted`` <= ``count``.
 
-    Returns:
-        (wanted,) int64, without repetition where ``wanted`` <= ``count``.
+    Images of a data set often lie class by class.
     """
     return torch.arange(wanted) * count // max(wanted, 1)
 
@@ -38,12 +30,12 @@ def hold_out(labels: Tensor, amount: int | float, *, seed: int) -> tuple[Tensor,
 
     Args:
         labels: (N,) int64.
-        amount: images to hold out: a number in [1, N), or a fraction in (0, 1).
+        amount: images to hold out: a number in [1, N), or a fraction in (0, 1), which is rounded to a number.
         seed: the only thing that the choice depends on, beside the labels.
 
     Returns:
-        Indices of the kept and of the held-out images, both ascending; the held-out ones are exactly as many
-        as asked for (a fraction is rounded), and of each class as many as its share, up to one.
+        Indices of the kept and of the held-out images, both ascending; of each class as many are held out as its share,
+        up to one.
 
     Raises:
         ValueError: ``amount`` out of range.

@@ -1,8 +1,8 @@
 """Batches of images that are decoded from files by worker processes, then finished on the device."""
 
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import KW_ONLY, InitVar, dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -10,35 +10,23 @@ from torch.utils.data import DataLoader, Dataset
 
 from alignmixup.data.dataset import FileSplit, TestView
 from alignmixup.data.decode import decode_image, decode_pixels, jpeg_decoder, scaled_box, to_tensor, viewed
-from alignmixup.data.loaders import Normalizer
-from alignmixup.data.order import EpochOrder, epoch_generator, mix_seed
+from alignmixup.data.loaders import EpochLoader
+from alignmixup.data.order import EpochOrder, mix_seed
 from alignmixup.data.transforms.augment import Augment
 from alignmixup.data.transforms.crops import Interpolation, draw_box
 
 __all__ = ["StreamLoader"]
 
 
-class StreamLoader:
+@dataclass(eq=False, repr=False)
+class StreamLoader(EpochLoader):
     """Batches of a split in files; same protocol and same guarantees as ``BatchLoader``.
 
     Workers decode, cut (a random box, or what ``view`` shows) and scale; bytes travel to the device, where everything
-    else is done for the whole batch. Random boxes depend on (seed, epoch, image), not on the worker.
+    else is done for the whole batch. Random boxes depend on (seed, epoch, image), not on the worker. Arguments are
+    those of ``EpochLoader``, and:
 
     Args:
-        split: the images.
-        image_size: side of the images that come out.
-        batch_size: images per batch and process.
-        mean: of each channel, in [0, 1] units.
-        std: of each channel, in [0, 1] units.
-        augment: what to do to the images at random; None for nothing.
-        shuffle: a new random order each epoch.
-        drop_last: leave out the last batch where it is not full.
-        seed: any integer.
-        device: where the batches go.
-        rank: this process, in [0, world_size).
-        world_size: number of processes.
-        equal_shards: give all processes equally many images, by repeating a few; see ``EpochOrder``.
-        channels_last: yield the images in channels-last memory format.
         view: what an image that is not cut at random shows of its file; see ``alignmixup.data.dataset.TestView``.
         workers: processes that decode; 0 decodes in this one; None takes a number that suits the processor,
             up to 8.
@@ -47,78 +35,46 @@ class StreamLoader:
         ValueError: a value out of range, or an empty share; while iterating, a damaged image.
     """
 
-    def __init__(
-        self,
-        split: FileSplit,
-        *,
-        image_size: int,
-        batch_size: int,
-        mean: Sequence[float],
-        std: Sequence[float],
-        augment: Augment | None = None,
-        shuffle: bool = False,
-        drop_last: bool = False,
-        seed: int = 0,
-        device: torch.device | str = "cpu",
-        rank: int = 0,
-        world_size: int = 1,
-        equal_shards: bool = True,
-        channels_last: bool = False,
-        view: TestView = "center",
-        workers: int | None = None,
-    ) -> None:
-        self.device = torch.device(device)
-        self.order = EpochOrder(
-            len(split), batch_size, shuffle, drop_last, seed, rank, world_size, equal_shards=equal_shards
-        )
-        # the workers cut the boxes, where the image still has all its pixels
-        self._augment = None if augment is None else replace(augment, resized_crop=None)
-        self._image_size = image_size
-        self._keys = _BatchKeys(self.order)
+    split: InitVar[FileSplit]
+    _: KW_ONLY
+    image_size: int = field()  # without None, the default of the base class
+    view: TestView = "center"
+    workers: int | None = None
+
+    def __post_init__(self, split: FileSplit) -> None:
+        super().__post_init__(split)
+        workers = self.workers
         if workers is None:
-            workers = min(8, (os.cpu_count() or 1) // world_size)
+            workers = min(8, (os.cpu_count() or 1) // self.world_size)
         elif workers < 0:
             raise ValueError(f"workers must be >= 0, got {workers}")
+        self._keys = _BatchKeys(self.order)
         self._batches = DataLoader(
-            _Files(split, image_size, augment, seed, view),
+            _Files(split, self.image_size, self.augment, self.seed, self.view),
             batch_sampler=self._keys,
             num_workers=workers,
-            pin_memory=self.device.type == "cuda",
+            pin_memory=self._device.type == "cuda",
             persistent_workers=workers > 0,
             worker_init_fn=_leave_group,
             # with a generator of its own, PyTorch's loader leaves the global one alone
-            generator=torch.Generator().manual_seed(mix_seed(seed)),
+            generator=torch.Generator().manual_seed(mix_seed(self.seed)),
         )
-        self._normalizer = Normalizer(mean, std, device=self.device, channels_last=channels_last)
-
-    @property
-    def num_images(self) -> int:
-        """Images that this process yields in an epoch."""
-        return self.order.shard_size
-
-    def __len__(self) -> int:
-        """Batches of a whole epoch on this process."""
-        return self.order.num_batches
+        if self.augment is not None:
+            # the workers cut the boxes, where the image still has all its pixels
+            self.augment = replace(self.augment, resized_crop=None)
 
     def set_epoch(self, epoch: int, *, skip_batches: int = 0) -> None:
         """Name the next epoch; ``skip_batches`` leaves out its first ones, the others stay what they were."""
+        super().set_epoch(epoch, skip_batches=skip_batches)
         self._keys.epoch, self._keys.skip = epoch, skip_batches
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the batches of the epoch."""
-        order, augment, skip = self.order, self._augment, self._keys.skip
-        draw = None
-        if augment is not None:
-            generator = epoch_generator(order.seed, self._keys.epoch, "augment")
-            draw = augment.draw(order.num_images, image_size=self._image_size, generator=generator)
-            draw = draw.select(order.positions()).to(self.device)
-        for number, (decoded, labels) in enumerate(self._decoded(), start=skip):
-            images = decoded.to(self.device, non_blocking=True).permute(0, 3, 1, 2)
-            if augment is not None and draw is not None:
-                start = number * order.batch_size
-                # mirroring takes several times as long where images are channels-last in memory
-                images = augment.apply(images.contiguous(), draw.select(slice(start, start + len(images))))
-            yield self._normalizer(images), labels.to(self.device, non_blocking=True)
+        draw = self._draw(self.image_size)
+        for number, (decoded, labels) in enumerate(self._decoded(), start=self._skip):
+            images = decoded.to(self._device, non_blocking=True).permute(0, 3, 1, 2)
+            finished = self._finish(images, draw, number * self.order.batch_size)
+            yield finished, labels.to(self._device, non_blocking=True)
 
     def _decoded(self) -> Iterator[tuple[Tensor, Tensor]]:
         try:

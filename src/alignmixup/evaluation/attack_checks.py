@@ -5,8 +5,6 @@ et al., On Evaluating Adversarial Robustness, 2019, Sec. 5. A check that warns d
 error under the attack is a lower bound to be distrusted.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -51,14 +49,8 @@ def check_attack(
     - ``gradients``: few gradients are exactly zero.
     - ``noise``: random corners of the ball, which need no gradient, are no better than the attack.
 
-    Args:
-        model: gives logits (B, K) for normalised images.
-        loader: (normalised images, labels) on the model's device; read several times.
-        attack: the attack in question; its restarts are not repeated.
-        mean: that the loader normalised with, in [0, 1] units.
-        std: that the loader normalised with.
-        seed: of random starts and corners.
-        progress: hears of the images done; each is done ``passes`` times.
+    Arguments are those of `robust_error`. The loader is read several times, the attack's restarts are not repeated, and
+    ``progress`` hears of each image `passes` times.
 
     Raises:
         ValueError: the loader yields nothing, or the attack's epsilon is 0.
@@ -74,18 +66,63 @@ def check_attack(
     free = replace(usual, epsilon=1.0, step=max(usual.step, 4 / max(usual.iterations, 4)))
     unbounded = robust_error(model, loader, replace(free, iterations=max(free.iterations, 20)), **given)
     clean, noise = _noise_error(model, loader, usual, **given)
-    error = long["path_error_percent"][usual.iterations]
+    images, error, more = long["images"], long["path_error_percent"][usual.iterations], long["error_percent"]
+    loss, by_restart = long["path_loss"][: usual.iterations + 1], again["restart_error_percent"]
+    zero = long["zero_gradient_percent"]
     by_epsilon = dict(sorted({0.0: clean, usual.epsilon: error, **errors}.items()))
-    checks = [
-        _more_steps(error, long, usual.iterations),
-        _loss_rises(long["path_loss"][: usual.iterations + 1]),
-        _restarts(again["restart_error_percent"]),
-        _epsilon(by_epsilon, long["images"]),
-        _unbounded(unbounded["error_percent"], long["images"]),
-        _gradients(long),
-        _noise(noise, error, long["images"]),
-    ]
-    return {"images": long["images"], "passed": all(check["passed"] for check in checks), "checks": checks}
+    allowed = max(_TOLERANCE, 100 / images)
+    # name: numbers, and what may be wrong with them; the first that is counts
+    checks: dict[str, tuple[dict[str, Any], dict[str, bool]]] = {
+        "more_steps": (
+            {"iterations": [usual.iterations, _MORE_STEPS * usual.iterations], "error_percent": [error, more]},
+            {
+                "more iterations find fewer errors: the step is too large, or gradients mislead": more
+                < error - allowed,
+                f"{usual.iterations} iterations are too few: report the error under more": more > error + _GAIN,
+            },
+        ),
+        "loss_rises": (
+            {"loss": loss},
+            {
+                "the loss is not finite": None in loss,
+                "the loss does not rise along the path": None not in loss and _falls(loss),
+            },
+        ),
+        "restarts": (
+            {"error_percent": by_restart},
+            {"one random start is too few: report the error under several": by_restart[-1] > by_restart[0] + _GAIN},
+        ),
+        "epsilon": (
+            {"epsilon": list(by_epsilon), "error_percent": list(by_epsilon.values())},
+            {
+                "a larger ball finds fewer errors: gradients mislead": any(
+                    larger < smaller - allowed for smaller, larger in pairwise(by_epsilon.values())
+                )
+            },
+        ),
+        "unbounded": (
+            {"error_percent": unbounded["error_percent"]},
+            {"even without a bound the attack does not fool the network": unbounded["error_percent"] < 100 - allowed},
+        ),
+        "gradients": (
+            {"zero_percent": zero, "images_without_percent": long["images_without_gradient_percent"]},
+            {"many gradients are exactly zero (a saturated soft-max or dead units)": zero > _ZERO},
+        ),
+        "noise": (
+            {"error_percent": noise, "tries": _NOISES},
+            {"random noise does better than the gradient": noise > error + allowed},
+        ),
+    }
+    rows = []
+    for name, (numbers, faults) in checks.items():
+        problem = next((text for text, wrong in faults.items() if wrong), "")
+        rows.append({"name": name, "passed": not problem, **numbers, "problem": problem})
+    return {"images": images, "passed": all(row["passed"] for row in rows), "checks": rows}
+
+
+def _falls(loss: list[float]) -> bool:
+    # a hair's breadth: near its maximum the loss of the last steps wanders about
+    return loss[-1] <= loss[0] or loss[-1] < loss[0] + 0.95 * (max(loss) - loss[0])
 
 
 def passes(attack: Attack) -> int:
@@ -97,65 +134,6 @@ def _at_epsilon(attack: Attack, epsilon: float) -> Attack:
     """The attack in another ball, whose steps still cross it."""
     step = epsilon if attack.iterations == 1 else max(attack.step, 2.5 * epsilon / attack.iterations)
     return replace(attack, epsilon=epsilon, step=min(step, 1.0))
-
-
-def _more_steps(error: float, long: dict[str, Any], iterations: int) -> dict[str, Any]:
-    more = long["error_percent"]
-    allowed = _allowed(long["images"])
-    if more < error - allowed:
-        problem = "more iterations find fewer errors: the step is too large, or gradients mislead"
-    elif more > error + _GAIN:
-        problem = f"{iterations} iterations are too few: report the error under more"
-    else:
-        problem = ""
-    numbers = {"iterations": [iterations, _MORE_STEPS * iterations], "error_percent": [error, more]}
-    return _check("more_steps", numbers, problem)
-
-
-def _loss_rises(loss: list[float | None]) -> dict[str, Any]:
-    known = [value for value in loss if value is not None]
-    broken = len(known) < len(loss)
-    # a hair's breadth: near its maximum the loss of the last steps wanders about
-    falls = not broken and (known[-1] <= known[0] or known[-1] < known[0] + 0.95 * (max(known) - known[0]))
-    problem = "the loss is not finite" if broken else "the loss does not rise along the path" if falls else ""
-    return _check("loss_rises", {"loss": loss}, problem)
-
-
-def _restarts(errors: list[float]) -> dict[str, Any]:
-    weak = errors[-1] > errors[0] + _GAIN
-    problem = "one random start is too few: report the error under several" if weak else ""
-    return _check("restarts", {"error_percent": errors}, problem)
-
-
-def _epsilon(errors: dict[float, float], images: int) -> dict[str, Any]:
-    values, allowed = list(errors.values()), _allowed(images)
-    falls = any(larger < smaller - allowed for smaller, larger in pairwise(values))
-    problem = "a larger ball finds fewer errors: gradients mislead" if falls else ""
-    return _check("epsilon", {"epsilon": list(errors), "error_percent": values}, problem)
-
-
-def _unbounded(error: float, images: int) -> dict[str, Any]:
-    problem = "even without a bound the attack does not fool the network" if error < 100 - _allowed(images) else ""
-    return _check("unbounded", {"error_percent": error}, problem)
-
-
-def _gradients(result: dict[str, Any]) -> dict[str, Any]:
-    zero, none = result["zero_gradient_percent"], result["images_without_gradient_percent"]
-    problem = "many gradients are exactly zero (a saturated soft-max or dead units)" if zero > _ZERO else ""
-    return _check("gradients", {"zero_percent": zero, "images_without_percent": none}, problem)
-
-
-def _noise(noise: float, error: float, images: int) -> dict[str, Any]:
-    problem = "random noise does better than the gradient" if noise > error + _allowed(images) else ""
-    return _check("noise", {"error_percent": noise, "tries": _NOISES}, problem)
-
-
-def _check(name: str, numbers: dict[str, Any], problem: str) -> dict[str, Any]:
-    return {"name": name, "passed": not problem, **numbers, "problem": problem}
-
-
-def _allowed(images: int) -> float:
-    return max(_TOLERANCE, 100 / images)
 
 
 @torch.no_grad()

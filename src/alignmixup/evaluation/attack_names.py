@@ -1,7 +1,5 @@
 """Attacks by name, with options written as on a command line."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
@@ -22,13 +20,10 @@ def available() -> tuple[str, ...]:
 
 
 def parse_attack(text: str) -> Attack:
-    """An attack written as ``NAME`` or ``NAME:KEY=VALUE,KEY=VALUE``.
+    """An attack written as ``NAME`` or ``NAME:KEY=VALUE,KEY=VALUE``; numbers are written 8/255 or 0.03.
 
     "fgsm" has epsilon 8/255; "pgd" has epsilon 4/255, step 2/255, 20 iterations and one random start. Its other options
     are those of `Attack`; fgsm takes epsilon alone, one step of that size being what it is.
-
-    Args:
-        text: such as "pgd:epsilon=8/255,iterations=50,restarts=5"; numbers are written 8/255 or 0.03.
 
     Raises:
         ValueError: unknown name or option (near ones are listed), or a value that cannot be read or is out of range.
@@ -54,11 +49,7 @@ def parse_attack(text: str) -> Attack:
 
 
 def parse_number(text: str) -> float:
-    """A number written 0.03 or 8/255.
-
-    Raises:
-        ValueError: it is neither.
-    """
+    """A number written 0.03 or 8/255; ValueError where it is neither."""
     numerator, slash, denominator = text.partition("/")
     try:
         return float(numerator) / float(denominator) if slash else float(numerator)

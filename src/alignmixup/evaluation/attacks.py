@@ -1,7 +1,5 @@
 """White-box attacks in the maximum norm, and the error of a classifier under them."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -21,13 +19,10 @@ from alignmixup.normalization import Normalization
 class Attack:
     """A projected gradient attack on the cross-entropy with the true label.
 
-    Args:
-        name: what tables call it.
-        epsilon: largest change of a pixel, in [0, 1]; pixels are in [0, 1] too, before normalisation.
-        step: change of a pixel in one iteration, in (0, 1].
-        iterations: gradients taken, >= 1.
-        restarts: attacks from independent random starts, >= 1; an image is robust when it withstands all of them.
-        random_start: begin at a uniform point of the ball around the image rather than at the image.
+    ``epsilon``, the largest change of a pixel, in [0, 1], and ``step``, that of one iteration, in (0, 1], are in units
+    of pixels in [0, 1], before normalisation. With ``random_start`` it begins at a uniform point of the ball around the
+    image rather than at the image; an image is robust when it withstands all ``restarts``, each with ``iterations``
+    gradients.
 
     Raises:
         ValueError: a value out of range, or restarts that would all begin at the image.
@@ -112,20 +107,11 @@ def pgd(
         - Pixels are in [0, 1] and so are epsilon and step; the normalisation belongs to the network under attack.
         - The network is in evaluation mode and computes in the precision of its weights, without autocast. Training
           flags are restored and no ``.grad`` is touched.
-
-    Args:
-        model: gives logits (B, K) for normalised images.
-        pixels: (B, C, H, W) float32 (or float64) in [0, 1], on the model's device.
-        labels: (B,) int64, the true labels.
-        mean: of each channel, in [0, 1] units.
-        std: of each channel, in [0, 1] units, > 0.
-        epsilon: as in `Attack`, like the next four.
-        step: size of an iteration.
-        iterations: gradients taken.
-        restarts: independent random starts.
-        random_start: begin at random rather than at the image.
-        generator: CPU generator of the random starts; None takes a new one of seed 0. The starts of an image do not
-            depend on how images are grouped into batches.
+        - ``model`` gives logits (B, K) for normalised images, ``pixels`` (B, C, H, W) are float32 or float64 in [0, 1]
+          on its device, ``labels`` (B,) int64 the true ones; ``mean`` and ``std`` > 0, of each channel, are in [0, 1]
+          units.
+        - ``generator`` is on the CPU; None takes a new one of seed 0. The starts of an image do not depend on how
+          images are grouped into batches. The options are those of `Attack`.
 
     Returns:
         Adversarial images in [0, 1]: of each the first restart that fools the network, else the last one.
@@ -248,19 +234,9 @@ def robust_error(
         - ``path_error_percent[t]`` is the error after t iterations of the first restart, ``path_loss[t]`` the mean
           cross-entropy (None where it is not finite); place 0 is the start. ``restart_error_percent[r]`` is the error
           after r + 1 restarts.
-
-    Args:
-        model: gives logits (B, K) for normalised images.
-        loader: (normalised images, labels) on the model's device, as the package's loaders yield them.
-        attack: what to do.
-        mean: that the loader normalised with, in [0, 1] units.
-        std: that the loader normalised with.
-        seed: of the random starts.
-        progress: hears of the images done.
-
-    Raises:
-        ValueError: the loader yields nothing, or as `pgd`.
-        TypeError: as `pgd`.
+        - ``loader`` yields (images normalised with ``mean`` and ``std``, labels) on the model's device; ``seed`` is
+          that of the random starts; ``progress`` hears of the images done. Errors as `pgd`; ValueError too without a
+          batch.
     """
     generator = torch.Generator().manual_seed(seed)
     normalization = Normalization.of(mean, std, device=device_of(model))

@@ -1,7 +1,5 @@
 """A batch size that fits the memory, found by trying."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable
 from typing import TypeVar
@@ -16,12 +14,7 @@ _SMALLEST, _LARGEST = 16, 2048
 
 
 def first_batch_size(device: torch.device, *, image_size: int) -> int:
-    """Where to begin: what keeps the device busy, a power of two between 16 and 2048.
-
-    Args:
-        device: where the model is.
-        image_size: side of the images in pixels, >= 1.
-    """
+    """Where to begin with images of this side: what keeps the device busy, a power of two between 16 and 2048."""
     fitting = _PIXELS.get(device.type, _PIXELS["cpu"]) // image_size**2
     return min(max(1 << max(fitting, 1).bit_length() - 1, _SMALLEST), _LARGEST)
 
@@ -29,15 +22,11 @@ def first_batch_size(device: torch.device, *, image_size: int) -> int:
 def with_fitting_batch_size(work: Callable[[int], Result], *, start: int) -> tuple[Result, int]:
     """Do ``work`` with ``start`` images a batch, and with half as many each time the device's memory runs out.
 
-    Args:
-        work: takes the batch size and does everything anew.
-        start: first batch size to try, >= 1.
-
     Returns:
-        What ``work`` returned, and the batch size that fitted.
+        What ``work``, which does everything anew, returned, and the batch size that fitted.
 
     Raises:
-        ValueError: ``start`` out of range.
+        ValueError: ``start`` below 1.
         torch.OutOfMemoryError: one image does not fit either.
     """
     if start < 1:

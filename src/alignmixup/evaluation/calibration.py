@@ -1,9 +1,9 @@
 """Calibration: do confidences mean what they say?
 
-Everything is computed in float64 on the CPU, from probabilities, and is a fraction in [0, 1] unless it says otherwise.
+Every measure takes ``probs`` (N, K), rows summing to 1, and integer ``labels`` (N,) in [0, K), tensors or arrays, and
+where it sorts images into bins, their number ``bins`` >= 1, usually 15; it raises ValueError for anything else. All is
+computed in float64 on the CPU and is a fraction in [0, 1] unless it says otherwise; papers print it times 100.
 """
-
-from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -12,20 +12,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from alignmixup.evaluation.temperature import fit_temperature
-
 _CHUNK = 1 << 22  # probabilities that classwise bins are counted for at once
+_COLDEST, _HOTTEST = 1e-2, 1e2  # temperatures
+_STEPS = 60  # halvings of log 1e4: far below the precision of a temperature from any number of images
 
 
 @dataclass(frozen=True)
 class ReliabilityBins:
-    """What a reliability diagram shows; empty bins have confidence and accuracy 0.
+    """What a reliability diagram shows: M + 1 edges on [0, 1] and, of each bin, its images, their mean confidence and
+    accuracy.
 
-    Attributes:
-        edges: M + 1 edges on [0, 1].
-        counts: images in each of the M bins.
-        confidence: mean confidence in each bin.
-        accuracy: share of right predictions in each bin.
+    Empty bins have confidence and accuracy 0.
     """
 
     edges: list[float]
@@ -40,14 +37,6 @@ def reliability_bins(probs: Tensor, labels: Tensor, bins: int = 15) -> Reliabili
     Convention:
         - Confidence is the largest probability; among equal ones the lower class is predicted.
         - Bins are (lo, hi]; the first includes 0 and the last, as (lo, hi] says, confidences of exactly 1.
-
-    Args:
-        probs: (N, K) probabilities of any floating dtype; rows sum to 1.
-        labels: (N,) integer labels in [0, K).
-        bins: number of bins, >= 1.
-
-    Raises:
-        ValueError: ``probs`` are no probabilities, shapes or labels do not fit, or ``bins`` is out of range.
     """
     confidence, right = _confidence(*_checked(probs, labels, bins))
     edges = _edges(bins)
@@ -63,18 +52,8 @@ def reliability_bins(probs: Tensor, labels: Tensor, bins: int = 15) -> Reliabili
 
 
 def expected_calibration_error(probs: Tensor, labels: Tensor, bins: int = 15) -> float:
-    """Mean gap between confidence and accuracy: sum over bins of |B|/N · |acc(B) - conf(B)|.
-
-    Convention:
-        - Bins of equal width, (lo, hi], as in `reliability_bins`; the result is in [0, 1]. Papers print it times 100.
-
-    Args:
-        probs: (N, K) probabilities, a tensor or an array; rows sum to 1.
-        labels: (N,) integer labels in [0, K), likewise.
-        bins: number of bins, >= 1. The usual choice is 15.
-
-    Raises:
-        ValueError: as `reliability_bins`.
+    """Mean gap between confidence and accuracy: sum over bins of |B|/N · |acc(B) - conf(B)|, bins as in
+    `reliability_bins`.
 
     Source:
         Guo et al., On Calibration of Modern Neural Networks, ICML 2017, Eq. 3; binning after Naeini et al., AAAI 2015.
@@ -91,8 +70,6 @@ def expected_calibration_error(probs: Tensor, labels: Tensor, bins: int = 15) ->
 def overconfidence_error(probs: Tensor, labels: Tensor, bins: int = 15) -> float:
     """Sum over bins of |B|/N · conf(B) · max(conf(B) - acc(B), 0): only confidence beyond accuracy counts.
 
-    Args and errors as `expected_calibration_error`.
-
     Source:
         Thulasidasan et al., On Mixup Training: Improved Calibration and Predictive Uncertainty, NeurIPS 2019, Sec. 3.
     """
@@ -102,8 +79,6 @@ def overconfidence_error(probs: Tensor, labels: Tensor, bins: int = 15) -> float
 
 def maximum_calibration_error(probs: Tensor, labels: Tensor, bins: int = 15) -> float:
     """The largest gap |acc(B) - conf(B)| of a bin that holds an image; one image may decide it.
-
-    Args and errors as `expected_calibration_error`.
 
     Source:
         Guo et al., ICML 2017, Eq. 5.
@@ -120,8 +95,6 @@ def adaptive_calibration_error(probs: Tensor, labels: Tensor, bins: int = 15) ->
           ones first; with fewer images than bins each is a bin.
         - Images of equal confidence share their accuracy, so that the order of the images never matters.
 
-    Args and errors as `expected_calibration_error`.
-
     Source:
         Nguyen & O'Connor, Posterior Calibration and Exploratory Analysis for Natural Language Processing Models,
         EMNLP 2015; the adaptive ECE of Mukhoti et al., NeurIPS 2020. Deviation: the treatment of ties.
@@ -137,11 +110,7 @@ def adaptive_calibration_error(probs: Tensor, labels: Tensor, bins: int = 15) ->
 def classwise_calibration_error(probs: Tensor, labels: Tensor, bins: int = 15) -> float:
     """The calibration error of every class's probability, predicted or not, averaged over the classes.
 
-    Convention:
-        - For class k all N images are sorted by their probability of k into bins of equal width, (lo, hi]; "accuracy"
-          is the share of them whose label is k.
-
-    Args and errors as `expected_calibration_error`.
+    For class k all N images are sorted by their probability of k; "accuracy" is the share of them whose label is k.
 
     Source:
         Kull et al., Beyond Temperature Scaling, NeurIPS 2019, Eq. 3; the static calibration error of Nixon et al. 2019.
@@ -161,8 +130,6 @@ def classwise_calibration_error(probs: Tensor, labels: Tensor, bins: int = 15) -
 def brier_score(probs: Tensor, labels: Tensor) -> float:
     """Mean over images of the squared distance between probabilities and one-hot label, in [0, 2].
 
-    Args and errors as `expected_calibration_error`.
-
     Source:
         Brier, Verification of Forecasts Expressed in Terms of Probability, 1950, Eq. 2 (sum over classes, not halved).
     """
@@ -172,31 +139,45 @@ def brier_score(probs: Tensor, labels: Tensor) -> float:
 
 
 def negative_log_likelihood(probs: Tensor, labels: Tensor) -> float:
-    """Mean over images of -log of the label's probability, in nats; infinite where one of them is 0.
-
-    Args and errors as `expected_calibration_error`.
-    """
+    """Mean over images of -log of the label's probability, in nats; infinite where one of them is 0."""
     probs, labels = _checked(probs, labels, 1)
     return float(-probs.gather(1, labels[:, None]).log().mean())
 
 
+def fit_temperature(logits: Tensor, labels: Tensor) -> float:
+    """The temperature T in [0.01, 100] that minimises the cross-entropy of softmax(logits / T); above 1 if
+    over-confident.
+
+    The cross-entropy is convex in 1/T, so the sign of its derivative there, the mean of E_p[z] - z_y, tells the side of
+    the minimum; it is found by bisection of log T. A network that is right about every image has no minimum and gets
+    0.01. Logits (N, K) are finite, N >= 1; arg-max and error never change.
+
+    Source:
+        Guo et al., On Calibration of Modern Neural Networks, ICML 2017, Sec. 4.2.
+
+    Example:
+        >>> logits = torch.tensor([[2.0, 0.0]] * 4)
+        >>> round(fit_temperature(logits, torch.tensor([0, 0, 0, 1])), 4)  # 2 / log 3: confidence becomes 3/4
+        1.8205
+    """
+    logits = logits.detach().to("cpu", torch.float64)
+    own = logits.gather(1, labels.to("cpu", torch.int64)[:, None]).mean()
+    low, high = torch.tensor([_COLDEST, _HOTTEST], dtype=torch.float64).log()
+    for _ in range(_STEPS):
+        middle = (low + high) / 2
+        expected = ((logits / middle.exp()).softmax(dim=1) * logits).sum(dim=1).mean()
+        low, high = (middle, high) if expected > own else (low, middle)
+    return float(high.exp())
+
+
 def evaluate_calibration(logits: Tensor, labels: Tensor, *, bins: int = 15, temperature: bool = True) -> dict[str, Any]:
-    """Every measure of this file, ready for JSON.
+    """Every measure of this file, ready for JSON, of finite floating logits (N, K), else ValueError.
 
     Convention:
         - Errors, confidence and accuracy are in percent, ``brier`` in [0, 2], ``negative_log_likelihood`` in nats.
         - The soft-max is taken in float64. In float32 confidences near 1 become exact ones.
-        - ``temperature`` is fitted on the images at even places and everything under ``temperature`` is measured on
-          those at odd places, before and after; the other measures are those of all images, unscaled.
-
-    Args:
-        logits: (N, K) floating, finite.
-        labels: (N,) integer labels in [0, K).
-        bins: number of bins, >= 1.
-        temperature: fit a temperature too, where there are at least two images.
-
-    Raises:
-        ValueError: logits that are not finite, shapes or labels that do not fit, or ``bins`` out of range.
+        - ``temperature``, of two images or more, is fitted on those at even places and everything under ``temperature``
+          is measured on those at odd places, before and after; the other measures are those of all images, unscaled.
     """
     if logits.ndim != 2 or not logits.is_floating_point():
         raise ValueError(f"logits must be floating point of shape (N, K), got {logits.dtype} of {tuple(logits.shape)}")

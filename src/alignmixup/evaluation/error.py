@@ -1,7 +1,5 @@
 """Top-1 error, top-5 error and cross-entropy of a classifier."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -32,10 +30,6 @@ def count_errors(logits: Tensor, y: Tensor) -> Tensor:
           lower class ranks first, as in ``argmax``, so a constant network scores by chance. Non-finite logits
           are wrong.
 
-    Args:
-        logits: (B, K), any floating dtype.
-        y: (B,) int64 labels in [0, K).
-
     Returns:
         (4,) float64 on the device of ``logits`` (float32 where the device has no float64).
     """
@@ -60,13 +54,11 @@ def evaluate_error(
     autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
     sum_over_ranks: Callable[[Tensor], Tensor] = lambda value: value,
 ) -> ErrorResult:
-    """Error of ``model`` in evaluation mode over all batches; its training flags are restored.
+    """Error of ``model``, which gives logits (B, K), in evaluation mode over all batches; its training flags are
+    restored.
 
-    Args:
-        model: gives logits (B, K) for a batch of images.
-        loader: (images, labels) on the model's device. With several processes, each holds its own share.
-        autocast: makes the context of each forward pass.
-        sum_over_ranks: adds a tensor over all processes; called once, after the last batch.
+    ``loader`` yields (images, labels) on the model's device, of several processes each its own share, which
+    ``sum_over_ranks`` adds once, after the last batch; ``autocast`` makes the context of each forward pass.
 
     Raises:
         ValueError: the loader yields nothing.

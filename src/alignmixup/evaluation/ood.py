@@ -1,7 +1,5 @@
 """Out-of-distribution detection: does a score tell test images from images of another kind?"""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -11,8 +9,6 @@ from torch import Tensor
 from alignmixup.data.splits import evenly_spaced
 from alignmixup.near import near
 from alignmixup.outside import require
-
-__all__ = ["CONVENTIONS", "SCORES", "cut_to_equal", "detection_metrics", "evaluate_ood", "score"]
 
 SCORES = ("msp", "energy", "entropy", "max_logit")
 
@@ -33,7 +29,7 @@ CONVENTIONS = {
 
 
 def score(name: str, logits: Tensor) -> Tensor:
-    """A detector's score of each image: higher means more in-distribution.
+    """A detector's score, float64, of each image: higher means more in-distribution.
 
     Convention:
         - ``msp`` largest softmax probability; ``energy`` log-sum-exp of the logits (the energy with its sign turned);
@@ -41,15 +37,8 @@ def score(name: str, logits: Tensor) -> Tensor:
         - float64: in float32 the largest probability is exactly 1 from a margin of 17 in the logits on, and all images
           beyond it would tie.
 
-    Args:
-        name: one of ``SCORES``.
-        logits: (N, K) of any floating dtype, finite.
-
-    Returns:
-        (N,) float64.
-
     Raises:
-        ValueError: an unknown name, another shape, or logits that are not finite.
+        ValueError: an unknown name, or logits that are not (N, K), floating and finite.
 
     Source:
         Hendrycks and Gimpel, ICLR 2017 (msp); Liu et al., Energy-based out-of-distribution detection, NeurIPS 2020
@@ -77,17 +66,10 @@ def score(name: str, logits: Tensor) -> Tensor:
 
 
 def detection_metrics(s_in: Tensor, s_out: Tensor) -> dict[str, float]:
-    """How well a threshold on the score tells in- from out-of-distribution images.
+    """How well a threshold on scores (N,) and (M,) tells in- from out-of-distribution images; in words:
+    ``CONVENTIONS``.
 
-    Convention:
-        - see ``CONVENTIONS``. Average precision depends on the ratio of the two counts: compare only equal ratios.
-
-    Args:
-        s_in: (N,) scores of in-distribution images, higher meaning more in-distribution.
-        s_out: (M,) scores of the others.
-
-    Returns:
-        ``auroc``, ``aupr_in``, ``aupr_out``, ``fpr95``, ``tnr95`` and ``detection_accuracy``, as shares.
+    Average precision depends on the ratio of the two counts: compare only equal ratios.
 
     Raises:
         ValueError: an empty set, another shape, or scores that are not a number.
@@ -105,7 +87,8 @@ def detection_metrics(s_in: Tensor, s_out: Tensor) -> dict[str, float]:
     metrics = require("sklearn.metrics")
     together = torch.cat((s_in, s_out)).numpy()
     is_in = torch.cat((torch.ones(len(s_in)), torch.zeros(len(s_out)))).numpy()
-    fpr95 = float((s_out >= _threshold95(s_in)).double().mean())
+    needed = -(-95 * len(s_in) // 100)  # in whole numbers: 0.95 * N may lie just above one
+    fpr95 = float((s_out >= s_in.sort(descending=True).values[needed - 1]).double().mean())
     return {
         "auroc": float(metrics.roc_auc_score(is_in, together)),
         "aupr_in": float(metrics.average_precision_score(is_in, together)),
@@ -125,12 +108,9 @@ def evaluate_ood(
 ) -> dict[str, Any]:
     """Detection of each out-of-distribution set by each score, and the mean over the sets.
 
-    Args:
-        in_logits: (N, K) of the in-distribution test images.
-        out_logits: name of a set -> (M, K) logits of the same network, its images normalised as those of training.
-        scores: names in ``SCORES``.
-        counts: "equal" cuts the larger of the two sides, evenly spread, to the size of the smaller, for each set;
-            "all" takes what there is, which changes both AUPR.
+    Logits are (N, K) of the test images, and of each set (M, K) of the same network, its images normalised as those of
+    training. ``counts``: "equal" cuts the larger of the two sides, evenly spread, to the size of the smaller, for each
+    set; "all" takes what there is, which changes both AUPR.
 
     Returns:
         JSON-ready: ``scores``, ``counts``, ``conventions``, ``sets`` (name -> ``in_images``, ``out_images`` and score
@@ -169,7 +149,8 @@ def _metrics_of(name: str, inside: Tensor, outside: Tensor) -> dict[str, float]:
     s_in, s_out = score(name, inside), score(name, outside)
     result = detection_metrics(s_in, s_out)
     if name == "msp":
-        result["detection_accuracy_at_half"] = _balanced_accuracy(s_in, s_out, 0.5)
+        kept, refused = (s_in > 0.5).double().mean(), (s_out <= 0.5).double().mean()
+        result["detection_accuracy_at_half"] = float(kept / 2 + refused / 2)
         single = [logits.float().softmax(dim=1).amax(dim=1) for logits in (inside, outside)]
         result["auroc_float32"] = detection_metrics(*single)["auroc"]
     return result
@@ -182,15 +163,6 @@ def _checked(which: str, scores: Tensor) -> Tensor:
     if not bool(scores.isfinite().all()):
         raise ValueError(f"{int((~scores.isfinite()).sum())} of {len(scores)} {which} scores are not finite")
     return scores
-
-
-def _threshold95(s_in: Tensor) -> Tensor:
-    needed = -(-95 * len(s_in) // 100)  # in whole numbers: 0.95 * N may lie just above one
-    return s_in.sort(descending=True).values[needed - 1]
-
-
-def _balanced_accuracy(s_in: Tensor, s_out: Tensor, threshold: float) -> float:
-    return float((s_in > threshold).double().mean() / 2 + (s_out <= threshold).double().mean() / 2)
 
 
 def _detection_accuracy(s_in: Tensor, s_out: Tensor) -> float:

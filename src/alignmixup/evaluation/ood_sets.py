@@ -1,7 +1,5 @@
 """Out-of-distribution images by name, in the shape and normalisation of the data set that a network was trained on."""
 
-from __future__ import annotations
-
 import functools
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -19,32 +17,28 @@ from alignmixup.data.loaders import Normalizer
 from alignmixup.data.order import mix_seed
 from alignmixup.data.sets.listing import IMAGE_SUFFIXES, list_images
 from alignmixup.data.transforms.resize import resize
+from alignmixup.evaluation.corruptions.weather import luma
 from alignmixup.near import near
-
-__all__ = ["OOD_SETS", "OodSet", "build_ood_set"]
 
 OOD_SETS = ("uniform", "gaussian", "cifar10", "cifar100", "tiny-imagenet-crop", "tiny-imagenet-resize", "digits")
 """Names that ``build_ood_set`` knows, besides ``folder:PATH``."""
 
 _FOLDER = "folder:"
 _NOISE_BLOCK = 64  # images that share a stream: the same numbers for any batch size
-_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
 @dataclass(frozen=True, eq=False)
 class OodSet:
     """Batches of (images (B, C, H, H) float32, normalised as the in-distribution images; labels (B,), all zero).
 
-    Attributes:
-        name: as it was asked for.
-        num_images: how many there are.
-        notes: what to know when reading results: where the images come from, which classes both sets have.
+    ``pixels(start, stop)`` are images before normalisation, float32 in [0, 1], on the CPU. ``notes`` say what to know
+    when reading results: where the images come from, which classes both sets have.
     """
 
     name: str
     num_images: int
     notes: tuple[str, ...]
-    _pixels: Callable[[int, int], Tensor] = field(repr=False)
+    pixels: Callable[[int, int], Tensor] = field(repr=False)
     _normalizer: Normalizer = field(repr=False)
     _batch_size: int
     _device: torch.device
@@ -59,10 +53,6 @@ class OodSet:
             images = self.pixels(start, min(start + self._batch_size, self.num_images)).to(self._device)
             yield self._normalizer(images * 255), torch.zeros(len(images), dtype=torch.int64, device=self._device)
 
-    def pixels(self, start: int, stop: int) -> Tensor:
-        """The images from ``start`` to ``stop`` before normalisation, float32 in [0, 1], on the CPU."""
-        return self._pixels(start, stop)
-
 
 def build_ood_set(
     name: str,
@@ -74,28 +64,22 @@ def build_ood_set(
     batch_size: int = 256,
     device: torch.device | str = "cpu",
 ) -> OodSet:
-    """Out-of-distribution images for a network trained on ``like``.
+    """Out-of-distribution images for a network trained on ``like``, in batches on ``device``.
 
     Convention:
+        - ``name`` is one of ``OOD_SETS``, looked for in ``root``, or ``folder:PATH`` for any images below PATH, scaled
+          and centre-cropped.
         - ``uniform``: i.i.d. U[0, 1] per pixel and channel; ``gaussian``: i.i.d. N(0.5, 1) cut to [0, 1]. Both are
           drawn as pixels, BEFORE the normalisation with the mean and the standard deviation of ``like``.
         - ``tiny-imagenet-crop`` cuts a random window of the size of ``like`` out of the 64x64 images,
-          ``tiny-imagenet-resize`` scales them, with antialiasing. The widely shared folders of that name were
-          scaled with other software, whose artefacts make them easier: numbers differ.
+          ``tiny-imagenet-resize`` scales them, with antialiasing. The widely shared folders of that name were scaled
+          with other software, whose artefacts make them easier: numbers differ.
         - Grey and colour are adapted to ``like``: grey repeated, colour weighed by ITU-R BT.601.
-        - Where a set holds more than ``count`` images, a random choice that depends on ``seed`` is taken, in its order.
-
-    Args:
-        name: one of ``OOD_SETS``, or ``folder:PATH`` for any images below PATH, scaled and centre-cropped.
-        like: the in-distribution data set.
-        root: folder of the named data sets.
-        count: how many images at most, >= 1.
-        seed: of noise, crops and choice.
-        batch_size: images per batch, >= 1.
-        device: where the batches go.
+        - Where a set holds more than ``count`` images, a random choice that depends on ``seed`` is taken, in its order;
+          noise and crops depend on it too.
 
     Raises:
-        ValueError: an unknown name, the in-distribution set itself, an empty folder, or an option out of range.
+        ValueError: an unknown name, the in-distribution set itself, an empty folder, or a count or batch size below 1.
         FileNotFoundError: a missing data set or folder.
 
     Source:
@@ -220,7 +204,7 @@ def _with_channels(images: Tensor, channels: int) -> Tensor:
     if images.shape[1] == 1:
         return images.expand(-1, channels, -1, -1)
     if channels == 1:
-        return (images * torch.tensor(_LUMA).view(1, 3, 1, 1)).sum(dim=1, keepdim=True)
+        return luma(images)
     raise ValueError(f"images of {images.shape[1]} channels cannot be shown to a network for {channels}")
 
 

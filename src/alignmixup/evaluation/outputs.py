@@ -1,7 +1,5 @@
 """What a classifier says about a data set: computed once, shared by every measure that needs no more."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -22,12 +20,7 @@ def no_progress(images: int) -> None:
 
 @dataclass(frozen=True)
 class Outputs:
-    """Logits of N images and their labels, on the CPU.
-
-    Attributes:
-        logits: (N, K) float32.
-        labels: (N,) int64.
-    """
+    """Logits (N, K) float32 of N images and their labels (N,) int64, on the CPU."""
 
     logits: Tensor
     labels: Tensor
@@ -43,11 +36,8 @@ def collect_outputs(
 ) -> Outputs:
     """Logits of ``model`` in evaluation mode for all batches, in their order; its training flags are restored.
 
-    Args:
-        model: gives logits (B, K) for a batch of images.
-        loader: (images, labels) on the model's device.
-        autocast: makes the context of each forward pass.
-        progress: hears of the images done.
+    ``loader`` yields (images, labels) on the model's device, ``autocast`` makes the context of each forward pass,
+    ``progress`` hears of the images done.
 
     Raises:
         ValueError: the loader yields nothing, or the model gives something else than (B, K) logits.

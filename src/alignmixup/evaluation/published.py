@@ -1,23 +1,12 @@
 """Numbers of the AlignMixup paper's tables, to stand beside ours. Imports no torch."""
 
-from __future__ import annotations
-
 SOURCE = "Venkataramanan, Kijak, Amsaleg, Avrithis: AlignMixup, CVPR 2022"
 PROTOCOL = (
     "error of the best epoch on the test set; epochs differ between methods (300 to 2,000 on CIFAR); one number a "
     "method, no spread given"
 )
 
-_METHODS = (
-    "baseline",
-    "mixup",
-    "manifold_mixup",
-    "puzzlemix",
-    "comixup",
-    "stylecutmix",
-    "alignmixup",
-    "alignmixup_ae",
-)
+_METHODS = ("baseline", "mixup", "manifold_mixup", "puzzlemix", "comixup", "stylecutmix", "alignmixup", "alignmixup_ae")
 # (data, network) -> top-1 test errors in percent, in the order of _METHODS
 _ERRORS: dict[tuple[str, str], tuple[float | None, ...]] = {
     ("cifar10", "preact_resnet18"): (5.19, 4.03, 2.95, 2.93, 2.89, 3.06, 2.95, 2.83),
@@ -41,9 +30,7 @@ _LOCALIZATION: dict[tuple[str, str], tuple[float, float]] = {
 def published_errors(data: str, network: str) -> dict[str, float]:
     """Top-1 test errors in percent of one column of the table, by method; empty where the paper has none.
 
-    Args:
-        data: name of the data set, as in ``data.name``.
-        network: name of the network, as in ``model.name``; ``torchvision:`` and ``timm:`` are left out of account.
+    Names are those of ``data.name`` and ``model.name``; ``torchvision:`` and ``timm:`` are left out of account.
 
     Source:
         Venkataramanan et al., AlignMixup, CVPR 2022, tables of image classification. The rivals' numbers come from

@@ -1,7 +1,5 @@
 """Mean and spread of the evaluations of several runs, one group a method. Imports no torch."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
 from typing import Any
@@ -11,10 +9,8 @@ _DETECTION = ("detection_accuracy", "auroc", "aupr_in", "aupr_out", "fpr95")
 
 
 def headline(result: Mapping[str, Any]) -> dict[str, float]:
-    """The numbers of one evaluation that a table shows, by names such as ``ece_percent`` or ``pgd_error_percent``.
-
-    Args:
-        result: what `alignmixup evaluate` writes for one run; parts that were not measured are absent.
+    """The numbers of one ``evaluation.json`` that a table shows, by names such as ``ece_percent``; those that are
+    there.
     """
     numbers = {key: result[key] for key in ("error_percent", "top5_error_percent", "cross_entropy")}
     recorded = result.get("recorded") or {}
@@ -69,14 +65,11 @@ def spread(values: Sequence[float]) -> float | None:
 
 
 def summarise_evaluations(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Mean and spread of each method's headline numbers.
+    """Mean and spread of each method's headline numbers, of one result a run.
 
     Convention:
         - Spread is the sample standard deviation over seeds (n - 1); None with a single one.
         - A number that some run of a method lacks is left out.
-
-    Args:
-        results: one a run.
     """
     summaries = []
     for method, group in group_by_method(results).items():

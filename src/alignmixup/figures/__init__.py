@@ -1,1 +1,3 @@
-"""Figures, one a file: from records, never from models in memory. Drawing one imports matplotlib."""
+"""Figures. Each ``draw_...`` writes one to ``path`` (see `save.drawing`), with ``title`` above. Nothing is imported
+here.
+"""

@@ -1,7 +1,5 @@
 """Error under attack: against the iteration, and against the size of the ball."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
@@ -12,11 +10,9 @@ from alignmixup.figures.save import Target, drawing
 
 
 def draw_attacks(groups: Mapping[str, Sequence[Mapping[str, Any]]], path: Target) -> None:
-    """Draw two panels; the second only where the attacks were checked.
+    """Draw two panels, the second only where the attacks were checked.
 
-    Args:
-        groups: label -> evaluations with the part "attacks", all of the same attacks; means over those of a label.
-        path: where to write.
+    ``groups`` holds label -> evaluations with the part "attacks", all of the same attacks; a line is the label's mean.
     """
     parts = {label: [result["attacks"] for result in results] for label, results in groups.items()}
     checked = all("checks" in part for several in parts.values() for part in several)

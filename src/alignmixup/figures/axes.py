@@ -1,7 +1,5 @@
 """What several figures do with their axes."""
 
-from __future__ import annotations
-
 import textwrap
 from collections.abc import Sequence
 from typing import Any
@@ -35,12 +33,9 @@ def name_row(axes: Any, name: str) -> None:
 
 
 def log_where_wide(axes: Any, which: str, values: Sequence[float]) -> None:
-    """A logarithmic axis where these values are above 0 and span a factor of 4; its numbers are plain: 60, not 6 × 10¹.
+    """A logarithmic axis ("x" or "y") where these values are above 0 and span a factor of 4; its numbers are plain: 60.
 
-    Args:
-        axes: with everything on them, since the ticks are chosen for what is there.
-        which: ``"x"`` or ``"y"``.
-        values: that are shown.
+    Everything must be on the axes, since the ticks are chosen for what is there.
     """
     from matplotlib.ticker import LogLocator, NullFormatter, NullLocator, StrMethodFormatter
 

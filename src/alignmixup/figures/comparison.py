@@ -1,7 +1,5 @@
 """Several methods side by side: the test error of every run, and what that error costs."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from itertools import accumulate, pairwise
 from typing import Any
@@ -15,12 +13,7 @@ _UNITS = (("seconds", 1), ("minutes", 60), ("hours", 3600))
 
 
 def draw_comparison(results: Mapping[str, Any], path: Target) -> None:
-    """Draw every run as a point, and the mean with its standard deviation, one line a method.
-
-    Args:
-        results: what ``results.json`` holds: ``data`` and ``methods``.
-        path: where to write.
-    """
+    """Draw every run as a point, and the mean with its standard deviation, one line a method, of ``results.json``."""
     methods = results["methods"]
     reported = reported_errors(methods)
     says = ["test error (%), mean of the last 10 epochs", "points: runs; bars: mean ± standard deviation"]
@@ -49,9 +42,8 @@ def draw_comparison(results: Mapping[str, Any], path: Target) -> None:
 
 
 def reported_errors(methods: Sequence[Mapping[str, Any]]) -> dict[int, float]:
-    """Number of the method -> the paper's error, where that would not stretch the axis.
-
-    The paper's full network and schedule may be far off what was run.
+    """Number of the method -> the paper's error, where that would not stretch the axis: it is of a full network and
+    schedule.
     """
     least = min(run[_KEY] for method in methods for run in method["runs"])
     reported = {number: method.get("published_error_percent") for number, method in enumerate(methods)}
@@ -59,12 +51,7 @@ def reported_errors(methods: Sequence[Mapping[str, Any]]) -> dict[int, float]:
 
 
 def draw_cost(methods: Sequence[Mapping[str, Any]], path: Target) -> None:
-    """Draw the mean error against the time of a run: left and low is better.
-
-    Args:
-        methods: as in ``results.json``.
-        path: where to write.
-    """
+    """Draw the mean error of ``methods`` of ``results.json`` against the time of a run: left and low is better."""
     longest = max(method["mean"]["seconds"] for method in methods)
     unit, size = max(((u, s) for u, s in _UNITS if s <= longest / 2 or s == 1), key=lambda pair: pair[1])
     times = [method["mean"]["seconds"] / size for method in methods]

@@ -1,16 +1,13 @@
 """Which positions of two images an alignment matches: lines, a colour-coded field, and how sure it is."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
 
 from alignmixup.figures.axes import show_image
 from alignmixup.figures.save import Target, drawing
-
-if TYPE_CHECKING:
-    import numpy as np
 
 _CORNERS = ((0.90, 0.15, 0.20), (0.98, 0.80, 0.10), (0.15, 0.35, 0.90), (0.10, 0.70, 0.35))
 _HEADINGS = (
@@ -23,15 +20,10 @@ _HEADINGS = (
 
 @dataclass(frozen=True)
 class Match:
-    """One pair and its alignment.
+    """One pair of images (2, H, W, 3) in [0, 1], the classes of A and B, and its alignment on maps of ``size`` (h, w).
 
-    Attributes:
-        names: classes of A and B.
-        images: (2, H, W, 3) in [0, 1].
-        size: sides (h, w) of the feature maps.
-        assignment: (h w, h w) assignment R; rows are positions of A, columns positions of B.
-        entropy: (h w,) entropy of each row, in nats.
-        caption: stands below the entropy.
+    Rows of the assignment R (h w, h w) are positions of A, columns positions of B; ``entropy`` (h w,) is that of each
+    row, in nats; ``caption`` stands below it.
     """
 
     names: tuple[str, str]
@@ -44,8 +36,6 @@ class Match:
 
 def position_colours(size: tuple[int, int]) -> np.ndarray:
     """A colour for each position of a map of ``size``, (h w, 3): red, yellow, blue and green in the corners."""
-    import numpy as np
-
     down, right = (np.linspace(0, 1, side) if side > 1 else np.array([0.5]) for side in size)
     vertical, horizontal = (np.stack([1 - at, at], axis=1) for at in (down, right))
     field = np.einsum("ka,lb,abc->klc", vertical, horizontal, np.asarray(_CORNERS).reshape(2, 2, 3))
@@ -54,8 +44,6 @@ def position_colours(size: tuple[int, int]) -> np.ndarray:
 
 def strongest(assignment: np.ndarray, count: int) -> np.ndarray:
     """The ``count`` largest entries of an assignment with at most one for each row, as (count, 2) rows and columns."""
-    import numpy as np
-
     partner = assignment.argmax(axis=1)
     rows = np.argsort(-assignment.max(axis=1), kind="stable")[:count]
     return np.stack([rows, partner[rows]], axis=1)
@@ -64,15 +52,9 @@ def strongest(assignment: np.ndarray, count: int) -> np.ndarray:
 def draw_matches(matches: Sequence[Match], path: Target, *, lines: int = 12, title: str = "") -> None:
     """Draw each pair as a row of panels.
 
-    The panels: both images with lines between the surest matches; B with each position in a colour of its own; A with
-    the colours of the positions of B that its positions take, mixed as the assignment mixes; and the entropy of each
-    position's match, dark at 0 (one partner position) and bright at log r (all alike).
-
-    Args:
-        matches: the pairs.
-        path: where to write.
-        lines: number of lines.
-        title: stands above.
+    The panels: both images with so many ``lines`` between the surest matches; B with each position in a colour of its
+    own; A with the colours of the positions of B that its positions take, mixed as the assignment mixes; and the
+    entropy of each position's match, dark at 0 (one partner position) and bright at log r (all alike).
     """
     widths = [2.1, 1.0, 1.0, 1.0]
     with drawing(path, width=1.95 * sum(widths) + 0.4, height=2.2 * len(matches) + 0.4) as figure:
@@ -85,8 +67,6 @@ def draw_matches(matches: Sequence[Match], path: Target, *, lines: int = 12, tit
 
 
 def _draw_row(row: Any, match: Match, *, lines: int) -> None:
-    import numpy as np
-
     colours = position_colours(match.size)
     weights = match.assignment / match.assignment.sum(axis=1, keepdims=True)
     doubt = match.entropy.reshape(match.size)
@@ -98,8 +78,6 @@ def _draw_row(row: Any, match: Match, *, lines: int) -> None:
 
 def _draw_lines(axes: Any, match: Match, pairs: np.ndarray, colours: np.ndarray) -> None:
     """Both images side by side; a line has the colour of the position of B where it ends."""
-    import numpy as np
-
     height, width = match.images.shape[1:3]
     gap = width // 10 + 1
     both = np.concatenate([match.images[0], np.ones((height, gap, 3)), match.images[1]], axis=1)
@@ -116,8 +94,6 @@ def _draw_lines(axes: Any, match: Match, pairs: np.ndarray, colours: np.ndarray)
 
 def _tinted(image: np.ndarray, colours: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """The image in grey under colours (h w, 3) of its positions."""
-    import numpy as np
-
     height, width = image.shape[:2]
     down, right = (np.arange(side) * count // side for side, count in zip((height, width), size, strict=True))
     field = colours.reshape(*size, 3)[down][:, right]

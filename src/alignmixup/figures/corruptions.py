@@ -1,30 +1,17 @@
-"""Errors under common corruptions as bars, and what the corruptions look like."""
+"""Errors under common corruptions as bars."""
 
-from __future__ import annotations
+from collections.abc import Mapping
+from typing import Any
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
-
-from alignmixup.figures.axes import legend_below, panels, show_image
+from alignmixup.figures.axes import legend_below
 from alignmixup.figures.palette import INK, series
 from alignmixup.figures.save import Target, drawing
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-_COLUMNS = 5
 
 
 def draw_corruptions(results: Mapping[str, dict[str, Any]], path: Target, *, title: str = "") -> None:
     """Draw a bar for each kind and run, with a line for each severity.
 
-    Args:
-        results: name of a run -> what ``evaluate_corruptions`` returned, all of the same kinds.
-        path: where to write.
-        title: stands above.
-
-    Raises:
-        ValueError: no run, or runs of different kinds.
+    ``results`` holds name of a run -> what `evaluate_corruptions` returned, all of the same kinds, else ValueError.
     """
     if not results or len({tuple(result["kinds"]) for result in results.values()}) != 1:
         raise ValueError(f"draw runs of the same corruptions, at least one; got {list(results)}")
@@ -50,32 +37,3 @@ def draw_corruptions(results: Mapping[str, dict[str, Any]], path: Target, *, tit
         severities = ", ".join(map(str, first["severities"]))
         axes.set_title(title or f"bars: mean over severities {severities}, each a line; dashed: clean")
         legend_below(figure, axes, columns=1)
-
-
-def draw_corruption_grid(
-    image: Tensor, path: Target, *, kinds: Sequence[str] = (), severity: int = 3, seed: int = 0
-) -> None:
-    """Draw an image and all its corruptions of one severity.
-
-    Args:
-        image: (C, H, H) uint8, C = 3 or 1.
-        path: where to write.
-        kinds: which; none for the 15 of the benchmark.
-        severity: 1 to 5.
-        seed: of the corruptions.
-
-    Raises:
-        ValueError: an unknown kind, a severity out of range, an image of another shape or type.
-        ImportError: a package that the corruptions need is not installed.
-    """
-    from alignmixup.evaluation.corruptions.evaluate import corrupt
-    from alignmixup.evaluation.corruptions.strengths import KINDS
-
-    pictures = {"original": image}
-    pictures |= {kind: corrupt(image[None], kind, severity, seed=seed)[0] for kind in kinds or KINDS}
-    columns = min(_COLUMNS, len(pictures))
-    with drawing(path, width=1.5 * columns, height=1.7 * -(-len(pictures) // columns)) as figure:
-        for axes, (name, picture) in zip(panels(figure, len(pictures), columns=columns), pictures.items(), strict=True):
-            show_image(axes, picture.expand(3, -1, -1).permute(1, 2, 0).numpy(), interpolation="nearest")
-            axes.set_title(name.replace("_", " "), fontsize=8)
-        figure.suptitle(f"severity {severity}")

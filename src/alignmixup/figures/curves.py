@@ -1,7 +1,5 @@
 """Training loss and test error over the epochs."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping, Sequence
 from statistics import fmean
 from typing import Any
@@ -18,12 +16,7 @@ Record = Mapping[str, Any]
 
 
 def draw_curves(record: Record, path: Target) -> None:
-    """Draw a run's loss and error.
-
-    Args:
-        record: what a run folder's ``record.json`` holds.
-        path: where to write.
-    """
+    """Draw a run's loss and error, from its ``record.json``."""
     metrics, config = record["metrics"], record["config"]
     with drawing(path, width=9, height=3.4) as figure:
         left, right = figure.subplots(1, 2)
@@ -38,13 +31,10 @@ def draw_curves(record: Record, path: Target) -> None:
 def draw_mean_curves(
     groups: Sequence[tuple[str, Sequence[Record]]], key: str, path: Target, *, banded: Collection[int] = ()
 ) -> None:
-    """Draw one quantity of several methods.
+    """Draw one quantity, a ``key`` of `LABELS`, of several methods: (name, records of its runs) each.
 
-    Args:
-        groups: name of a method and records of its runs. The lines are means; up to eight are named.
-        key: of an epoch in the records, one of `LABELS`.
-        path: where to write.
-        banded: numbers of the groups whose runs are shown as an area, from the smallest to the largest.
+    The lines are means; up to eight are named. The groups of these numbers (``banded``) show their runs as an area,
+    from the smallest to the largest.
     """
     with drawing(path, width=4, height=3.1) as figure:
         axes = figure.subplots()

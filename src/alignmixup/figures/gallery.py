@@ -1,27 +1,19 @@
 """Every method on the same images: what the network is shown, what each place shows, and the label."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+import numpy as np
 
 from alignmixup.figures.axes import name_row, show_image
 from alignmixup.figures.save import Target, drawing
 
-if TYPE_CHECKING:
-    import numpy as np
-
 
 @dataclass(frozen=True)
 class GalleryRow:
-    """One line of the gallery.
+    """One line of the gallery: its name, images (N, H, W, 3) in [0, 1] and N texts below them.
 
-    Attributes:
-        name: what stands beside it.
-        images: (N, H, W, 3) in [0, 1].
-        captions: N texts below the images.
-        inset: (N, h, w, 3) in [0, 1], masks drawn as a line of their own; None without.
+    ``inset`` are masks (N, h, w, 3) in [0, 1], drawn as a line of their own; None without.
     """
 
     name: str
@@ -31,13 +23,7 @@ class GalleryRow:
 
 
 def draw_gallery(rows: Sequence[GalleryRow], path: Target, *, title: str = "") -> None:
-    """Draw the rows.
-
-    Args:
-        rows: each with the same number of images.
-        path: where to write.
-        title: stands above.
-    """
+    """Draw the rows, each with the same number of images."""
     lines = []
     for row in rows:
         lines.append((row.name, row.images, row.captions, 1.25))

@@ -1,20 +1,17 @@
 """Three paths of feature maps between two images: decoded, as picture and animation, and what a classifier believes."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
 
 from alignmixup.figures.axes import legend_below, panels, show_image
 from alignmixup.figures.palette import FIRST, INK, SECOND
 from alignmixup.figures.save import Target, drawing
 from alignmixup.files import write_atomically
 from alignmixup.outside import require
-
-if TYPE_CHECKING:
-    import numpy as np
 
 _COLOURS = ("#1f6fb4", "#d2571e")  # of the first example and of its partner, wherever their classes are named
 _ROWS = {"first": "aligned,\ngeometry of A", "partner": "aligned,\ngeometry of B", "none": "not aligned"}
@@ -38,14 +35,10 @@ _COLUMNS = 4  # of panels
 
 @dataclass(frozen=True)
 class Morph:
-    """One pair and its three paths.
+    """One pair of images, the classes ``names`` of A and B, and its three paths: "first", "partner" and "none".
 
-    Attributes:
-        names: classes of A and B.
-        originals: (2, H, W, 3) in [0, 1].
-        reconstructions: (2, H, W, 3), the decoder's images of their unmixed maps.
-        frames: path -> (T, H, W, 3) decoded maps; paths are "first", "partner" and "none".
-        probs: path -> (T, 2) probabilities of the classes of A and B at each mixed map.
+    ``originals`` and ``reconstructions``, the decoder's images of their unmixed maps, are (2, H, W, 3) in [0, 1]; of
+    each path, ``frames`` (T, H, W, 3) are decoded maps and ``probs`` (T, 2) the probabilities of both classes at each.
     """
 
     names: tuple[str, str]
@@ -56,14 +49,7 @@ class Morph:
 
 
 def draw_morphs(morphs: Sequence[Morph], lam: Sequence[float], path: Target, *, title: str = "") -> None:
-    """Draw each pair as three rows of images.
-
-    Args:
-        morphs: the pairs.
-        lam: (T,) weights of A, written above the columns.
-        path: where to write.
-        title: stands above.
-    """
+    """Draw each pair as three rows of images; ``lam`` (T,), the weights of A, stands above the columns."""
     gap, side = 0.22, 0.78
     widths, heights = [1.0, gap, *[1.0] * len(lam), gap, 1.0], [1.0, 1.0, 1.0, 0.25] * len(morphs)
     with drawing(path, width=side * sum(widths) + 1.1, height=1.16 * side * sum(heights) + 0.9) as figure:
@@ -97,13 +83,7 @@ def _write(axes: Any, x: float, y: float, text: str, **style: Any) -> None:
 
 
 def draw_confidence(summary: Mapping[str, Any], path: Target, *, title: str = "") -> None:
-    """Draw means over pairs against λ; the bands are one standard error wide either way.
-
-    Args:
-        summary: what `alignmixup.evaluation.paths.summary.summarise_paths` returned.
-        path: where to write.
-        title: stands above.
-    """
+    """Draw means over pairs against λ, of `summarise_paths`; the bands are one standard error wide either way."""
     lam, paths = summary["lam"], summary["all"]["paths"]
     names = [name for name in _PANELS if name in paths["none"]["curves"]]
     rows = -(-len(names) // _COLUMNS)
@@ -123,29 +103,17 @@ def draw_confidence(summary: Mapping[str, Any], path: Target, *, title: str = ""
 
 
 def check_animation(path: Path) -> None:
-    """Refuse a file that no animation can be written to.
-
-    Raises:
-        ValueError: its ending is neither .gif nor .webp.
-        ImportError: Pillow is not installed.
-    """
+    """Refuse a file whose ending is neither .gif nor .webp (ValueError), and a machine without Pillow (ImportError)."""
     require("PIL.Image")
     if path.suffix.lower() not in (".gif", ".webp"):
         raise ValueError(f"an animation is written as .gif or .webp, got {path}")
 
 
 def animate_morphs(morphs: Sequence[Morph], path: Path, *, cell: int = 112, milliseconds: int = 60) -> None:
-    """Write an animation that runs from A to B and back, without end: one line for each pair.
+    """Write an animation (.gif or .webp) that runs from A to B and back, without end: one line for each pair.
 
-    Args:
-        morphs: the pairs; the more frames, the smoother.
-        path: a .gif or .webp file.
-        cell: side of an image in pixels.
-        milliseconds: time of a frame; the two ends stand for half a second.
-
-    Raises:
-        ValueError: another kind of file.
-        ImportError: Pillow is not installed.
+    An image is ``cell`` pixels wide, a frame stands for ``milliseconds`` and the two ends for half a second.
+    Errors as `check_animation`.
     """
     check_animation(path)
     count = len(next(iter(morphs[0].frames.values())))

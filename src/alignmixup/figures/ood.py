@@ -1,16 +1,16 @@
 """Out-of-distribution detection: scores of each set beside those of the test images, and the ROC curves."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import torch
+from torch import Tensor
+
+from alignmixup.evaluation.ood import cut_to_equal, detection_metrics, score
 from alignmixup.figures.axes import panels
 from alignmixup.figures.palette import INK, SOFT, series
 from alignmixup.figures.save import Target, drawing
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from alignmixup.outside import require
 
 _COLUMNS = 4
 _BINS = 40
@@ -25,30 +25,19 @@ _HEADINGS = {
 def draw_ood(
     in_logits: Tensor, out_logits: Mapping[str, Tensor], path: Target, *, name: str = "msp", title: str = ""
 ) -> None:
-    """Draw one histogram for each out-of-distribution set, and all ROC curves.
+    """Draw one histogram for each out-of-distribution set, and all ROC curves, of the score ``name``.
 
-    Convention:
-        - The same images as in ``evaluate_ood``: both sides cut to equal counts. In-distribution is positive.
-
-    Args:
-        in_logits: (N, K) of the in-distribution test images.
-        out_logits: name of a set -> (M, K).
-        path: where to write.
-        name: of the score.
-        title: stands above.
-
-    Raises:
-        ValueError: an unknown score, or logits that are not finite.
-        ImportError: scikit-learn is not installed.
+    The logits (N, K) and set -> (M, K) are cut to equal counts, as in `evaluate_ood`, whose errors hold.
+    In-distribution is positive.
     """
-    from alignmixup.evaluation.ood import cut_to_equal, score
-
     count = len(out_logits) + 1
     columns, rows = min(_COLUMNS, count), -(-count // _COLUMNS)
     scores = {
         key: tuple(score(name, part) for part in cut_to_equal(in_logits, logits)) for key, logits in out_logits.items()
     }
-    limits = _limits([part for pair in scores.values() for part in pair])
+    shown = torch.cat([part for pair in scores.values() for part in pair])
+    low, high = float(shown.min()), float(shown.max())
+    limits = (low, high) if high > low else (low - 0.5, high + 0.5)
     with drawing(path, width=3.1 * columns, height=2.7 * rows + (0.3 if title else 0)) as figure:
         grid = panels(figure, count, columns=columns)
         for number, (axes, (key, (s_in, s_out))) in enumerate(zip(grid, scores.items(), strict=False)):
@@ -58,11 +47,6 @@ def draw_ood(
         _draw_roc(grid[-1], scores)
         grid[0].legend(loc="upper center")
         figure.suptitle(title)
-
-
-def _limits(scores: list[Tensor]) -> tuple[float, float]:
-    low, high = min(float(part.min()) for part in scores), max(float(part.max()) for part in scores)
-    return (low, high) if high > low else (low - 0.5, high + 0.5)
 
 
 def _draw_histogram(axes: Any, s_in: Tensor, s_out: Tensor, limits: tuple[float, float], *, colour: str) -> None:
@@ -76,11 +60,6 @@ def _draw_histogram(axes: Any, s_in: Tensor, s_out: Tensor, limits: tuple[float,
 
 
 def _draw_roc(axes: Any, scores: Mapping[str, tuple[Tensor, ...]]) -> None:
-    import torch
-
-    from alignmixup.evaluation.ood import detection_metrics
-    from alignmixup.outside import require
-
     metrics = require("sklearn.metrics")
     for number, (key, (s_in, s_out)) in enumerate(scores.items()):
         is_in = torch.cat((torch.ones(len(s_in)), torch.zeros(len(s_out))))

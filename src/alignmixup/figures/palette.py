@@ -1,7 +1,5 @@
 """Colours of figures and pages, light and dark. A series is told from its neighbours by every kind of colour vision."""
 
-from __future__ import annotations
-
 from typing import Any
 
 LIGHT = {
@@ -20,12 +18,7 @@ SERIES = 8
 CARD, INK, SOFT, GRID = (LIGHT[name] for name in ("card", "ink", "soft", "grid"))
 FIRST, SECOND = LIGHT["s1"], LIGHT["s2"]  # where two things are told apart
 # lengths of ink and gap, in line widths; the first is solid
-DASHES: tuple[tuple[float, ...], ...] = (
-    (),
-    (5, 2),
-    (1.5, 1.5),
-    (6, 2, 1.5, 2),
-)
+DASHES: tuple[tuple[float, ...], ...] = ((), (5, 2), (1.5, 1.5), (6, 2, 1.5, 2))
 
 
 def series(number: int) -> str:

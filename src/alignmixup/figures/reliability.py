@@ -1,7 +1,5 @@
 """Reliability diagrams: accuracy against confidence, one panel a method."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
@@ -16,10 +14,8 @@ _COLUMNS = 4
 def draw_reliability(groups: Mapping[str, Sequence[Mapping[str, Any]]], path: Target) -> None:
     """Draw accuracy and confidence in each bin, and below them the share of images.
 
-    Args:
-        groups: label -> evaluations with the part "calibration", all with the same bins; those of a label (seeds)
-            are pooled.
-        path: where to write.
+    ``groups`` holds label -> evaluations with the part "calibration", all with the same bins; those of a label are
+    pooled.
     """
     columns = min(_COLUMNS, len(groups))
     rows = -(-len(groups) // columns)
@@ -38,10 +34,8 @@ def draw_reliability(groups: Mapping[str, Sequence[Mapping[str, Any]]], path: Ta
 
 
 def pool(bins: Sequence[Mapping[str, Any]]) -> tuple[list[float], list[float], list[float], list[float]]:
-    """Pool the reliability bins of several runs.
-
-    Returns:
-        Left edges; share of all images; mean confidence; accuracy. Of each bin, zeros where it is empty.
+    """Left edges, share of all images, mean confidence and accuracy of the bins of several runs; zeros where one is
+    empty.
     """
     counts = [sum(values) for values in zip(*(one["counts"] for one in bins), strict=True)]
 
@@ -59,10 +53,8 @@ def _draw_panel(top: Any, bottom: Any, label: str, calibrations: Sequence[Mappin
     left, sure, right, _ = zip(*filled, strict=True)
     bars = {"width": 1 / len(edges), "align": "edge", "linewidth": 0.5}
     top.bar(left, right, **bars, color=FIRST, alpha=0.75, edgecolor=CARD, label="accuracy")
-    gaps, lower = (
-        [abs(a - c) for a, c in zip(right, sure, strict=True)],
-        [min(pair) for pair in zip(right, sure, strict=True)],
-    )
+    gaps = [abs(a - c) for a, c in zip(right, sure, strict=True)]
+    lower = [min(pair) for pair in zip(right, sure, strict=True)]
     top.bar(left, gaps, **bars, bottom=lower, color="none", edgecolor=SECOND, hatch="////", label="gap to confidence")
     top.plot([0, 1], [0, 1], "--", color=INK, linewidth=0.8)
     bottom.bar(edges, share, **bars, color=SOFT, alpha=0.5, edgecolor=CARD)

@@ -1,7 +1,5 @@
 """Make and write figures without a display, all in one style: as files, and as parts of a page."""
 
-from __future__ import annotations
-
 import io
 import re
 from collections.abc import Callable, Iterator
@@ -50,11 +48,7 @@ _GROUP = re.compile(r"""<g id=(["'])(.*)\1>""")
 
 
 def check_format(path: Path) -> str:
-    """The kind of file that a path's ending asks for.
-
-    Raises:
-        ValueError: none that figures are written as.
-    """
+    """The kind of file that a path's ending asks for; ValueError where figures are not written as that."""
     ending = path.suffix.lower().removeprefix(".")
     if ending not in _METADATA:
         raise ValueError(f"a figure is written as .png, .pdf or .svg, got {path}")
@@ -63,19 +57,10 @@ def check_format(path: Path) -> str:
 
 @contextmanager
 def drawing(target: Target, *, width: float, height: float) -> Iterator[Any]:
-    """An empty figure that is written when the block ends.
+    """An empty figure, so many inches wide and high, that is written when the block ends; pyplot does not know of it.
 
-    It is not registered with pyplot, so nothing needs closing.
-
-    Args:
-        target: a file whose ending says its kind, PNG with 150 dots per inch; or an open one that takes SVG whose texts
-            remain texts.
-        width: in inches.
-        height: in inches.
-
-    Raises:
-        ValueError: another kind of file.
-        ImportError: matplotlib is not installed.
+    ``target`` is a file whose ending says its kind, PNG with 150 dots per inch; or an open one that takes SVG whose
+    texts remain texts. ValueError for another kind of file, ImportError without matplotlib.
     """
     ending = check_format(target) if isinstance(target, Path) else "svg"
     matplotlib, figures = require("matplotlib"), require("matplotlib.figure")
@@ -91,14 +76,11 @@ def drawing(target: Target, *, width: float, height: float) -> Iterator[Any]:
 
 
 def inline_svg(draw: Callable[[IO[str]], None], *, label: str) -> str:
-    """The SVG element of a figure, for a page that defines the variables of `palette`.
+    """The SVG element of the figure that ``draw`` writes, for a page that defines the variables of `palette`.
 
     Nothing in it refers to anything outside; its names end in a number of its own, since a page holds several. The font
-    is the page's. What a mark was called by ``gid`` becomes its tooltip.
-
-    Args:
-        draw: writes the figure into the open file it is given.
-        label: what the figure shows, for those who cannot see it.
+    is the page's. What a mark was called by ``gid`` becomes its tooltip. ``label`` says what the figure shows, for
+    those who cannot see it.
     """
     file = io.StringIO()
     draw(file)

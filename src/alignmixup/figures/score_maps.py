@@ -19,11 +19,8 @@ _TRUTH, _FOUND, _MISSED = "limegreen", "red", "darkorange"
 def draw_threshold_curves(results: Sequence[dict[str, Any]], path: Target, *, title: str = "") -> None:
     """Plot box accuracy over the threshold: a panel for each choice of contours and level of match.
 
-    Args:
-        results: one for each line: ``name``; ``thresholds``; ``curves``, from contours ("largest", "all") to level of
-            match to percentages; all with the same contours and levels. One whose ``is_baseline`` is true is dashed.
-        path: where to write.
-        title: stands above.
+    A line is a dictionary with ``name``; ``thresholds``; ``curves``, from contours ("largest", "all") to level of match
+    to percentages; all with the same contours and levels. One whose ``is_baseline`` is true is dashed.
     """
     contours = list(results[0]["curves"])
     levels = list(results[0]["curves"][contours[0]])
@@ -53,14 +50,10 @@ def _draw_curves(axes: Any, results: Sequence[dict[str, Any]], which: str, level
 
 @dataclass(frozen=True)
 class MapRow:
-    """Score maps of one network on the images of a picture.
+    """Score maps (N, h, w) in [0, 1] of one network on the images of a picture.
 
-    Attributes:
-        name: what stands beside the row.
-        maps: (N, h, w) in [0, 1].
-        boxes: (N, 4) x0, y0, x1, y1 in pixels of the maps, both corners included.
-        match: N values of intersection over union with the nearest true box.
-        correct: N booleans, whether the class is right.
+    ``boxes`` (N, 4) are x0, y0, x1, y1 in pixels of the maps, both corners included; ``match`` are N values of
+    intersection over union with the nearest true box; ``correct`` says of each whether the class is right.
     """
 
     name: str
@@ -75,12 +68,8 @@ def draw_boxes(
 ) -> None:
     """Draw images with their boxes, and below them the maps and boxes of each network.
 
-    Args:
-        images: (N, h, w, 3) in [0, 1], of the size of the maps.
-        truth: for each image its boxes (k, 4), in pixels of the maps: drawn green.
-        rows: networks; a found box is red where it matches by at least 0.5, else orange.
-        path: where to write.
-        captions: of the images.
+    ``images`` (N, h, w, 3) in [0, 1] have the size of the maps; ``truth`` holds the boxes (k, 4) of each in pixels,
+    drawn green; a found box is red where it matches by at least 0.5, else orange.
     """
     count = len(images)
     with drawing(path, width=0.9 + 1.5 * count, height=0.5 + 1.7 * (len(rows) + 1)) as figure:

@@ -1,30 +1,16 @@
 """Show what a style autoencoder does: contents down, styles across."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+import torch
+from torch import Tensor
 
 from alignmixup.figures.axes import show_image
 from alignmixup.figures.save import Target, drawing
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from alignmixup.models.style_autoencoder import StyleAutoencoder
+from alignmixup.functional.style import adain
+from alignmixup.models.style_autoencoder import StyleAutoencoder
 
 
 def draw_style_grid(autoencoder: StyleAutoencoder, images: Tensor, path: Target) -> None:
-    """Draw each image in the style of each other; on the diagonal stands its plain reconstruction.
-
-    Args:
-        autoencoder: from the CPU.
-        images: (N, C, H, W) in [0, 1]; one or three channels.
-        path: where to write.
-    """
-    import torch
-
-    from alignmixup.functional.style import adain
-
+    """Draw each of N images (N, 1 or 3, H, W) in [0, 1] in the style of each other; reconstructions on the diagonal."""
     count, size = len(images), (images.shape[2], images.shape[3])
     with torch.no_grad():
         features = autoencoder.encode(images)

@@ -45,10 +45,6 @@ def smooth(target: Tensor, amount: float, *, multi_label: bool = False) -> Tenso
 
     Returns:
         (B, K) smoothed labels; rows keep their sum unless ``multi_label``.
-
-    Raises:
-        TypeError: ``target`` is not floating point.
-        ValueError: ``target`` is not (B, K), or ``amount`` is out of range.
     """
     floating("target", target, "B K")
     if not 0 <= amount < 1:
@@ -112,10 +108,6 @@ def soft_labels(y: Tensor, perm: Tensor, lam: Tensor | float, num_classes: int |
 
     Returns:
         (B, K) float32; rows sum to 1 if those of ``y`` do.
-
-    Raises:
-        TypeError: labels of a wrong kind, ``lam`` is not floating point, or ``perm`` holds no integers.
-        ValueError: a shape or device does not fit, or a value is out of range.
 
     Source:
         Zhang et al., mixup, ICLR 2018, Eq. (1).

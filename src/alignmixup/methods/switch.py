@@ -58,12 +58,7 @@ class Switch(Mixer, Pixels):
         super().__post_init__()
         self._mixers = tuple(self._build(entry) for entry in self.mixers)
         self._shares = list(self.probabilities or [1.0] * len(self._mixers))
-        if (
-            not self._mixers
-            or len(self._shares) != len(self._mixers)
-            or min(self._shares) < 0
-            or sum(self._shares) <= 0
-        ):
+        if len(self._shares) != len(self._mixers) or sum(self._shares) <= 0:
             raise ValueError(
                 f"probabilities must be one non-negative number for each of {len(self._mixers)} mixers, "
                 f"got {self._shares}"
@@ -78,19 +73,11 @@ class Switch(Mixer, Pixels):
         name = options.pop("name", None)
         if name is None:
             raise ValueError(f"a table in mixers needs a name, got {dict(options)}")
-        mixer = build(
-            name,
-            model=self.model,
-            num_classes=self.num_classes,
-            mean=self.mean,
-            std=self.std,
-            seed=self.stream.seed,
-            options=options,
-        )
-        return self._check_entry(mixer)
+        given = {key: getattr(self, key) for key in ("model", "num_classes", "mean", "std")}
+        return self._check_entry(build(name, **given, seed=self.stream.seed, options=options))
 
     def _check_entry(self, mixer: Mixer) -> Mixer:
-        own = [name for name in _OWN if _differs(mixer, name)]
+        own = [name for name in _OWN if getattr(mixer, name) != getattr(type(mixer), name)]
         if own:
             raise ValueError(
                 f"{', '.join(own)} of {type(mixer).__name__} inside a switch has no effect: set it on the switch, and "
@@ -163,8 +150,3 @@ class Switch(Mixer, Pixels):
             raise ValueError(f"the state is of {len(state['mixers'])} mixers, this switch has {len(self._mixers)}")
         for mixer, own in zip(self._mixers, state["mixers"], strict=True):
             mixer.load_state_dict(own)
-
-
-def _differs(mixer: Mixer, option: str) -> bool:
-    """Tell whether an option was changed from its class's default."""
-    return bool(getattr(mixer, option) != getattr(type(mixer), option))

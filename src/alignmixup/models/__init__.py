@@ -2,14 +2,14 @@
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from torch import nn
 
-from alignmixup.models.by_name import build_timm, build_torchvision
+from alignmixup.models.by_name import build_named
 from alignmixup.models.preact_resnet import PreActResNet18
 from alignmixup.models.resnet_gap import build_resnet50_gap
-from alignmixup.models.vgg_gap import VGG16GAP, build_vgg16_gap
+from alignmixup.models.vgg_gap import VGG16GAP
 from alignmixup.near import near
 from alignmixup.options import Option, parameters_of
 from alignmixup.outside import find
@@ -18,10 +18,10 @@ __all__ = ["VGG16GAP", "PreActResNet18", "available", "build", "options"]
 
 _BUILDERS: dict[str, Callable[..., nn.Module]] = {
     "preact_resnet18": PreActResNet18,
-    "vgg16_gap": build_vgg16_gap,
+    "vgg16_gap": VGG16GAP,
     "resnet50_gap": build_resnet50_gap,
-    "torchvision": build_torchvision,
-    "timm": build_timm,
+    "torchvision": build_named,
+    "timm": build_named,
 }
 _LIBRARIES = ("torchvision", "timm")
 
@@ -33,7 +33,7 @@ def available() -> tuple[str, ...]:
 
 def options(name: str) -> dict[str, Option]:
     """Options of the model ``name`` that ``build`` accepts, by their names, with types and defaults."""
-    given = ("library_name", "num_classes")
+    given = ("name", "num_classes")
     return {key: item for key, item in parameters_of(_builder(name)).items() if key not in given}
 
 
@@ -68,9 +68,8 @@ def build(name: str, *, num_classes: int, options: Mapping[str, Any] | None = No
             known[key].check(value)
         elif not _takes_any(builder):
             raise ValueError(f"model {name!r} has no option {key!r}; {near(key, known)}")
-    library, _, library_name = name.partition(":")
-    if library in _LIBRARIES:
-        return builder(library_name, num_classes, **chosen)
+    if name.partition(":")[0] in _LIBRARIES:
+        return builder(name, num_classes, **chosen)
     model = builder(num_classes=num_classes, **chosen)
     if not isinstance(model, nn.Module):
         raise TypeError(f"{name!r} returned {type(model).__name__}, not an nn.Module")
@@ -91,18 +90,13 @@ def _builder(name: str) -> Callable[..., nn.Module]:
         found = find(name)
     except ValueError as error:
         raise ValueError(f"{unknown} ({error})") from error
-    return _accepted(name, found)
-
-
-def _accepted(name: str, builder: object) -> Callable[..., nn.Module]:
-    """Check that what a user named can be called with the number of classes."""
-    if not callable(builder):
-        raise ValueError(f"{name!r} is a {type(builder).__name__}, not a class or function")
-    if "num_classes" not in inspect.signature(builder).parameters and not _takes_any(builder):
+    if not callable(found):
+        raise ValueError(f"{name!r} is a {type(found).__name__}, not a class or function")
+    if "num_classes" not in inspect.signature(found).parameters and not _takes_any(found):
         raise ValueError(f"{name!r} does not take num_classes")
-    return builder
+    return cast(Callable[..., nn.Module], found)
 
 
-def _takes_any(builder: Callable[..., nn.Module]) -> bool:
+def _takes_any(builder: Callable[..., Any]) -> bool:
     parameters = inspect.signature(builder).parameters
     return any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())

@@ -9,15 +9,16 @@ from typing import Any, cast
 
 from torch import nn
 
-from alignmixup.models.preact_resnet import check_size
-from alignmixup.models.weights import download_weights, library, load_except_head, read_weights
+from alignmixup.models.preact_resnet import check_sizes
+from alignmixup.models.weights import download_weights, load_except_head, read_weights
 from alignmixup.near import near
+from alignmixup.outside import require
 
-__all__ = ["build_timm", "build_torchvision"]
+__all__ = ["build_named"]
 
 
-def build_torchvision(
-    library_name: str,
+def build_named(
+    name: str,
     num_classes: int,
     *,
     pretrained: bool = False,
@@ -26,145 +27,116 @@ def build_torchvision(
     in_channels: int = 3,
     image_size: int | None = None,
 ) -> nn.Module:
-    """A classifier of ``torchvision.models``.
+    """A classifier of torchvision or timm; timm adapts its pretrained weights to other channels and sizes.
 
     Args:
-        library_name: name in ``torchvision.models.list_models()``, such as "resnet18".
+        name: "torchvision:NAME" of ``torchvision.models.list_models()``, or "timm:NAME" of ``timm.list_models()``, with
+            a tag if wanted: "timm:vit_tiny_patch16_224.augreg_in21k".
         num_classes: outputs of the last layer, >= 1.
-        pretrained: start from the library's default weights (downloaded once); another head starts afresh.
+        pretrained: start from the library's default weights, or the tag's (downloaded once); another head starts
+            afresh.
         weights: path of a state dict to start from instead (.pth or .safetensors).
         small_stem: 3x3 stride-1 first convolution and no max-pooling, as CIFAR ResNets have;
             replaced after loading weights.
-        in_channels: channels of the images; the first convolution starts afresh unless it is 3.
-        image_size: side of the images, for models built for one size (ViT, MaxViT); None means 224.
+        in_channels: channels of the images; of torchvision, the first convolution starts afresh unless it is 3.
+        image_size: side of the images, for models built for one size (ViT, Swin, MaxViT...); None means the model's
+            own.
 
     Raises:
         ValueError: unknown name (near names are listed), option out of range or impossible for this model.
         FileNotFoundError: weights neither here nor to be downloaded.
     """
-    vision_models = library("torchvision.models")
-    names = vision_models.list_models(module=vision_models)
-    if library_name not in names:
-        raise ValueError(_unknown("torchvision", library_name, names))
-    _check(num_classes, in_channels, image_size)
-    settings = _torchvision_settings(library_name, image_size, pretrained=pretrained)
-    settings |= {"weights": None, "num_classes": num_classes}
-    model = cast(nn.Module, vision_models.get_model(library_name, **settings))
-    if weights is not None:
-        load_except_head(model, read_weights(weights), num_classes)
-    elif pretrained:
-        published = vision_models.get_model_weights(library_name).DEFAULT
-        load_except_head(model, download_weights(published), num_classes)
-    if in_channels != 3:
-        if pretrained or weights is not None:
-            raise ValueError(
-                f"torchvision:{library_name}: pretrained weights are for 3 channels, "
-                f"got in_channels={in_channels}; timm models adapt theirs"
-            )
-        _replace_first_convolution(model, in_channels)
-    if small_stem:
-        _shrink_stem(model, f"torchvision:{library_name}", in_channels)
-    return model
-
-
-def build_timm(
-    library_name: str,
-    num_classes: int,
-    *,
-    pretrained: bool = False,
-    weights: str | Path | None = None,
-    small_stem: bool = False,
-    in_channels: int = 3,
-    image_size: int | None = None,
-) -> nn.Module:
-    """A classifier of timm, which adapts its pretrained weights to other channels, sizes and class numbers.
-
-    Args:
-        library_name: name in ``timm.list_models()``, with a tag if wanted:
-            "vit_tiny_patch16_224.augreg_in21k".
-        num_classes: outputs of the last layer, >= 1.
-        pretrained: start from the weights of the tag (downloaded once from the Hugging Face Hub).
-        weights: path of a state dict to start from instead (.pth or .safetensors).
-        small_stem: 3x3 stride-1 first convolution and no max-pooling, as CIFAR ResNets have;
-            replaced after loading weights.
-        in_channels: channels of the images.
-        image_size: side of the images, for models built for one size (ViT, Swin, MLP-Mixer); None means
-            the model's own.
-
-    Raises:
-        ValueError: unknown name (near names are listed), option out of range or impossible for this model.
-        FileNotFoundError: weights neither here nor to be downloaded.
-    """
-    timm = library("timm")
-    architecture = library_name.partition(".")[0]
-    if not timm.is_model(architecture):
-        raise ValueError(_unknown("timm", library_name, timm.list_models()))
-    _check(num_classes, in_channels, image_size)
-    settings: dict[str, Any] = {"pretrained": pretrained and weights is None, "num_classes": num_classes}
-    settings["in_chans"] = in_channels
+    library, _, model_name = name.partition(":")
+    build = _torchvision if library == "torchvision" else _timm
+    check_sizes(num_classes=num_classes, in_channels=in_channels)
     if image_size is not None:
-        settings["img_size"] = image_size
-    model = _create_timm(timm, library_name, settings)
+        check_sizes(image_size=image_size)
+    own = weights is not None
+    model = build(
+        model_name, num_classes, pretrained=pretrained, own_weights=own, in_channels=in_channels, image_size=image_size
+    )
     if weights is not None:
         load_except_head(model, read_weights(weights), num_classes)
     if small_stem:
-        _shrink_stem(model, f"timm:{library_name}", in_channels)
+        _shrink_stem(model, name, in_channels)
     return model
 
 
-def _create_timm(timm: Any, library_name: str, settings: dict[str, Any]) -> nn.Module:
-    try:
-        return cast(nn.Module, timm.create_model(library_name, **settings))
-    except TypeError as error:
-        if "img_size" not in str(error):
-            raise
-        raise ValueError(f"timm:{library_name} takes images of any size: leave image_size out") from error
-    except OSError as error:  # offline: the hub's errors are OSErrors, and so are urllib's
-        if not settings["pretrained"]:
-            raise
-        raise FileNotFoundError(
-            f"the pretrained weights of timm:{library_name} could not be downloaded "
-            f"({type(error).__name__}: {error}). Fetch the model's file from https://huggingface.co/timm by "
-            "hand and name it in the option weights=PATH"
-        ) from error
-    except RuntimeError as error:
-        if "retrained" not in str(error):  # "No pretrained weights exist", "Invalid pretrained tag"
-            raise
-        known = timm.list_pretrained(f"{library_name.partition('.')[0]}*")
-        names = ", ".join(known[:8]) or "none"
-        raise ValueError(f"timm:{library_name}: {error} Known with weights: {names}") from error
+def _torchvision(
+    name: str, num_classes: int, *, pretrained: bool, own_weights: bool, in_channels: int, image_size: int | None
+) -> nn.Module:
+    vision_models = require("torchvision.models")
+    names = vision_models.list_models(module=vision_models)
+    if name not in names:
+        raise _unknown("torchvision", name, names)
+    if in_channels != 3 and (pretrained or own_weights):
+        raise ValueError(
+            f"torchvision:{name}: pretrained weights are for 3 channels, got in_channels={in_channels}; timm models "
+            "adapt theirs"
+        )
+    settings = _torchvision_settings(name, image_size, pretrained=pretrained)
+    model = cast(nn.Module, vision_models.get_model(name, weights=None, num_classes=num_classes, **settings))
+    if pretrained and not own_weights:
+        load_except_head(model, download_weights(vision_models.get_model_weights(name).DEFAULT), num_classes)
+    if in_channels != 3:
+        _replace_first_convolution(model, in_channels)
+    return model
 
 
-def _torchvision_settings(library_name: str, image_size: int | None, *, pretrained: bool) -> dict[str, Any]:
-    if library_name in ("googlenet", "inception_v3"):
+def _torchvision_settings(name: str, image_size: int | None, *, pretrained: bool) -> dict[str, Any]:
+    if name in ("googlenet", "inception_v3"):
         # without auxiliary heads the output is a plain tensor in training too; the published weights expect
         # another normalisation of the inputs, which transform_input makes
         return {"aux_logits": False, "init_weights": not pretrained, "transform_input": pretrained}
     if image_size is None:
         return {}
-    if library_name.startswith("vit_"):
+    if name.startswith("vit_"):
         if pretrained and image_size != 224:
             raise ValueError(
-                f"torchvision:{library_name}: its pretrained weights are for 224-pixel images, "
-                f"got image_size={image_size}; timm models adapt theirs"
+                f"torchvision:{name}: its pretrained weights are for 224-pixel images, got image_size={image_size}; "
+                "timm models adapt theirs"
             )
         return {"image_size": image_size}
-    if library_name.startswith("maxvit"):
+    if name.startswith("maxvit"):
         return {"input_size": (image_size, image_size)}
-    raise ValueError(f"torchvision:{library_name} takes images of any size: leave image_size out")
+    raise ValueError(f"torchvision:{name} takes images of any size: leave image_size out")
+
+
+def _timm(
+    name: str, num_classes: int, *, pretrained: bool, own_weights: bool, in_channels: int, image_size: int | None
+) -> nn.Module:
+    timm = require("timm")
+    architecture = name.partition(".")[0]
+    if not timm.is_model(architecture):
+        raise _unknown("timm", name, timm.list_models())
+    size = {} if image_size is None else {"img_size": image_size}
+    pretrained = pretrained and not own_weights
+    try:
+        model = timm.create_model(name, pretrained=pretrained, num_classes=num_classes, in_chans=in_channels, **size)
+    except TypeError as error:
+        if "img_size" not in str(error):
+            raise
+        raise ValueError(f"timm:{name} takes images of any size: leave image_size out") from error
+    except OSError as error:  # offline: the hub's errors are OSErrors, and so are urllib's
+        if not pretrained:
+            raise
+        raise FileNotFoundError(
+            f"the pretrained weights of timm:{name} could not be downloaded ({type(error).__name__}: {error}). Fetch "
+            "the model's file from https://huggingface.co/timm by hand and name it in the option weights=PATH"
+        ) from error
+    except RuntimeError as error:
+        if "retrained" not in str(error):  # "No pretrained weights exist", "Invalid pretrained tag"
+            raise
+        names = ", ".join(timm.list_pretrained(f"{architecture}*")[:8]) or "none"
+        raise ValueError(f"timm:{name}: {error} Known with weights: {names}") from error
+    return cast(nn.Module, model)
 
 
 def _replace_first_convolution(model: nn.Module, in_channels: int) -> None:
-    name, old = next((name, part) for name, part in model.named_modules() if isinstance(part, nn.Conv2d))
-    new = nn.Conv2d(
-        in_channels,
-        old.out_channels,
-        cast(tuple[int, int], old.kernel_size),
-        stride=cast(tuple[int, int], old.stride),
-        padding=cast(tuple[int, int], old.padding),
-        bias=old.bias is not None,
-    )
-    model.set_submodule(name, new)
+    first = next(part for part in model.modules() if isinstance(part, nn.Conv2d))
+    first.in_channels = in_channels
+    first.weight = nn.Parameter(first.weight.new_empty(first.out_channels, in_channels, *first.kernel_size))
+    first.reset_parameters()
 
 
 def _shrink_stem(model: nn.Module, name: str, in_channels: int) -> None:
@@ -182,12 +154,5 @@ def _shrink_stem(model: nn.Module, name: str, in_channels: int) -> None:
     model.maxpool = nn.Identity()
 
 
-def _check(num_classes: int, in_channels: int, image_size: int | None) -> None:
-    check_size("num_classes", num_classes)
-    check_size("in_channels", in_channels)
-    if image_size is not None:
-        check_size("image_size", image_size)
-
-
-def _unknown(library: str, library_name: str, names: Iterable[str]) -> str:
-    return f"{library} has no model {library_name!r} (see its list_models()); {near(library_name, names)}"
+def _unknown(library: str, name: str, names: Iterable[str]) -> ValueError:
+    return ValueError(f"{library} has no model {name!r} (see its list_models()); {near(name, names)}")

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from alignmixup.models.preact_resnet import check_size
+from alignmixup.models.preact_resnet import check_sizes
 
 __all__ = ["FeatureDecoder"]
 
@@ -54,9 +54,7 @@ class FeatureDecoder(nn.Module):
         self, in_channels: int, feature_size: Size, image_size: Size, *, out_channels: int = 3, width: int = 24
     ) -> None:
         super().__init__()
-        check_size("in_channels", in_channels)
-        check_size("out_channels", out_channels)
-        check_size("width", width)
+        check_sizes(in_channels=in_channels, out_channels=out_channels, width=width)
         self.in_channels, self.feature_size, self.image_size = in_channels, feature_size, image_size
         sizes = level_sizes(feature_size, image_size)
         channels = [min(width * 2**k, max(width, in_channels)) for k in reversed(range(len(sizes)))]
@@ -127,7 +125,7 @@ def level_sizes(feature_size: Size, image_size: Size) -> list[Size]:
         ValueError: a side is no positive integer, the map is larger than the images, or its proportions are not theirs.
     """
     for side in (*feature_size, *image_size):
-        check_size("sides of map and images", side)
+        check_sizes(**{"sides of map and images": side})
     scales = [image / feature for feature, image in zip(feature_size, image_size, strict=True)]
     if min(scales) < 1:
         raise ValueError(f"a map of {_sides(feature_size)} is larger than images of {_sides(image_size)}")

@@ -38,11 +38,6 @@ class PreActBlock(nn.Module):
     With a change of shape the shortcut is a 1x1 convolution (no BN) of the activated tensor relu(bn1(x)), in
     both variants. Otherwise variant A carries that activated tensor and variant B the raw input.
 
-    Args:
-        in_channels: channels of the input.
-        out_channels: channels of the output.
-        stride: stride of the first convolution and of the shortcut.
-        variant: "A" or "B".
     Source:
         A: the PreActResNet-18 of the mixup-cifar10 and AlignMixup repositories; B: of manifold_mixup, Puzzle
         Mix and Co-Mixup.
@@ -123,24 +118,17 @@ class PreActResNet18(nn.Module):
         super().__init__()
         if variant not in ("A", "B"):
             raise ValueError(f'variant must be "A" or "B", got {variant!r}')
-        check_size("num_classes", num_classes)
-        check_size("width", width)
-        check_size("stem_stride", stem_stride)
-        check_size("in_channels", in_channels)
-        if len(strides) != 4:
-            raise ValueError(f"strides must hold 4 numbers, one per stage, got {tuple(strides)}")
-        for stride in strides:
-            check_size("strides", stride)
+        check_sizes(num_classes=num_classes, width=width, stem_stride=stem_stride, in_channels=in_channels)
+        check_each("strides", strides, count=4, of="stage")
         stem = nn.Conv2d(in_channels, width, 3, stride=stem_stride, padding=1, bias=False)
         self.stem = nn.Sequential(stem, nn.BatchNorm2d(width), nn.ReLU()) if variant == "A" else stem
-        channels = [width, width, 2 * width, 4 * width, 8 * width]
-        self.stage1 = _stage(channels[0], channels[1], stride=strides[0], variant=variant)
-        self.stage2 = _stage(channels[1], channels[2], stride=strides[1], variant=variant)
-        self.stage3 = _stage(channels[2], channels[3], stride=strides[2], variant=variant)
-        self.stage4 = _stage(channels[3], channels[4], stride=strides[3], variant=variant)
-        self.norm = nn.Sequential(nn.BatchNorm2d(channels[4]), nn.ReLU()) if final_norm else nn.Identity()
+        self.stage1 = _stage(width, width, stride=strides[0], variant=variant)
+        self.stage2 = _stage(width, 2 * width, stride=strides[1], variant=variant)
+        self.stage3 = _stage(2 * width, 4 * width, stride=strides[2], variant=variant)
+        self.stage4 = _stage(4 * width, 8 * width, stride=strides[3], variant=variant)
+        self.norm = nn.Sequential(nn.BatchNorm2d(8 * width), nn.ReLU()) if final_norm else nn.Identity()
         self.pool = nn.AdaptiveAvgPool2d(1)
-        self.head = nn.Linear(channels[4], num_classes)
+        self.head = nn.Linear(8 * width, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.stem(x)
@@ -154,7 +142,16 @@ def _stage(in_channels: int, out_channels: int, *, stride: int, variant: Variant
     return nn.Sequential(first, PreActBlock(out_channels, out_channels, stride=1, variant=variant))
 
 
-def check_size(name: str, value: object) -> None:
-    """Raise ValueError unless ``value`` is an integer >= 1 (a bool is not)."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"{name} must be an integer >= 1, got {value!r}")
+def check_sizes(**values: object) -> None:
+    """Raise ValueError unless each value is an integer >= 1 (a bool is not)."""
+    for name, value in values.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ValueError(f"{name} must be an integer >= 1, got {value!r}")
+
+
+def check_each(name: str, values: Sequence[int], *, count: int, of: str) -> None:
+    """Raise ValueError unless there are ``count`` integers >= 1, one for each stage or block."""
+    if len(values) != count:
+        raise ValueError(f"{name} must hold {count} numbers, one per {of}, got {tuple(values)}")
+    for value in values:
+        check_sizes(**{name: value})

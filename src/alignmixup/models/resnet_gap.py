@@ -6,8 +6,9 @@ from typing import cast
 
 from torch import nn
 
-from alignmixup.models.preact_resnet import check_size
-from alignmixup.models.weights import download_weights, library, load_except_head, read_weights
+from alignmixup.models.preact_resnet import check_each, check_sizes
+from alignmixup.models.weights import download_weights, load_except_head, read_weights
+from alignmixup.outside import require
 
 __all__ = ["build_resnet50_gap"]
 
@@ -45,37 +46,25 @@ def build_resnet50_gap(
         Choe et al., Evaluating weakly supervised object localization methods right, CVPR 2020; Yun et al., CutMix, ICCV
         2019 (14x14).
     """
-    check_size("num_classes", num_classes)
-    check_size("in_channels", in_channels)
-    for name, values in (("strides", strides), ("blocks", blocks)):
-        if len(values) != 4:
-            raise ValueError(f"{name} must hold 4 numbers, one per stage, got {tuple(values)}")
-        for value in values:
-            check_size(name, value)
-    resnet = library("torchvision.models.resnet")
+    check_sizes(num_classes=num_classes, in_channels=in_channels)
+    check_each("strides", strides, count=4, of="stage")
+    check_each("blocks", blocks, count=4, of="stage")
+    resnet = require("torchvision.models.resnet")
     model = cast(nn.Module, resnet.ResNet(resnet.Bottleneck, list(blocks), num_classes=num_classes))
     if in_channels != 3:
         model.conv1 = nn.Conv2d(in_channels, 64, 7, stride=2, padding=3, bias=False)
     for number, stride in enumerate(strides, start=1):
-        _set_stride(model.get_submodule(f"layer{number}.0"), stride)
-    _initialise(model)
-    if weights is not None:
-        load_except_head(model, read_weights(weights), num_classes)
-    elif pretrained:
-        published = library("torchvision.models").ResNet50_Weights.IMAGENET1K_V1
-        load_except_head(model, download_weights(published), num_classes)
-    return model
-
-
-def _set_stride(block: nn.Module, stride: int) -> None:
-    for name in ("conv2", "downsample.0"):
-        cast(nn.Conv2d, block.get_submodule(name)).stride = (stride, stride)
-
-
-def _initialise(model: nn.Module) -> None:
+        for name in ("conv2", "downsample.0"):
+            cast(nn.Conv2d, model.get_submodule(f"layer{number}.0.{name}")).stride = (stride, stride)
     for layer in model.modules():
         if isinstance(layer, nn.Conv2d):
             nn.init.xavier_uniform_(layer.weight)
         elif isinstance(layer, nn.Linear):
             nn.init.normal_(layer.weight, std=0.01)
             nn.init.zeros_(layer.bias)
+    if weights is not None:
+        load_except_head(model, read_weights(weights), num_classes)
+    elif pretrained:
+        published = require("torchvision.models").ResNet50_Weights.IMAGENET1K_V1
+        load_except_head(model, download_weights(published), num_classes)
+    return model

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +19,7 @@ from alignmixup.models.style_encoders import (
     VggEncoder,
     resize,
 )
+from alignmixup.outside import require
 
 __all__ = ["StyleAutoencoder", "load_style_autoencoder", "style_file_bytes", "vgg19_weights"]
 
@@ -61,10 +61,9 @@ class StyleAutoencoder(nn.Module):
         if kind == "patches":
             self.encoder, self.decoder = PatchEncoder(**self.settings), PatchDecoder(**self.settings)
         elif kind == "residual":
-            encoder = ResidualEncoder(**self.settings)
+            self.encoder = encoder = ResidualEncoder(**self.settings)
             channels = self.settings.get("in_channels", 3)
             self.decoder = ResidualDecoder(widths=encoder.widths, strides=encoder.strides, out_channels=channels)
-            self.encoder = encoder
         elif kind == "vgg19":
             self.encoder, self.decoder = VggEncoder(), VggDecoder()
         else:
@@ -123,8 +122,8 @@ def load_style_autoencoder(source: str | Path) -> StyleAutoencoder:
     settings, tensors = _read(Path(source))
     try:
         autoencoder = StyleAutoencoder(settings["kind"], settings["settings"])
-        autoencoder.class_style = tensors.pop("class_style", None)
-        autoencoder.load_state_dict({**tensors, **_class_style(autoencoder)})
+        autoencoder.class_style = tensors.get("class_style")  # a buffer that is None cannot be loaded into
+        autoencoder.load_state_dict(tensors)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f"{source} is damaged: {str(error).splitlines()[0]}; {_make(Path(source))}") from error
     return autoencoder.eval().requires_grad_(False)
@@ -133,20 +132,13 @@ def load_style_autoencoder(source: str | Path) -> StyleAutoencoder:
 def style_file_bytes(autoencoder: StyleAutoencoder, measured: Mapping[str, Any]) -> bytes:
     """Content of the file that `load_style_autoencoder` reads: weights as safetensors, the rest as its metadata.
 
-    Args:
-        autoencoder: what to keep.
-        measured: numbers about it to keep beside, such as its reconstruction error.
+    ``measured`` are numbers to keep beside, such as the reconstruction error.
     """
-    described = {
-        "format": FORMAT,
-        "kind": autoencoder.kind,
-        "settings": autoencoder.settings,
-        "measured": dict(measured),
-    }
+    described = {"format": FORMAT, "kind": autoencoder.kind, "settings": autoencoder.settings}
+    described |= {"measured": dict(measured)}
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in autoencoder.state_dict().items()}
-    content: bytes = _safetensors("safetensors.torch").save(
-        tensors, metadata={"format": "pt", _KEY: json.dumps(described)}
-    )
+    metadata = {"format": "pt", _KEY: json.dumps(described)}
+    content: bytes = require("safetensors.torch").save(tensors, metadata=metadata)
     return content
 
 
@@ -157,10 +149,7 @@ def vgg19_weights() -> dict[str, Tensor]:
         FileNotFoundError: it is not there; the message says how to put it there.
         ImportError: torchvision is not installed.
     """
-    try:
-        published = importlib.import_module("torchvision.models").VGG19_Weights.IMAGENET1K_V1
-    except ImportError as error:
-        raise ImportError('torchvision is needed for VGG-19: pip install "alignmixup[train]"') from error
+    published = require("torchvision.models").VGG19_Weights.IMAGENET1K_V1
     file = Path(torch.hub.get_dir()) / "checkpoints" / Path(published.url).name
     if not file.is_file():
         raise FileNotFoundError(
@@ -174,9 +163,9 @@ def vgg19_weights() -> dict[str, Tensor]:
 def _read(file: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     if not file.is_file():
         raise FileNotFoundError(f'no style autoencoder at {file}; {_make(file)}, or take "patches", which needs none')
-    safetensors = _safetensors("safetensors")
+    safe_open = require("safetensors").safe_open
     try:
-        with safetensors.safe_open(file, framework="pt") as opened:
+        with safe_open(file, framework="pt") as opened:
             metadata = opened.metadata() or {}
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118  (not a mapping)
     except Exception as error:  # safetensors raises its own error type
@@ -194,14 +183,3 @@ def _make(file: Path) -> str:
     data = file.stem if file.stem in _DATA_SETS else "DATASET"
     root = "" if data == "digits" else " --set data.root=DIR"
     return f"make one with `alignmixup train-style --data {data} --out {file}{root}`"
-
-
-def _class_style(autoencoder: StyleAutoencoder) -> dict[str, Tensor]:
-    return {} if autoencoder.class_style is None else {"class_style": autoencoder.class_style}
-
-
-def _safetensors(module: str) -> Any:
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise ImportError('safetensors is needed for style autoencoders: pip install "alignmixup[train]"') from error

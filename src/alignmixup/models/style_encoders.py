@@ -10,16 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from alignmixup.models.preact_resnet import PreActResNet18, Variant, check_size
+from alignmixup.models.preact_resnet import PreActResNet18, Variant, check_sizes
 
-__all__ = [
-    "PatchDecoder",
-    "PatchEncoder",
-    "ResidualDecoder",
-    "ResidualEncoder",
-    "VggDecoder",
-    "VggEncoder",
-]
+__all__ = ["PatchDecoder", "PatchEncoder", "ResidualDecoder", "ResidualEncoder", "VggDecoder", "VggEncoder"]
 
 VGG_SIZE = 224
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -29,16 +22,13 @@ _POOL = 0
 class PatchEncoder(nn.Module):
     """Discrete cosine transform of the pixels and colours of each patch: orthonormal, so nothing is lost or learned.
 
-    A channel is a spatial frequency within the patch, of the brightness or of a colour difference. Sides that the
-    patch does not divide are padded by repetition.
-
-    Args:
-        patch: side of a patch in pixels, >= 2.
+    A channel is a spatial frequency within the patch (>= 2 pixels a side), of the brightness or of a colour difference.
+    Sides that the patch does not divide are padded by repetition.
     """
 
     def __init__(self, *, patch: int) -> None:
         super().__init__()
-        check_size("patch", patch)
+        check_sizes(patch=patch)
         self.patch = patch
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
@@ -49,11 +39,7 @@ class PatchEncoder(nn.Module):
 
 
 class PatchDecoder(nn.Module):
-    """Inverse of `PatchEncoder`.
-
-    Args:
-        patch: side of a patch in pixels, >= 2.
-    """
+    """Inverse of `PatchEncoder`."""
 
     def __init__(self, *, patch: int) -> None:
         super().__init__()
@@ -63,7 +49,24 @@ class PatchDecoder(nn.Module):
         return F.pixel_shuffle(_transform(features, self.patch, inverse=True), self.patch)
 
 
-class ResidualEncoder(nn.Module):
+class _Normalized(nn.Module):
+    """An encoder that normalises images, and divides each map by its root mean square over the data."""
+
+    mean: Tensor
+    std: Tensor
+    scale: Tensor
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float], *, maps: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("scale", torch.ones(maps))
+
+    def scaled(self, maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        return tuple(map_ / scale for map_, scale in zip(maps, self.scale.unbind(), strict=True))
+
+
+class ResidualEncoder(_Normalized):
     """Stem and first stages of a `PreActResNet18`, each map divided by its root mean square over the data.
 
     The convolutions pad by repetition, where those of the network pad by zeros.
@@ -74,10 +77,6 @@ class ResidualEncoder(nn.Module):
         std: of each channel, in [0, 1] units.
         width, variant, stem_stride, strides, in_channels: of the network.
     """
-
-    mean: Tensor
-    std: Tensor
-    scale: Tensor
 
     def __init__(
         self,
@@ -91,9 +90,9 @@ class ResidualEncoder(nn.Module):
         strides: Sequence[int] = (1, 2, 2, 2),
         in_channels: int = 3,
     ) -> None:
-        super().__init__()
         if stages not in (1, 2, 3, 4):
             raise ValueError(f"stages must be 1, 2, 3 or 4, got {stages!r}")
+        super().__init__(mean, std, maps=stages + 1)
         network = PreActResNet18(
             1, width=width, variant=variant, stem_stride=stem_stride, strides=strides, in_channels=in_channels
         )
@@ -104,26 +103,18 @@ class ResidualEncoder(nn.Module):
         self.stages = stages
         self.widths = [width, width, 2 * width, 4 * width, 8 * width][: stages + 1]
         self.strides = [stem_stride, *strides[:stages]]
-        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1), persistent=False)
-        self.register_buffer("scale", torch.ones(stages + 1))
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         maps = [self.stem((images - self.mean) / self.std)]
         for number in range(1, self.stages + 1):
             maps.append(getattr(self, f"stage{number}")(maps[-1]))
-        return tuple(map_ / scale for map_, scale in zip(maps, self.scale.unbind(), strict=True))
+        return self.scaled(maps)
 
 
 class ResidualDecoder(nn.Module):
     """Mirror of `ResidualEncoder`: a residual block for each of its maps, nearest-neighbour enlargement between.
 
-    It has no normalisation, which would take the style away.
-
-    Args:
-        widths: channels of the encoder's maps, finest first.
-        strides: how much smaller each of them is than the one before (the first: than the image).
-        out_channels: channels of the images.
+    It has no normalisation, which would take the style away. ``widths`` and ``strides`` are the encoder's.
     """
 
     def __init__(self, *, widths: Sequence[int], strides: Sequence[int], out_channels: int) -> None:
@@ -144,7 +135,7 @@ class ResidualDecoder(nn.Module):
         return images
 
 
-class VggEncoder(nn.Module):
+class VggEncoder(_Normalized):
     """VGG-19 up to relu4_1 at 224 pixels, with reflection padding; maps of relu1_1, relu2_1, relu3_1 and relu4_1.
 
     Source:
@@ -153,17 +144,10 @@ class VggEncoder(nn.Module):
         by its root mean square over the data.
     """
 
-    mean: Tensor
-    std: Tensor
-    scale: Tensor
-
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(_IMAGENET_MEAN, _IMAGENET_STD, maps=4)
         plan = [64, 64, _POOL, 128, 128, _POOL, 256, 256, 256, 256, _POOL, 512]
         self.layers = nn.ModuleList(_vgg_layers(plan, 3))
-        self.register_buffer("mean", torch.tensor(_IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(_IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("scale", torch.ones(4))
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         if images.shape[1] != 3:
@@ -178,7 +162,7 @@ class VggEncoder(nn.Module):
                 if opens_stage:
                     taps.append(x)
             opens_stage = not isinstance(layer, nn.Conv2d)
-        return tuple(tap / scale for tap, scale in zip(taps, self.scale.unbind(), strict=True))
+        return self.scaled(taps)
 
     def load_torchvision(self, state: dict[str, Tensor]) -> None:
         """Take over the convolutions of a state dict of torchvision's ``vgg19``."""

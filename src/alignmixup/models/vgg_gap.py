@@ -4,6 +4,7 @@ The network knows nothing of mixing: layers are reached from outside, by the nam
 ``head``. The output of ``extra`` is what the pooling receives, and what class activation maps are made of.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import cast
@@ -11,10 +12,11 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from alignmixup.models.preact_resnet import check_size
-from alignmixup.models.weights import download_weights, library, read_weights
+from alignmixup.models.preact_resnet import check_each, check_sizes
+from alignmixup.models.weights import download_weights, read_weights
+from alignmixup.outside import require
 
-__all__ = ["VGG16GAP", "build_vgg16_gap"]
+__all__ = ["VGG16GAP"]
 
 _CONVOLUTIONS = (2, 2, 3, 3, 3)
 _WIDTH = 64
@@ -31,6 +33,8 @@ class VGG16GAP(nn.Module):
 
     Args:
         num_classes: outputs of ``head``, >= 1.
+        pretrained: start the 13 convolutions of ``features`` from torchvision's VGG-16 (downloaded once).
+        weights: path of a VGG-16's state dict (.pth or .safetensors) to take them from instead.
         width: channels of the first block; the others have 2, 4, 8 and 8 times as many, ``extra`` 16 times. VGG-16: 64.
         convolutions: convolutions of each of the five blocks. VGG-16: (2, 2, 3, 3, 3).
         pools: 2x2 max-poolings, after the first so many blocks, 1 to 5. 4 as usual; 3 gives the large map, 28x28 at 224
@@ -38,7 +42,8 @@ class VGG16GAP(nn.Module):
         in_channels: channels of the images.
 
     Raises:
-        ValueError: an option out of range.
+        ValueError: an option out of range, or weights that do not fit (published ones need the usual sizes).
+        FileNotFoundError: weights neither here nor to be downloaded.
 
     Source:
         Zhou et al., Learning deep features for discriminative localization, CVPR 2016, in the form of Choe et al.,
@@ -56,24 +61,27 @@ class VGG16GAP(nn.Module):
         self,
         num_classes: int,
         *,
+        pretrained: bool = False,
+        weights: str | Path | None = None,
         width: int = _WIDTH,
         convolutions: Sequence[int] = _CONVOLUTIONS,
         pools: int = 4,
         in_channels: int = 3,
     ) -> None:
         super().__init__()
-        check_size("num_classes", num_classes)
-        check_size("width", width)
-        check_size("in_channels", in_channels)
-        check_size("pools", pools)
+        check_sizes(num_classes=num_classes, width=width, in_channels=in_channels, pools=pools)
         if pools > 5:
             raise ValueError(f"pools must be at most 5, one for each block, got {pools}")
-        if len(convolutions) != 5:
-            raise ValueError(f"convolutions must hold 5 numbers, one per block, got {tuple(convolutions)}")
+        check_each("convolutions", convolutions, count=5, of="block")
+        shape = (width, tuple(convolutions), in_channels)
+        if pretrained and weights is None and shape != (_WIDTH, _CONVOLUTIONS, 3):
+            raise ValueError(
+                f"pretrained weights are for width {_WIDTH}, convolutions {_CONVOLUTIONS} and 3 channels, got "
+                f"{width}, {tuple(convolutions)} and {in_channels}"
+            )
         layers: list[nn.Module] = []
         channels = in_channels
         for block, (count, factor) in enumerate(zip(convolutions, (1, 2, 4, 8, 8), strict=True)):
-            check_size("convolutions", count)
             for _ in range(count):
                 layers += [nn.Conv2d(channels, factor * width, 3, padding=1), nn.ReLU()]
                 channels = factor * width
@@ -83,7 +91,16 @@ class VGG16GAP(nn.Module):
         self.extra = nn.Sequential(nn.Conv2d(channels, 16 * width, 3, padding=1), nn.ReLU())
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.head = nn.Linear(16 * width, num_classes)
-        self._initialise()
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d):
+                nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+                nn.init.zeros_(cast(Tensor, layer.bias))
+        nn.init.normal_(self.head.weight, std=0.01)
+        nn.init.zeros_(self.head.bias)
+        if weights is not None:
+            self._load_convolutions(read_weights(weights))
+        elif pretrained:
+            self._load_convolutions(download_weights(require("torchvision.models").VGG16_Weights.IMAGENET1K_V1))
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.extra(self.features(x))
@@ -94,20 +111,11 @@ class VGG16GAP(nn.Module):
         """What no pretrained weights exist for: ``extra`` and ``head``; recipes train it at a larger rate."""
         return [*self.extra.parameters(), *self.head.parameters()]
 
-    def load_convolutions(self, state: Mapping[str, Tensor]) -> None:
-        """Start ``features`` from a VGG's state dict, whose convolutions are taken in their order.
-
-        Poolings that are left out shift the numbers in the names, so names say nothing.
-
-        Args:
-            state: with the convolutions ``features.N.weight`` and ``features.N.bias``; other tensors are ignored.
-
-        Raises:
-            ValueError: another number of convolutions, or other shapes.
-        """
+    def _load_convolutions(self, state: Mapping[str, Tensor]) -> None:
+        """Start ``features`` from a VGG's convolutions, in their order: its poolings shift the numbers in the names."""
         own = [layer for layer in self.features if isinstance(layer, nn.Conv2d)]
-        names = [key.removesuffix(".weight") for key, value in state.items() if _is_convolution(key, value)]
-        names.sort(key=lambda name: int(name.rpartition(".")[2]))
+        found = [re.fullmatch(r"features\.(\d+)\.weight", key) for key, value in state.items() if value.ndim == 4]
+        names = [f"features.{number}" for number in sorted(int(match[1]) for match in found if match)]
         shapes = [tuple(layer.weight.shape) for layer in own]
         given = [tuple(state[f"{name}.weight"].shape) for name in names]
         if given != shapes or any(f"{name}.bias" not in state for name in names):
@@ -119,57 +127,3 @@ class VGG16GAP(nn.Module):
             for layer, name in zip(own, names, strict=True):
                 layer.weight.copy_(state[f"{name}.weight"])
                 cast(Tensor, layer.bias).copy_(state[f"{name}.bias"])
-
-    def _initialise(self) -> None:
-        for layer in self.modules():
-            if isinstance(layer, nn.Conv2d):
-                nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
-                nn.init.zeros_(cast(Tensor, layer.bias))
-        nn.init.normal_(self.head.weight, std=0.01)
-        nn.init.zeros_(self.head.bias)
-
-
-def build_vgg16_gap(
-    num_classes: int,
-    *,
-    pretrained: bool = False,
-    weights: str | Path | None = None,
-    width: int = _WIDTH,
-    convolutions: Sequence[int] = _CONVOLUTIONS,
-    pools: int = 4,
-    in_channels: int = 3,
-) -> VGG16GAP:
-    """A ``VGG16GAP`` whose convolutions start from a VGG-16 trained on ImageNet, if wanted.
-
-    Args:
-        num_classes: outputs of the last layer, >= 1.
-        pretrained: start the 13 convolutions from torchvision's VGG-16 (downloaded once).
-        weights: path of a VGG-16's state dict (.pth or .safetensors) to take them from instead.
-        width: see ``VGG16GAP``; weights are for 64.
-        convolutions: see ``VGG16GAP``.
-        pools: see ``VGG16GAP``.
-        in_channels: channels of the images; weights are for 3.
-
-    Raises:
-        ValueError: an option out of range, or weights that do not fit.
-        FileNotFoundError: weights neither here nor to be downloaded.
-    """
-    model = VGG16GAP(num_classes, width=width, convolutions=convolutions, pools=pools, in_channels=in_channels)
-    if weights is not None:
-        model.load_convolutions(read_weights(weights))
-    elif pretrained:
-        published = (width, tuple(convolutions), in_channels) == (_WIDTH, _CONVOLUTIONS, 3)
-        if not published:
-            raise ValueError(
-                f"pretrained weights are for width {_WIDTH}, convolutions {_CONVOLUTIONS} and 3 channels, got "
-                f"{width}, {tuple(convolutions)} and {in_channels}"
-            )
-        model.load_convolutions(download_weights(library("torchvision.models").VGG16_Weights.IMAGENET1K_V1))
-    return model
-
-
-def _is_convolution(key: str, value: Tensor) -> bool:
-    parts = key.split(".")
-    return (
-        len(parts) == 3 and parts[0] == "features" and parts[1].isdigit() and parts[2] == "weight" and value.ndim == 4
-    )

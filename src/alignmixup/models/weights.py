@@ -1,7 +1,6 @@
 """State dicts from files and from the publishers of networks, with errors that name the way out."""
 
 import argparse
-import importlib
 import logging
 import zipfile
 import zlib
@@ -12,7 +11,9 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-__all__ = ["check_intact", "download_weights", "library", "load_except_head", "read_weights"]
+from alignmixup.outside import require
+
+__all__ = ["check_intact", "download_weights", "load_except_head", "read_weights"]
 
 _log = logging.getLogger(__name__)
 
@@ -35,18 +36,6 @@ def download_weights(entry: Any) -> Mapping[str, Tensor]:
             f"the pretrained weights could not be downloaded from {entry.url} ({error}). "
             f"Fetch that file by hand and put it at {target}, or name it in the option weights=PATH"
         ) from error
-
-
-def library(module: str) -> Any:
-    """Import a module of the ``train`` extra.
-
-    Raises:
-        ImportError: it is not installed.
-    """
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise ImportError(f'{module} is needed for this model: pip install "alignmixup[train]"') from error
 
 
 def load_except_head(model: nn.Module, state: Mapping[str, Tensor], num_classes: int) -> None:
@@ -87,7 +76,7 @@ def read_weights(path: str | Path) -> Mapping[str, Tensor]:
         raise FileNotFoundError(f"no weights at {path}: expected a state dict, .pth or .safetensors")
     try:
         if Path(path).suffix == ".safetensors":
-            state = library("safetensors.torch").load_file(str(path))
+            state = require("safetensors.torch").load_file(str(path))
         else:
             if zipfile.is_zipfile(path):
                 check_intact(path)

@@ -1,7 +1,5 @@
 """The charts of the page: the figures of the rows, in the page's colours, with their captions."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -22,12 +20,7 @@ _CURVES = {
 
 @dataclass(frozen=True)
 class Chart:
-    """A figure of the page.
-
-    Attributes:
-        svg: the element, with everything in it escaped.
-        caption: text.
-    """
+    """A figure of the page: its element, with everything in it escaped, and its caption, text."""
 
     svg: str
     caption: str

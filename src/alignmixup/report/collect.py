@@ -1,7 +1,5 @@
 """Finished runs found in folders: their records and what else was measured and drawn there."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections import Counter
@@ -25,12 +23,8 @@ _KEPT = ("epoch", "train_loss", "error_percent", "cross_entropy")
 class Run:
     """One finished run.
 
-    Attributes:
-        label: names its row: the folder's name without the seed.
-        record: its record.
-        path: its folder, or the file of a stored record.
-        evaluation, localization: what these commands wrote there; empty without.
-        pictures: files that other commands drew there.
+    ``label`` names its row: the folder's name without the seed. ``path`` is its folder, or the file of a stored record;
+    ``evaluation`` and ``localization`` are what these commands wrote there, ``pictures`` what others drew.
     """
 
     label: str
@@ -71,7 +65,7 @@ def find_runs(paths: Iterable[Path]) -> list[Run]:
     for path in paths:
         if not path.exists():
             raise FileNotFoundError(f"{path} does not exist")
-        files = [path] if path.is_file() else _record_files(path)
+        files = [path] if path.is_file() else sorted([*path.rglob("record.json"), *path.rglob("records/*.json")])
         if not files:
             raise FileNotFoundError(f"{path} holds no finished run: there is no record.json in it or below it")
         for file in files:
@@ -81,12 +75,7 @@ def find_runs(paths: Iterable[Path]) -> list[Run]:
 
 @dataclass(frozen=True)
 class Shared:
-    """What commands wrote about several runs at once, beside their folders.
-
-    Attributes:
-        localizations: contents of ``localization.json``.
-        pictures: files.
-    """
+    """What commands wrote about several runs at once, beside their folders: ``localization.json`` and pictures."""
 
     localizations: tuple[Mapping[str, Any], ...] = ()
     pictures: tuple[Path, ...] = ()
@@ -122,10 +111,6 @@ def write_compact(run: Run, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     write_text(file, f'{head},\n  "curve": [\n{rows}\n  ]\n}}\n')
     return file
-
-
-def _record_files(folder: Path) -> list[Path]:
-    return sorted([*folder.rglob("record.json"), *folder.rglob("records/*.json")])
 
 
 def _read(file: Path) -> Run:

@@ -1,7 +1,5 @@
 """Tables of results for the documentation."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """How methods are called in tables for readers."""
 
-from __future__ import annotations
-
 _NAMES = {
     "baseline": "Baseline",
     "mixup": "Mixup",

@@ -1,7 +1,5 @@
 """The whole report: one HTML page that needs nothing else."""
 
-from __future__ import annotations
-
 import base64
 import json
 from collections.abc import Mapping, Sequence
@@ -37,19 +35,16 @@ def build_page(
     largest_picture: int = 2 * _MIB,
     all_pictures: int = 16 * _MIB,
 ) -> str:
-    """The page.
+    """The page of at least one run; each data set among them gets a part of its own.
 
     Args:
-        runs: at least one; each data set among them gets a part of its own.
+        runs: finished ones.
         shared: what was measured and drawn for several runs at once.
         title: its heading; made from the runs where it is empty.
         commands: what was typed to make the runs; without, a command is worked out for each row.
         made_on: day of the report; today where it is None.
         largest_picture: bytes of one picture; larger ones are named only.
         all_pictures: bytes of all pictures together.
-
-    Raises:
-        ImportError: matplotlib is not installed.
     """
     sets: dict[str, list[Run]] = {}
     for run in runs:
@@ -182,12 +177,7 @@ def _shown(value: Any) -> str:
 
 
 def embed(pictures: Mapping[Path, str], *, largest: int, together: int) -> tuple[list[tuple[str, str]], list[str]]:
-    """Pictures as data inside the page, in their order, as far as they fit.
-
-    Args:
-        pictures: file -> its caption.
-        largest: bytes of one picture.
-        together: bytes of all pictures.
+    """Pictures (file -> caption) as data inside the page, in their order, as far as the bytes of one and of all allow.
 
     Returns:
         Caption and address of each; and captions of those left out, with their sizes.

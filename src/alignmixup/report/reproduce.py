@@ -1,7 +1,5 @@
 """The command that makes a run again, and what distinguishes its configuration from others."""
 
-from __future__ import annotations
-
 import json
 import shlex
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """One row a method: mean and spread over its runs, the distance to the baseline, the paper's number."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -51,11 +49,7 @@ class Row:
 
 
 def build_rows(runs: Sequence[Run]) -> list[Row]:
-    """The rows of one data set, in the order of `names.rank`.
-
-    Args:
-        runs: of one data set.
-    """
+    """The rows of one data set, in the order of `names.rank`."""
     groups: dict[str, list[Run]] = {}
     for run in sorted(runs, key=lambda run: (rank(run.config["method"]["name"]), run.label, run.record["seed"])):
         groups.setdefault(run.label, []).append(run)

@@ -1,7 +1,5 @@
 """The tables of pages and of the documentation: their headings, and what stands below."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,15 +14,7 @@ from alignmixup.runs.comparison import mean_and_spread
 
 @dataclass(frozen=True)
 class Table:
-    """Texts; the first of each row names it.
-
-    Attributes:
-        headings: of the columns.
-        rows: as many cells each.
-        caption: what the table shows.
-        note: more about it.
-        best: number of the row to emphasise; None for none.
-    """
+    """Texts; the first of each row names it. ``best`` is the number of the row to emphasise, ``note`` says more."""
 
     headings: Sequence[str]
     rows: Sequence[Sequence[str]]
@@ -75,12 +65,8 @@ _NOTE = (
 
 
 def tabulate(rows: Sequence[Row], columns: Sequence[str] | None = None, **more: Any) -> Table:
-    """A table of these columns; without a choice, those in which nothing stands are left out.
-
-    Args:
-        rows: of one data set.
-        columns: keys of `COLUMNS`.
-        more: what else the table has.
+    """A table of these `COLUMNS`; without a choice, those in which nothing stands are left out. ``more`` goes to
+    `Table`.
 
     Raises:
         ValueError: a column that does not exist.
@@ -133,11 +119,7 @@ def _headline(run: Run) -> dict[str, float]:
 
 
 def localization_table(found: Sequence[Mapping[str, Any]]) -> Table | None:
-    """A row for each group of runs, and the paper's numbers where it has any; None without a group.
-
-    Args:
-        found: contents of ``localization.json``.
-    """
+    """A row for each group of each ``localization.json``, with the paper's numbers if any; None without a group."""
     groups = [(group, one) for one in found for group in one.get("groups", ())]
     keys = list(dict.fromkeys(key for group, _ in groups for key in group["mean"]))
     if not keys:

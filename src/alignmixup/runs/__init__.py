@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from alignmixup.runs.comparison import compare
     from alignmixup.runs.evaluation import evaluate
-    from alignmixup.runs.localization import localize
+    from alignmixup.runs.localization_report import localize
     from alignmixup.runs.run import Run, load
     from alignmixup.runs.training import train
 
@@ -15,7 +15,7 @@ _HOMES = {
     "compare": "comparison",
     "evaluate": "evaluation",
     "load": "run",
-    "localize": "localization",
+    "localize": "localization_report",
     "train": "training",
 }
 

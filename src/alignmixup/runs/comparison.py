@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from alignmixup.evaluation.published import published_error
 from alignmixup.evaluation.summary import spread
+from alignmixup.files import write_json
 from alignmixup.runs.folder import Mode, RunFolder
 from alignmixup.runs.sweep import Variant, expand, parse_sweep
 from alignmixup.training.config_file import ConfigError
+from alignmixup.training.ranks import is_main_process
 
 if TYPE_CHECKING:
     from alignmixup.runs.jobs.queue import Display, Job, Outcome
@@ -61,10 +63,15 @@ def compare(
         InterruptedRunError: a signal asked to stop; everything is saved.
         ConfigError, ValueError, OSError: what cannot be compared or trained, before the first run.
     """
+    from alignmixup.figures.comparison import draw_comparison
     from alignmixup.runs.jobs.queue import Display, Job
     from alignmixup.training.trainer import InterruptedRunError
 
-    _check(seeds, jobs, on)
+    for name, value in (("seeds", seeds), ("jobs", 1 if jobs is None else jobs)):
+        if value < 1:
+            raise ConfigError(f"--{name} must be >= 1, got {value}")
+    if (on or jobs is not None) and "WORLD_SIZE" in os.environ:
+        raise ConfigError("--jobs starts processes of its own; leave torchrun or --jobs out")
     variants = expand(map(str, configs), overrides=overrides, sweeps=[parse_sweep(text) for text in sweeps])
     sets = {variant.config.data.name for variant in variants}
     if len(sets) > 1:
@@ -81,23 +88,17 @@ def compare(
         for seed in range(seeds)
         for variant in variants
     ]
-    if not overwrite:
-        for job in wanted:
-            if job.folder.state != "fresh":
-                job.folder.check_same(job.config)
+    for job in () if overwrite else wanted:
+        if job.folder.state != "fresh":
+            job.folder.check_same(job.config)
     outcomes = _do_all(wanted, root, jobs=jobs, on=on, overwrite=overwrite, display=display or Display)
     if len(outcomes) < len(wanted) or not all(outcome.record or outcome.failure for outcome in outcomes):
         raise InterruptedRunError("interrupted; everything is saved")
-    return _conclude(variants, outcomes, root, command=command)
-
-
-def _check(seeds: int, jobs: int | None, on: Sequence[str]) -> None:
-    if seeds < 1:
-        raise ConfigError(f"--seeds must be >= 1, got {seeds}")
-    if jobs is not None and jobs < 1:
-        raise ConfigError(f"--jobs must be >= 1, got {jobs}")
-    if (on or jobs is not None) and "WORLD_SIZE" in os.environ:
-        raise ConfigError("--jobs starts processes of its own; leave torchrun or --jobs out")
+    results = collect_results(variants, outcomes, command=command)
+    if is_main_process() and results["methods"]:
+        write_json(root / "results.json", results)
+        draw_comparison(results, root / "comparison.png")
+    return results
 
 
 def _do_all(
@@ -146,17 +147,12 @@ def _cuda_devices(jobs: Sequence[Job]) -> list[str]:
     return named[:count] if named != [""] else [str(number) for number in range(count)]
 
 
-def _conclude(variants: Sequence[Variant], outcomes: Sequence[Outcome], root: Path, *, command: str) -> dict[str, Any]:
-    """The results, written and drawn."""
-    from alignmixup.figures.comparison import draw_comparison
-    from alignmixup.files import write_json
-    from alignmixup.training.ranks import is_main_process
-
-    results = collect_results(variants, outcomes, command=command)
-    if is_main_process() and results["methods"]:
-        write_json(root / "results.json", results)
-        draw_comparison(results, root / "comparison.png")
-    return results
+def averaged(values: Mapping[str, Sequence[float]]) -> dict[str, dict[str, Any]]:
+    """Mean and spread of each of several numbers: the sample standard deviation (n - 1), None of a single one."""
+    return {
+        "mean": {key: fmean(numbers) for key, numbers in values.items()},
+        "spread": {key: spread(numbers) for key, numbers in values.items()},
+    }
 
 
 def summarise_runs(name: str, records: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
@@ -164,18 +160,13 @@ def summarise_runs(name: str, records: Mapping[str, dict[str, Any]]) -> dict[str
 
     Convention:
         - Spread is the sample standard deviation over seeds (n - 1); None with a single seed.
-
-    Args:
-        name: what the table calls the method.
-        records: run folder -> its record, one a seed.
     """
     values = {key: [record["metrics"][key] for record in records.values()] for key in _AVERAGED}
     return {
         "name": name,
         "seeds": [record["seed"] for record in records.values()],
         "folders": list(records),
-        "mean": {key: fmean(numbers) for key, numbers in values.items()},
-        "spread": {key: spread(numbers) for key, numbers in values.items()},
+        **averaged(values),
         "runs": [{key: record["metrics"][key] for key in _AVERAGED} for record in records.values()],
     }
 
@@ -189,13 +180,6 @@ def difference(method: Mapping[str, Any], baseline: Mapping[str, Any]) -> dict[s
     Convention:
         - Method minus baseline: negative is better than the baseline.
         - Over the seeds that both have. Spread as in `summarise_runs`.
-
-    Args:
-        method: what `summarise_runs` gives.
-        baseline: the same, of the runs without mixing.
-
-    Returns:
-        Mean and spread of each error; None where they have no seed in common.
     """
     of_baseline = dict(zip(baseline["seeds"], baseline["runs"], strict=True))
     of_method = dict(zip(method["seeds"], method["runs"], strict=True))
@@ -203,12 +187,7 @@ def difference(method: Mapping[str, Any], baseline: Mapping[str, Any]) -> dict[s
     if not seeds:
         return None
     values = {key: [of_method[seed][key] - of_baseline[seed][key] for seed in seeds] for key in ERRORS}
-    return {
-        "baseline": baseline["name"],
-        "seeds": seeds,
-        "mean": {key: fmean(numbers) for key, numbers in values.items()},
-        "spread": {key: spread(numbers) for key, numbers in values.items()},
-    }
+    return {"baseline": baseline["name"], "seeds": seeds, **averaged(values)}
 
 
 def mean_and_spread(method: Mapping[str, Any], key: str, *, digits: int = 2, sign: bool = False) -> str:
@@ -219,13 +198,7 @@ def mean_and_spread(method: Mapping[str, Any], key: str, *, digits: int = 2, sig
 
 
 def collect_results(variants: Sequence[Variant], outcomes: Sequence[Outcome], *, command: str) -> dict[str, Any]:
-    """The content of ``results.json``.
-
-    Args:
-        variants: the rows, in their order; one without any finished run is left out.
-        outcomes: how the runs ended.
-        command: what was typed.
-    """
+    """The content of ``results.json``."""
     methods: dict[str, dict[str, Any]] = {}
     for variant in variants:
         records = {

@@ -35,13 +35,11 @@ def evaluate(run: Run, *, out: str | Path | None = None, progress: Progress = im
         run: the network.
         out: JSON file to write, with figures beside it; None writes nothing.
         progress: shows how far a part is.
-        options: what to measure, as `build_plan` explains: ``what="all", limit=1000``.
+        options: those of `EvaluationOptions`, such as ``what="all", limit=1000``; what cannot be used is a ValueError
+            or an OSError.
 
     Returns:
         The numbers with their conventions, settings and circumstances, ready for JSON. Nothing is kept on the run.
-
-    Raises:
-        ConfigError, ValueError, OSError: an option, data or weights that cannot be used.
     """
     return evaluate_several([run], build_plan(**options), out=Path(out) if out else None, progress=progress)[0]
 
@@ -55,21 +53,11 @@ def evaluate_several(
     progress: Progress = image_progress,
     known: Callable[[Path], None] = lambda file: None,
 ) -> list[Result]:
-    """Measure networks, each into a file of its own, and write their summary and figures.
+    """Measure networks, each into a file of its own, and write their summary and figures; return one result a run.
 
-    Of several runs, what a run's file already answers about the same weights is read.
-
-    Args:
-        runs: the networks.
-        plan: what to measure.
-        out: the JSON file that it ends in: the result of a single run, the summary of several. None reads and writes
-            nothing.
-        overwrite: measure all anew.
-        progress: shows how far a part is.
-        known: is told of each file that is read.
-
-    Returns:
-        One result a run.
+    Of several runs, what a run's file already answers about the same weights is read, unless ``overwrite`` measures all
+    anew; ``known`` is told of each file that is read. ``out`` is the JSON file that it ends in: the result of a single
+    run, the summary of several. None reads and writes nothing.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ConfigError("an evaluation runs in one process: start it without torchrun")
@@ -78,7 +66,8 @@ def evaluate_several(
     several = len(runs) > 1
     files = [_file_of(run, out) if out and several else out for run in runs]
     if out:
-        _check_output(runs, out)
+        for folder in [run.folder for run in runs if run.folder]:
+            folder.check_output(out)
         out.parent.mkdir(parents=True, exist_ok=True)
     results = []
     for run, file in zip(runs, files, strict=True):
@@ -103,11 +92,7 @@ def evaluate_several(
 
 
 def default_out(runs: Sequence[Run]) -> Path:
-    """Where the result of these runs goes: the run folder, or the one that holds them all; of a model, here.
-
-    Raises:
-        ConfigError: the runs lie in several folders.
-    """
+    """Where the result of these runs goes: the run folder, or the one that holds them all; of a model, here."""
     folders = [run.folder.path for run in runs if run.folder]
     if len(runs) == 1:
         return (folders[0] if folders else Path()) / FILE
@@ -183,12 +168,6 @@ def _measure(run: Run, plan: Plan, file: Path | None, progress: Progress, *, sto
             title = f"{run.name}, {measurements.dataset.name}"
             draw_ood(measurements.chosen_logits, measurements.ood_logits, _beside(file, "ood"), title=title)
     return result
-
-
-def _check_output(runs: Sequence[Run], out: Path) -> None:
-    for run in runs:
-        if run.folder:
-            run.folder.check_output(out)
 
 
 def recorded_errors(run: Run) -> Result | None:

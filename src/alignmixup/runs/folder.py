@@ -34,11 +34,7 @@ _PATIENCE = 8.0  # seconds in which the loader workers of a killed run notice th
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Paths of a run.
-
-    Args:
-        path: the folder; made by `claim`.
-    """
+    """Paths of a run."""
 
     path: Path
 
@@ -98,11 +94,7 @@ class RunFolder:
         return self.state == "finished" and self.read_config().train.epochs == config.train.epochs
 
     def check(self) -> None:
-        """Refuse a folder that holds no run.
-
-        Raises:
-            ConfigError: it has no configuration.
-        """
+        """Refuse a folder that holds no run."""
         if not self.config.is_file():
             raise ConfigError(f"{self.path} is no run folder: it has no config.toml")
 
@@ -116,21 +108,13 @@ class RunFolder:
         return load_complete(self.config, overrides)
 
     def check_output(self, file: Path) -> None:
-        """Refuse to write something else over a file of the run.
-
-        Raises:
-            ConfigError: it is one.
-        """
+        """Refuse to write something else over a file of the run."""
         if self.config.is_file() and file.resolve() in [own.resolve() for own in self.files]:
             raise ConfigError(f"--out {file} is a file of the run itself: name another")
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Context in which no other process works in the folder, which is made; the system unlocks it after a kill.
-
-        Raises:
-            OSError: the folder cannot be made, or another process works in it.
-        """
+        """Context in which no other process works in the folder, which is made; the system unlocks it after a kill."""
         with self._naming_the_folder():
             self.path.mkdir(parents=True, exist_ok=True)
         if fcntl is None:
@@ -153,10 +137,6 @@ class RunFolder:
 
         Returns:
             What is there to continue from; ``fresh`` when the run starts at its beginning.
-
-        Raises:
-            ValueError: the folder holds another run, or something that is no run.
-            OSError: the folder cannot be written.
         """
         state = self.state
         if state == "fresh" and sweep(self.path):
@@ -199,11 +179,7 @@ class RunFolder:
             self.path.rmdir()
 
     def check_same(self, config: Config) -> None:
-        """Refuse a run of another configuration.
-
-        Raises:
-            ValueError: names the first key that differs.
-        """
+        """Refuse a run of another configuration."""
         difference = first_difference(self.read_config(), config)
         if difference:
             raise ValueError(

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -16,14 +16,15 @@ from torch import Tensor
 from alignmixup.data import ImageData
 from alignmixup.data.boxes.data import BoxData, load_boxes
 from alignmixup.data.splits import evenly_spaced
-from alignmixup.evaluation.localization.box_accuracy import check_options, count_accuracy, tabulate_boxes
-from alignmixup.evaluation.localization.cam import ClassActivation, Kind
+from alignmixup.evaluation.localization.box_accuracy import count_accuracy, tabulate_boxes
+from alignmixup.evaluation.localization.cam import ClassActivation
 from alignmixup.evaluation.localization.contour_boxes import Contours, CutTable
 from alignmixup.evaluation.localization.image_pass import MAP_SIZE, ImagePass
 from alignmixup.evaluation.localization.image_pass import localize as localize_images
 from alignmixup.evaluation.localization.protocols import cutmix_top1, tabulate_crops, top1_localization
 from alignmixup.normalization import Normalization
 from alignmixup.outside import require
+from alignmixup.runs.plan import LocalizationProtocol
 from alignmixup.runs.run import Run
 from alignmixup.training.build import build_loaders, example_images, load_data
 from alignmixup.training.config import Config
@@ -43,105 +44,48 @@ def with_bar(items: Iterable[T], title: str, *, total: int) -> Iterable[T]:
     return track(items, description=title, total=total, transient=True)
 
 
-@dataclass(frozen=True)
-class LocalizationProtocol:
-    """How localisation is measured, as the options of ``alignmixup localize`` say it.
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """The images of a network that are drawn.
 
     Args:
-        boxes: where the boxes are, if not with the images.
-        resize: side of the images that the network sees; None for that of its training.
-        contours: which contours are counted, "largest", "all" or "both".
-        step: distance between thresholds.
-        cam: "cam", "gradcam", or "auto".
-        layer: layer of Grad-CAM; None for the last map.
-        cutmix_paper: do the protocol of the CutMix paper too.
-        limit: number of evenly spaced test images; None for all.
-        pictures: number of images to draw.
-        maps_out: folder for score maps; None writes none.
-
-    Raises:
-        ValueError: a number out of range, or a layer without Grad-CAM.
+        images: (P, 3, h, w) in [0, 1].
+        maps: (P, h, w).
+        captions: their classes.
+        boxes: (k, 4) int64 of each.
+        sizes: (P, 2) int64.
+        table: what their maps gave.
+        correct: (P,) bool, whether they were classified rightly.
     """
 
-    boxes: str | Path | None = None
-    resize: int | None = None
-    contours: Literal["both", "largest", "all"] = "both"
-    step: float = 0.001
-    cam: Kind = "auto"
-    layer: str | None = None
-    cutmix_paper: bool = False
-    limit: int | None = None
-    pictures: int = 8
-    maps_out: str | Path | None = None
-
-    def __post_init__(self) -> None:
-        check_options("all", self.step, (0.5,))
-        for name, least in (("resize", 1), ("limit", 1), ("pictures", 0)):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise ValueError(f"--{name} must be >= {least}, got {value}")
-        if self.cam == "cam" and self.layer:
-            raise ValueError("--layer is for Grad-CAM: CAM's map is the one that global average pooling receives")
-
-    @property
-    def counted(self) -> tuple[Contours, ...]:
-        """The contours that are counted."""
-        return ("largest", "all") if self.contours == "both" else (self.contours,)
+    images: Tensor
+    maps: Tensor
+    captions: Sequence[str]
+    boxes: Sequence[Tensor]
+    sizes: Tensor
+    table: CutTable
+    correct: Tensor
 
 
 @dataclass(frozen=True, eq=False)
 class Localization:
-    """What one network gave.
+    """What one network, or one folder of stored maps, gave.
 
     Args:
         record: numbers, as they are stored.
-        boxes: of the images that were looked at.
-        whole: the pass over them.
-        images: (P, 3, h, w) of the pictures, in [0, 1].
-        maps: (P, h, w) of the pictures.
-        shown: (P,) which images the pictures are.
-        captions: their classes.
+        boxes: (k, 4) int64 of each image that was looked at.
+        sizes: (N, 2) int64, original width and height.
+        shown: the images that are drawn, if any.
     """
 
     record: dict[str, Any]
-    boxes: BoxData
-    whole: ImagePass
-    images: Tensor
-    maps: Tensor
-    shown: Tensor
-    captions: Sequence[str]
-
-
-def localize(run: Run, *, out: str | Path | None = None, bar: Bar = with_bar, **options: Any) -> dict[str, Any]:
-    """Measure how well one network localises.
-
-    Args:
-        run: the network.
-        out: folder for ``localization.json`` and figures; None writes nothing.
-        bar: passes batches on and shows how many.
-        options: those of `LocalizationProtocol`.
-
-    Returns:
-        The numbers, ready for JSON: percentages, but for thresholds.
-
-    Raises:
-        ConfigError, ValueError, OSError: options, data or boxes that cannot be used.
-    """
-    from alignmixup.runs.localization_report import write_report
-
-    protocol = LocalizationProtocol(**options)
-    measured = measure_localization(run, protocol, bar=bar)
-    if out is not None:
-        write_report([measured.record], measured.boxes, [measured], Path(out), step=protocol.step)
-    return measured.record
+    boxes: Sequence[Tensor]
+    sizes: Tensor
+    shown: Shown | None = None
 
 
 def measure_localization(run: Run, protocol: LocalizationProtocol, *, bar: Bar = with_bar) -> Localization:
-    """Map the test images of a network's data set, measure, and keep a few for pictures.
-
-    Raises:
-        ValueError, OSError: data or boxes that cannot be used.
-    """
+    """Map the test images of a network's data set, measure, and keep a few for pictures."""
     config = replace(run.config, data=replace(run.config.data, validation=0))  # boxes belong to the test images
     dataset, boxes = load_whole_images(config, protocol)
     pictures = _Pictures(evenly_spaced(len(boxes), min(protocol.pictures, len(boxes))))
@@ -154,9 +98,11 @@ def measure_localization(run: Run, protocol: LocalizationProtocol, *, bar: Bar =
         activation = ClassActivation(model, look, kind=protocol.cam, layer=protocol.layer)
 
         def go(views: ImageData, tabulate: Tabulate, title: str, watchers: Sequence[Watcher]) -> ImagePass:
+            def table(maps: Iterator[Tensor]) -> CutTable:
+                return tabulate(maps, boxes.boxes, boxes.sizes)
+
             loader = build_loaders(config, views, engine)[1]
             batches = bar(loader, title, total=len(loader))
-            table = partial(_tabulated, tabulate, boxes)
             return localize_images(activation, batches, table, autocast=engine.autocast, watchers=watchers)
 
         whole = go(dataset, tabulate_boxes, run.title, watchers)
@@ -169,9 +115,7 @@ def measure_localization(run: Run, protocol: LocalizationProtocol, *, bar: Bar =
             crops = go(replace(dataset, test_view="squeezed_center"), tabulate_crops, "centre crops", ())
             top1 = cutmix_top1(crops.table, crops.correct)
             record["cutmix_paper"] = {"error_percent": crops.error_percent, "top1_localization_percent": top1}
-    captions = [dataset.class_names[label] for label in boxes.labels[pictures.chosen].tolist()]
-    images, maps = pictures.pixels(dataset), pictures.score_maps()
-    return Localization(record, boxes, whole, images, maps, pictures.chosen, captions)
+    return Localization(record, boxes.boxes, boxes.sizes, pictures.shown(dataset, boxes, whole))
 
 
 def count_boxes(table: CutTable, contours: Sequence[Contours], step: float) -> dict[str, Any]:
@@ -191,11 +135,7 @@ def count_boxes(table: CutTable, contours: Sequence[Contours], step: float) -> d
 
 
 def load_whole_images(config: Config, protocol: LocalizationProtocol) -> tuple[ImageData, BoxData]:
-    """The data set of a run with all of each test image in view, and its boxes; ``protocol.limit`` images of it.
-
-    Raises:
-        ConfigError: a protocol that needs image files where there are none.
-    """
+    """The data set of a run with all of each test image in view, and its boxes; ``protocol.limit`` images of it."""
     options = config.data
     of_files: dict[str, Any] = {"in_memory": False, "test_view": "whole"} if options.name in _OF_FILES else {}
     if protocol.cutmix_paper and not of_files:
@@ -209,10 +149,6 @@ def load_whole_images(config: Config, protocol: LocalizationProtocol) -> tuple[I
         index = evenly_spaced(len(boxes), protocol.limit)
         dataset, boxes = replace(dataset, test=dataset.test.select(index)), boxes.select(index)
     return dataset, boxes
-
-
-def _tabulated(tabulate: Tabulate, boxes: BoxData, maps: Iterator[Tensor]) -> CutTable:
-    return tabulate(maps, boxes.boxes, boxes.sizes)
 
 
 def _describe(run: Run, dataset: ImageData, activation: ClassActivation, device: torch.device) -> dict[str, Any]:
@@ -245,15 +181,22 @@ class _Pictures:
         self._images.append(images[here.to(images.device)].float().cpu())
         self._maps.append(maps[here])
 
-    def pixels(self, dataset: ImageData) -> Tensor:
-        """(P, C, h, w) in [0, 1], of the size of the maps."""
+    def shown(self, dataset: ImageData, boxes: BoxData, whole: ImagePass) -> Shown | None:
+        """What was kept, the images scaled to the maps; None where nothing was to be."""
+        if not len(self.chosen):
+            return None
         images = Normalization.of(dataset.mean, dataset.std).undo(torch.cat(self._images))
         scaled = F.interpolate(images, size=MAP_SIZE, mode="bilinear", align_corners=False)
-        return scaled.clamp(0, 1).expand(-1, 3, -1, -1)
-
-    def score_maps(self) -> Tensor:
-        """(P, h, w)."""
-        return torch.cat(self._maps)
+        own = boxes.select(self.chosen)
+        return Shown(
+            images=scaled.clamp(0, 1).expand(-1, 3, -1, -1),
+            maps=torch.cat(self._maps),
+            captions=[dataset.class_names[label] for label in own.labels.tolist()],
+            boxes=own.boxes,
+            sizes=own.sizes,
+            table=whole.table.select(self.chosen),
+            correct=whole.correct[self.chosen],
+        )
 
 
 class _Writer:
@@ -261,10 +204,9 @@ class _Writer:
 
     def __init__(self, folder: Path, paths: Sequence[str]) -> None:
         self._folder, self._paths = folder, paths
-        self._numpy = require("numpy")
 
     def see(self, done: int, images: Tensor, maps: Tensor) -> None:
         for path, score_map in zip(self._paths[done : done + len(maps)], maps, strict=True):
             file = self._folder / f"{path}.npy"
             file.parent.mkdir(parents=True, exist_ok=True)
-            self._numpy.save(file, score_map.float().numpy())
+            np.save(file, score_map.float().numpy())

@@ -6,65 +6,57 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
-from typing import Any, Protocol
+from typing import Any
 
 import torch
-from torch import Tensor
 
 from alignmixup.evaluation.localization.box_accuracy import scale_to_maps
 from alignmixup.evaluation.localization.contour_boxes import Contours, thresholds
 from alignmixup.evaluation.localization.image_pass import MAP_SIZE
 from alignmixup.evaluation.localization.protocols import tabulate_centre
-from alignmixup.evaluation.summary import spread
 from alignmixup.figures.score_maps import MapRow, draw_boxes, draw_threshold_curves
 from alignmixup.files import write_json
-from alignmixup.runs.localization import Localization, count_boxes
+from alignmixup.runs.comparison import averaged
+from alignmixup.runs.localization import Bar, Localization, Shown, count_boxes, measure_localization, with_bar
+from alignmixup.runs.plan import LocalizationProtocol
 from alignmixup.runs.record import environment, source_revision
+from alignmixup.runs.run import Run
 
 FORMAT = 1
 CENTRE = "centred box"
 
 
-class ImageBoxes(Protocol):
-    """Boxes and original sizes of images."""
-
-    @property
-    def boxes(self) -> list[Tensor]:
-        """(k, 4) int64 for each image."""
-
-    @property
-    def sizes(self) -> Tensor:
-        """(N, 2) int64."""
-
-
-def write_report(
-    records: Sequence[dict[str, Any]],
-    boxes: ImageBoxes,
-    measured: Sequence[Localization],
-    out: Path,
-    *,
-    step: float,
-) -> dict[str, Any]:
-    """Write ``localization.json``, ``localization_curves.png`` and, for runs, ``localization_boxes.png``.
+def localize(run: Run, *, out: str | Path | None = None, bar: Bar = with_bar, **options: Any) -> dict[str, Any]:
+    """Measure how well one network localises.
 
     Args:
-        records: what each run or folder of maps gave.
-        boxes: boxes of the images.
-        measured: what each run gave, with its pictures.
-        out: folder to write into.
-        step: distance between thresholds.
+        run: the network.
+        out: folder for ``localization.json`` and figures; None writes nothing.
+        bar: passes batches on and shows how many.
+        options: those of `LocalizationProtocol`; what cannot be used is a ValueError or an OSError.
+
+    Returns:
+        The numbers, ready for JSON: percentages, but for thresholds.
+    """
+    protocol = LocalizationProtocol(**options)
+    measured = measure_localization(run, protocol, bar=bar)
+    if out is not None:
+        write_report([measured], Path(out), step=protocol.step)
+    return measured.record
+
+
+def write_report(measured: Sequence[Localization], out: Path, *, step: float) -> dict[str, Any]:
+    """Write ``localization.json``, ``localization_curves.png`` and, where images are shown, ``localization_boxes.png``.
 
     Returns:
         What the JSON file holds.
-
-    Raises:
-        ValueError: runs on different images.
     """
+    records = [one.record for one in measured]
     seen = {(record["data"], record["images"]) for record in records}
     if len(seen) > 1:
         raise ValueError(f"the runs are on different images: {sorted(seen)}; measure one data set at a time")
     contours: list[Contours] = list(records[0]["contours"])
-    centre = count_boxes(tabulate_centre(boxes.boxes, boxes.sizes, size=MAP_SIZE[0]), contours, step)
+    centre = count_boxes(tabulate_centre(measured[0].boxes, measured[0].sizes, size=MAP_SIZE[0]), contours, step)
     results = {
         "format": FORMAT,
         "data": records[0]["data"],
@@ -72,15 +64,15 @@ def write_report(
         "step": step,
         "groups": _groups(records),
         "centre": centre,
-        "runs": list(records),
+        "runs": records,
         "environment": environment(torch.device(records[0].get("device", "cpu"))),
         "revision": source_revision(),
     }
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / "localization.json", results)
     _draw_curves(results, out / "localization_curves.png")
-    if measured and len(measured[0].shown):
-        _draw_pictures(measured, out / "localization_boxes.png")
+    if drawn := [(one.record, one.shown) for one in measured if one.shown]:
+        _draw_pictures(drawn, out / "localization_boxes.png")
     return results
 
 
@@ -100,8 +92,7 @@ def _summary(name: str, group: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "name": name,
         "runs": [record["run"] for record in group],
         "seeds": [record.get("seed") for record in group],
-        "mean": {key: fmean(numbers) for key, numbers in values.items()},
-        "spread": {key: spread(numbers) for key, numbers in values.items()},
+        **averaged(values),
     }
 
 
@@ -143,19 +134,17 @@ def _mean(curves: Sequence[Mapping[str, Mapping[str, Sequence[float]]]]) -> dict
     }
 
 
-def _draw_pictures(measured: Sequence[Localization], path: Path) -> None:
+def _draw_pictures(drawn: Sequence[tuple[dict[str, Any], Shown]], path: Path) -> None:
     """Boxes of each run at its own best threshold for an overlap of one half; the first seed of each group."""
-    first = {re.sub(r"-seed\d+$", "", one.record["run"]): one for one in reversed(measured)}
+    first = {re.sub(r"-seed\d+$", "", record["run"]): (record, shown) for record, shown in reversed(drawn)}
     rows = []
-    for name, one in reversed(first.items()):
-        counted = one.record["contours"].get("largest") or next(iter(one.record["contours"].values()))
+    for name, (record, shown) in reversed(first.items()):
+        counted = record["contours"].get("largest") or next(iter(record["contours"].values()))
         threshold = counted["best_threshold_at_iou"]["0.5"]
-        table = one.whole.table.select(one.shown)
-        match = table.best_iou(torch.tensor([threshold], dtype=torch.float64), "largest")[:, 0].tolist()
-        correct = one.whole.correct[one.shown].tolist()
+        match = shown.table.best_iou(torch.tensor([threshold], dtype=torch.float64), "largest")[:, 0].tolist()
         label = f"{Path(name).name}\nthreshold {threshold:.2f}"
-        rows.append(MapRow(label, one.maps.numpy(), table.largest_at(threshold).numpy(), match, correct))
-    shown = measured[0]
-    truth = scale_to_maps([shown.boxes.boxes[i] for i in shown.shown], shown.boxes.sizes[shown.shown], MAP_SIZE)
-    pixels = shown.images.permute(0, 2, 3, 1).numpy()
-    draw_boxes(pixels, [boxes.numpy() for boxes in truth], rows, path, captions=shown.captions)
+        boxes = shown.table.largest_at(threshold).numpy()
+        rows.append(MapRow(label, shown.maps.numpy(), boxes, match, shown.correct.tolist()))
+    shown = drawn[0][1]
+    truth = [boxes.numpy() for boxes in scale_to_maps(shown.boxes, shown.sizes, MAP_SIZE)]
+    draw_boxes(shown.images.permute(0, 2, 3, 1).numpy(), truth, rows, path, captions=shown.captions)

@@ -32,26 +32,16 @@ if TYPE_CHECKING:
     from alignmixup.data import FileSplit
 
 Result = TypeVar("Result")
-Progress = Callable[..., AbstractContextManager[Callable[[int], None]]]
+Advance = Callable[[int], None]
+Progress = Callable[..., AbstractContextManager[Advance]]
 
 
 class Measurements:
-    """One network on its device, and what several parts share.
-
-    Args:
-        run: the network.
-        plan: what is measured.
-        engine: where.
-        progress: shows how far a part is, as ``training.image_progress`` does.
-    """
+    """One network on its device, and what several parts share."""
 
     def __init__(self, run: Run, plan: Plan, engine: Engine, *, progress: Progress) -> None:
-        self.config, self.plan, self.engine, self.dataset = (
-            run.config,
-            plan,
-            engine,
-            load_data(run.config, test_only=True),
-        )
+        self.config, self.plan, self.engine = run.config, plan, engine
+        self.dataset = load_data(run.config, test_only=True)
         self._progress = progress
         self.model: nn.Module = engine.place(run.network(self.dataset)).eval()
         self.batch_size = plan.batch_size or self._first_size()
@@ -60,7 +50,14 @@ class Measurements:
     @cached_property
     def outputs(self) -> Outputs:
         """Logits of all test images, once."""
-        return self.collect("test images", self.dataset.test)
+        split = self.dataset.test
+
+        def work(size: int, progress: Advance) -> Outputs:
+            loader = self._loader(split, size)
+            return collect_outputs(self.model, loader, autocast=self.engine.autocast, progress=progress)
+
+        outputs, self.batch_size = self._fitting("test images", len(split), work, self.batch_size)
+        return outputs
 
     @cached_property
     def chosen(self) -> Tensor:
@@ -118,7 +115,8 @@ class Measurements:
         rows = []
         for attack in plan.attacks:
             label = describe(attack)
-            rows.append({"label": label, **asdict(attack), **self._attacked(label, split, attack)})
+            measured = self._under(attack, robust_error, split, title=label, images=len(split))
+            rows.append({"label": label, **asdict(attack), **measured})
         result: dict[str, Any] = {"images": len(split), "clean_error_percent": clean.error_percent, "attacks": rows}
         if plan.check_images:
             result["checks"] = self._checked(split)
@@ -134,43 +132,22 @@ class Measurements:
         plan, split = self.plan, self._in_memory(self.dataset.test.select(self.chosen))
         rounds = len(plan.kinds) * len(plan.severities) + 1
 
-        def work(size: int) -> dict[str, Any]:
-            with self._progress("corruptions", images=rounds * len(split)) as progress:
-                return evaluate_corruptions(
-                    self.model,
-                    split,
-                    self.dataset.mean,
-                    self.dataset.std,
-                    kinds=plan.kinds,
-                    severities=plan.severities,
-                    seed=plan.seed,
-                    folder=plan.corruption_folder,
-                    batch_size=size,
-                    autocast=self.engine.autocast,
-                    progress=progress,
-                )
+        def work(size: int, progress: Advance) -> dict[str, Any]:
+            return evaluate_corruptions(
+                self.model,
+                split,
+                self.dataset.mean,
+                self.dataset.std,
+                kinds=plan.kinds,
+                severities=plan.severities,
+                seed=plan.seed,
+                folder=plan.corruption_folder,
+                batch_size=size,
+                autocast=self.engine.autocast,
+                progress=progress,
+            )
 
-        return self._fitting(work, self.batch_size)
-
-    def collect(self, title: str, split: Split | FileSplit) -> Outputs:
-        """Logits of a split."""
-
-        def work(size: int) -> Outputs:
-            with self._progress(title, images=len(split)) as progress:
-                loader = self._loader(split, size)
-                return collect_outputs(self.model, loader, autocast=self.engine.autocast, progress=progress)
-
-        return self._fitting(work, self.batch_size, keep=True)
-
-    def _attacked(self, label: str, split: Split | FileSplit, attack: Attack) -> dict[str, Any]:
-        def work(size: int) -> dict[str, Any]:
-            with self._progress(label, images=len(split)) as progress:
-                loader = self._loader(split, size)
-                return robust_error(
-                    self.model, loader, attack, **self.constants, seed=self.plan.seed, progress=progress
-                )
-
-        return self._fitting(work, self._attack_size())
+        return self._fitting("corruptions", rounds * len(split), work, self.batch_size)[0]
 
     def _checked(self, split: Split | FileSplit) -> dict[str, Any]:
         several = [attack for attack in self.plan.attacks if attack.iterations > 1 and attack.epsilon > 0]
@@ -178,15 +155,19 @@ class Measurements:
         images = min(self.plan.check_images, len(split))
         if images < len(split):
             split = split.select(hold_out(split.labels, images, seed=self.plan.seed)[1])
+        title, passed = f"checks of {attack.name}", passes(attack) * images
+        return {"attack": describe(attack), **self._under(attack, check_attack, split, title=title, images=passed)}
 
-        def work(size: int) -> dict[str, Any]:
-            with self._progress(f"checks of {attack.name}", images=passes(attack) * images) as progress:
-                loader = self._loader(split, size)
-                return check_attack(
-                    self.model, loader, attack, **self.constants, seed=self.plan.seed, progress=progress
-                )
+    def _under(
+        self, attack: Attack, measure: Callable[..., Result], split: Split | FileSplit, *, title: str, images: int
+    ) -> Result:
+        def work(size: int, progress: Advance) -> Result:
+            loader, seed = self._loader(split, size), self.plan.seed
+            return measure(self.model, loader, attack, **self.constants, seed=seed, progress=progress)
 
-        return {"attack": describe(attack), **self._fitting(work, self._attack_size())}
+        # an attack keeps activations for its gradient
+        start = min(self.batch_size, first_batch_size(self.engine.device, image_size=self.dataset.image_size))
+        return self._fitting(title, images, work, start)[0]
 
     def _loader(self, split: Split | FileSplit, size: int) -> Loader:
         device, channels_last = self.engine.device, self.config.train.channels_last
@@ -213,12 +194,11 @@ class Measurements:
             return first_batch_size(self.engine.device, image_size=self.dataset.image_size)
         return self.config.evaluation.batch_size
 
-    def _attack_size(self) -> int:
-        """An attack keeps activations for its gradient."""
-        return min(self.batch_size, first_batch_size(self.engine.device, image_size=self.dataset.image_size))
+    def _fitting(
+        self, title: str, images: int, work: Callable[[int, Advance], Result], start: int
+    ) -> tuple[Result, int]:
+        def sized(size: int) -> Result:
+            with self._progress(title, images=images) as progress:
+                return work(size, progress)
 
-    def _fitting(self, work: Callable[[int], Result], start: int, *, keep: bool = False) -> Result:
-        result, size = with_fitting_batch_size(work, start=start)
-        if keep:
-            self.batch_size = size
-        return result
+        return with_fitting_batch_size(sized, start=start)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,15 @@ from torch import Tensor
 from alignmixup import methods
 from alignmixup.data import ImageData
 from alignmixup.evaluation.paths.measure import classify_maps, measure_paths
-from alignmixup.evaluation.paths.pair_maps import PATHS, Correspondence, PairMaps, Pairs, correspondence, pair_maps
-from alignmixup.evaluation.paths.pairs import Classes
+from alignmixup.evaluation.paths.pair_maps import (
+    PATHS,
+    Alignment,
+    Correspondence,
+    PairMaps,
+    Pairs,
+    correspondence,
+    pair_maps,
+)
 from alignmixup.evaluation.paths.summary import summarise_paths
 from alignmixup.figures.correspondence import Match, draw_matches
 from alignmixup.figures.gallery import GalleryRow, draw_gallery
@@ -27,8 +33,10 @@ from alignmixup.methods.alignmixup_ae import AlignMixupAE
 from alignmixup.normalization import Normalization
 from alignmixup.outside import require
 from alignmixup.runs.folder import RunFolder
+from alignmixup.runs.plan import GalleryOptions, MatchOptions, MorphOptions, PairChoice, PathOptions, listed
 from alignmixup.runs.record import environment
 from alignmixup.runs.run import Run
+from alignmixup.taps import Layout
 from alignmixup.training.config_file import bundled_names, load
 
 _ANIMATED = 33  # coefficients of an animation
@@ -36,45 +44,22 @@ _BATCH = 20  # images that a batch of the gallery has at least: Co-Mixup's group
 _PATIENCE = 50  # batches until one is mixed at the input
 
 
-def picture_matches(
-    run: Run,
-    out: str | Path,
-    *,
-    pairs: int = 4,
-    classes: Classes = "different",
-    seed: int = 0,
-    layer: str | None = None,
-    epsilon: float | None = None,
-    iterations: int | None = None,
-    lines: int = 12,
-) -> dict[str, Any]:
+def picture_matches(run: Run, out: str | Path, **options: Any) -> dict[str, Any]:
     """Draw which positions of pairs of test images are matched in the feature maps, as AlignMixup matches them.
 
-    Args:
-        run: the network.
-        out: PNG file to write.
-        pairs: how many.
-        classes: of the two images of a pair.
-        seed: which pairs.
-        layer: whose maps; None for the run's layer.
-        epsilon: regularisation of the plan; None for the run's.
-        iterations: cap on the solver's rounds; None for the run's.
-        lines: surest matches to draw.
+    ``out`` is a PNG file, ``options`` are those of `MatchOptions`.
 
     Returns:
         Layer, size of its maps, and means over all positions: entropy of a match in nats, and squared distance of
         matched, of equal, and of all positions.
     """
-    if lines < 0:
-        raise ValueError(f"--lines must be >= 0, got {lines}")
-    layer = run.layer(layer)
-    alignment = run.alignment(epsilon=epsilon, iterations=iterations)
-    batch = next(run.pairs(run.draw_pairs(pairs, classes=classes, seed=seed), batch_size=pairs))
-    maps = pair_maps(run.model, layer, batch, alignment, layout=run.layout)
+    asked = MatchOptions(**options)
+    layer = run.layer(asked.layer)
+    batch, maps = _pair_maps(run, layer, asked, layout=run.layout)
     matched = correspondence(maps)
     height, width = maps.first.shape[2:]
-    title = f"{run.title}: {layer}, {height} x {width} positions, ε = {alignment.epsilon:g}"
-    draw_matches(_matches(run.data, batch, maps, matched), _ready(out), lines=lines, title=title)
+    title = f"{run.title}: {layer}, {height} x {width} positions, ε = {_alignment(run, asked).epsilon:g}"
+    draw_matches(_matches(run.data, batch, maps, matched), _ready(out), lines=asked.lines, title=title)
     return {
         "layer": layer,
         "height": height,
@@ -86,91 +71,44 @@ def picture_matches(
     }
 
 
-def picture_morphs(
-    run: Run,
-    out: str | Path,
-    *,
-    pairs: int = 3,
-    classes: Classes = "different",
-    seed: int = 0,
-    steps: int = 9,
-    epsilon: float | None = None,
-    iterations: int | None = None,
-    animation: str | Path | None = None,
-) -> None:
-    """Draw interpolated feature maps as the run's decoder shows them; arguments as of `picture_matches`.
+def picture_morphs(run: Run, out: str | Path, **options: Any) -> None:
+    """Draw interpolated feature maps as the run's decoder shows them; a run without one is refused.
 
-    Args:
-        run: of a method with a decoder.
-        out: PNG file to write.
-        pairs: how many.
-        classes: of the two images of a pair.
-        seed: which pairs.
-        steps: values of λ from 1 to 0.
-        epsilon: regularisation of the plan; None for the run's.
-        iterations: cap on the solver's rounds; None for the run's.
-        animation: ``.gif`` or ``.webp`` file to write too.
-
-    Raises:
-        ValueError: a run without decoder, fewer than 2 steps, another kind of file.
+    ``out`` is a PNG file, ``options`` are those of `MorphOptions`.
     """
-    if steps < 2:
-        raise ValueError(f"--steps must be >= 2, got {steps}")
-    if animation:
-        check_animation(Path(animation))
+    asked = MorphOptions(**options)
+    if asked.animation:
+        check_animation(Path(asked.animation))
     decoder = run.decoder
     layer = str(decoder.decoder_layer)
-    batch = next(run.pairs(run.draw_pairs(pairs, classes=classes, seed=seed), batch_size=pairs))
-    alignment = run.alignment(epsilon=epsilon, iterations=iterations)
-    maps = pair_maps(run.model, layer, batch, alignment, layout=decoder.layout)
+    batch, maps = _pair_maps(run, layer, asked, layout=decoder.layout)
     title = (
         f"{run.title}: λ A + (1 - λ) B in the maps of {layer}, decoded; below each image the network's "
         "probabilities of A's class (blue) and of B's (orange), in percent"
     )
-    lam = _coefficients(steps)
+    lam = _coefficients(asked.steps)
     draw_morphs(_morphs(run, decoder, batch, maps, lam=lam), lam, _ready(out), title=title)
-    if animation:
-        animate_morphs(_morphs(run, decoder, batch, maps, lam=_coefficients(_ANIMATED)), _ready(animation))
+    if asked.animation:
+        animate_morphs(_morphs(run, decoder, batch, maps, lam=_coefficients(_ANIMATED)), _ready(asked.animation))
 
 
-def measure_interpolation(
-    run: Run,
-    out: str | Path | None = None,
-    *,
-    pairs: int,
-    classes: Classes = "different",
-    seed: int = 0,
-    steps: int = 9,
-    layer: str | None = None,
-    epsilon: float | None = None,
-    iterations: int | None = None,
-) -> dict[str, Any]:
-    """Measure what the network believes along interpolated feature maps of many pairs; arguments as above.
+def measure_interpolation(run: Run, out: str | Path | None = None, **options: Any) -> dict[str, Any]:
+    """Measure what the network believes along interpolated feature maps of many pairs.
 
-    Args:
-        run: the network.
-        out: PNG file to write, with a JSON file beside it; None writes nothing.
-        pairs: how many.
-        classes: of the two images of a pair.
-        seed: which pairs.
-        steps: values of λ from 1 to 0, an odd number.
-        layer: where to interpolate; None for the run's layer.
-        epsilon: regularisation of the plan; None for the run's.
-        iterations: cap on the solver's rounds; None for the run's.
+    ``out`` is a PNG file that gets a JSON file beside it; None writes nothing. ``options`` are those of `PathOptions`.
 
     Returns:
         The numbers, as `summarise_paths` explains them, and their circumstances.
     """
-    if steps % 2 == 0:
-        raise ValueError(f"--measure compares at λ = 1/2 too: --steps must be odd, got {steps}")
-    layer = run.layer(layer)
+    asked = PathOptions(**options)
+    layer = run.layer(asked.layer)
     decoder = run.decoder if run.has_decoder else None
-    alignment = run.alignment(epsilon=epsilon, iterations=iterations)
+    alignment = _alignment(run, asked)
     scores = measure_paths(
         run.model,
         layer,
-        run.pairs(run.draw_pairs(pairs, classes=classes, seed=seed)),
-        lam=_coefficients(steps),
+        run.pairs(run.draw_pairs(asked.pairs, classes=asked.classes, seed=asked.seed)),
+        lam=_coefficients(asked.steps),
         alignment=alignment,
         layout=run.layout,
         decoder=decoder if decoder is not None and decoder.decoder_layer == layer else None,
@@ -179,42 +117,34 @@ def measure_interpolation(
         "run": run.name,
         "layer": layer,
         "read_from_layer": run.layer_use(layer),
-        "classes": classes,
-        "seed": seed,
+        "classes": asked.classes,
+        "seed": asked.seed,
         "alignment": vars(alignment),
         **summarise_paths(scores),
         "environment": environment(run.device),
     }
     if out is not None:
         write_json(_ready(out).with_suffix(".json"), record)
-        draw_confidence(record, Path(out), title=f"{run.title}, {layer}, {pairs} pairs")
+        draw_confidence(record, Path(out), title=f"{run.title}, {layer}, {asked.pairs} pairs")
     return record
 
 
-def picture_gallery(
-    run: Run, out: str | Path, *, names: Sequence[str] | None = None, columns: int = 8, seed: int = 0
-) -> list[str]:
+def picture_gallery(run: Run, out: str | Path, **options: Any) -> list[str]:
     """Draw what several methods make of the same test images; the run's network finds what is salient.
 
-    Args:
-        run: the network.
-        out: PNG file to write.
-        names: of methods; None for all.
-        columns: images in a row.
-        seed: which images, partners and λ.
+    ``out`` is a PNG file, ``options`` are those of `GalleryOptions`.
 
     Returns:
         The methods that never mix at the input, and so have no image to show.
     """
-    if columns < 1:
-        raise ValueError(f"--columns must be >= 1, got {columns}")
-    dataset = run.data
-    order = torch.randperm(len(dataset.test), generator=torch.Generator().manual_seed(seed))
+    asked = GalleryOptions(**options)
+    dataset, columns = run.data, asked.columns
+    order = torch.randperm(len(dataset.test), generator=torch.Generator().manual_seed(asked.seed))
     x, y = run.images(order[: max(columns, _BATCH)])
     plain = GalleryRow("images", pixels(dataset, x[:columns]), [dataset.class_names[k] for k in y[:columns].tolist()])
     rows, hidden = [plain], []
-    for name in names or methods.available():
-        batch = _mixed_batch(_bundled_mixer(name, run, seed=seed), x, y)
+    for name in listed(asked.methods) or methods.available():
+        batch = _mixed_batch(_bundled_mixer(name, run, seed=asked.seed), x, y)
         if batch is None:
             hidden.append(name)
         else:
@@ -241,6 +171,17 @@ def mask_colours(mask: Tensor) -> np.ndarray:
         return np.repeat(mask.cpu().numpy()[..., None], 3, axis=-1)
     colours = require("matplotlib").colormaps["tab20"](np.arange(mask.shape[-1]) % 20)[:, :3]
     return np.asarray(mask.cpu().numpy() @ colours)
+
+
+def _alignment(run: Run, asked: PairChoice) -> Alignment:
+    return run.alignment(epsilon=asked.epsilon, iterations=asked.iterations)
+
+
+def _pair_maps(run: Run, layer: str, asked: PairChoice, *, layout: Layout | None) -> tuple[Pairs, PairMaps]:
+    """The pairs that are drawn, in one batch, and their feature maps."""
+    index = run.draw_pairs(asked.pairs, classes=asked.classes, seed=asked.seed)
+    batch = next(run.pairs(index, batch_size=asked.pairs))
+    return batch, pair_maps(run.model, layer, batch, _alignment(run, asked), layout=layout)
 
 
 def _ready(file: str | Path) -> Path:

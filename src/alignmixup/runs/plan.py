@@ -1,19 +1,21 @@
-"""What an evaluation measures, how it is asked for, and what its numbers depend on. Imports no torch."""
+"""What can be asked of a run, and what the numbers of an evaluation depend on. Imports no torch."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from alignmixup import __version__
 from alignmixup.near import near
+from alignmixup.options import Options, option
 from alignmixup.training.config import to_dict
 from alignmixup.training.config_file import FREE_KEYS
 
 if TYPE_CHECKING:
     from alignmixup.evaluation.attacks import Attack
+    from alignmixup.evaluation.localization.contour_boxes import Contours
     from alignmixup.runs.run import Run
 
 FORMAT = 1
@@ -34,22 +36,56 @@ CONVENTIONS = {
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What to measure and how.
+class Asked(Options):
+    """Base of what is asked of a run: options of a command and of the function of `alignmixup.runs` that it calls."""
 
-    Attributes:
-        parts: of "error", "calibration", "attacks", "ood", "corruptions"; the error is always measured.
-        bins: of the calibration errors.
-        attacks: which.
-        check_images: images that the attack is checked on; 0 leaves the checks out.
-        ood: out-of-distribution sets; empty for those of `DEFAULT_OOD` that the network was not trained on.
-        kinds: of corruptions.
-        severities: of corruptions.
-        corruption_folder: released corrupted images; None generates them.
-        baseline: run folder whose errors under corruptions the mCE divides by; None leaves it out.
-        limit: test images for attacks, out-of-distribution sets and corruptions; 0 takes all.
-        batch_size: images at a time; None finds one.
-        seed: of the choice of images, random starts, noise and corruptions.
+    def _called(self, name: str) -> str:
+        return f"--{name.replace('_', '-')}"
+
+
+Listed = str | Sequence[str]  # several values, as a sequence or a text with commas
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationOptions(Asked):
+    """What is measured of a network."""
+
+    what: Listed = option(
+        ",".join(DEFAULT_PARTS),
+        f"{', '.join(PARTS)} or all, separated by commas; attack, ood, corruptions and baseline add their part by "
+        "themselves",
+    )
+    attack: Listed | None = option(
+        None,
+        "fgsm, pgd, or with options, such as pgd:epsilon=8/255,step=2/255,iterations=50,restarts=5; may be repeated "
+        "(default: fgsm and pgd)",
+    )
+    checks: bool = option(True, "check whether the first attack of several iterations can be believed")
+    check_images: int = option(200, "images of these checks", minimum=1)
+    ood: Listed = option(
+        "",
+        "out-of-distribution sets, separated by commas: uniform, gaussian, digits, cifar10, cifar100, "
+        f"tiny-imagenet-crop, tiny-imagenet-resize, folder:DIR (default: {','.join(DEFAULT_OOD)})",
+    )
+    corruptions: Listed = option("", "separated by commas; all adds the extra four (default: CIFAR-C's 15)")
+    severities: str | Sequence[int] = option("1,2,3,4,5", "of corruptions")
+    corruption_folder: str | Path | None = option(None, "folder of released corrupted images to read, not generate")
+    baseline: str | Path | None = option(
+        None, f"run folder whose errors the mCE divides by: one of those given, or one with an {FILE}"
+    )
+    limit: int = option(
+        0, "test images for attacks, ood and corruptions, each class in proportion; 0 takes all", minimum=0
+    )
+    bins: int = option(15, "bins of calibration errors", minimum=1)
+    seed: int = option(0, "of noise and of the choice of images")
+    batch_size: int | str = option("auto", "images at a time; auto is halved until they fit")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`EvaluationOptions` as they are meant: ``parts`` in their order, attacks and corruptions found by their names.
+
+    ``check_images = 0`` leaves the checks out, ``batch_size = None`` finds one; the error is always measured.
     """
 
     parts: tuple[str, ...]
@@ -66,41 +102,8 @@ class Plan:
     seed: int = 0
 
 
-def build_plan(
-    *,
-    what: str | Sequence[str] = DEFAULT_PARTS,
-    attack: str | Sequence[str] | None = None,
-    checks: bool = True,
-    check_images: int = 200,
-    ood: str | Sequence[str] = (),
-    corruptions: str | Sequence[str] = (),
-    severities: str | Sequence[int] = (1, 2, 3, 4, 5),
-    corruption_folder: str | Path | None = None,
-    baseline: str | Path | None = None,
-    bins: int = 15,
-    limit: int = 0,
-    seed: int = 0,
-    batch_size: int | str = "auto",
-) -> Plan:
-    """Read and check what is asked for, as the options of ``alignmixup evaluate`` ask, before anything is loaded.
-
-    Several values are a sequence or, as on the command line, a text with commas. Naming attacks, out-of-distribution
-    sets, corruptions or a baseline adds their part to ``what``.
-
-    Args:
-        what: of "error", "calibration", "attacks", "ood", "corruptions", or "all".
-        attack: one or a sequence of "fgsm", "pgd", "pgd:epsilon=8/255,iterations=50"...; None for fgsm and pgd.
-        checks: check whether the first attack of several iterations can be believed.
-        check_images: images of these checks.
-        ood: out-of-distribution sets, such as "uniform" or "folder:DIR"; none for the default ones.
-        corruptions: their kinds, or "all"; none for CIFAR-C's 15.
-        severities: of corruptions, from 1 to 5.
-        corruption_folder: released corrupted images to read.
-        baseline: run folder whose errors the mCE divides by: of one of the runs, or evaluated before.
-        bins: of calibration errors.
-        limit: test images of the slow parts, each class in proportion; 0 for all.
-        seed: of noise and of the choice of images.
-        batch_size: images at a time, or "auto".
+def build_plan(**options: Any) -> Plan:
+    """Read and check what is asked for, as `EvaluationOptions` explains it, before anything is loaded.
 
     Raises:
         ValueError: unknown part, attack or kind of corruption (near names are listed), or a value out of range.
@@ -108,42 +111,34 @@ def build_plan(
     from alignmixup.evaluation.attack_names import parse_attack
     from alignmixup.evaluation.corruptions.strengths import EXTRA_KINDS, KINDS, check_kinds, check_severities
 
-    for name, value, least in (("limit", limit, 0), ("bins", bins, 1), ("check-images", check_images, 1)):
-        if value < least:
-            raise ValueError(f"--{name} must be >= {least}, got {value}")
-    kinds = _listed(corruptions)
-    attacks = (attack,) if isinstance(attack, str) else attack or DEFAULT_ATTACKS
-    added = {"attacks": attack, "ood": ood, "corruptions": kinds or corruption_folder or baseline}
-    return Plan(
-        parts=_parts(_listed(what), [part for part, asked in added.items() if asked]),
-        bins=bins,
-        attacks=tuple(parse_attack(text) for text in attacks),
-        check_images=check_images if checks else 0,
-        ood=_listed(ood),
-        kinds=(*KINDS, *EXTRA_KINDS) if kinds == ("all",) else check_kinds(kinds or KINDS),
-        severities=check_severities([_whole("severities", value) for value in _listed(severities)]),
-        corruption_folder=Path(corruption_folder) if corruption_folder else None,
-        baseline=Path(baseline) if baseline else None,
-        limit=limit,
-        batch_size=_batch_size(batch_size),
-        seed=seed,
-    )
-
-
-def _parts(asked: Sequence[str], added: Sequence[str]) -> tuple[str, ...]:
-    for name in asked:
+    asked = EvaluationOptions(**options)
+    kinds, what = listed(asked.corruptions), listed(asked.what)
+    for name in what:
         if name not in ("all", *PARTS):
             raise ValueError(f"--what: unknown part {name!r}; {near(name, (*PARTS, 'all'))}")
-    return tuple(part for part in PARTS if part in (*asked, *added) or "all" in asked)
-
-
-def _batch_size(value: int | str) -> int | None:
-    if value == "auto":
-        return None
-    size = _whole("batch-size", value)
-    if size < 1:
-        raise ValueError(f"--batch-size must be auto or >= 1, got {size}")
-    return size
+    named = {
+        "attacks": asked.attack,
+        "ood": asked.ood,
+        "corruptions": kinds or asked.corruption_folder or asked.baseline,
+    }
+    attacks = (asked.attack,) if isinstance(asked.attack, str) else asked.attack or DEFAULT_ATTACKS
+    batch_size = None if asked.batch_size == "auto" else _whole("batch-size", asked.batch_size)
+    if batch_size is not None and batch_size < 1:
+        raise ValueError(f"--batch-size must be auto or >= 1, got {batch_size}")
+    return Plan(
+        parts=tuple(part for part in PARTS if part in what or named.get(part) or "all" in what),
+        bins=asked.bins,
+        attacks=tuple(parse_attack(text) for text in attacks),
+        check_images=asked.check_images if asked.checks else 0,
+        ood=listed(asked.ood),
+        kinds=(*KINDS, *EXTRA_KINDS) if kinds == ("all",) else check_kinds(kinds or KINDS),
+        severities=check_severities([_whole("severities", value) for value in listed(asked.severities)]),
+        corruption_folder=Path(asked.corruption_folder) if asked.corruption_folder else None,
+        baseline=Path(asked.baseline) if asked.baseline else None,
+        limit=asked.limit,
+        batch_size=batch_size,
+        seed=asked.seed,
+    )
 
 
 def _whole(name: str, value: int | str) -> int:
@@ -153,11 +148,93 @@ def _whole(name: str, value: int | str) -> int:
         raise ValueError(f"--{name}: {value!r} is not a whole number") from None
 
 
-def _listed(values: str | Sequence[Any]) -> tuple[Any, ...]:
+def listed(values: str | Sequence[Any]) -> tuple[Any, ...]:
     """Several values, from a sequence or a text with commas."""
     if isinstance(values, str):
         return tuple(part.strip() for part in values.split(",") if part.strip())
     return tuple(values)
+
+
+@dataclass(frozen=True)
+class LocalizationProtocol(Asked):
+    """How localisation is measured."""
+
+    boxes: str | Path | None = option(
+        None,
+        "CSV file (path,x0,y0,x1,y1), folder with localization.txt and image_sizes.txt, or folder of XML files "
+        "(default: the data set's own)",
+    )
+    resize: int | None = option(
+        None, "side of the images that the network sees (default: as in its training)", minimum=1
+    )
+    contours: Literal["both", "largest", "all"] = option("both", "which contours are counted")
+    step: float = option(
+        0.001, "distance between thresholds", minimum=0.0001, maximum=1, hint="the evaluation of 2020 has 0.001"
+    )
+    cam: Literal["auto", "cam", "gradcam"] = option("auto", "kind of map")
+    layer: str | None = option(None, "layer of Grad-CAM (default: the last map)")
+    cutmix_paper: bool = option(False, "also the CutMix paper's protocol on centre crops")
+    limit: int | None = option(None, "evenly spaced test images (default: all)", minimum=1)
+    pictures: int = option(8, "images to draw", minimum=0)
+    maps_out: str | Path | None = option(None, "folder for score maps, written as RUN/IMAGE.npy")
+
+    def _check_options(self) -> None:
+        if self.cam == "cam" and self.layer:
+            raise ValueError("--layer is for Grad-CAM: CAM's map is the one that global average pooling receives")
+
+    @property
+    def counted(self) -> tuple[Contours, ...]:
+        """The contours that are counted."""
+        return ("largest", "all") if self.contours == "both" else (self.contours,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairChoice(Asked):
+    """Pairs of test images, and how their positions are matched."""
+
+    pairs: int = option(4, "pairs of test images")
+    classes: Literal["same", "different", "any"] = option("different", "of the two images of a pair")
+    seed: int = option(0, "which pairs")
+    epsilon: float | None = option(None, "regularisation of the plan (default: the run's, or 0.1)", above=0)
+    iterations: int | None = option(None, "cap on the solver's rounds (default: the run's, or 100)", minimum=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MatchOptions(PairChoice):
+    """What a picture of matched positions shows."""
+
+    layer: str | None = option(None, "whose maps (default: the run's layer, or the last map)")
+    lines: int = option(12, "surest matches to draw", minimum=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MorphOptions(PairChoice):
+    """What a picture of interpolated feature maps shows."""
+
+    pairs: int = option(3)
+    steps: int = option(9, "values of λ from 1 to 0", minimum=2)
+    animation: str | Path | None = option(None, "write a .gif or .webp file too, there and back")
+
+
+@dataclass(frozen=True)
+class GalleryOptions(Asked):
+    """What a picture of what methods make of the same images shows."""
+
+    methods: Listed = option("", "separated by commas (default: all that mix the input)")
+    columns: int = option(8, "images in a row", minimum=1)
+    seed: int = option(0, "which images, partners and λ")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PathOptions(PairChoice):
+    """What is measured along interpolated feature maps."""
+
+    steps: int = option(9, "values of λ from 1 to 0, an odd number", minimum=2)
+    layer: str | None = option(None, "where to interpolate (default: the run's layer)")
+
+    def _check_options(self) -> None:
+        if self.steps % 2 == 0:
+            raise ValueError(f"--measure compares at λ = 1/2 too: --steps must be odd, got {self.steps}")
 
 
 def configuration_of(run: Run) -> dict[str, Any]:

@@ -28,13 +28,6 @@ def build_record(
     Convention:
         - Epochs count from 0. Errors and times carry their unit in the key.
         - ``train_seconds`` and ``images_per_second`` cover training steps alone, ``seconds`` evaluation too.
-
-    Args:
-        config: the configuration as used.
-        curve: one entry per epoch, as the trainer writes them.
-        parameters: number of trained parameters.
-        device: where it ran.
-        world_size: number of processes.
     """
     return {
         "format": FORMAT,
@@ -107,12 +100,7 @@ def source_revision() -> dict[str, Any]:
 
 
 def read_record(path: Path) -> dict[str, Any]:
-    """Read the record of a finished run.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: not a record, or of another format.
-    """
+    """Read the record of a finished run."""
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -69,22 +69,14 @@ class Run:
 
     @cached_property
     def record(self) -> dict[str, Any] | None:
-        """What ``record.json`` holds; None where there is none.
-
-        Raises:
-            ValueError: it is damaged.
-        """
+        """What ``record.json`` holds; None where there is none, a ValueError where it is damaged."""
         from alignmixup.runs.record import read_record
 
         return read_record(self.folder.record) if self.folder and self.folder.record.is_file() else None
 
     @cached_property
     def data(self) -> ImageData:
-        """The data set, as the run was trained and tested on it.
-
-        Raises:
-            OSError, ValueError: no data; the message says what to do.
-        """
+        """The data set, as the run was trained and tested on it; an OSError or ValueError says what is missing."""
         from alignmixup.training.build import load_data
 
         return load_data(self.config)
@@ -121,12 +113,7 @@ class Run:
 
     @cached_property
     def decoder(self) -> AlignMixupAE:
-        """The decoder that was trained with the network, from the run's checkpoint.
-
-        Raises:
-            ValueError: the run has none; the message says how to train one.
-            FileNotFoundError: the checkpoint is gone.
-        """
+        """The decoder that was trained with the network, from its checkpoint; a ValueError where there is none."""
         from alignmixup.training import checkpoint
         from alignmixup.training.build import build_mixer
 
@@ -303,11 +290,7 @@ def load(
 
 
 def refuse_outside(config: Config, source: str) -> None:
-    """Refuse a configuration that names code outside this package.
-
-    Raises:
-        ConfigError: it does; says how to allow it.
-    """
+    """Refuse a configuration that names code outside this package."""
     for key, name in (("model.name", config.model.name), ("method.name", config.method.name)):
         if is_outside(name):
             raise ConfigError(
@@ -333,6 +316,7 @@ def _existing(file: Path) -> Path:
 def _load_checkpoint(file: Path, model: nn.Module, dataset: ImageData) -> None:
     """Load a state dict strictly; the usual wrappings of training scripts are taken off."""
     from alignmixup.models.weights import read_weights
+    from alignmixup.training.build import first_lines
 
     expected = model.state_dict()
     state = _without_wrapper(read_weights(file), expected)
@@ -346,9 +330,7 @@ def _load_checkpoint(file: Path, model: nn.Module, dataset: ImageData) -> None:
     try:
         model.load_state_dict(state, strict=True)
     except RuntimeError as error:
-        lines = [line.strip() for line in str(error).splitlines()]
-        more = f" (and {len(lines) - 2} more)" if len(lines) > 2 else ""
-        raise ValueError(f"{file} does not fit the model: {' '.join(lines[:2])}{more}") from error
+        raise ValueError(f"{file} does not fit the model: {first_lines(error)}") from error
 
 
 def _without_wrapper(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> Mapping[str, Tensor]:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,25 +13,13 @@ from alignmixup.data.boxes.csv_files import read_box_csv, read_metadata
 from alignmixup.data.decode import image_size
 from alignmixup.evaluation.localization.box_accuracy import tabulate_boxes
 from alignmixup.outside import require
-from alignmixup.runs.localization import LocalizationProtocol, count_boxes, with_bar
+from alignmixup.runs.localization import Localization, count_boxes, with_bar
+from alignmixup.runs.plan import LocalizationProtocol
 
 
-@dataclass(frozen=True, eq=False)
-class StoredMaps:
-    """Numbers of stored maps, and the boxes they were held against.
-
-    Args:
-        record: numbers, as they are stored.
-        boxes: (k, 4) int64 for each image.
-        sizes: (N, 2) int64, width and height of the images.
-    """
-
-    record: dict[str, Any]
-    boxes: list[Tensor]
-    sizes: Tensor
-
-
-def score_stored_maps(folder: Path, source: Path, images: Path | None, *, protocol: LocalizationProtocol) -> StoredMaps:
+def score_stored_maps(
+    folder: Path, source: Path, images: Path | None, *, protocol: LocalizationProtocol
+) -> Localization:
     """Measure the maps of all images that have boxes.
 
     Args:
@@ -41,10 +27,6 @@ def score_stored_maps(folder: Path, source: Path, images: Path | None, *, protoc
         source: CSV file ``path,x0,y0,x1,y1``, or folder with ``localization.txt`` (and ``image_sizes.txt``).
         images: folder that the paths start from, for the sizes of the images; None where the source states them.
         protocol: which contours are counted at which thresholds; the rest of it is for networks.
-
-    Raises:
-        FileNotFoundError: a map or an image that is missing.
-        ValueError: boxes, sizes or maps that cannot be used.
     """
     table = read_box_csv(source) if source.is_file() else read_metadata(source)
     paths = list(table.boxes)
@@ -53,7 +35,7 @@ def score_stored_maps(folder: Path, source: Path, images: Path | None, *, protoc
     files = [_find(folder, path) for path in paths]
     counted = tabulate_boxes(_read(with_bar(files, folder.name, total=len(files))), boxes, sizes)
     record = {"run": str(folder), "method": folder.name, "data": str(source), "images": len(paths)}
-    return StoredMaps(record | count_boxes(counted, protocol.counted, protocol.step), boxes, sizes)
+    return Localization(record | count_boxes(counted, protocol.counted, protocol.step), boxes, sizes)
 
 
 def _size(table: BoxTable, path: str, images: Path | None) -> tuple[int, int]:

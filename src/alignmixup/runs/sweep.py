@@ -22,13 +22,7 @@ class Sweep:
 
 @dataclass(frozen=True)
 class Variant:
-    """One row of a comparison.
-
-    Attributes:
-        label: names its run folders.
-        config: without regard to the seed.
-        values: swept key -> its value, as written.
-    """
+    """One row of a comparison."""
 
     label: str
     config: Config
@@ -41,11 +35,7 @@ class Variant:
 
 
 def parse_sweep(text: str) -> Sweep:
-    """Read ``table.key=value,value,...``; commas inside brackets and quotes belong to a value.
-
-    Raises:
-        ConfigError: no key, or an empty value.
-    """
+    """Read ``table.key=value,value,...``; commas inside brackets and quotes belong to a value."""
     key, separator, listed = text.partition("=")
     values = tuple(value.strip() for value in _split(listed))
     if not separator or "." not in key or not all(values):
@@ -59,11 +49,6 @@ def expand(files: Iterable[str], *, overrides: Sequence[str] = (), sweeps: Seque
     """Every configuration with every combination of the swept values.
 
     An option of a method is swept in the methods that have it; the others, such as the baseline, run as they are.
-
-    Args:
-        files: TOML files or names of bundled configurations; the name of the file is the label.
-        overrides: as ``--set`` takes them, for all.
-        sweeps: keys and their values.
 
     Raises:
         ConfigError: a key that stands in two sweeps or in none of the configurations, a value that is refused, two

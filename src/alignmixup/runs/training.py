@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from alignmixup.figures.curves import draw_curves
@@ -17,19 +17,12 @@ from alignmixup.files import write_json
 from alignmixup.runs.folder import Mode, RunFolder, State, default_folder
 from alignmixup.runs.record import build_record, read_record
 from alignmixup.training import checkpoint
-from alignmixup.training.build import (
-    build_loaders,
-    build_mixer,
-    build_model,
-    example_images,
-    load_data,
-    save_model,
-)
+from alignmixup.training.build import build_loaders, build_mixer, build_model, example_images, load_data, save_model
 from alignmixup.training.config import Config
 from alignmixup.training.config_file import ConfigError, load
 from alignmixup.training.division import Division
 from alignmixup.training.engine import Engine
-from alignmixup.training.progress.display import Reporter, SilentReporter
+from alignmixup.training.progress.display import Reporter
 from alignmixup.training.progress.trackers import open_trackers
 from alignmixup.training.ranks import is_main_process, own_errors
 from alignmixup.training.trainer import InterruptedRunError, Trainer
@@ -82,7 +75,11 @@ def _train(config: Config, folder: RunFolder, *, mode: Mode, reporter: Reporter 
         if engine.is_main:
             stack.enter_context(folder.locked())
         config = config.settled(engine.precision)
-        state = _claim(config, folder, mode=mode, engine=engine)
+        state: State = "fresh"
+        with engine.together():
+            if engine.is_main:
+                state = folder.claim(config, mode=mode)
+        state = engine.gather(state)[0]  # the first process looked, and tells the others
         if state == "finished":
             return read_record(folder.record)
         try:
@@ -96,15 +93,6 @@ def _train(config: Config, folder: RunFolder, *, mode: Mode, reporter: Reporter 
         if engine.is_main:
             (folder.begin if found is None else folder.reopen)(config)
         return _finish(trainer, folder)
-
-
-def _claim(config: Config, folder: RunFolder, *, mode: Mode, engine: Engine) -> State:
-    """Rank 0 looks at the folder and tells the others."""
-    state: State = "fresh"
-    with engine.together():
-        if engine.is_main:
-            state = folder.claim(config, mode=mode)
-    return engine.gather(state)[0]  # type: ignore[no-any-return]
 
 
 def _prepare(
@@ -135,7 +123,7 @@ def _prepare(
         division=division,
         class_names=dataset.class_names,
         checkpoint_path=folder.checkpoint,
-        reporter=reporter if engine.is_main else SilentReporter(),
+        reporter=reporter if engine.is_main else Reporter(),
     )
     if found is not None:
         with engine.together():
@@ -159,8 +147,22 @@ def _finish(trainer: Trainer, folder: RunFolder) -> dict[str, Any]:
     epochs, batches = config.train.epochs, trainer.batches
     trainer.reporter.start(folder.path.name, epochs=epochs, batches=batches, first_epoch=trainer.epoch)
     trainer.trackers = open_trackers(config, folder.path) if engine.is_main else ()
+
+    def stop(number: int) -> None:
+        """The first signal lets the step end and saves; a second SIGINT stops at once.
+
+        A second SIGTERM is the same request: a scheduler and a launcher both send it.
+        """
+        if trainer.stop_requested:
+            if number == signal.SIGINT:
+                raise KeyboardInterrupt
+            return
+        trainer.stop_requested = True
+        if engine.is_main:
+            print("asked to stop: saving after this step; Ctrl-C (once more) stops at once", file=sys.stderr)
+
     try:
-        with _stop_on_signals(trainer):
+        with on_signals(stop):
             curve = trainer.fit()
     finally:
         trainer.reporter.close()
@@ -180,29 +182,18 @@ def _finish(trainer: Trainer, folder: RunFolder) -> dict[str, Any]:
 
 
 @contextmanager
-def _stop_on_signals(trainer: Trainer) -> Iterator[None]:
-    """The first SIGINT or SIGTERM lets the step end and saves; a second SIGINT stops at once.
-
-    A second SIGTERM is the same request: a scheduler and a launcher both send it.
-    """
+def on_signals(handle: Callable[[int], None]) -> Iterator[None]:
+    """Call ``handle`` at every SIGINT and SIGTERM; outside the main thread, which alone may, do nothing."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        if trainer.stop_requested:
-            if number == signal.SIGINT:
-                raise KeyboardInterrupt
-            return
-        trainer.stop_requested = True
-        if trainer.engine.is_main:
-            print("asked to stop: saving after this step; Ctrl-C (once more) stops at once", file=sys.stderr)
-
-    before: dict[int, Any] = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    before: dict[int, Any] = {
+        number: signal.signal(number, lambda number, _: handle(number)) for number in (signal.SIGINT, signal.SIGTERM)
+    }
     try:
         yield
     except Exception:
-        if trainer.engine.world_size > 1:
+        if os.environ.get("WORLD_SIZE", "1") != "1":
             before[signal.SIGTERM] = signal.SIG_IGN  # torchrun ends who outlives another; this one first says why
         raise
     finally:

@@ -14,6 +14,7 @@ from alignmixup.taps.layout import Form, Layout, count_prefix_tokens, guess_layo
 from alignmixup.taps.outputs import map_tensors
 from alignmixup.taps.recomputation import Recomputation
 
+_NO_REPLICAS = "nn.DataParallel is not supported: use DistributedDataParallel (one process per device)"
 Hidden = Callable[[Tensor], Tensor]
 """A pure function of a feature map (B, C, positions...); a partial of a module-level function compiles best."""
 
@@ -43,7 +44,7 @@ def unwrap(model: nn.Module) -> nn.Module:
     """
     while True:
         if isinstance(model, nn.DataParallel):
-            raise TypeError("nn.DataParallel is not supported: use DistributedDataParallel (one process per device)")
+            raise TypeError(_NO_REPLICAS)
         if isinstance(model, nn.parallel.DistributedDataParallel):
             model = model.module
         elif isinstance(inner := getattr(model, "_orig_mod", None), nn.Module):
@@ -70,7 +71,7 @@ class _LayerHook:
         if mix is None:
             return None
         if getattr(module, "_is_replica", False):
-            raise TypeError("nn.DataParallel is not supported: use DistributedDataParallel (one process per device)")
+            raise TypeError(_NO_REPLICAS)
         self.reached = True
         mixed = _mixed(mix, module, output, self.name, self.tap.prefix_tokens)
         if not torch.compiler.is_compiling():
@@ -150,10 +151,9 @@ class FeatureTap:
     def of(cls, model: nn.Module) -> "FeatureTap":
         """Return the tap of a model (wrapped or not), making it at the first call."""
         root = unwrap(model)
-        tap = _TAPS.get(root)
-        if tap is None:
-            tap = _TAPS[root] = cls(root)
-        return tap
+        if root not in _TAPS:
+            _TAPS[root] = cls(root)
+        return _TAPS[root]
 
     @property
     def root(self) -> nn.Module:

@@ -16,7 +16,6 @@ from alignmixup.modules import evaluation_mode
 from alignmixup.taps.feature_tap import FeatureTap
 
 _SMALL = 1e-3  # parameters that start at (nearly) zero: heads, LayerScale, the last BatchNorm of a residual branch
-_SYNCHRONISED = nn.SyncBatchNorm
 _DROPOUT: set[Callable[..., Any]] = {
     F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.alpha_dropout, F.feature_alpha_dropout, torch.dropout,
 }  # fmt: skip
@@ -43,18 +42,14 @@ def looking(root: nn.Module, *, reveal: bool = True) -> Iterator[None]:
     - Every module is in eval mode, but for BatchNorm layers in training: with statistics of the batch they neither
       let a new network's activations vanish nor see which sample stands in which row. The model itself keeps its flag,
       by which some run heads that exist in training only.
-    - Parameters that are (nearly) zero are replaced: a head, a LayerScale or a residual branch that starts at zero
-      would hide what passes through it.
+    - Parameters that are (nearly) zero are replaced, if these are to be revealed: a head, a LayerScale or a residual
+      branch that starts at zero would hide what passes through it.
     - Dropout without a module is off. Hidden mixing is off.
 
     Buffers, parameters, training flags and random streams come back as they were.
-
-    Args:
-        root: the unwrapped model.
-        reveal: replace the parameters that are nearly zero.
     """
     with ExitStack() as stack:
-        stack.enter_context(_own_buffers(root))
+        stack.enter_context(own_buffers(root))
         training = [m for m in root.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training]
         stack.enter_context(_own_streams(root))
         if reveal:
@@ -64,7 +59,7 @@ def looking(root: nn.Module, *, reveal: bool = True) -> Iterator[None]:
         root.training = own
         for module in training:
             # its collectives would wait for processes that are not looking
-            module.training = not isinstance(module, _SYNCHRONISED)
+            module.training = not isinstance(module, nn.SyncBatchNorm)
         tap = FeatureTap.of(root)
         tap.push({})
         stack.callback(tap.pop, check=False)
@@ -89,7 +84,7 @@ class _NoDropout(TorchFunctionMode):
 
 
 @contextmanager
-def _own_buffers(root: nn.Module) -> Iterator[None]:
+def own_buffers(root: nn.Module) -> Iterator[None]:
     """Copies take the updates, whether a module writes into its buffer or replaces it."""
     buffers = [(module, dict(module._buffers)) for module in root.modules() if module._buffers]
     try:
@@ -127,22 +122,18 @@ def _nothing_hidden(root: nn.Module) -> Iterator[None]:
     ]
     own: list[tuple[nn.Parameter, Tensor]] = []
     generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        largest = [w.abs().amax().float().cpu() for w in weights]
+    sizes = torch.stack(largest).tolist() if largest else []
     try:
-        for parameter, largest in zip(weights, _largest(weights), strict=True):
-            if largest <= _SMALL and not parameter.is_meta:
+        for parameter, size in zip(weights, sizes, strict=True):
+            if size <= _SMALL and not parameter.is_meta:
                 own.append((parameter, parameter.data))
                 parameter.data = _ordinary(parameter, generator)
         yield
     finally:
         for parameter, values in own:
             parameter.data = values
-
-
-def _largest(weights: list[nn.Parameter]) -> list[float]:
-    if not weights:
-        return []
-    with torch.no_grad():
-        return torch.stack([w.detach().abs().amax().float().cpu() for w in weights]).tolist()
 
 
 def _ordinary(parameter: nn.Parameter, generator: torch.Generator) -> Tensor:

@@ -30,15 +30,7 @@ def load_data(
     test_view: TestView | None = None,
     test_only: bool = False,
 ) -> ImageData:
-    """The data set of a run. Rank 0 goes first, so that one process downloads and fills caches.
-
-    Args:
-        config: the run.
-        progress: show a bar while decoding.
-        in_memory: see ``data.load``.
-        test_view: see ``data.load``.
-        test_only: only test images are wanted; those that ``validation`` holds out are training images.
-    """
+    """The data set of a run. Rank 0 goes first, so that one process downloads and fills caches."""
     options = config.data
     held_out = options.validation
     return data.load(
@@ -99,11 +91,7 @@ def example_images(config: Config, dataset: ImageData, engine: Engine) -> Tensor
 
 
 def build_model(config: Config, dataset: ImageData) -> nn.Module:
-    """The network, initialised from ``train.seed``; ``in_channels`` follows the images where it is not given.
-
-    Raises:
-        ConfigError: unknown model or option.
-    """
+    """The network, initialised from ``train.seed``; ``in_channels`` follows the images where it is not given."""
     options = dict(config.model.options)
     torch.manual_seed(config.train.seed)
     try:
@@ -120,11 +108,7 @@ def build_model(config: Config, dataset: ImageData) -> nn.Module:
 
 
 def build_mixer(config: Config, model: nn.Module, dataset: ImageData) -> Mixer:
-    """The mixing method for ``model`` and the images of ``dataset``; every process draws its own mixes.
-
-    Raises:
-        ConfigError: unknown method or option.
-    """
+    """The mixing method for ``model`` and the images of ``dataset``; every process draws its own mixes."""
     try:
         return methods.build(
             config.method.name,
@@ -154,12 +138,7 @@ def save_model(path: Path, model: nn.Module) -> str:
 
 
 def load_model_weights(path: Path, model: nn.Module, *, sha256: str | None = None) -> None:
-    """Load what `save_model` wrote.
-
-    Args:
-        path: the file.
-        model: takes the weights.
-        sha256: what `save_model` returned; None where it is not known (runs of older versions).
+    """Load what `save_model` wrote; ``sha256`` is what it returned, None where that is not known.
 
     Raises:
         FileNotFoundError: no such file.
@@ -177,10 +156,10 @@ def load_model_weights(path: Path, model: nn.Module, *, sha256: str | None = Non
     try:
         model.load_state_dict(safetensors.load(content), strict=True)
     except Exception as error:  # safetensors raises its own error type, torch RuntimeError
-        raise ValueError(f"{path} does not fit the model of its configuration: {_first_lines(error)}") from error
+        raise ValueError(f"{path} does not fit the model of its configuration: {first_lines(error)}") from error
 
 
-def _first_lines(error: Exception) -> str:
+def first_lines(error: Exception) -> str:
     """The first mismatch of many, and how many more there are."""
     lines = [line.strip() for line in str(error).splitlines()]
     more = f" (and {len(lines) - 2} more)" if len(lines) > 2 else ""

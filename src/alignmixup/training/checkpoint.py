@@ -20,10 +20,6 @@ FORMAT = 1
 def save(path: Path, state: dict[str, Any]) -> None:
     """Write a checkpoint that `load` can read.
 
-    Args:
-        path: where it stands when complete; an older one is replaced only then.
-        state: tensors, numbers, texts, lists and dictionaries.
-
     Raises:
         OSError: the disk is full or not writable; the older file is untouched.
     """
@@ -53,11 +49,7 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def check_matches(state: dict[str, Any], config: Config, *, path: Path) -> None:
-    """Refuse to continue a run with another configuration.
-
-    Raises:
-        ValueError: names the first key that differs, with both values.
-    """
+    """Refuse to continue a run with another configuration."""
     stored = from_dict(state["config"], source=str(path))
     difference = first_difference(stored, config)
     if difference:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Any, get_type_hints
 
 from alignmixup.options import Options, option
 
@@ -202,18 +202,7 @@ class Config:
         return replace(self, train=replace(self.train, precision=precision))
 
 
-TABLES: dict[str, type[Table]] = {
-    cls.table_name(): cls
-    for cls in (
-        DataConfig,
-        ModelConfig,
-        MethodConfig,
-        OptimizerConfig,
-        ScheduleConfig,
-        TrainConfig,
-        EvaluationConfig,
-    )
-}
+TABLES: dict[str, type[Table]] = get_type_hints(Config)
 
 
 def to_dict(config: Config) -> dict[str, dict[str, Any]]:
@@ -221,6 +210,6 @@ def to_dict(config: Config) -> dict[str, dict[str, Any]]:
     tables = {}
     for name, values in asdict(config).items():
         own = values.pop("options", {})
-        flat = {**values, **own}
+        flat = values | own
         tables[name] = {key: list(v) if isinstance(v, tuple) else v for key, v in flat.items()}
     return tables

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -56,11 +56,7 @@ class _Source:
         return tables
 
     def build(self) -> Config:
-        """The configuration.
-
-        Raises:
-            ConfigError: a value is refused; names the file that brings it in.
-        """
+        """The configuration."""
         try:
             return _build(self.merged())
         except (ValueError, TypeError) as error:
@@ -99,11 +95,7 @@ def load(path: str | Path = DEFAULT, overrides: Sequence[str] = ()) -> Config:
 
 
 def load_complete(file: Path, overrides: Sequence[str] = ()) -> Config:
-    """As `load`, of a file that has every table, as a run writes it: what is missing is not filled with defaults.
-
-    Raises:
-        ConfigError: a table is missing; and as of `load`.
-    """
+    """As `load`, of a file that has every table, as a run writes it: what is missing is not filled with defaults."""
     source = _read(file)
     if missing := [f"[{name}]" for name in TABLES if name not in source.own]:
         raise ConfigError(
@@ -173,7 +165,8 @@ def first_difference(old: Config, new: Config) -> str | None:
         for key in dict.fromkeys([*before[table], *after[table]]):
             a, b = before[table].get(key), after[table].get(key)
             if a != b and f"{table}.{key}" not in free:
-                return f"{table}.{key}: {_shown(a)} there, {_shown(b)} now"
+                then, now = ("not set" if value is None else _toml_value(value) for value in (a, b))
+                return f"{table}.{key}: {then} there, {now} now"
     return None
 
 
@@ -194,7 +187,8 @@ def _read(file: Path, above: tuple[Path, ...] = ()) -> _Source:
     for name in names:
         base = _find_base(name, file)
         if base.resolve() in [one.resolve() for one in chain]:
-            raise ConfigError(f"{above[0] if above else file}: base goes in a circle: {_arrows([*chain, base])}")
+            circle = " -> ".join(map(str, [*chain, base]))
+            raise ConfigError(f"{above[0] if above else file}: base goes in a circle: {circle}")
         read.append(_read(base, chain))
     return _Source(file, tables, tuple(read))
 
@@ -209,10 +203,6 @@ def _find_base(name: str, file: Path) -> Path:
     if is_file:
         raise ConfigError(f"{file}: base {name!r}: there is no {base}; a bundled one has no .toml: {known}")
     raise ConfigError(f"{file}: base {name!r} is no bundled configuration, and a file ends in .toml; {known}")
-
-
-def _arrows(files: Sequence[Path]) -> str:
-    return " -> ".join(map(str, files))
 
 
 def _over(cls: type[Table], old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
@@ -260,23 +250,13 @@ def _override(config: Config, overrides: Sequence[str]) -> Config:
             raise ConfigError(f"{source}: unknown table {table!r}; {near(table, TABLES)}")
         _split(table, {name: None}, source=source)
         changed.setdefault(table, {})[name] = _parse(TABLES[table], name, value.strip(), source=source)
-    tables: dict[str, Any] = {
-        table: _replace_values(getattr(config, table), values) for table, values in changed.items()
-    }
+    if not overrides:
+        return config
+    tables = to_dict(config)
+    for table, values in changed.items():
+        tables[table] = _over(TABLES[table], tables[table], values)
     try:
-        return replace(config, **tables)
-    except ValueError as error:
-        raise ConfigError(f"--set: {error}") from None
-
-
-def _replace_values(table: Table, values: Mapping[str, Any]) -> Table:
-    own, options = _split(table.table_name(), values, source="--set")
-    if isinstance(table, OpenTable):
-        kept = table.options if own.get("name", table.name) == table.name else {}
-        own["options"] = {**kept, **options}
-    current = {item.name: getattr(table, item.name) for item in fields(table)}
-    try:
-        return _construct(type(table), current | own)
+        return _build(tables)
     except (ValueError, TypeError) as error:
         raise ConfigError(f"--set: {error}") from None
 
@@ -305,7 +285,7 @@ def _split(table: str, values: Mapping[str, Any], *, source: str) -> tuple[dict[
         elif issubclass(cls, OpenTable):
             options[key] = value
         else:
-            elsewhere = [f"{t}.{key}" for t, other in TABLES.items() if key in _keys(other)]
+            elsewhere = [f"{t}.{key}" for t, other in TABLES.items() if key in options_of(other) and key != "options"]
             if key == BASE:
                 hint = "base stands above the first [table]"
             elif elsewhere:
@@ -326,10 +306,6 @@ def _construct(cls: type[Table], values: Mapping[str, Any]) -> Table:
     )
 
 
-def _keys(cls: type[Table]) -> list[str]:
-    return [name for name, item in options_of(cls).items() if item.help]
-
-
 def _toml_value(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(_toml_value(element) for element in value) + "]"
@@ -340,10 +316,6 @@ def _toml_value(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _shown(value: Any) -> str:
-    return "not set" if value is None else _toml_value(value)
-
-
 def check_keys(overrides: Sequence[str], keys: Sequence[str], text: str) -> None:
     """Refuse ``--set`` of a key that a command leaves as it is.
 
@@ -351,9 +323,6 @@ def check_keys(overrides: Sequence[str], keys: Sequence[str], text: str) -> None
         overrides: of ``--set``.
         keys: those that are open.
         text: why, with ``{}`` where the open ones are named.
-
-    Raises:
-        ConfigError: another key.
     """
     for override in overrides:
         if override.partition("=")[0].strip() not in keys:

@@ -118,11 +118,9 @@ class Engine:
     def update(self, optimizer: Optimizer, *, extra_parameters: Sequence[nn.Parameter] = ()) -> None:
         """Clip, step, forget the gradients.
 
-        Args:
-            optimizer: steps and is cleared.
-            extra_parameters: trained parameters outside the wrapped model, whose gradients nobody else averages.
-                Without a gradient, in a batch that did not use them, theirs is zero, so that processes agree on what
-                is averaged, and any number of processes on what the optimiser does.
+        ``extra_parameters`` are trained ones outside the wrapped model, whose gradients nobody else averages. Without a
+        gradient, in a batch that did not use them, theirs is zero, so that processes agree on what is averaged, and any
+        number of processes on what the optimiser does.
         """
         for parameter in extra_parameters:
             if parameter.grad is None:
@@ -234,9 +232,16 @@ class Engine:
         """Give every process the buffers of rank 0, so that all evaluate the network that rank 0 saves."""
         self.share(buffer for module in modules for buffer in module.buffers())
 
-    def main_first(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def main_first(self) -> Iterator[None]:
         """Context that rank 0 passes before the others, so that one process downloads and fills caches."""
-        return _MainFirst(self) if self.world_size > 1 else nullcontext()
+        if not self.is_main:
+            self.wait()
+        try:
+            yield
+        finally:
+            if self.is_main:
+                self.wait()
 
     def wait(self) -> None:
         """Wait for all processes."""
@@ -264,30 +269,13 @@ class Engine:
             dist.destroy_process_group()
 
 
-class _MainFirst(AbstractContextManager[None]):
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-
-    def __enter__(self) -> None:
-        if not self._engine.is_main:
-            self._engine.wait()
-
-    def __exit__(self, *_: object) -> None:
-        if self._engine.is_main:
-            self._engine.wait()
-
-
 def _is_lost_peer(error: BaseException) -> bool:
     """Whether a collective failed because another process does not answer; gloo has no error type of its own."""
     return isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and "gloo/transport" in str(error))
 
 
 def choose_device(name: str, *, local_rank: int = 0) -> torch.device:
-    """The device called ``name``; ``auto`` takes cuda, then mps, then cpu.
-
-    Raises:
-        ValueError: that device is not there.
-    """
+    """The device called ``name``; ``auto`` takes cuda, then mps, then cpu."""
     present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
         name = next(kind for kind, there in present.items() if there)

@@ -21,11 +21,6 @@ def choose_precision(name: str, device: torch.device, *, speak: bool = True) -> 
 
     Convention:
         - bf16 is autocast: weights, transport plans and losses stay float32.
-
-    Args:
-        name: ``fp32``, ``bf16``, ``fp16`` or ``auto``.
-        device: where the run computes.
-        speak: whether this process says what was chosen.
     """
     if name != "auto":
         return name
@@ -46,9 +41,6 @@ def relative_time(budget: float = BUDGET) -> float:
     """Time of a convolution, its normalisation and their gradients under bf16 autocast on the CPU, over that in fp32.
 
     Both take turns, and the median of the rounds' ratios counts, so that a busy machine disturbs both alike.
-
-    Args:
-        budget: seconds; at least three rounds are timed.
     """
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(16, 64, 32, 32, generator=generator).to(memory_format=torch.channels_last)

@@ -19,7 +19,7 @@ from alignmixup.training.division import Division
 from alignmixup.training.engine import Engine
 from alignmixup.training.losses import CRITERIA
 from alignmixup.training.optimizers import average_weights, build_optimizer, set_learning_rate
-from alignmixup.training.progress.display import Reporter, SilentReporter
+from alignmixup.training.progress.display import Reporter
 from alignmixup.training.progress.epoch_log import EpochLog
 from alignmixup.training.progress.trackers import Tracker
 from alignmixup.training.schedule import learning_rate
@@ -72,7 +72,7 @@ class Trainer:
         self.train_loader, self.test_loader, self.checkpoint_path = train_loader, test_loader, checkpoint_path
         self.class_names = tuple(class_names)
         self.trackers: Sequence[Tracker] = ()
-        self.reporter = reporter or SilentReporter()
+        self.reporter = reporter or Reporter()
         self.criterion = CRITERIA[config.train.loss]
         self.extra_parameters = list(mixer.parameters())
         engine.share(self.extra_parameters)
@@ -277,9 +277,6 @@ def check_class_names(stored: Mapping[str, Any], names: Sequence[str], *, source
             were then put in order as texts.
         names: of the classes now, in the order of their labels.
         source: what a message calls ``stored``.
-
-    Raises:
-        ValueError: names the first label that differs.
     """
     recorded = stored.get("class_names")
     if recorded is None and stored["config"]["data"]["name"] in ("folder", "imagenet"):

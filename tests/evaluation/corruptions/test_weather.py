@@ -8,9 +8,17 @@ import pytest
 import torch
 
 from alignmixup.evaluation.corruptions.draws import Draws
-from alignmixup.evaluation.corruptions.frost import frost_textures
 from alignmixup.evaluation.corruptions.strengths import TABLES
-from alignmixup.evaluation.corruptions.weather import brightness, fog, frost, luma, plasma, snow, spatter
+from alignmixup.evaluation.corruptions.weather import (
+    brightness,
+    fog,
+    frost,
+    frost_textures,
+    luma,
+    plasma,
+    snow,
+    spatter,
+)
 
 GENERATOR = torch.Generator().manual_seed(0)
 IMAGES = torch.rand(6, 3, 32, 32, generator=GENERATOR)
@@ -127,6 +135,15 @@ def test_textures_have_the_colour_and_contrast_of_photographs():
     assert (colour - expected).abs().max() < 3
     spread = 255 * textures.mean(dim=1).flatten(1).std(dim=1)
     assert (spread - torch.tensor([15, 19, 19, 25, 34])).abs().max() < 3
+
+
+@pytest.mark.parametrize(("side", "brightness", "roughness"), [(32, 160, 19.1), (64, 160, 14.9), (224, 160, 11.8)])
+def test_pieces_are_as_bright_and_as_rough_as_those_of_the_photographs(side, brightness, roughness):
+    """Means over random pieces of the photographs, at the scale that the benchmark has for images of that size."""
+    grey = 255 * luma(frost_textures(side))
+    found = (grey.diff(dim=2).abs().mean() + grey.diff(dim=3).abs().mean()) / 2
+    assert grey.mean() == pytest.approx(brightness, abs=2.5)
+    assert found == pytest.approx(roughness, rel=0.06)
 
 
 def test_no_two_are_equal_and_all_are_always_the_same():

@@ -5,9 +5,8 @@ import shutil
 import pytest
 import torch
 
-from alignmixup.evaluation.localization import boxes_native
-from alignmixup.evaluation.localization.boxes_native import tabulate_natively, tabulates_natively
-from alignmixup.evaluation.localization.contour_boxes import tabulate_by_opencv
+from alignmixup.evaluation.localization import contour_boxes
+from alignmixup.evaluation.localization.contour_boxes import tabulate_by_opencv, tabulate_natively, tabulates_natively
 
 pytestmark = pytest.mark.skipif(
     shutil.which("cc") is None, reason="no C compiler: the C code is not tried here, OpenCV serves"
@@ -65,5 +64,5 @@ def test_a_map_does_not_depend_on_its_batch():
 
 
 def test_it_is_asked_for_only_where_it_is(monkeypatch):
-    monkeypatch.setattr(boxes_native, "library", lambda: None)
+    monkeypatch.setattr(contour_boxes, "library", lambda: None)
     assert not tabulates_natively()

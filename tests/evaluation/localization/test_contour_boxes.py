@@ -5,13 +5,13 @@ import shutil
 import pytest
 import torch
 
-from alignmixup.evaluation.localization.boxes_native import tabulate_natively
 from alignmixup.evaluation.localization.contour_boxes import (
     CutTable,
     box_iou,
     join,
     scale_boxes,
     tabulate_by_opencv,
+    tabulate_natively,
     thresholds,
 )
 

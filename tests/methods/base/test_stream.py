@@ -9,7 +9,7 @@ import tempfile
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
+from tests.processes import in_two_processes
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset, default_collate, get_worker_info
 
@@ -246,10 +246,11 @@ def rank(rank, folder):
     dist.destroy_process_group()
 
 
+@pytest.mark.xdist_group("processes")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_ranks_draw_their_own_whenever_a_mixer_was_built():
     with tempfile.TemporaryDirectory() as folder:
-        mp.spawn(rank, args=(folder,), nprocs=2)
+        in_two_processes(rank, folder)
         (first, states), (second, others) = (torch.load(f"{folder}/{number}.pt") for number in range(2))
     assert states == others
     for name in first:

@@ -1,4 +1,9 @@
-"""``alignmixup compare``: several methods, several seeds, one table."""
+"""Train several methods with several seeds and compare them.
+
+Train several configurations with several seeds, and with each of several values of options. Finished runs are read,
+unfinished ones continued: the same command picks up where it was stopped. A run that fails is reported at the end and
+the others go on. Ends in a table, results.json and comparison.png; `alignmixup report` makes a page of them.
+"""
 
 from __future__ import annotations
 
@@ -9,24 +14,32 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from alignmixup.cli.config_options import add_set
+from alignmixup.cli.arguments import add_set
 from alignmixup.training.config_file import ConfigError, bundled_folder, bundled_names
 
 _PUBLISHED = "published"
 _METHODS = "baseline,mixup,manifold_mixup,cutmix,alignmixup"
 
 
-def add_parser(subparsers: Any) -> argparse.ArgumentParser:
-    """Describe the command."""
-    parser: argparse.ArgumentParser = subparsers.add_parser(
-        "compare",
-        help="train several methods with several seeds and compare them",
-        description="Train several configurations with several seeds, and with each of several values of options. "
-        "Finished runs are read, unfinished ones continued: the same command picks up where it was stopped. A run "
-        "that fails is reported at the end and the others go on. Ends in a table, results.json and comparison.png; "
-        "`alignmixup report` makes a page of them.",
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--config", nargs="+", metavar="FILE", help="TOML files or names of bundled configurations")
+    which.add_argument(
+        "--methods",
+        default=_METHODS,
+        metavar="NAMES",
+        help="bundled configurations of --data, separated by commas (default: %(default)s)",
     )
-    _add_choice(parser)
+    parser.add_argument(
+        "--data", default="digits", help="data set of the bundled configurations (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--recipe",
+        default=_PUBLISHED,
+        metavar="NAME",
+        help="published: as the papers train; fast: one short recipe for all methods; or another folder below that of "
+        "--data, such as vgg16_gap of cub (default: %(default)s)",
+    )
     parser.add_argument("--seeds", type=int, default=3, metavar="N", help="use seeds 0 to N - 1 (default: %(default)s)")
     add_set(parser)
     parser.add_argument(
@@ -55,29 +68,6 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder of all runs (default: runs/<dataset>)")
     parser.add_argument("--overwrite", action="store_true", help="train everything anew")
-    return parser
-
-
-def _add_choice(parser: argparse.ArgumentParser) -> None:
-    """Which configurations."""
-    which = parser.add_mutually_exclusive_group()
-    which.add_argument("--config", nargs="+", metavar="FILE", help="TOML files or names of bundled configurations")
-    which.add_argument(
-        "--methods",
-        default=_METHODS,
-        metavar="NAMES",
-        help="bundled configurations of --data, separated by commas (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--data", default="digits", help="data set of the bundled configurations (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--recipe",
-        default=_PUBLISHED,
-        metavar="NAME",
-        help="published: as the papers train; fast: one short recipe for all methods; or another folder below that of "
-        "--data, such as vgg16_gap of cub (default: %(default)s)",
-    )
 
 
 def run(options: argparse.Namespace) -> int:

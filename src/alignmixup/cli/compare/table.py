@@ -5,57 +5,41 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from alignmixup.cli.table import new_table, show
 from alignmixup.runs.comparison import mean_and_spread
-
-_WIDTH = 120  # of the table off a terminal
 
 
 def print_table(results: Mapping[str, Any]) -> None:
     """Print the results, the smallest mean error in bold."""
-    from alignmixup.outside import require
-
     methods = results["methods"]
     columns = _columns(methods)
-    table = require("rich.table").Table(
-        title=f"{results['data']}: test error, mean ± standard deviation over seeds", caption=_caption(methods)
-    )
-    for number, heading in enumerate(columns):
-        table.add_column(heading, justify="right" if number else "left", no_wrap=bool(number), overflow="fold")
-    best = min(method["mean"]["last10_error_percent"] for method in methods)
-    for row in zip(methods, *columns.values(), strict=True):
-        is_best = row[0]["mean"]["last10_error_percent"] == best
-        table.add_row(*row[1:], style="bold" if is_best else None)
-    console = require("rich.console").Console()
-    if not console.is_terminal:
-        console.width = max(console.width, _WIDTH)
-    console.print(table)
+    title = f"{results['data']}: test error, mean ± standard deviation over seeds"
+    table = new_table(*columns, no_wrap=True, title=title, caption=_caption(methods))
+    errors = [method["mean"]["last10_error_percent"] for method in methods]
+    for error, *cells in zip(errors, *columns.values(), strict=True):
+        table.add_row(*cells, style="bold" if error == min(errors) else None)
+    show(table)
     print(f"{results['seconds']:.0f} s of training and evaluation in all")
 
 
 def _columns(methods: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
     """Heading -> its cells; a column in which nothing would stand is left out."""
+    published = [method["published_error_percent"] for method in methods]
     columns = {
         "method": [method["name"] for method in methods],
         "error %\n(last 10)": [mean_and_spread(method, "last10_error_percent") for method in methods],
-        "- baseline": [_against(method) for method in methods],
+        "- baseline": [
+            mean_and_spread(method["difference"], "last10_error_percent", sign=True) if method["difference"] else ""
+            for method in methods
+        ],
         "error %\n(best)": [mean_and_spread(method, "best_error_percent") for method in methods],
-        "paper\n(best)": [_reported(method) for method in methods],
+        "paper\n(best)": ["" if error is None else f"{error:.2f}" for error in published],
         "error %\n(last)": [mean_and_spread(method, "last_error_percent") for method in methods],
         "seconds": [f"{method['mean']['seconds']:.1f}" for method in methods],
         "images/s": [f"{method['mean']['images_per_second']:.0f}" for method in methods],
         "seeds": [str(len(method["seeds"])) for method in methods],
     }
     return {heading: cells for heading, cells in columns.items() if any(cells)}
-
-
-def _against(method: Mapping[str, Any]) -> str:
-    difference = method["difference"]
-    return mean_and_spread(difference, "last10_error_percent", sign=True) if difference else ""
-
-
-def _reported(method: Mapping[str, Any]) -> str:
-    error = method["published_error_percent"]
-    return "" if error is None else f"{error:.2f}"
 
 
 def _caption(methods: Sequence[Mapping[str, Any]]) -> str | None:

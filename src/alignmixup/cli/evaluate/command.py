@@ -1,28 +1,22 @@
-"""``alignmixup evaluate``: everything that is measured about trained networks, in one command."""
+"""Error, calibration, robustness and out-of-distribution detection of trained networks.
+
+Measure trained networks on test images. RUN is a run folder; MODEL is a name as of model.name (torchvision:NAME,
+timm:NAME, package.module:function...), with --data and either --checkpoint or --set model.pretrained=true. Writes
+evaluation.json and figures. Several runs end in one table, with mean and spread over the seeds of a method; what a
+run's evaluation.json already answers is read.
+"""
 
 from __future__ import annotations
 
 import argparse
-import inspect
 from pathlib import Path
-from typing import Any
 
-from alignmixup.cli.config_options import add_set, add_trust
-from alignmixup.runs.plan import DEFAULT_OOD, DEFAULT_PARTS, FILE, PARTS
+from alignmixup.cli.arguments import add_options, add_set, add_trust, given
+from alignmixup.runs.plan import FILE, EvaluationOptions, build_plan
 from alignmixup.training.config_file import ConfigError
 
 
-def add_parser(subparsers: Any) -> argparse.ArgumentParser:
-    """Describe the command."""
-    parser: argparse.ArgumentParser = subparsers.add_parser(
-        "evaluate",
-        help="error, calibration, robustness and out-of-distribution detection of trained networks",
-        description="Measure trained networks on test images. RUN is a run folder; MODEL is a name as of model.name "
-        "(torchvision:NAME, timm:NAME, package.module:function...), with --data and either --checkpoint or --set "
-        "model.pretrained=true. Writes evaluation.json and figures. Several runs end in one table, with mean and "
-        "spread over the seeds of a method; "
-        "what a run's evaluation.json already answers is read.",
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("targets", nargs="+", metavar="RUN|MODEL", help="run folders, or models by name")
     add_set(parser)
     add_trust(parser)
@@ -41,79 +35,7 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         "several runs, the folder that holds them; of a model, here)",
     )
     parser.add_argument("--overwrite", action="store_true", help="of several runs, measure all anew")
-    _add_what(parser.add_argument_group("what to measure"))
-    _add_how(parser.add_argument_group("how"))
-    return parser
-
-
-def _add_what(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        "--what",
-        default=",".join(DEFAULT_PARTS),
-        metavar="PARTS",
-        help=f"{', '.join(PARTS)} or all, separated by commas (default: %(default)s); --attack, --ood and "
-        "--corruptions add their part by themselves",
-    )
-    group.add_argument(
-        "--attack",
-        action="append",
-        metavar="ATTACK",
-        help="fgsm, pgd, or with options, such as pgd:epsilon=8/255,step=2/255,iterations=50,restarts=5; may be "
-        "repeated (default: fgsm and pgd)",
-    )
-    group.add_argument(
-        "--checks",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="check whether the first attack of several iterations can be believed (default: yes)",
-    )
-    group.add_argument(
-        "--check-images", type=int, default=200, metavar="N", help="images of these checks (default: %(default)s)"
-    )
-    group.add_argument(
-        "--ood",
-        default="",
-        metavar="SETS",
-        help="out-of-distribution sets, separated by commas: uniform, gaussian, digits, cifar10, cifar100, "
-        f"tiny-imagenet-crop, tiny-imagenet-resize, folder:DIR (default: {','.join(DEFAULT_OOD)})",
-    )
-    group.add_argument(
-        "--corruptions",
-        default="",
-        metavar="KINDS",
-        help="separated by commas; all adds the extra four (default: CIFAR-C's 15)",
-    )
-    group.add_argument(
-        "--severities", default="1,2,3,4,5", metavar="LIST", help="of corruptions (default: %(default)s)"
-    )
-    group.add_argument(
-        "--corruption-folder", type=Path, metavar="DIR", help="released corrupted images to read, not generate"
-    )
-    group.add_argument(
-        "--baseline",
-        type=Path,
-        metavar="RUN",
-        help=f"run whose errors the mCE divides by: one of those given, or one with an {FILE}",
-    )
-
-
-def _add_how(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        "--limit",
-        type=int,
-        default=0,
-        metavar="N",
-        help="test images for attacks, ood and corruptions, each class in proportion (default: all)",
-    )
-    group.add_argument(
-        "--bins", type=int, default=15, metavar="M", help="bins of calibration errors (default: %(default)s)"
-    )
-    group.add_argument(
-        "--seed", type=int, default=0, metavar="K", help="of noise and of the choice of images (default: %(default)s)"
-    )
-    group.add_argument(
-        "--batch-size", default="auto", metavar="N", help="images at a time (default: auto, halved until they fit)"
-    )
+    add_options(parser.add_argument_group("what to measure, and how"), EvaluationOptions)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -121,9 +43,8 @@ def run(options: argparse.Namespace) -> int:
     from alignmixup import runs
     from alignmixup.cli.evaluate.table import print_tables
     from alignmixup.runs.evaluation import default_out, evaluate_several, figure_files
-    from alignmixup.runs.plan import build_plan
 
-    plan = build_plan(**{name: getattr(options, name) for name in inspect.signature(build_plan).parameters})
+    plan = build_plan(**given(options, EvaluationOptions))
     if options.checkpoint and len(options.targets) > 1:
         raise ConfigError("--checkpoint is for one network: give one RUN or MODEL")
     names = [str(Path(target)) for target in options.targets]
@@ -136,13 +57,11 @@ def run(options: argparse.Namespace) -> int:
     networks = [runs.load(target, overrides=overrides, **chosen) for target in options.targets]
     out = options.out or default_out(networks)
     out = out if out.suffix == ".json" else out / FILE
-    results = evaluate_several(
-        networks,
-        plan,
-        out=out,
-        overwrite=options.overwrite,
-        known=lambda file: print(f"{file} has it already (--overwrite measures anew)"),
-    )
+
+    def known(file: Path) -> None:
+        print(f"{file} has it already (--overwrite measures anew)")
+
+    results = evaluate_several(networks, plan, out=out, overwrite=options.overwrite, known=known)
     print_tables(results)
     for path in [out, *figure_files(results, out)]:
         print(path)

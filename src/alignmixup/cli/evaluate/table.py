@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from alignmixup.cli.table import new_table, show
 from alignmixup.evaluation.summary import headline, summarise_evaluations
-from alignmixup.outside import require
 from alignmixup.runs.comparison import mean_and_spread
 
 _NAMES = {
@@ -32,7 +31,6 @@ _NAMES = {
 _FOUR_DIGITS = ("cross_entropy", "brier")
 # what a line has room for; the table of methods holds the rest
 _OF_A_RUN = ("error_percent", "ece_percent", "auroc_percent", "corruption_error_percent", "mce_percent")
-_WIDTH = 160  # where there is no terminal to ask
 
 
 def print_tables(results: Sequence[Mapping[str, Any]]) -> None:
@@ -48,25 +46,19 @@ def print_runs(results: Sequence[Mapping[str, Any]]) -> None:
     rows = [headline(result) for result in results]
     keys = [key for key in rows[0] if key in _OF_A_RUN or key.endswith(" error_percent")]
     keys = [key for key in keys if all(key in row for row in rows)]
-    table = require("rich.table").Table()
-    table.add_column("run", no_wrap=True)
-    for key in keys:
-        table.add_column(name_of(key), justify="right")
+    table = new_table("run", *map(name_of, keys))
     for result, row in zip(results, rows, strict=True):
         table.add_row(result["run"], *(f"{row[key]:.{_digits(key)}f}" for key in keys))
     print(_title(results))
-    _console().print(table)
+    show(table)
 
 
 def print_methods(summaries: Sequence[Mapping[str, Any]], results: Sequence[Mapping[str, Any]]) -> None:
     """One row a measure, one column a method: mean ± standard deviation over its seeds."""
     several = any(len(summary["seeds"]) > 1 for summary in summaries)
     title = _title(results) + (", mean ± standard deviation over seeds" if several else "")
-    table = require("rich.table").Table()
-    table.add_column("")
-    for summary in summaries:
-        count = len(summary["seeds"])
-        table.add_column(summary["method"] + (f" ({count} seeds)" if count > 1 else ""), justify="right")
+    counts = [(summary["method"], len(summary["seeds"])) for summary in summaries]
+    table = new_table("", *(name + (f" ({count} seeds)" if count > 1 else "") for name, count in counts))
     keys = dict.fromkeys(key for summary in summaries for key in summary["mean"])
     for key in keys:
         cells = [
@@ -75,7 +67,7 @@ def print_methods(summaries: Sequence[Mapping[str, Any]], results: Sequence[Mapp
         ]
         table.add_row(name_of(key), *cells)
     print(title)  # above the table: as its own title it would be broken to the table's width
-    _console().print(table)
+    show(table)
 
 
 def print_checks(results: Sequence[Mapping[str, Any]]) -> None:
@@ -105,7 +97,3 @@ def _title(results: Sequence[Mapping[str, Any]]) -> str:
     images = ", ".join(dict.fromkeys(str(result["images"]) for result in results))
     where = f"{results[0]['run']}, " if len(results) == 1 else ""
     return f"{where}{data}, {images} test images"
-
-
-def _console() -> Any:
-    return require("rich.console").Console(width=None if sys.stdout.isatty() else _WIDTH)

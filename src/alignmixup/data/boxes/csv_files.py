@@ -75,9 +75,6 @@ def read_metadata(folder: str | Path) -> BoxTable:
     The boxes are in pixels of those sizes, so that images may have been scaled since. Without that file the sizes are
     those of the images.
 
-    Args:
-        folder: where the files are.
-
     Raises:
         FileNotFoundError: there is no ``localization.txt``.
         ValueError: damaged files, or an image with two sizes.

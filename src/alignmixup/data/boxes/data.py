@@ -1,8 +1,6 @@
 """Bounding boxes of test images, in the order of the images: what localisation is measured against."""
 
-import os
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +11,7 @@ from alignmixup.data.box_table import BoxTable
 from alignmixup.data.boxes.csv_files import read_box_csv, read_metadata
 from alignmixup.data.boxes.xml_files import read_xml_boxes
 from alignmixup.data.dataset import ImageData
-from alignmixup.data.decode import image_size
+from alignmixup.data.image_file import image_sizes
 from alignmixup.data.sets.cub import read_cub_boxes
 from alignmixup.data.sets.tiny_imagenet import read_tiny_boxes
 
@@ -57,9 +55,7 @@ class BoxData:
                 raise ValueError(
                     f"{path}: boxes must be int64 of shape (k, 4), k >= 1, got {boxes.dtype} of {tuple(boxes.shape)}"
                 )
-        wrong = _wrong_box(self.boxes, self.sizes)
-        if wrong is not None:
-            raise ValueError(f"{self.name}: {wrong.describe(self.boxes, self.sizes, self.paths)}")
+        _check_boxes(self.boxes, self.sizes, self.paths, place=lambda *_: self.name)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -72,10 +68,10 @@ class BoxData:
 
 
 def load_boxes(name: str, *, root: str | Path, dataset: ImageData, source: str | Path | None = None) -> BoxData:
-    """The boxes of ``dataset.test``, in its order.
+    """The boxes of ``dataset.test``, in its order, in pixels of the original image.
 
     A test image must show what its box refers to: load images in files with ``test_view="whole"`` (both sides scaled,
-    nothing cut). The boxes stay in pixels of the original image.
+    nothing cut).
 
     Args:
         name: what ``dataset`` was loaded by: "cub", "tiny-imagenet", "imagenet" or "folder".
@@ -104,9 +100,7 @@ def load_boxes(name: str, *, root: str | Path, dataset: ImageData, source: str |
     keys = table.match(paths, folder)
     boxes = [torch.tensor(table.boxes[key], dtype=torch.int64).view(-1, 4) for key in keys]
     sizes = _sizes(table, keys, paths, folder, upright=split.upright)
-    wrong = _wrong_box(boxes, sizes)
-    if wrong is not None:
-        raise ValueError(f"{table.place(keys[wrong.image], wrong.number)}: {wrong.describe(boxes, sizes, paths)}")
+    _check_boxes(boxes, sizes, paths, place=lambda image, number: table.place(keys[image], number))
     return BoxData(name, paths, boxes, sizes, split.labels)
 
 
@@ -139,9 +133,7 @@ def _sizes(table: BoxTable, keys: Sequence[str], paths: Sequence[str], root: Pat
     """
     # an image may be turned only where ``upright`` says so: else what goes with the boxes need not be read again
     unknown = [path for key, path in zip(keys, paths, strict=True) if upright or key not in table.sizes]
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        sizes_read = pool.map(lambda path: image_size(root / path, upright=upright), unknown)
-        read = dict(zip(unknown, sizes_read, strict=True))
+    read = dict(zip(unknown, image_sizes(root, unknown, upright=upright), strict=True))
     sizes = [table.sizes.get(key) or read[path] for key, path in zip(keys, paths, strict=True)]
     for path, stated in zip(paths, sizes, strict=True):
         if path in read and stated == read[path][::-1] and stated[0] != stated[1]:
@@ -153,25 +145,10 @@ def _sizes(table: BoxTable, keys: Sequence[str], paths: Sequence[str], root: Pat
     return torch.tensor(sizes, dtype=torch.int64).view(-1, 2)
 
 
-@dataclass(frozen=True)
-class _WrongBox:
-    """The first of ``count`` boxes that cannot be right: box ``number`` of image ``image``."""
-
-    image: int
-    number: int
-    what: str
-    count: int
-
-    def describe(self, boxes: Sequence[Tensor], sizes: Tensor, paths: Sequence[str]) -> str:
-        width, height = sizes[self.image].tolist()
-        return (
-            f"box {tuple(boxes[self.image][self.number].tolist())} of {paths[self.image]} {self.what}; the image has "
-            f"{width}x{height} pixels ({self.count} such boxes). Boxes are x0, y0, x1, y1 in pixels of the original "
-            "image, counted from 0"
-        )
-
-
-def _wrong_box(boxes: Sequence[Tensor], sizes: Tensor) -> _WrongBox | None:
+def _check_boxes(
+    boxes: Sequence[Tensor], sizes: Tensor, paths: Sequence[str], *, place: Callable[[int, int], str]
+) -> None:
+    """Refuse boxes that are inverted or not inside their image; ``place`` says where box j of image i stands."""
     counts = torch.tensor([len(each) for each in boxes], dtype=torch.int64)
     owner = torch.arange(len(boxes)).repeat_interleave(counts)
     corners = torch.cat([*boxes, torch.empty(0, 4, dtype=torch.int64)])
@@ -182,5 +159,9 @@ def _wrong_box(boxes: Sequence[Tensor], sizes: Tensor) -> _WrongBox | None:
         if wrong.any():
             first = int(wrong.nonzero()[0])
             image = int(owner[first])
-            return _WrongBox(image, first - int(counts[:image].sum()), what, int(wrong.sum()))
-    return None
+            width, height = sizes[image].tolist()
+            raise ValueError(
+                f"{place(image, first - int(counts[:image].sum()))}: box {tuple(corners[first].tolist())} of "
+                f"{paths[image]} {what}; the image has {width}x{height} pixels ({int(wrong.sum())} such boxes). Boxes "
+                "are x0, y0, x1, y1 in pixels of the original image, counted from 0"
+            )

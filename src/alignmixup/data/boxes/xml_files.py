@@ -14,12 +14,9 @@ __all__ = ["read_xml_boxes"]
 def read_xml_boxes(folder: str | Path, paths: Sequence[str]) -> BoxTable:
     """The boxes of the images at ``paths``: of every object in ``NAME.xml``, at any depth below ``folder``.
 
-    Corners are taken as the files state them. The image's size is the file's, where it states one.
-
-    Args:
-        folder: folder of XML files.
-        paths: images; ``val/n01440764/ILSVRC2012_val_00000293.JPEG`` has its boxes in ``ILSVRC2012_val_00000293.xml``.
-            Where several images or files have one name, the folder that they lie in must be the same too.
+    ``val/n01440764/ILSVRC2012_val_00000293.JPEG`` has its boxes in ``ILSVRC2012_val_00000293.xml``; where several
+    images or files have one name, the folder that they lie in must be the same too. Corners are taken as the files
+    state them. The image's size is the file's, where it states one.
 
     Raises:
         ValueError: a damaged file, or one that could be that of several images.

@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,46 +24,29 @@ class _Release:
     train: tuple[str, ...]
     test: str
     meta: str
-    labels_key: str
-    names_key: str
+    prefix: str
     num_classes: int
-    torchvision_class: str
+
+    @property
+    def labels_key(self) -> str:
+        return f"{self.prefix}labels"
+
+    @property
+    def names_key(self) -> str:
+        return f"{self.prefix}label_names"
 
 
+_FIVE = tuple(f"data_batch_{i}" for i in range(1, 6))
 _RELEASES = {
-    "cifar10": _Release(
-        folder="cifar-10-batches-py",
-        train=tuple(f"data_batch_{i}" for i in range(1, 6)),
-        test="test_batch",
-        meta="batches.meta",
-        labels_key="labels",
-        names_key="label_names",
-        num_classes=10,
-        torchvision_class="CIFAR10",
-    ),
-    "cifar100": _Release(
-        folder="cifar-100-python",
-        train=("train",),
-        test="test",
-        meta="meta",
-        labels_key="fine_labels",
-        names_key="fine_label_names",
-        num_classes=100,
-        torchvision_class="CIFAR100",
-    ),
+    "cifar10": _Release("cifar-10-batches-py", _FIVE, "test_batch", "batches.meta", prefix="", num_classes=10),
+    "cifar100": _Release("cifar-100-python", ("train",), "test", "meta", prefix="fine_", num_classes=100),
 }
 
 
 def load_cifar(name: str, *, root: str | Path, download: bool = False, image_size: int | None = None) -> ImageData:
-    """CIFAR-10 or CIFAR-100.
+    """CIFAR-10 or CIFAR-100 ("cifar10", "cifar100"); arguments are those of ``alignmixup.data.load``.
 
     Any order of the images and any number of them is accepted, as long as every file is consistent in itself.
-
-    Args:
-        name: "cifar10" or "cifar100".
-        root: folder that holds ``cifar-10-batches-py`` or ``cifar-100-python``.
-        download: fetch the release through torchvision where that folder is absent.
-        image_size: None for 32; other sizes are scaled.
 
     Raises:
         FileNotFoundError: the folder or one of its files is missing, or could not be downloaded.
@@ -78,22 +61,14 @@ def load_cifar(name: str, *, root: str | Path, download: bool = False, image_siz
                 f"{release.train[0]}, {release.test}, {release.meta}...). Set data.download=true, or unpack "
                 "it there from https://www.cs.toronto.edu/~kriz/cifar.html"
             )
-        _download(release, Path(root))
+        _download(name, Path(root))
     batches = [_read_split(folder / file, release) for file in release.train]
     train = Split(torch.cat([images for images, _ in batches]), torch.cat([labels for _, labels in batches]))
     test = Split(*_read_split(folder / release.test, release))
     size = image_size or 32
-    mean, std = normalization("cifar10", channels=3)  # the AlignMixup repository's, for both sets
-    return ImageData(
-        name=name,
-        train=Split(resize(train.images, size), train.labels),
-        test=Split(resize(test.images, size), test.labels),
-        class_names=_read_names(folder / release.meta, release),
-        mean=mean,
-        std=std,
-        image_size=size,
-        augment="crop4_flip",
-    )
+    train, test = (replace(split, images=resize(split.images, size)) for split in (train, test))
+    names, constants = _read_names(folder / release.meta, release), normalization("cifar10", channels=3)
+    return ImageData(name, train, test, names, *constants, size, "crop4_flip")
 
 
 def read_batch(path: Path) -> dict[str, Any]:
@@ -157,13 +132,13 @@ def _damaged(path: Path, reason: str) -> ValueError:
     )
 
 
-def _download(release: _Release, root: Path) -> None:
-    datasets = require("torchvision.datasets")
+def _download(name: str, root: Path) -> None:
+    release, datasets = _RELEASES[name], require("torchvision.datasets")
     root.mkdir(parents=True, exist_ok=True)
     # unpacked elsewhere and renamed: an interrupted download leaves no folder that looks complete
     with tempfile.TemporaryDirectory(dir=root, prefix=".download-") as scratch:
         try:
-            getattr(datasets, release.torchvision_class)(scratch, download=True)
+            getattr(datasets, name.upper())(scratch, download=True)
         except (OSError, RuntimeError) as error:
             raise FileNotFoundError(
                 f"{release.folder} could not be downloaded ({type(error).__name__}: {error}). Fetch the "

@@ -1,9 +1,7 @@
 """Caltech-UCSD Birds-200-2011 in the tree of its release: 200 classes of birds, one box per image."""
 
 import functools
-import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,17 +10,22 @@ import torch
 
 from alignmixup.data.box_table import Box, BoxTable, whole_numbers
 from alignmixup.data.dataset import FileSplit, ImageData, PathList, Split, TestView
-from alignmixup.data.decode import decode_all, image_size, scaled_whole, viewed
+from alignmixup.data.decode import decode_all, scaled_whole, viewed
+from alignmixup.data.image_file import image_sizes
 from alignmixup.data.normalization import normalization
+from alignmixup.data.sets.release import Release
 from alignmixup.data.transforms.augment import preset
 
 __all__ = ["cub_box", "load_cub", "read_cub_boxes"]
 
-_FOLDER = "CUB_200_2011"
 _SIDE = 224
 _AUGMENT = "squeezed_crop_flip"
-_SOURCE = "the tree of CUB_200_2011.tgz, https://www.vision.caltech.edu/datasets/cub_200_2011/"
-_TABLES = ("images.txt", "image_class_labels.txt", "train_test_split.txt", "classes.txt")
+_RELEASE = Release(
+    "cub",
+    "CUB_200_2011",
+    "the tree of CUB_200_2011.tgz, https://www.vision.caltech.edu/datasets/cub_200_2011/",
+    ("images.txt", "image_class_labels.txt", "train_test_split.txt", "classes.txt", "images"),
+)
 
 
 def load_cub(
@@ -39,19 +42,14 @@ def load_cub(
     Convention:
         - a label is the class number of the release less 1.
 
-    Args:
-        root: folder that holds ``CUB_200_2011``, or that folder itself.
-        image_size: side of the (square) images; None for 224.
-        in_memory: decode everything at the start, the training images at 256 / 224 of ``image_size`` (2.3 GB for the
-            release at 224 pixels); None reads files as they are needed.
-        test_view: what a test image shows of its file; see ``alignmixup.data.dataset.TestView``.
-        progress: show a bar while decoding.
+    Arguments are those of ``alignmixup.data.load``; ``root`` may be ``CUB_200_2011`` itself, and ``in_memory`` decodes
+    training images at 256 / 224 of ``image_size`` (2.3 GB for the release at 224 pixels).
 
     Raises:
         FileNotFoundError: the folder, a table or an image is missing.
         ValueError: damaged tables, class numbers that are not 1 to K, classes that differ between the splits.
     """
-    folder = _find(Path(root))
+    folder = _RELEASE.find(Path(root))
     names = _read_table(folder / "images.txt")
     classes = _read_classes(folder)
     label_of = _read_numbers(folder / "image_class_labels.txt", names, allowed=range(1, len(classes) + 1))
@@ -72,33 +70,27 @@ def read_cub_boxes(root: str | Path, paths: Sequence[str]) -> tuple[BoxTable, Pa
         FileNotFoundError: the folder, ``bounding_boxes.txt`` or an image is missing.
         ValueError: a damaged table or image, or an image without a box.
     """
-    folder = _find(Path(root))
+    folder = _RELEASE.find(Path(root))
     table = folder / "bounding_boxes.txt"
     if not table.is_file():
-        raise FileNotFoundError(f"{table} is missing: expected {_SOURCE}. Unpack it again")
+        raise _RELEASE.missing(f"{table} is missing")
     image_of = {f"images/{name}": image for image, name in _read_table(folder / "images.txt").items()}
     rows = _read_table(table)
     lost = [path for path in paths if image_of.get(path) not in rows]
     if lost:
         raise ValueError(f"{table} has no box for {len(lost)} images ({', '.join(lost[:3])}...): unpack it again")
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        sizes = dict(zip(paths, pool.map(lambda path: image_size(folder / path, upright=False), paths), strict=True))
+    sizes = dict(zip(paths, image_sizes(folder, paths, upright=False), strict=True))
     boxes = {path: [cub_box(rows[image_of[path]], sizes[path], place=f"{table}, {path}")] for path in paths}
     return BoxTable(table, boxes, sizes), folder
 
 
 def cub_box(row: str, size: tuple[int, int], *, place: str = "bounding_boxes.txt") -> Box:
-    """The box that evaluation codes use for a row ``x y width height`` of the release.
+    """The box that evaluation codes use for a row ``x y width height`` of the release, on an image of ``size`` (W, H).
 
     The corners are inclusive: x0 = x, y0 = y, x1 = min(x + width, W - 1), y1 = min(y + height, H - 1), cut to integers.
 
-    Args:
-        row: the four numbers, apart by spaces.
-        size: width W and height H of the image.
-        place: named in the error.
-
     Raises:
-        ValueError: not four numbers.
+        ValueError: not four numbers; says ``place``.
 
     Source:
         Choe et al., Evaluating weakly supervised object localization methods right, CVPR 2020: its boxes of CUB.
@@ -115,33 +107,20 @@ def cub_box(row: str, size: tuple[int, int], *, place: str = "bounding_boxes.txt
     return corners[0], corners[1], min(corners[2], size[0] - 1), min(corners[3], size[1] - 1)
 
 
-def _find(root: Path) -> Path:
-    folder = root if (root / "images.txt").is_file() else root / _FOLDER
-    if not folder.is_dir():
-        raise FileNotFoundError(f"cub is not at {folder}: expected {_SOURCE}. Get it by hand and unpack it in {root}")
-    for name in (*_TABLES, "images"):
-        if not (folder / name).exists():
-            raise FileNotFoundError(f"{folder / name} is missing: expected {_SOURCE}. Unpack it again")
-    return folder
-
-
 def _read_table(path: Path) -> dict[str, str]:
     """Number at the start of each line -> the rest of the line."""
-    try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not a text file ({error}): expected {_SOURCE}. Unpack it again") from error
     rows: dict[str, str] = {}
-    for number, line in enumerate(lines, start=1):
-        key, _, rest = line.partition(" ")
-        if line and not rest.strip():
-            raise ValueError(f"{path}, line {number}: expected a number and its value, apart by a space, got {line!r}")
+    for number, line in _RELEASE.lines(path):
+        key, _, rest = line.strip().partition(" ")
+        if not rest:
+            raise ValueError(
+                f"{path}, line {number}: expected a number and its value, apart by a space, got {line.strip()!r}"
+            )
         if key in rows:
             raise ValueError(f"{path}, line {number}: number {key} stands there twice")
-        if line:
-            rows[key] = rest.strip()
+        rows[key] = rest.strip()
     if not rows:
-        raise ValueError(f"{path} is empty: expected {_SOURCE}. Unpack it again")
+        raise _RELEASE.damaged(f"{path} is empty")
     return rows
 
 
@@ -177,10 +156,7 @@ def _check_images(folder: Path, names: Sequence[str]) -> None:
         raise ValueError(f"{folder / 'images.txt'} names {twice} more than once")
     lost = [name for name in names if not (folder / "images" / name).is_file()]
     if lost:
-        raise FileNotFoundError(
-            f"{len(lost)} images of images.txt are missing in {folder / 'images'} ({lost[0]}...): expected {_SOURCE}. "
-            "Unpack it again"
-        )
+        raise _RELEASE.missing(f"{len(lost)} images of images.txt are missing in {folder / 'images'} ({lost[0]}...)")
 
 
 def _check_classes(folder: Path, train: FileSplit, test: FileSplit, classes: Sequence[str]) -> None:
@@ -202,19 +178,18 @@ def _split(
 
 def _decoded(dataset: ImageData, train: FileSplit, test: FileSplit, *, progress: bool) -> ImageData:
     """The same set in memory: training images as their augmentation takes them, test images as they are seen."""
-    size = dataset.image_size
-    large = preset(_AUGMENT).enlarged(size)
-    view = functools.partial(viewed, size=size, view=dataset.test_view)
+    large = preset(_AUGMENT).enlarged(dataset.image_size)
+
+    def decode(split: FileSplit, prepare: Callable[[Any], Any], size: int) -> Split:
+        files = [split.root / path for path in split.paths]
+        images = decode_all(
+            files, lambda image, _path: prepare(image), size=size, title="cub", progress=progress, upright=split.upright
+        )
+        return Split(images, split.labels, paths=split.paths)
+
+    view = functools.partial(viewed, size=dataset.image_size, view=dataset.test_view)
     return replace(
         dataset,
-        train=_decode(train, functools.partial(scaled_whole, size=large), large, progress=progress),
-        test=_decode(test, view, size, progress=progress),
+        train=decode(train, functools.partial(scaled_whole, size=large), large),
+        test=decode(test, view, dataset.image_size),
     )
-
-
-def _decode(split: FileSplit, prepare: Callable[[Any], Any], size: int, *, progress: bool) -> Split:
-    files = [split.root / path for path in split.paths]
-    images = decode_all(
-        files, lambda image, _path: prepare(image), size=size, title="cub", progress=progress, upright=split.upright
-    )
-    return Split(images, split.labels, paths=split.paths)

@@ -1,6 +1,5 @@
 """Any images in ``SPLIT/CLASS/FILE`` folders, ImageNet among them: in memory if small, else from files."""
 
-import functools
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from alignmixup.data.cache import cached, fingerprint
+from alignmixup.data.cache import decoded
 from alignmixup.data.dataset import FileSplit, ImageData, PathList, Split, TestView
 from alignmixup.data.decode import decode_all, scaled_center, scaled_whole
 from alignmixup.data.normalization import normalization
@@ -75,19 +74,15 @@ def load_folder(
     text; images may lie deeper. Hidden and system files and folders are skipped, and a folder that several links lead
     to is read once; a line says so.
 
-    Args:
-        name: "folder", or "imagenet", whose test split is always ``val`` and whose images are never turned (see
-            ``alignmixup.data.decode``).
-        root: the folder that holds ``train``.
-        image_size: side of the (square) images; None for 224.
-        in_memory: decode everything at the start, centre-cropped (or whole, with ``test_view="whole"``); None does
-            so for up to 64 pixels and 2 GiB.
-        test_split: folder used as test split; None for ``test``, or ``val`` where that is absent.
-        test_view: what a test image shows of its file; see ``alignmixup.data.dataset.TestView``.
-        test_only: list no training images. Without ``train`` the classes are the test split's, and without any split
-            ``root`` itself holds the class folders.
-        cache: keep images decoded into memory as ``decoded-cache-SIZE.safetensors`` in ``root``.
-        progress: show a bar while decoding.
+    Arguments are those of ``alignmixup.data.load``:
+        - ``name`` is "folder", or "imagenet", whose test split is always ``val`` and whose images are never turned (see
+          ``alignmixup.data.image_file``).
+        - ``in_memory`` decodes images centre-cropped (or whole, with ``test_view="whole"``); None does so for up to 64
+          pixels and 2 GiB.
+        - ``test_split``: None for ``test``, or ``val`` where that is absent.
+        - ``test_only`` lists no training images. Without ``train`` the classes are the test split's, and without any
+          split ``root`` itself holds the class folders.
+        - ``cache`` keeps images that are decoded into memory as ``decoded-cache-SIZE.safetensors`` in ``root``.
 
     Raises:
         FileNotFoundError: a folder is missing.
@@ -111,30 +106,14 @@ def load_folder(
     if in_memory is None:
         total = sum(map(len, files)) * 3 * size * size
         in_memory = size <= _IN_MEMORY_SIDE and total <= _IN_MEMORY_BYTES
-    _log.info(
-        "%s: %d training images, %d for testing (%s), %s",
-        name,
-        len(files[0]),
-        len(files[1]),
-        chosen,
-        "decoded into memory" if in_memory else "read from files",
-    )
+    how = "decoded into memory" if in_memory else "read from files"
+    _log.info("%s: %d training images, %d for testing (%s), %s", name, len(files[0]), len(files[1]), chosen, how)
     splits: Sequence[Split | FileSplit] = files
     if in_memory:
         splits = _decode(name, files[0], files[1], size, whole=test_view == "whole", cache=cache, progress=progress)
     mean, std = normalization("imagenet", channels=3)
-    return ImageData(
-        name=name,
-        train=splits[0],
-        test=splits[1],
-        class_names=class_names,
-        mean=mean,
-        std=std,
-        image_size=size,
-        augment="resized_crop_flip",
-        test_view=test_view,
-        test_only=test_only,
-    )
+    augment = "resized_crop_flip"
+    return ImageData(name, splits[0], splits[1], class_names, mean, std, size, augment, test_view, test_only)
 
 
 def list_classes(name: str, root: Path, split: str) -> ClassFolders:
@@ -219,26 +198,19 @@ def _decode(
 ) -> tuple[Split, Split]:
     root = train.root
     paths = [root / path for split in (train, test) for path in split.paths]
-    prepare = functools.partial(_prepared, size=size, whole=whole)
     view, suffix = ("whole", "-whole") if whole else ("centre", "")
     suffix += "" if len(train) else "-test"
-    upright = test.upright
+    upright, scaled = test.upright, scaled_whole if whole else scaled_center
 
-    def decode() -> dict[str, Tensor]:
-        images = decode_all(paths, prepare, size=size, title=name, progress=progress, upright=upright)
-        return {"images": images}
+    def decode() -> Tensor:
+        return decode_all(
+            paths, lambda image, _: scaled(image, size), size=size, title=name, progress=progress, upright=upright
+        )
 
-    if cache:
-        key = fingerprint(paths, root=root, settings=f"{view} {size} {'upright' if upright else 'as stored'}")
-        images = cached(root / f"decoded-cache-{size}{suffix}.safetensors", key, decode)["images"]
-    else:
-        images = decode()["images"]
-    count = len(train)
+    file = f"decoded-cache-{size}{suffix}.safetensors" if cache else None
+    settings = f"{view} {size} {'upright' if upright else 'as stored'}"
+    images, count = decoded(paths, decode, root=root, file=file, settings=settings), len(train)
     return (
         Split(images[:count], train.labels, paths=train.paths, upright=upright),
         Split(images[count:], test.labels, paths=test.paths, upright=upright),
     )
-
-
-def _prepared(image: object, _path: Path, *, size: int, whole: bool) -> object:
-    return scaled_whole(image, size) if whole else scaled_center(image, size)

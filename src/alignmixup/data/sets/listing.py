@@ -17,24 +17,11 @@ IMAGE_SUFFIXES = (
 # what systems and servers put into folders, in lower case; names that start with a dot are hidden anyway
 _HIDDEN = (".", "~$")
 _SYSTEM_NAMES = frozenset(
-    {
-        "__macosx",
-        "__pycache__",
-        "@eadir",
-        "@tmp",
-        "@recycle",
-        "@recently-snapshot",
-        "#recycle",
-        "#snapshot",
-        "$recycle.bin",
-        "recycler",
-        "system volume information",
-        "lost+found",
-        "thumbs.db",
-        "ehthumbs.db",
-        "desktop.ini",
-        "icon\r",
-    }
+    (
+        *("__macosx", "__pycache__", "@eadir", "@tmp", "@recycle", "@recently-snapshot", "#recycle", "#snapshot"),
+        *("$recycle.bin", "recycler", "system volume information", "lost+found"),
+        *("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"),
+    )
 )
 
 
@@ -56,19 +43,12 @@ class Passed:
 
     def remarks(self) -> list[str]:
         """A line for hidden names, one for links and one for images without a class, where there are any."""
-        lines = []
-        if self.hidden:
-            lines.append(f"{len(self.hidden)} hidden or system files and folders skipped ({few(self.hidden)})")
-        if self.links:
-            lines.append(
-                f"{len(self.links)} links skipped, which lead nowhere or to folders that are read anyway "
-                f"({few(self.links)})"
-            )
-        if self.loose:
-            lines.append(
-                f"{len(self.loose)} images lie beside the class folders and belong to none ({few(self.loose)})"
-            )
-        return lines
+        kinds = (
+            (self.hidden, "hidden or system files and folders skipped"),
+            (self.links, "links skipped, which lead nowhere or to folders that are read anyway"),
+            (self.loose, "images lie beside the class folders and belong to none"),
+        )
+        return [f"{len(names)} {what} ({few(sorted(names))})" for names, what in kinds if names]
 
 
 class Walk:
@@ -148,22 +128,23 @@ class Walk:
         except OSError:  # a link to itself
             self.passed.links.append(self._relative(Path(entry.path)))
             return False
-        if is_hidden(entry.name):
-            self.passed.hidden.append(self._relative(Path(entry.path)))
-            return False
-        return True
+        return not self._passes_hidden(entry)
 
     def _is_image(self, entry: "os.DirEntry[str]") -> bool:
         """Whether an entry that is no folder is an image; a link that leads nowhere is one, missing when it is read."""
         if not (entry.is_symlink() or entry.is_file()):  # a pipe, a socket
             return False
-        if is_hidden(entry.name):
-            self.passed.hidden.append(self._relative(Path(entry.path)))
+        if self._passes_hidden(entry):
             return False
         if _is_image_name(entry.name):
             return True
         self.passed.others[os.path.splitext(entry.name)[1].lower()] += 1
         return False
+
+    def _passes_hidden(self, entry: "os.DirEntry[str]") -> bool:
+        if is_hidden(entry.name):
+            self.passed.hidden.append(self._relative(Path(entry.path)))
+        return is_hidden(entry.name)
 
     def _enter(self, folder: Path) -> bool:
         real = os.path.realpath(folder)

@@ -33,11 +33,8 @@ _ORDERS = "|<>="
 def load_plain(content: bytes) -> Any:
     """The value in a pickle of protocol 2 to 5, whose strings of Python 2 are read as Latin-1.
 
-    Args:
-        content: numbers, strings, bytes, lists, tuples and arrays of integers, in dictionaries with strings as keys.
-
-    Returns:
-        The value; arrays that are entries of it are NumPy's.
+    It may hold numbers, strings, bytes, lists, tuples and arrays of integers, in dictionaries with strings as keys;
+    arrays that are entries of the value come as NumPy's.
 
     Raises:
         Exception: of nearly any type, if the file is damaged; ``pickle.UnpicklingError`` if it asks for anything else.
@@ -100,22 +97,20 @@ def _array(content: object, dtype: object, shape: object, order: object) -> Any:
     return numpy.frombuffer(content, numpy.dtype(dtype.code).newbyteorder(dtype.order)).reshape(shape, order=order)
 
 
-def _encode(text: object, encoding: object) -> bytes:
-    """How Python 3 writes bytes in protocol 2."""
-    if not isinstance(text, str) or encoding != "latin1":
-        raise pickle.UnpicklingError("damaged bytes")
-    return text.encode("latin1")
+def _bytes(*values: object) -> bytes:
+    """The calls as which Python 3 writes bytes in protocol 2: of nothing, of bytes, of text and its encoding."""
+    match values:
+        case ():
+            return b""
+        case (bytes() as content,):
+            return content
+        case (str() as text, "latin1"):
+            return text.encode("latin1")
+    raise pickle.UnpicklingError("damaged bytes")
 
 
 def _bytearray(*values: object) -> bytearray:
-    content = values[0] if len(values) == 1 else _encode(*values) if len(values) == 2 else None
-    if not isinstance(content, bytes):
-        raise pickle.UnpicklingError("damaged bytes")
-    return bytearray(content)
-
-
-def _no_bytes() -> bytes:
-    return b""
+    return bytearray(_bytes(*values))
 
 
 def _new_array(*_values: object) -> _Array:
@@ -123,8 +118,8 @@ def _new_array(*_values: object) -> _Array:
 
 
 _NAMES: dict[tuple[str, str], Callable[..., Any] | None] = {
-    ("_codecs", "encode"): _encode,
-    ("__builtin__", "bytes"): _no_bytes,  # how Python 3 writes empty bytes in protocol 2
+    ("_codecs", "encode"): _bytes,
+    ("__builtin__", "bytes"): _bytes,
     ("builtins", "bytearray"): _bytearray,
     ("__builtin__", "bytearray"): _bytearray,
     ("numpy", "dtype"): _DType,

@@ -1,6 +1,6 @@
 """Tiny-ImageNet-200 in the tree of its release, with any number of its classes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,66 +8,58 @@ import torch
 from torch import Tensor
 
 from alignmixup.data.box_table import Box, BoxTable
-from alignmixup.data.cache import cached, fingerprint
+from alignmixup.data.cache import decoded
 from alignmixup.data.dataset import ImageData, PathList, Split
 from alignmixup.data.decode import decode_all
 from alignmixup.data.normalization import normalization
+from alignmixup.data.sets.release import Release
 from alignmixup.data.transforms.resize import resize
 
 __all__ = ["load_tiny_imagenet", "read_tiny_boxes"]
 
-_FOLDER = "tiny-imagenet-200"
 _SIDE = 64
-_SOURCE = "the tree of http://cs231n.stanford.edu/tiny-imagenet-200.zip"
+_RELEASE = Release(
+    "tiny-imagenet",
+    "tiny-imagenet-200",
+    "the tree of http://cs231n.stanford.edu/tiny-imagenet-200.zip",
+    ("wnids.txt", "train", "val/val_annotations.txt"),
+)
 
 
 def load_tiny_imagenet(
     *, root: str | Path, image_size: int | None = None, cache: bool = True, progress: bool = True
 ) -> ImageData:
     """Tiny-ImageNet-200: the classes of its ``wnids.txt`` (an excerpt is as good), 64x64, with bounding
-    boxes.
+    boxes, which are scaled with the images.
 
-    Args:
-        root: folder that holds ``tiny-imagenet-200``, or that folder itself.
-        image_size: None for 64; other sizes are scaled (the boxes too).
-        cache: keep the decoded images as ``decoded-cache.safetensors`` in the data set's folder.
-        progress: show a bar while decoding.
+    Arguments are those of ``alignmixup.data.load``; ``root`` may be ``tiny-imagenet-200`` itself, where ``cache`` keeps
+    ``decoded-cache.safetensors``.
 
     Raises:
         FileNotFoundError: the folder or a file of it is missing.
         ValueError: a damaged image or table, an empty class, an unknown class in the annotations.
     """
-    folder = _find(Path(root))
+    folder = _RELEASE.find(Path(root))
     wnids = _read_wnids(folder / "wnids.txt")
-    train_paths, train_labels, train_boxes = _list_train(folder, wnids)
-    test_paths, test_labels, test_boxes = _list_val(folder, wnids)
-    paths = train_paths + test_paths
+    train_names, train_labels = _list_train(folder, wnids)
+    test_names, test_labels = _list_val(folder, wnids)
+    boxes, paths = _read_boxes(folder, wnids), [folder / name for name in train_names + test_names]
 
-    def decode() -> dict[str, Tensor]:
-        return {
-            "images": decode_all(paths, _checked, size=_SIDE, title="tiny-imagenet", progress=progress, upright=False)
-        }
+    def decode() -> Tensor:
+        return decode_all(paths, _checked, size=_SIDE, title="tiny-imagenet", progress=progress, upright=False)
 
-    if cache:
-        key = fingerprint(paths, root=folder, settings=f"{_SIDE} pixels")
-        images = cached(folder / "decoded-cache.safetensors", key, decode)["images"]
-    else:
-        images = decode()["images"]
+    file = "decoded-cache.safetensors" if cache else None
+    images = decoded(paths, decode, root=folder, file=file, settings=f"{_SIDE} pixels")
     size = image_size or _SIDE
     images = resize(images, size)
-    mean, std = normalization("cifar10", channels=3)  # the AlignMixup repository's
-    names = [path.relative_to(folder).as_posix() for path in paths]
-    count = len(train_paths)
-    return ImageData(
-        name="tiny-imagenet",
-        train=Split(images[:count], torch.tensor(train_labels), _scaled(train_boxes, size), PathList(names[:count])),
-        test=Split(images[count:], torch.tensor(test_labels), _scaled(test_boxes, size), PathList(names[count:])),
-        class_names=_read_words(folder / "words.txt", wnids),
-        mean=mean,
-        std=std,
-        image_size=size,
-        augment="crop4_flip",
-    )
+    count = len(train_names)
+
+    def split(images: Tensor, labels: Sequence[int], names: Sequence[str]) -> Split:
+        return Split(images, torch.tensor(labels), _stacked(boxes, names, size), PathList(names))
+
+    train, test = split(images[:count], train_labels, train_names), split(images[count:], test_labels, test_names)
+    words, constants = _read_words(folder / "words.txt", wnids), normalization("cifar10", channels=3)
+    return ImageData("tiny-imagenet", train, test, words, *constants, size, "crop4_flip")
 
 
 def read_tiny_boxes(root: str | Path) -> tuple[BoxTable, Path]:
@@ -77,37 +69,31 @@ def read_tiny_boxes(root: str | Path) -> tuple[BoxTable, Path]:
         FileNotFoundError: the folder or a file of it is missing.
         ValueError: a damaged table, or one that names an image twice.
     """
-    folder = _find(Path(root))
-    boxes: dict[str, list[Box]] = {}
-    tables = {
-        f"train/{wnid}/images": (f"train/{wnid}/{wnid}_boxes.txt", 5) for wnid in _read_wnids(folder / "wnids.txt")
-    }
+    folder = _RELEASE.find(Path(root))
+    boxes = _read_boxes(folder, _read_wnids(folder / "wnids.txt"))
+    return BoxTable(folder, {name: [box] for name, box in boxes.items()}, dict.fromkeys(boxes, (_SIDE, _SIDE))), folder
+
+
+def _read_boxes(folder: Path, wnids: Sequence[str]) -> dict[str, Box]:
+    """The box of each image that a table names: x0, y0, x1, y1, corners included."""
+    boxes: dict[str, Box] = {}
+    tables = {f"train/{wnid}/images": (f"train/{wnid}/{wnid}_boxes.txt", 5) for wnid in wnids}
     for images, (name, columns) in {**tables, "val/images": ("val/val_annotations.txt", 6)}.items():
         if not (folder / name).is_file():
             continue
-        for row in _read_table(folder / name, columns=columns):
+        for place, row in _read_table(folder / name, columns=columns):
             if f"{images}/{row[0]}" in boxes:
-                raise ValueError(f"{folder / name} names {row[0]} twice: expected {_SOURCE}. Unpack it again")
-            y0, x0, y1, x1 = _box(row[-4:], folder / name)
-            boxes[f"{images}/{row[0]}"] = [(x0, y0, x1 - 1, y1 - 1)]
-    return BoxTable(folder, boxes, dict.fromkeys(boxes, (_SIDE, _SIDE))), folder
-
-
-def _find(root: Path) -> Path:
-    folder = root if (root / "wnids.txt").is_file() else root / _FOLDER
-    if not folder.is_dir():
-        raise FileNotFoundError(
-            f"tiny-imagenet is not at {folder}: expected {_SOURCE} (wnids.txt, train/, val/). Unpack it "
-            "there; it cannot be downloaded by download=True"
-        )
-    for name in ("wnids.txt", "train", "val/val_annotations.txt"):
-        if not (folder / name).exists():
-            raise FileNotFoundError(f"{folder / name} is missing: expected {_SOURCE}. Unpack it again")
-    return folder
+                raise _RELEASE.damaged(f"{place} names {row[0]} twice")
+            try:
+                x0, y0, x1, y1 = (int(corner) for corner in row[-4:])
+            except ValueError as error:
+                raise ValueError(f"{place}: box corners must be integers, got {row[-4:]}") from error
+            boxes[f"{images}/{row[0]}"] = (x0, y0, x1, y1)
+    return boxes
 
 
 def _read_wnids(path: Path) -> list[str]:
-    wnids = _read_text(path).split()
+    wnids = [name for _, line in _RELEASE.lines(path) for name in line.split()]
     if not wnids or len(set(wnids)) != len(wnids):
         raise ValueError(f"{path} must list each class once, one per line; it holds {len(wnids)} names")
     return wnids
@@ -116,79 +102,58 @@ def _read_wnids(path: Path) -> list[str]:
 def _read_words(path: Path, wnids: Sequence[str]) -> tuple[str, ...]:
     if not path.is_file():
         return tuple(wnids)
-    pairs = (line.partition("\t") for line in _read_text(path).splitlines())
+    pairs = (line.partition("\t") for _, line in _RELEASE.lines(path))
     words = {wnid: description.split(",")[0].strip() for wnid, _, description in pairs}
     return tuple(words.get(wnid) or wnid for wnid in wnids)
 
 
-def _list_train(folder: Path, wnids: Sequence[str]) -> tuple[list[Path], list[int], Tensor | None]:
-    paths: list[Path] = []
+def _list_train(folder: Path, wnids: Sequence[str]) -> tuple[list[str], list[int]]:
+    paths: list[str] = []
     labels: list[int] = []
-    boxes: list[list[int] | None] = []
     for label, wnid in enumerate(wnids):
         images = folder / "train" / wnid / "images"
         if not images.is_dir():
             raise FileNotFoundError(
-                f"{images} is missing: wnids.txt names the class {wnid}; expected {_SOURCE}. Unpack it "
+                f"{images} is missing: wnids.txt names the class {wnid}; expected {_RELEASE.source}. Unpack it "
                 "again, or remove the class from wnids.txt"
             )
         names = sorted(path.name for path in images.iterdir() if path.suffix.lower() in (".jpeg", ".jpg"))
         if not names:
             raise ValueError(f"{images} holds no JPEG image: unpack it again, or remove {wnid} from wnids.txt")
-        table = folder / "train" / wnid / f"{wnid}_boxes.txt"
-        known = {row[0]: row[1:] for row in _read_table(table, columns=5)} if table.is_file() else {}
-        paths += [images / name for name in names]
+        paths += [f"train/{wnid}/images/{name}" for name in names]
         labels += [label] * len(names)
-        boxes += [_box(known[name], table) if name in known else None for name in names]
-    return paths, labels, _stack(boxes)
+    return paths, labels
 
 
-def _list_val(folder: Path, wnids: Sequence[str]) -> tuple[list[Path], list[int], Tensor | None]:
+def _list_val(folder: Path, wnids: Sequence[str]) -> tuple[list[str], list[int]]:
     table = folder / "val" / "val_annotations.txt"
     label_of = {wnid: label for label, wnid in enumerate(wnids)}
-    rows = [row for row in _read_table(table, columns=6) if row[1] in label_of]
+    rows = [row for _, row in _read_table(table, columns=6) if row[1] in label_of]
     missing = set(wnids) - {row[1] for row in rows}
     if missing:
-        raise ValueError(
-            f"{table} names no image of {len(missing)} classes of wnids.txt ({min(missing)}...): expected {_SOURCE}"
-        )
-    paths = [folder / "val" / "images" / row[0] for row in rows]
-    return paths, [label_of[row[1]] for row in rows], _stack([_box(row[2:], table) for row in rows])
+        raise _RELEASE.damaged(f"{table} names no image of {len(missing)} classes of wnids.txt ({min(missing)}...)")
+    return [f"val/images/{row[0]}" for row in rows], [label_of[row[1]] for row in rows]
 
 
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not a text file ({error}): expected {_SOURCE}. Unpack it again") from error
-
-
-def _read_table(path: Path, *, columns: int) -> list[list[str]]:
-    rows = [line.split("\t") for line in _read_text(path).splitlines() if line.strip()]
-    for number, row in enumerate(rows, start=1):
+def _read_table(path: Path, *, columns: int) -> list[tuple[str, list[str]]]:
+    """Place, for messages, and cells of each line."""
+    rows = [(f"{path}, line {number}", line.split("\t")) for number, line in _RELEASE.lines(path)]
+    for place, row in rows:
         if len(row) != columns:
-            raise ValueError(f"{path}, line {number}: {len(row)} tab-separated columns, expected {columns}: {row}")
+            raise ValueError(f"{place}: {len(row)} tab-separated columns, expected {columns}: {row}")
     return rows
 
 
-def _box(corners: Sequence[str], table: Path) -> list[int]:
-    try:
-        x0, y0, x1, y1 = (int(corner) for corner in corners)
-    except ValueError as error:
-        raise ValueError(f"{table}: box corners must be integers, got {list(corners)}") from error
-    return [y0, x0, y1 + 1, x1 + 1]  # the release's corners are pixels that belong to the box
-
-
-def _stack(boxes: Sequence[list[int] | None]) -> Tensor | None:
-    complete = [box for box in boxes if box is not None]
-    return torch.tensor(complete) if len(complete) == len(boxes) else None
-
-
-def _scaled(boxes: Tensor | None, size: int) -> Tensor | None:
-    return None if boxes is None else (boxes * (size / _SIDE)).round().long()
+def _stacked(boxes: Mapping[str, Box], names: Sequence[str], size: int) -> Tensor | None:
+    """Boxes as y0, x0, y1, x1, half-open, of images of ``size`` pixels; None if one is missing."""
+    if not all(name in boxes for name in names):
+        return None
+    stacked = torch.tensor([boxes[name] for name in names])[:, [1, 0, 3, 2]] + torch.tensor([0, 0, 1, 1])
+    return (stacked * (size / _SIDE)).round().long()
 
 
 def _checked(image: Any, path: Path) -> Any:
     if image.size != (_SIDE, _SIDE):
-        raise ValueError(f"{path} is {image.size[0]}x{image.size[1]} pixels, expected {_SIDE}x{_SIDE}: {_SOURCE}")
+        size = f"{image.size[0]}x{image.size[1]}"
+        raise _RELEASE.damaged(f"{path} is {size} pixels, expected {_SIDE}x{_SIDE}")
     return image

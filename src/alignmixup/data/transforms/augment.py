@@ -1,20 +1,14 @@
 """Random augmentation of a batch on its device: what is drawn, what is done with it, the papers' presets."""
 
-from dataclasses import dataclass, fields
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 from alignmixup.data.transforms.color import color_jitter, lighting
-from alignmixup.data.transforms.crops import (
-    Interpolation,
-    cut_windows,
-    draw_boxes,
-    flip_some,
-    pad_crop_flip,
-    resized_crop,
-)
+from alignmixup.data.transforms.crops import Interpolation, draw_boxes, pad_crop_flip, resized_crop
 from alignmixup.near import near
 
 __all__ = ["PRESETS", "Augment", "AugmentDraw", "preset"]
@@ -33,13 +27,14 @@ class AugmentDraw:
 
     def select(self, index: Tensor | slice) -> "AugmentDraw":
         """The draws of the images at ``index``."""
-        chosen = {field.name: getattr(self, field.name) for field in fields(self)}
-        return AugmentDraw(**{name: None if value is None else value[index] for name, value in chosen.items()})
+        return self._each(lambda value: value[index])
 
     def to(self, device: torch.device) -> "AugmentDraw":
         """The same draws on ``device``."""
-        moved = {field.name: getattr(self, field.name) for field in fields(self)}
-        return AugmentDraw(**{name: None if value is None else value.to(device) for name, value in moved.items()})
+        return self._each(lambda value: value.to(device))
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "AugmentDraw":
+        return AugmentDraw(**{name: None if value is None else change(value) for name, value in vars(self).items()})
 
 
 @dataclass(frozen=True)
@@ -111,22 +106,15 @@ class Augment:
         return AugmentDraw(offset, flipped, box, jitter, order, noise)
 
     def apply(self, images: Tensor, draw: AugmentDraw) -> Tensor:
-        """Augment a batch as drawn.
-
-        Args:
-            images: (B, C, H, H) uint8 (or float32 in units of 255), of side ``enlarged(image_size)``.
-            draw: the draws of these B images, on their device.
+        """Augment (B, C, H, H) images, H = ``enlarged(image_size)``, uint8 or float32 in units of 255, as drawn on
+        their device.
 
         Returns:
             (B, C, image_size, image_size): the type of ``images`` if only pixels were moved, else float32 in units of
             255 (colours may leave [0, 255]).
         """
-        if self.margin > 1 and draw.offset is not None:
-            images = images if draw.flipped is None else flip_some(images, draw.flipped)
-            side = round(images.shape[-1] / self.margin)
-            images = cut_windows(images, draw.offset, height=side, width=side)
-        else:
-            images = pad_crop_flip(images, draw.offset, draw.flipped, pad=self.pad, pad_mode=self.pad_mode)
+        side = round(images.shape[-1] / self.margin) if self.margin > 1 else None
+        images = pad_crop_flip(images, draw.offset, draw.flipped, pad=self.pad, pad_mode=self.pad_mode, side=side)
         if draw.box is not None:
             images = resized_crop(images, draw.box, interpolation=self.interpolation).clamp_(0, 255)
         if draw.jitter is not None and draw.jitter_order is not None:

@@ -11,18 +11,12 @@ _EIGENVECTORS = ((-0.5675, 0.7192, 0.4009), (-0.5808, -0.0045, -0.8140), (-0.583
 
 
 def color_jitter(x: Tensor, amount: Tensor, order: Tensor) -> Tensor:
-    """Brightness, contrast and saturation of each image, in an order of its own.
+    """Brightness, contrast and saturation (0, 1, 2) of each image, in an order of its own.
 
-    Each step moves x by amount * (g - x), where g is 0 (brightness), the mean grey value of the image
-    (contrast) or the grey image (saturation). Nothing is clipped.
+    Each step moves x (B, 3, H, W), in [0, 1] before normalisation, by amount * (g - x), where g is 0 (brightness), the
+    mean grey value of the image (contrast) or the grey image (saturation). Nothing is clipped. ``amount`` (B, 3) is of
+    the three; each row of ``order`` (B, 3) is a permutation of them.
 
-    Args:
-        x: (B, 3, H, W) in [0, 1], before normalisation.
-        amount: (B, 3), of brightness, contrast and saturation.
-        order: (B, 3), a permutation of 0, 1, 2 (brightness, contrast, saturation) in each row.
-
-    Returns:
-        (B, 3, H, W).
     Source:
         The ImageNet codes of CutMix, Puzzle Mix, SaliencyMix and AlignMixup (amount uniform in [-0.4, 0.4]).
     """
@@ -36,15 +30,9 @@ def color_jitter(x: Tensor, amount: Tensor, order: Tensor) -> Tensor:
 
 
 def lighting(x: Tensor, noise: Tensor) -> Tensor:
-    """Add the same colour to all pixels of an image: noise along the principal components of ImageNet's
-    colours.
+    """Add the same colour to all pixels of an image x (B, 3, H, W), in [0, 1] before normalisation: noise (B, 3) along
+    the principal components of ImageNet's colours.
 
-    Args:
-        x: (B, 3, H, W) in [0, 1], before normalisation.
-        noise: (B, 3), one number per component.
-
-    Returns:
-        (B, 3, H, W).
     Source:
         Krizhevsky et al., ImageNet classification with deep convolutional neural networks, NeurIPS 2012,
         section 4.1.

@@ -20,33 +20,27 @@ def pad_crop_flip(
     *,
     pad: int,
     pad_mode: Literal["zeros", "reflect"] = "zeros",
+    side: int | None = None,
 ) -> Tensor:
-    """Mirror some images, pad all, cut a window of the original size out of each.
+    """Mirror some (B, C, H, W) images, pad all, cut a window of the original size (or of ``side``) out of each.
 
     Convention:
-        - ``offset`` is the window's top left corner (y, x) in the padded image: (pad, pad) is the image
+        - ``offset`` (B, 2) int64 is the window's top left corner (y, x) in the padded image: (pad, pad) is the image
           itself, and a larger x shows what lies further right, in the mirrored image where it is mirrored.
-        - the padding is made of zeros BEFORE normalisation (black), as in all reference codes.
-
-    Args:
-        images: (B, C, H, W), any type.
-        offset: (B, 2) int64 in [0, 2 * pad], on the images' device; None for no crop.
-        flipped: (B,) bool; None for no flip.
-        pad: pixels added on each side, >= 0.
-        pad_mode: zeros, or the image reflected about its border pixels.
-
-    Returns:
-        (B, C, H, W), a new tensor unless there is nothing to do.
+        - the padding is made of zeros BEFORE normalisation (black), as in all reference codes, or of the image
+          reflected about its border pixels.
+        - what is None is left out: ``offset`` the windows, ``flipped`` (B,) bool the mirror.
     """
     if flipped is not None:
         images = flip_some(images, flipped)
-    if offset is None or pad == 0:
+    height, width = images.shape[2:] if side is None else (side, side)
+    if offset is None or (pad == 0 and images.shape[2:] == (height, width)):
         return images
-    height, width = images.shape[2:]
     if pad_mode == "reflect" and pad >= min(height, width):
         raise ValueError(f"reflection needs pad < the side of the images, got pad {pad} for {height}x{width}")
-    padded = _reflected(images, pad) if pad_mode == "reflect" else F.pad(images, (pad,) * 4)
-    return cut_windows(padded, offset, height=height, width=width)
+    if pad > 0:
+        images = _reflected(images, pad) if pad_mode == "reflect" else F.pad(images, (pad,) * 4)
+    return cut_windows(images, offset, height=height, width=width)
 
 
 def flip_some(images: Tensor, flipped: Tensor) -> Tensor:
@@ -57,17 +51,10 @@ def flip_some(images: Tensor, flipped: Tensor) -> Tensor:
 
 
 def cut_windows(images: Tensor, offset: Tensor, *, height: int, width: int) -> Tensor:
-    """Cut one window out of each image.
+    """Cut one window (height, width) out of each of (B, C, H, W) images, at the corners ``offset`` (B, 2): rows,
+    columns.
 
-    Args:
-        images: (B, C, H, W), any type.
-        offset: (B, 2) int64: row and column of the window's top left corner, on the images' device; the window must lie
-            inside the image.
-        height: rows of a window, <= H.
-        width: columns of a window, <= W.
-
-    Returns:
-        (B, C, height, width), a new tensor.
+    The offsets are int64, on the images' device; the windows must lie inside.
     """
     batch, channels, rows, row = images.shape
     # all windows of the batch as one overlapping view: entry i starts at element i. Picking B * C of them is
@@ -127,17 +114,10 @@ def draw_box(
 
 
 def resized_crop(images: Tensor, box: Tensor, *, interpolation: Interpolation = "bilinear") -> Tensor:
-    """Cut a box out of each image and scale it to the full size, with antialiasing.
+    """Cut a box out of each (B, C, H, W) image and scale it to the full size, with antialiasing, in float32.
 
-    Each side is one small matrix product: a (H, H) matrix of interpolation weights per image.
-
-    Args:
-        images: (B, C, H, W), uint8 or floating.
-        box: (B, 4) int64: y0, x0, y1, x1, half-open, inside the image, on the images' device.
-        interpolation: the kernel: bilinear, or bicubic with a = -0.5 as PIL has it.
-
-    Returns:
-        (B, C, H, W) float32, in the units of ``images``.
+    Each side is one small matrix product: a (H, H) matrix of interpolation weights per image. The boxes (B, 4) int64
+    are y0, x0, y1, x1, half-open, inside the image; the kernel is bilinear, or bicubic with a = -0.5 as PIL has it.
     """
     height, width = images.shape[2:]
     rows = _interpolation_matrix(box[:, 0], box[:, 2], height, interpolation)

@@ -9,14 +9,10 @@ __all__ = ["enlarge", "resize"]
 
 
 def resize(images: Tensor, image_size: int) -> Tensor:
-    """Images scaled to a square of ``image_size`` pixels, bilinear with antialiasing.
+    """Images (N, C, H, W), uint8 or float32, scaled to a square of ``image_size`` >= 1 pixels, bilinear with
+    antialiasing.
 
-    Args:
-        images: (N, C, H, W), uint8 or float32.
-        image_size: new side, >= 1.
-
-    Returns:
-        (N, C, image_size, image_size) of the same type; ``images`` itself where nothing changes.
+    The type stays; where nothing changes, these are ``images`` themselves.
 
     Raises:
         ValueError: more than this machine's memory can hold.
@@ -33,14 +29,9 @@ def resize(images: Tensor, image_size: int) -> Tensor:
 
 
 def enlarge(images: Tensor, image_size: int) -> Tensor:
-    """Images enlarged by the largest whole factor that fits, in zeros.
+    """Images (N, C, H, H) uint8 enlarged by the largest whole factor that fits, in zeros.
 
-    Args:
-        images: (N, C, H, H) uint8.
-        image_size: new side, >= H: 8x8 images become 16x16 by factor 2, 12x12 by a margin of 2 zeros.
-
-    Returns:
-        (N, C, image_size, image_size) uint8, contiguous.
+    8x8 images become 16x16 by factor 2, 12x12 by a margin of 2 zeros.
 
     Raises:
         ValueError: ``image_size`` smaller than the images, or more than this machine's memory can hold.

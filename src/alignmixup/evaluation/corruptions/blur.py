@@ -1,6 +1,4 @@
-"""Blur: defocus, frosted glass, motion, zoom and Gaussian. See ``corruption_noise`` for what a corruption takes."""
-
-from __future__ import annotations
+"""Blur: defocus, frosted glass, motion, zoom and Gaussian. See `noise` for what a corruption takes."""
 
 import math
 from functools import cache
@@ -13,17 +11,6 @@ from torch import Tensor
 from alignmixup.evaluation.corruptions.draws import Draws
 from alignmixup.evaluation.corruptions.strengths import Parameters
 from alignmixup.outside import require
-
-__all__ = [
-    "clipped_zoom",
-    "defocus_blur",
-    "gaussian_blur",
-    "glass_blur",
-    "motion",
-    "motion_blur",
-    "smooth",
-    "zoom_blur",
-]
 
 
 def gaussian_blur(x: Tensor, parameters: Parameters, draws: Draws) -> Tensor:
@@ -82,15 +69,10 @@ def motion(x: Tensor, radius: int, sigma: float, *, degrees: Tensor) -> Tensor:
     """Smear each image along its own direction, by half a Gaussian, as ImageMagick's motion blur does.
 
     Convention:
-        - Angles run from the direction of growing x to that of growing y; a pixel takes values from there.
-        - The kernel has 2 * radius + 1 taps on whole pixels; beyond the border the border's values are used; the
-          result is rounded to bytes.
-
-    Args:
-        x: (B, C, H, W) in [0, 1].
-        radius: pixels, >= 1.
-        sigma: standard deviation of the Gaussian in pixels, > 0.
-        degrees: (B,) float64.
+        - Angles (``degrees``, (B,) float64) run from the direction of growing x to that of growing y; a pixel takes
+          values from there.
+        - The kernel has 2 * radius + 1 taps on whole pixels, ``sigma`` > 0 pixels wide; beyond the border the border's
+          values are used; the result is rounded to bytes.
     """
     taps = torch.arange(2 * radius + 1, dtype=torch.float64)
     kernel = torch.exp(-(taps**2) / (2 * sigma**2))
@@ -116,8 +98,7 @@ def motion(x: Tensor, radius: int, sigma: float, *, degrees: Tensor) -> Tensor:
 def clipped_zoom(x: Tensor, factor: float) -> Tensor:
     """The middle of each image, enlarged linearly ``factor`` (>= 1) times and cut to the old size.
 
-    Convention:
-        - The corner pixels of the part that is enlarged stay where they are (aligned corners).
+    The corner pixels of the part that is enlarged stay where they are (aligned corners).
     """
     side = x.shape[-1]
     cut = math.ceil(side / factor)
@@ -132,13 +113,10 @@ def clipped_zoom(x: Tensor, factor: float) -> Tensor:
 
 
 def smooth(x: Tensor, sigma: float, *, border: Literal["edge", "symmetric"] = "edge", truncate: float = 4.0) -> Tensor:
-    """Convolve (..., H, H) with a Gaussian, cut off at ``truncate`` standard deviations.
+    """Convolve square images (..., H, H) with a Gaussian of ``sigma`` pixels (0 changes nothing), cut off at
+    ``truncate`` sigma.
 
-    Args:
-        x: images, square.
-        sigma: standard deviation in pixels; 0 changes nothing.
-        border: repeat the outermost pixels, or mirror the image at its edge.
-        truncate: in standard deviations.
+    ``border``: repeat the outermost pixels, or mirror the image at its edge.
     """
     matrix = _smoothing_matrix(x.shape[-1], sigma, border, truncate)
     return x if matrix is None else matrix @ x @ matrix.T
@@ -189,8 +167,5 @@ def _glass_sources(offset: Tensor, reach: int) -> Tensor:
     source = torch.where(visited, taken, target)
     follow = visited & visited[source] & (source > target)
     while bool(follow.any()):
-        source, follow = (
-            torch.where(follow, source.gather(1, source), source),
-            follow & follow.gather(1, source),
-        )
+        source, follow = (torch.where(follow, source.gather(1, source), source), follow & follow.gather(1, source))
     return source

@@ -1,6 +1,4 @@
-"""Digital: contrast, elastic, pixelate, JPEG and saturation. See ``corruption_noise`` for what a corruption takes."""
-
-from __future__ import annotations
+"""Digital: contrast, elastic, pixelate, JPEG and saturation. See `noise` for what a corruption takes."""
 
 import io
 from collections.abc import Callable
@@ -14,8 +12,6 @@ from alignmixup.evaluation.corruptions.blur import smooth
 from alignmixup.evaluation.corruptions.draws import Draws
 from alignmixup.evaluation.corruptions.strengths import Parameters
 from alignmixup.outside import require
-
-__all__ = ["contrast", "elastic_transform", "jpeg_compression", "pixelate", "saturate"]
 
 
 def contrast(x: Tensor, parameters: Parameters, draws: Draws) -> Tensor:

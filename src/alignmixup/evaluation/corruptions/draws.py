@@ -1,7 +1,5 @@
 """Random numbers of images: each image has a stream of its own, so that no batch matters."""
 
-from __future__ import annotations
-
 import zlib
 from collections.abc import Sequence
 from typing import Any
@@ -12,20 +10,13 @@ from torch import Tensor
 from alignmixup.data.order import mix_seed
 from alignmixup.outside import require
 
-__all__ = ["Draws"]
-
 
 class Draws:
     """One stream of random numbers for each of B images.
 
-    A stream depends on (seed, purpose, severity, number of the image) alone: the batch that an image comes in
-    and the other kinds change nothing.
-
-    Args:
-        seed: any integer.
-        purpose: a text that tells the streams of different uses apart, the name of the corruption.
-        severity: any integer.
-        numbers: the number of each image in its data set, >= 0.
+    A stream depends on (seed, purpose, severity, number of the image) alone: the batch that an image comes in and the
+    other kinds change nothing. ``purpose`` tells the streams of different uses apart: the name of the corruption;
+    ``numbers`` are those of the images in their data set, >= 0.
     """
 
     def __init__(self, *, seed: int, purpose: str, severity: int, numbers: Sequence[int]) -> None:
@@ -39,16 +30,16 @@ class Draws:
 
     def normal(self, *shape: int) -> Tensor:
         """(B, *shape) float32, N(0, 1)."""
-        drawn = torch.empty(len(self), *shape)
-        for stream, part in zip(self._streams, drawn.view(len(self), -1).numpy(), strict=True):
-            stream.standard_normal(dtype="float32", out=part)
-        return drawn
+        return self._floats("standard_normal", shape)
 
     def uniform(self, *shape: int) -> Tensor:
         """(B, *shape) float32, uniform on [0, 1)."""
+        return self._floats("random", shape)
+
+    def _floats(self, method: str, shape: tuple[int, ...]) -> Tensor:
         drawn = torch.empty(len(self), *shape)
         for stream, part in zip(self._streams, drawn.view(len(self), -1).numpy(), strict=True):
-            stream.random(dtype="float32", out=part)
+            getattr(stream, method)(dtype="float32", out=part)
         return drawn
 
     def integers(self, low: int, high: int, *shape: int) -> Tensor:

@@ -1,7 +1,5 @@
 """Error under common corruptions: generated from the test images, or read from a released folder."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -12,19 +10,11 @@ from torch import Tensor, nn
 
 from alignmixup.data.dataset import FileSplit, Split
 from alignmixup.data.loaders import Normalizer
-from alignmixup.evaluation.corruptions.blur import defocus_blur, gaussian_blur, glass_blur, motion_blur, zoom_blur
-from alignmixup.evaluation.corruptions.digital import (
-    contrast,
-    elastic_transform,
-    jpeg_compression,
-    pixelate,
-    saturate,
-)
+from alignmixup.evaluation.corruptions import blur, digital, noise, weather
 from alignmixup.evaluation.corruptions.draws import Draws
 from alignmixup.evaluation.corruptions.folders import open_folder
-from alignmixup.evaluation.corruptions.mean_error import mean_corruption_error
-from alignmixup.evaluation.corruptions.noise import gaussian_noise, impulse_noise, shot_noise, speckle_noise
 from alignmixup.evaluation.corruptions.strengths import (
+    EXTRA_KINDS,
     KINDS,
     TABLES,
     Parameters,
@@ -33,33 +23,16 @@ from alignmixup.evaluation.corruptions.strengths import (
     check_severities,
     table_for,
 )
-from alignmixup.evaluation.corruptions.weather import brightness, fog, frost, snow, spatter
 from alignmixup.evaluation.error import evaluate_error
 from alignmixup.evaluation.outputs import Progress, no_progress
 from alignmixup.modules import device_of
 
-__all__ = ["corrupt", "evaluate_corruptions", "mean_corruption_error"]
-
+# each kind is the function of its name
 _CORRUPTIONS: dict[str, Callable[[Tensor, Parameters, Draws], Tensor]] = {
-    "gaussian_noise": gaussian_noise,
-    "shot_noise": shot_noise,
-    "impulse_noise": impulse_noise,
-    "speckle_noise": speckle_noise,
-    "defocus_blur": defocus_blur,
-    "glass_blur": glass_blur,
-    "motion_blur": motion_blur,
-    "zoom_blur": zoom_blur,
-    "gaussian_blur": gaussian_blur,
-    "snow": snow,
-    "frost": frost,
-    "fog": fog,
-    "brightness": brightness,
-    "spatter": spatter,
-    "contrast": contrast,
-    "elastic_transform": elastic_transform,
-    "pixelate": pixelate,
-    "jpeg_compression": jpeg_compression,
-    "saturate": saturate,
+    kind: getattr(module, kind)
+    for module in (noise, blur, weather, digital)
+    for kind in KINDS + EXTRA_KINDS
+    if hasattr(module, kind)
 }
 _APPROXIMATIONS = {"frost": "synthetic textures in place of the benchmark's photographs"}
 _PIXELS = 1 << 19  # of one piece of work: some megabytes, which the caches hold in good part
@@ -74,24 +47,17 @@ def corrupt(
     numbers: Sequence[int] | None = None,
     table: Table | None = None,
 ) -> Tensor:
-    """Corrupt images as CIFAR-C, Tiny-ImageNet-C and ImageNet-C were made.
+    """Corrupt images (B, C, H, H) uint8 on the CPU, C = 3 or 1, H >= 8, as CIFAR-C, Tiny-ImageNet-C and ImageNet-C were
+    made.
 
     Convention:
         - The result depends on (image, kind, severity, seed, number of the image) alone.
+        - ``kind`` is one of ``KINDS`` or ``EXTRA_KINDS``, ``severity`` 1 to 5; ``numbers`` are those of the images in
+          their data set, None for 0, ..., B - 1; ``table`` is whose strengths, None for those made for the nearest
+          size.
         - Values are cut to [0, 1] and down to whole bytes, as in the released files.
         - What differs from the benchmark: its random numbers; ``frost``, whose textures are synthetic; last digits
           where other libraries filter.
-
-    Args:
-        images: (B, C, H, H) uint8 on the CPU, C = 3 or 1, H >= 8.
-        kind: one of ``KINDS`` or ``EXTRA_KINDS``.
-        severity: 1 to 5.
-        seed: any integer.
-        numbers: of the images in their data set; None for 0, ..., B - 1.
-        table: whose strengths; None for those made for the nearest size of images.
-
-    Returns:
-        (B, C, H, H) uint8.
 
     Raises:
         ValueError: an unknown kind or table, a severity out of range, images of another shape or type.
@@ -140,22 +106,10 @@ def evaluate_corruptions(
         - ``mean_error_percent`` is the plain mean over kinds of the mean over severities. It is NOT the mCE, which
           divides by a baseline's errors (``mean_corruption_error``); a published script calls its mean ACCURACY "mCE".
         - The kinds are listed: with the four extra ones the mean is another number.
-
-    Args:
-        model: gives logits (B, K); on its own device.
-        split: test images in memory. With ``folder`` they give ``clean_error_percent`` alone.
-        mean: of each channel, in [0, 1] units, as in training.
-        std: of each channel, in [0, 1] units.
-        kinds: which, in the order of the result.
-        severities: which of 1 to 5.
-        seed: of the corruptions.
-        table: see ``corrupt``.
-        folder: read the corrupted images from a released folder instead: files ``KIND.npy`` and ``labels.npy``
-            (CIFAR-C), or a tree ``KIND/SEVERITY/CLASS/IMAGE`` (Tiny-ImageNet-C, ImageNet-C).
-        class_folders: names of a tree's CLASS folders in the order of the labels.
-        batch_size: images per forward pass.
-        autocast: makes the context of each forward pass.
-        progress: hears of the images done; there are ``len(kinds) * len(severities) + 1`` rounds.
+        - ``kinds``, ``severities``, ``seed`` and ``table`` are as in `corrupt`, ``mean`` and ``std`` as in training;
+          ``progress`` hears of the images done, in ``len(kinds) * len(severities) + 1`` rounds.
+        - With ``folder`` the corrupted images are read from a released one, as `open_folder` does with
+          ``class_folders``; those of ``split`` give ``clean_error_percent`` alone.
 
     Returns:
         JSON-ready: ``kinds``, ``severities``, ``images``, ``source``, ``seed`` and ``table`` (None for a folder),

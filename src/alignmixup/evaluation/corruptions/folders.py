@@ -1,7 +1,5 @@
 """Released folders of corrupted images: CIFAR-C's arrays and the trees of Tiny-ImageNet-C and ImageNet-C."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,18 +12,13 @@ from alignmixup.data.dataset import ImageData, Split
 from alignmixup.data.decode import decode_all
 from alignmixup.outside import require
 
-__all__ = ["ArrayFolder", "TreeFolder", "class_folders", "open_folder"]
-
 _SUFFIXES = (".jpeg", ".jpg", ".png")
 
 
 @dataclass(frozen=True, eq=False)
 class ArrayFolder:
-    """``KIND.npy``, each uint8 (5 * N, H, H, 3), the severities one after the other, and ``labels.npy``.
-
-    Attributes:
-        path: the folder.
-        labels: (N,) int64, the same for each severity.
+    """``KIND.npy``, each uint8 (5 * N, H, H, 3), the severities one after the other, and ``labels.npy``, (N,) five
+    times.
     """
 
     path: Path
@@ -49,13 +42,9 @@ class ArrayFolder:
 
 @dataclass(frozen=True, eq=False)
 class TreeFolder:
-    """``KIND/SEVERITY/CLASS/IMAGE``.
+    """``KIND/SEVERITY/CLASS/IMAGE``; ``classes`` are the CLASS folders in the order of the labels.
 
-    Attributes:
-        path: the folder.
-        classes: names of the CLASS folders in the order of the labels.
-        image_size: side that each image has.
-        images: images of one kind and severity.
+    A kind and severity has ``images`` images of ``image_size`` pixels a side.
     """
 
     path: Path
@@ -72,11 +61,7 @@ class TreeFolder:
             yield images, torch.tensor(labels[part])
 
     def list(self, kind: str, severity: int) -> tuple[list[Path], list[int]]:
-        """Files and labels, in the order of the classes.
-
-        Raises:
-            FileNotFoundError: a class is missing or empty.
-        """
+        """Files and labels, in the order of the classes; FileNotFoundError where a class is missing or empty."""
         paths: list[Path] = []
         labels: list[int] = []
         for label, name in enumerate(self.classes):
@@ -107,12 +92,9 @@ def open_folder(
 ) -> ArrayFolder | TreeFolder:
     """A released folder, checked against the data it is meant to belong to.
 
-    Args:
-        folder: where it is.
-        like: clean test images, for the size of the images and the labels that may occur.
-        kinds: what will be read.
-        severities: what will be read.
-        class_folders: of a tree: names of its CLASS folders in the order of the labels.
+    It holds files ``KIND.npy`` and ``labels.npy`` (CIFAR-C), or a tree ``KIND/SEVERITY/CLASS/IMAGE`` (Tiny-ImageNet-C,
+    ImageNet-C), whose CLASS folders ``class_folders`` names in the order of the labels. ``like``, the clean test
+    images, says the size of the images and the labels that may occur; ``kinds`` and ``severities`` will be read.
 
     Raises:
         FileNotFoundError: the folder, a kind or a class is missing.
@@ -146,9 +128,7 @@ def open_folder(
 def class_folders(dataset: ImageData, *, root: str | Path) -> tuple[str, ...]:
     """Names that the classes of a data set have as folders, in the order of its labels.
 
-    Args:
-        dataset: what ``data.load`` returned.
-        root: where it was loaded from; Tiny-ImageNet's ``wnids.txt`` is read there.
+    Those of Tiny-ImageNet are in its ``wnids.txt``, in the ``root`` that it was loaded from.
     """
     if dataset.name != "tiny-imagenet":
         return dataset.class_names

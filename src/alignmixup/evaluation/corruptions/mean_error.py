@@ -1,16 +1,12 @@
 """mCE: errors under corruptions relative to those of a baseline."""
 
-from __future__ import annotations
-
 from typing import Any
-
-__all__ = ["mean_corruption_error"]
 
 _SAME = ("severities", "images", "source", "seed", "table")
 
 
 def mean_corruption_error(result: dict[str, Any], baseline: dict[str, Any]) -> dict[str, Any]:
-    """Mean corruption error (mCE) and relative mCE against a baseline's run on the same corruptions.
+    """Mean corruption error (mCE) and relative mCE of a result of `evaluate_corruptions` against a baseline's.
 
     For each kind c the errors E of severities s are added before the division:
 
@@ -23,15 +19,7 @@ def mean_corruption_error(result: dict[str, Any], baseline: dict[str, Any]) -> d
         - In percent; the baseline's own mCE is 100 and lower is better. With another baseline than the paper's AlexNet
           the number cannot be compared with published ones.
         - A plain mean of errors (``mean_error_percent``) or of accuracies is no mCE, whatever a script calls it.
-
-    Args:
-        result: what ``evaluate_corruptions`` returned.
-        baseline: the same for the baseline.
-
-    Returns:
-        JSON-ready: ``kinds``, ``mce_percent``, ``relative_mce_percent`` and the same per kind,
-        ``kind_ce_percent`` and ``kind_relative_ce_percent``. Relative ones are None where a kind does the
-        baseline no harm.
+        - Relative ones are None where a kind does the baseline no harm.
 
     Raises:
         ValueError: the runs differ in kinds, severities, images or how the corruptions were made, or the baseline

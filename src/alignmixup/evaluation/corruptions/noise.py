@@ -1,19 +1,15 @@
 """Noise of pixels: Gaussian, shot, impulse and speckle.
 
-Here and in the other ``corruption_*`` files a corruption takes images (B, C, H, H) float32 in [0, 1] on the CPU, the
-published parameters of one severity and the images' streams of random numbers, and gives images of the same shape, in
-[0, 1] after clipping. The numbers are those of Hendrycks and Dietterich, ICLR 2019 (``corruption_tables``).
+Here and in `blur`, `digital` and `weather` the function of a kind takes images (B, C, H, W) float32 in [0, 1] on the
+CPU, the published parameters of one severity (`strengths`) and the images' streams of random numbers, and gives
+images of the same shape, in [0, 1] after clipping.
 """
-
-from __future__ import annotations
 
 import torch
 from torch import Tensor
 
 from alignmixup.evaluation.corruptions.draws import Draws
 from alignmixup.evaluation.corruptions.strengths import Parameters
-
-__all__ = ["gaussian_noise", "impulse_noise", "shot_noise", "speckle_noise"]
 
 
 def gaussian_noise(x: Tensor, parameters: Parameters, draws: Draws) -> Tensor:

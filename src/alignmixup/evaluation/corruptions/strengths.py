@@ -1,38 +1,12 @@
 """The kinds of common corruptions and their published strengths, for three sizes of images."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Literal, get_args
 
 from alignmixup.near import near
 
-__all__ = ["EXTRA_KINDS", "KINDS", "TABLES", "Parameters", "Table", "check_kinds", "check_severities", "table_for"]
-
 Parameters = tuple[float, ...]
 Table = Literal["cifar", "tiny-imagenet", "imagenet"]
-
-KINDS = (
-    "gaussian_noise",
-    "shot_noise",
-    "impulse_noise",
-    "defocus_blur",
-    "glass_blur",
-    "motion_blur",
-    "zoom_blur",
-    "snow",
-    "frost",
-    "fog",
-    "brightness",
-    "contrast",
-    "elastic_transform",
-    "pixelate",
-    "jpeg_compression",
-)
-"""The 15 kinds of the benchmark."""
-
-EXTRA_KINDS = ("speckle_noise", "gaussian_blur", "spatter", "saturate")
-"""The four that the benchmark keeps for choosing hyper-parameters; they are in the released folders too."""
 
 _SNOW_SMALL = ((0.1, 0.2, 1, 0.6, 8, 3), (0.1, 0.2, 1, 0.5, 10, 4), (0.15, 0.3, 1.75, 0.55, 10, 4))
 _SNOW_SMALL_STRONG = ((0.25, 0.3, 2.25, 0.6, 12, 6), (0.3, 0.3, 1.25, 0.65, 14, 12))
@@ -153,22 +127,24 @@ TABLES: dict[Table, dict[str, tuple[Parameters, ...]]] = {
 }
 
 
+EXTRA_KINDS = ("speckle_noise", "gaussian_blur", "spatter", "saturate")
+"""The four that the benchmark keeps for choosing hyper-parameters; they are in the released folders too."""
+
+KINDS = tuple(kind for kind in TABLES["cifar"] if kind not in EXTRA_KINDS)
+"""The 15 kinds of the benchmark."""
+
+
 def table_for(image_size: int) -> Table:
     """The table whose images come nearest in size: up to 45 pixels CIFAR's, up to 119 Tiny-ImageNet's.
 
-    Convention:
-        - The strengths are in pixels of the table's own size and are not scaled.
+    The strengths are in pixels of the table's own size and are not scaled.
     """
     sizes = {"cifar": 32, "tiny-imagenet": 64, "imagenet": 224}
     return min(get_args(Table), key=lambda name: max(image_size / sizes[name], sizes[name] / image_size))
 
 
 def check_kinds(kinds: Sequence[str]) -> tuple[str, ...]:
-    """``kinds`` as they are, if all are known and none comes twice.
-
-    Raises:
-        ValueError: no kind, an unknown one or the same one twice.
-    """
+    """``kinds`` as they are; ValueError for none, an unknown one or the same one twice."""
     known = KINDS + EXTRA_KINDS
     for kind in kinds:
         if kind not in known:
@@ -179,11 +155,7 @@ def check_kinds(kinds: Sequence[str]) -> tuple[str, ...]:
 
 
 def check_severities(severities: Sequence[int]) -> tuple[int, ...]:
-    """``severities`` as they are, if all lie in 1 to 5 and none comes twice.
-
-    Raises:
-        ValueError: no severity, one out of range or the same one twice.
-    """
+    """``severities`` as they are; ValueError for none, one outside 1 to 5 or the same one twice."""
     wrong = [severity for severity in severities if type(severity) is not int or not 1 <= severity <= 5]
     if wrong or not severities or len(set(severities)) != len(severities):
         raise ValueError(f"severities must be different integers from 1 to 5, got {list(severities)}")

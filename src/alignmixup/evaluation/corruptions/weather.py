@@ -1,22 +1,45 @@
-"""Weather: snow, frost, fog, brightness and spatter. See ``corruption_noise`` for what a corruption takes."""
-
-from __future__ import annotations
+"""Weather: snow, frost, fog, brightness and spatter. See `noise` for what a corruption takes."""
 
 import math
+from functools import cache
 
 import torch
 from torch import Tensor
 
 from alignmixup.evaluation.corruptions.blur import clipped_zoom, motion, smooth
 from alignmixup.evaluation.corruptions.draws import Draws
-from alignmixup.evaluation.corruptions.frost import frost_textures
-from alignmixup.evaluation.corruptions.strengths import Parameters
+from alignmixup.evaluation.corruptions.strengths import Parameters, Table, table_for
 from alignmixup.outside import require
-
-__all__ = ["brightness", "fog", "frost", "luma", "plasma", "snow", "spatter"]
 
 _LUMA = (0.299, 0.587, 0.114)
 _WATER, _MUD = (175 / 255, 238 / 255, 238 / 255), (63 / 255, 42 / 255, 20 / 255)
+# Of the five photographs that the benchmark draws from (two are one picture), scaled to 0.2, 0.3 and 1 of their size
+# as there: mean colour, standard deviation of the brightness (bytes) and exponent of the power spectrum.
+_PHOTOGRAPHS: dict[Table, tuple[tuple[tuple[int, int, int], float, float], ...]] = {
+    "cifar": (
+        ((78, 149, 166), 15, -2.2),
+        ((201, 205, 214), 19, -1.2),
+        ((201, 205, 214), 19, -1.2),
+        ((138, 153, 165), 25, -0.8),
+        ((112, 123, 135), 34, -1.5),
+    ),
+    "tiny-imagenet": (
+        ((77, 147, 163), 16.7, -2.12),
+        ((198, 202, 212), 19.4, -1.96),
+        ((198, 202, 212), 19.4, -1.96),
+        ((144, 159, 172), 24, -1.64),
+        ((101, 113, 125), 34.6, -1.85),
+    ),
+    "imagenet": (
+        ((77, 147, 164), 17.1, -2.11),
+        ((198, 202, 211), 22, -2.21),
+        ((198, 202, 211), 22, -2.21),
+        ((145, 159, 172), 27.7, -1.95),
+        ((99, 110, 122), 37.6, -2.07),
+    ),
+}
+_FROST_SEED = 20190503
+_PIECES = 5  # side of a texture, in sides of an image
 
 
 def brightness(x: Tensor, parameters: Parameters, draws: Draws) -> Tensor:
@@ -40,7 +63,7 @@ def frost(x: Tensor, parameters: Parameters, draws: Draws) -> Tensor:
     """Lay a piece of a frost texture over the image.
 
     Deviation: the benchmark cuts pieces out of photographs, which cannot be given away. The textures here are
-    synthetic, with those photographs' mean colours, contrasts and spectral slopes (``corruption_frost``).
+    synthetic, with those photographs' mean colours, contrasts and roughness at the image's size (`frost_textures`).
     """
     keep, strength = parameters
     side = x.shape[-1]
@@ -52,6 +75,37 @@ def frost(x: Tensor, parameters: Parameters, draws: Draws) -> Tensor:
     rows, columns = corner[:, :1] + line, corner[:, 1:] + line
     piece = textures[which[:, None, None], :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
     return keep * x + strength * (piece if x.shape[1] == 3 else luma(piece))
+
+
+@cache
+def frost_textures(side: int) -> Tensor:
+    """Five textures (3, 5 * side, 5 * side) float32 in [0, 1] to cut pieces of ``side`` from; the same ones each time.
+
+    Crystals are the ridges of one fractal field, shading is another. Colour, contrast and roughness (difference of
+    neighbours) are those of the photographs at the scale that the benchmark has for the nearest of 32, 64 and 224
+    pixels: over the five, within 2 levels.
+    """
+    generator = torch.Generator().manual_seed(_FROST_SEED)
+    photographs = _PHOTOGRAPHS[table_for(side)]
+    return torch.stack([_texture(_PIECES * side, *photograph, generator=generator) for photograph in photographs])
+
+
+def _texture(size: int, colour: tuple[int, ...], spread: float, slope: float, *, generator: torch.Generator) -> Tensor:
+    shading, ridged = (_fractal(size, slope, generator=generator) for _ in range(2))
+    crystals = -ridged.abs()
+    grey = 0.8 * shading + 0.6 * (crystals - crystals.mean()) / crystals.std()
+    grey = (grey - grey.mean()) / grey.std()
+    return ((torch.tensor(colour).view(3, 1, 1) + spread * grey) / 255).clamp(0, 1).float()
+
+
+def _fractal(size: int, slope: float, *, generator: torch.Generator) -> Tensor:
+    """(size, size) float64 Gaussian field whose power falls as frequency to the power ``slope``."""
+    along = torch.fft.fftfreq(size, dtype=torch.float64)
+    frequency = torch.hypot(along[:, None], torch.fft.rfftfreq(size, dtype=torch.float64))
+    frequency[0, 0] = torch.inf  # no mean
+    spectrum = torch.fft.rfft2(torch.randn(size, size, generator=generator, dtype=torch.float64))
+    field: Tensor = torch.fft.irfft2(spectrum * frequency ** (slope / 2), s=(size, size))
+    return field / field.std()
 
 
 def snow(x: Tensor, parameters: Parameters, draws: Draws) -> Tensor:
@@ -91,10 +145,7 @@ def luma(x: Tensor) -> Tensor:
 def plasma(draws: Draws, *, size: int, decay: float) -> Tensor:
     """Fractal height maps by the diamond-square algorithm, (B, size, size) in [0, 1], without borders.
 
-    Args:
-        draws: of B images.
-        size: a power of two.
-        decay: the amplitude falls by its square from one scale to the next.
+    ``size`` is a power of two; the amplitude falls by the square of ``decay`` from one scale to the next.
     """
     noise = 2 * draws.uniform(size * size).double() - 1
     height = torch.zeros(len(draws), size, size, dtype=torch.float64)

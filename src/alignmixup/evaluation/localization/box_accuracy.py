@@ -1,7 +1,5 @@
 """Weakly supervised localisation: MaxBoxAcc and MaxBoxAccV2 of score maps."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
@@ -9,13 +7,14 @@ from typing import Any, get_args
 import torch
 from torch import Tensor
 
-from alignmixup.evaluation.localization.boxes_native import tabulate_natively, tabulates_natively
 from alignmixup.evaluation.localization.contour_boxes import (
     Contours,
     CutTable,
     join,
     scale_boxes,
     tabulate_by_opencv,
+    tabulate_natively,
+    tabulates_natively,
     thresholds,
 )
 from alignmixup.evaluation.localization.inputs import read_boxes, read_levels
@@ -126,14 +125,7 @@ def box_accuracy(
 def tabulate_boxes(score_maps: Tensor | Iterable[Any], boxes: Sequence[Any], image_sizes: Any) -> CutTable:
     """Boxes of score maps at all cuts and their matches, from which every accuracy is counted.
 
-    Args:
-        score_maps: see `box_accuracy`.
-        boxes: see `box_accuracy`.
-        image_sizes: see `box_accuracy`.
-
-    Raises:
-        ValueError: maps, boxes or sizes that are not as they must be.
-        ImportError: there is neither a C compiler nor OpenCV.
+    Arguments and errors as `box_accuracy`.
     """
     truth, sizes = read_boxes(boxes, image_sizes)
     return tabulate(score_maps, lambda shape: scale_to_maps(truth, sizes, shape), count=len(truth))
@@ -147,15 +139,10 @@ def scale_to_maps(boxes: Sequence[Tensor], sizes: Tensor, shape: tuple[int, int]
 
 
 def tabulate(score_maps: Any, boxes_on_maps: Callable[[tuple[int, int]], Sequence[Tensor]], *, count: int) -> CutTable:
-    """The table of ``count`` score maps.
+    """The table of ``count`` score maps (see `box_accuracy`).
 
-    Args:
-        score_maps: see `box_accuracy`.
-        boxes_on_maps: from height and width of the maps to the boxes of all images, (k, 4) int64 in pixels of the maps.
-        count: number of images.
-
-    Raises:
-        ValueError: maps that are not as they must be, or more or fewer of them.
+    ``boxes_on_maps`` takes height and width of the maps and gives the boxes (k, 4) int64 of all images in pixels of
+    them. ValueError where the maps are not as they must be, or more or fewer.
     """
     tables: list[CutTable] = []
     done, truth = 0, None
@@ -187,12 +174,7 @@ def count_hits(
 ) -> Tensor:
     """Percent of all images that are hits, (len(iou), T) float64.
 
-    Args:
-        table: boxes of N maps.
-        at: (T,) float64, the thresholds.
-        contours: which contours of a map count.
-        iou: levels of match.
-        correct: (N,) bool, images that can be hits; None for all.
+    ``at`` (T,) float64 are the thresholds; with ``correct`` (N,) bool, only these images can be hits.
     """
     hits = torch.zeros(len(iou), len(at), dtype=torch.int64)
     for start in range(0, len(table), _PART):
@@ -205,11 +187,7 @@ def count_hits(
 
 
 def check_options(contours: str, step: float, iou: Sequence[float]) -> None:
-    """Refuse options before the work.
-
-    Raises:
-        ValueError: one that is out of range.
-    """
+    """Refuse options before the work: ValueError for one out of range."""
     if contours not in get_args(Contours):
         raise ValueError(f'contours must be "all" or "largest", got {contours!r}')
     if not iou or not all(0 < level <= 1 for level in iou):

@@ -1,7 +1,5 @@
 """Class activation maps of any classifier, and score maps in [0, 1] from them."""
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -25,13 +23,10 @@ _CLOSE = 1e-4  # of the largest value: rounding of a mean in single precision
 
 @dataclass(frozen=True)
 class Place:
-    """Where a map is taken from.
+    """Where a map is taken from: a layer's "output", or its "input" where no layer's output is what the pooling
+    receives.
 
-    Args:
-        kind: "cam" where the classifier is one linear layer on the mean of the map, else "gradcam".
-        layer: dotted name of a layer.
-        side: the layer's "output", or its "input" where no layer's output is what the pooling receives.
-        head: dotted name of the linear layer; empty for "gradcam".
+    ``kind`` is "cam" where the classifier is one linear layer, ``head``, on the mean of the map, else "gradcam".
     """
 
     kind: Literal["cam", "gradcam"]
@@ -74,14 +69,9 @@ class ClassActivation:
         self.place = self._choose(x, kind, layer)
 
     def __call__(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Maps of the classes ``y`` and the logits.
+        """Maps (B, h, w) float64 on the CPU of the classes ``y`` (B,) int64 in images ``x``, and logits (B, K).
 
-        Args:
-            x: (B, C, H, W) images as the model takes them.
-            y: (B,) int64 classes.
-
-        Returns:
-            Maps (B, h, w) float64 on the CPU, and logits (B, K). No gradient is left anywhere.
+        No gradient is left anywhere.
         """
         compute = self._cam if self.place.kind == "cam" else self._gradcam
         with evaluating(self.root):
@@ -139,12 +129,8 @@ class ClassActivation:
 def find_linear_head(model: nn.Module, x: Tensor) -> Place | None:
     """Find the map whose mean over positions one linear layer turns into the logits; None where there is none.
 
-    The model is run twice on two images: once to see what the linear layer that makes the logits reads, once to see
-    which layer's output (or input) has that mean.
-
-    Args:
-        model: the unwrapped model.
-        x: (B, C, H, W) a batch as the model takes it.
+    The model, unwrapped, is run twice on two images: once to see what the linear layer that makes the logits reads,
+    once to see which layer's output (or input) has that mean.
     """
     x = x[:2]
     with evaluating(model):
@@ -173,18 +159,11 @@ def find_linear_head(model: nn.Module, x: Tensor) -> Place | None:
 
 
 def score_maps(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    """Maps scaled to the size of the images and to [0, 1], as localisation takes them.
+    """Maps (B, h, w) scaled to ``size``, height and width, and to [0, 1], float64, as localisation takes them.
 
     Convention:
         - bicubic (a = -0.75, half-pixel centres, borders replicated) first, minimum and maximum of the result second:
           bicubic overshoots. A map that is constant or holds NaN or infinity becomes zero.
-
-    Args:
-        maps: (B, h, w), any floating type; computed in float64.
-        size: height and width of the result.
-
-    Returns:
-        (B, height, width) float64.
 
     Source:
         Choe et al., Evaluating Weakly Supervised Object Localization Methods Right, CVPR 2020, released code.
@@ -246,15 +225,11 @@ def _watching(model: nn.Module, place: Place, see: Callable[[Tensor], Tensor | N
         new = None if first is None else see(first)
         return None if first is None or new is None else replaced(values, first, new)
 
-    def after(module: nn.Module, arguments: Any, output: Any) -> Any:
-        return shown(output)
-
-    def before(module: nn.Module, arguments: tuple[Any, ...]) -> Any:
-        return shown(arguments)
-
     module = model.get_submodule(place.layer)
-    is_output = place.side == "output"
-    handle = module.register_forward_hook(after) if is_output else module.register_forward_pre_hook(before)
+    if place.side == "output":
+        handle = module.register_forward_hook(lambda _, _arguments, output: shown(output))
+    else:
+        handle = module.register_forward_pre_hook(lambda _, arguments: shown(arguments))
     try:
         yield
     finally:

@@ -1,7 +1,5 @@
 """One pass of a classifier over test images: the boxes of its class activation maps, and whether it is right."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -18,11 +16,9 @@ MAP_SIZE = (224, 224)
 
 @dataclass(frozen=True, eq=False)
 class ImagePass:
-    """What a pass over N images gives.
+    """Boxes of the score maps of the true classes of N images; and whether the class was right, (N,) bool.
 
-    Args:
-        table: boxes of the score maps of the true classes.
-        correct: (N,) bool, whether the predicted class is the true one; never where logits are not finite.
+    It never is where logits are not finite.
     """
 
     table: CutTable
@@ -45,13 +41,9 @@ def localize(
 ) -> ImagePass:
     """Map every image for its true class and find the boxes.
 
-    Args:
-        activation: makes the maps.
-        loader: images and labels on the model's device, in the order of the boxes.
-        tabulate: from score maps (B, H, W), some at a time, to the table of all.
-        size: height and width of the score maps. Paper: 224, the size of the network's input there.
-        autocast: makes the context of each forward pass.
-        watchers: each is shown the number of images before, the images and the score maps of every batch.
+    ``loader`` yields images and labels on the model's device in the order of the boxes; ``tabulate`` makes the table of
+    score maps (B, H, W) that come some at a time, ``size`` (height, width) each: 224 in the paper, the network's input.
+    ``watchers`` are shown the number of images before, the images and the score maps of every batch.
     """
     right: list[Tensor] = []
 

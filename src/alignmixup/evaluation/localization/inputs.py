@@ -1,7 +1,5 @@
 """Score maps and boxes as they are given, checked: a mistake names the image."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -12,11 +10,7 @@ _BATCH = 256  # maps that are looked at together
 
 
 def read_boxes(boxes: Sequence[Any], image_sizes: Any) -> tuple[list[Tensor], Tensor]:
-    """Boxes (k, 4) of every image and sizes (N, 2), int64.
-
-    Args:
-        boxes: for each image whole numbers (k, 4), k >= 1: x0, y0, x1, y1 in pixels of the original image.
-        image_sizes: (N, 2) whole numbers, width and height.
+    """Boxes (k, 4) of every image, x0, y0, x1, y1, k >= 1, and sizes (N, 2), width and height, int64.
 
     Raises:
         ValueError: counts that differ, numbers that are not whole, an image without a box, a box that is inverted or
@@ -36,11 +30,7 @@ def read_boxes(boxes: Sequence[Any], image_sizes: Any) -> tuple[list[Tensor], Te
 
 
 def read_levels(score_maps: Any) -> Iterator[Tensor]:
-    """Score maps as levels ``floor(255 * map)``, (B, H, W) uint8, some at a time.
-
-    Args:
-        score_maps: (N, H, W) tensor or array, or an iterable of maps (H, W) or of batches (B, H, W), of one size;
-            float32 or float64 in [0, 1].
+    """Score maps, as `box_accuracy` takes them, as levels ``floor(255 * map)``, (B, H, W) uint8, some at a time.
 
     Raises:
         ValueError: another shape or type, values outside [0, 1] or NaN.

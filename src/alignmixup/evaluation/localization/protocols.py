@@ -1,7 +1,5 @@
 """Top-1 localisation by the conventions in use, the protocol of the CutMix paper, and a baseline without a network."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -27,15 +25,8 @@ def top1_localization(
         - they differ in the threshold, a share of each map's maximum: "fixed-0.15" (CutMix paper) and "fixed-0.25"
           (Co-Mixup on ImageNet) prescribe it, "at-gtknown-best" is the first that is best when classes do not count,
           "max-top1" the best for this very number. The last is never below the one before.
-
-    Args:
-        table: boxes of N maps, each that of the true class.
-        correct: (N,) bool, whether the predicted class is right.
-        contours: which contours of a map count.
-        step: distance between thresholds where one is chosen.
-
-    Raises:
-        ValueError: ``correct`` has another type or length.
+        - ``table`` is of the true classes' maps, ``correct`` (N,) bool says whether the predicted class is right, else
+          ValueError; ``step`` is the distance between thresholds where one is chosen.
 
     Source:
         "fixed-0.15": Yun et al., CutMix, ICCV 2019, supplementary. "max-top1": later forks of the code of Choe et al.,
@@ -62,16 +53,9 @@ def cutmix_localization(
     Convention:
         - the paper does not say how boxes get into the crop: here they are scaled to 256x256, truncated, shifted by -16
           and clipped. What lies outside the crop cannot be hit; such images count.
-        - pixels are counted as everywhere here (see `alignmixup.evaluation.boxes.contour_boxes`); the paper is silent.
-
-    Args:
-        score_maps: as for `box_accuracy`; of any size, all of the crop.
-        boxes: for each image whole numbers (k, 4), in pixels of the original image.
-        image_sizes: (N, 2), width and height of the original images.
-        correct: (N,) bool, whether the predicted class is right.
-
-    Raises:
-        ValueError: maps, boxes or sizes that are not as they must be.
+        - pixels are counted as everywhere here (see `contour_boxes`); the paper is silent.
+        - maps, of any size, are those of the crop; other arguments and errors as `box_accuracy` and
+          `top1_localization`.
 
     Source:
         Yun et al., CutMix, ICCV 2019, section on weakly supervised localisation.
@@ -94,12 +78,7 @@ def cutmix_top1(table: CutTable, correct: Tensor) -> float:
 
 
 def crop_boxes(boxes: Sequence[Tensor], sizes: Tensor) -> list[Tensor]:
-    """Boxes (k, 4) in pixels of the CutMix paper's crop; those outside it are left out.
-
-    Args:
-        boxes: for each image (k, 4) int64, in pixels of the original image.
-        sizes: (N, 2) int64, its width and height.
-    """
+    """Boxes (k, 4) in pixels of the CutMix paper's crop; those outside it are left out."""
     scaled, crop = _CUTMIX_SIDES
     cropped = []
     for own in scale_to_maps(boxes, sizes, (scaled, scaled)):
@@ -118,15 +97,9 @@ def centred_gaussian(size: int) -> Tensor:
 
 
 def tabulate_centre(boxes: Sequence[Any], image_sizes: Any, *, size: int = 224) -> CutTable:
-    """The table of a centred Gaussian as the score map of every image: what a network must beat.
+    """The table of a centred Gaussian, ``size`` a side, as the score map of every image: what a network must beat.
 
-    Args:
-        boxes: for each image whole numbers (k, 4), in pixels of the original image.
-        image_sizes: (N, 2), width and height of the original images.
-        size: side of the maps.
-
-    Raises:
-        ValueError: boxes or sizes that are not as they must be.
+    Boxes and sizes as for `box_accuracy`.
 
     Source:
         Choe et al., Evaluating Weakly Supervised Object Localization Methods Right, CVPR 2020 (centre baseline).

@@ -19,17 +19,11 @@ from alignmixup.taps.quiet import evaluating
 
 
 def classify_maps(model: nn.Module, layer: str, x: Tensor, maps: Tensor, *, layout: Layout | None = None) -> Tensor:
-    """Class probabilities that the rest of the network gives to maps put in the place of a layer's output.
+    """Class probabilities (n, K) that the rest of the network gives to ``maps`` (n, C, h, w) in the place of a layer's
+    output.
 
-    Args:
-        model: the classifier; its modules run in eval mode and no buffer changes.
-        layer: dotted name.
-        x: (n, ...) images; what goes past the layer (a class token) comes from them.
-        maps: (n, C, h, w) what to put at the layer.
-        layout: layout of the layer's output; None tells it from shape and module.
-
-    Returns:
-        (n, K) float32.
+    The model's modules run in eval mode and no buffer changes; what goes past the layer (a class token) comes from
+    ``x``. ``layout`` is that of the layer's output; None tells it from shape and module.
     """
     tap = Attachment(model)
     layer = tap.attach(layer)
@@ -109,14 +103,10 @@ def measure_paths(
 ) -> Interpolation:
     """Follow the classifier along the paths between the images of many pairs, in the space of a layer's maps.
 
-    Args:
-        model: the classifier.
-        layer: dotted name of the layer where maps are interpolated.
-        batches: pairs of images, on the model's device.
-        lam: coefficients, decreasing from 1 to 0.
-        alignment: how positions are matched.
-        layout: layout of the layer's output; None tells it from shape and module.
-        decoder: shows maps of ``layer`` as images, for the measures of decoded images; None leaves those out.
+    Convention:
+        - ``lam``, the coefficients, decrease from 1 to 0; ``layer``, ``layout`` as in `classify_maps`; pairs are on the
+          model's device.
+        - ``decoder`` shows maps of ``layer`` as images, for the measures of decoded images; None leaves those out.
 
     Raises:
         ValueError: there is no pair, or the coefficients do not decrease from 1 to 0.
@@ -130,7 +120,10 @@ def measure_paths(
         for path in PATHS:
             frames = [maps.mix(torch.full((len(pairs.first),), value, device=maps.first.device), path) for value in lam]
             probs = [classify_maps(model, layer, pairs.first, mixed, layout=layout) for mixed in frames]
-            scores[path] = _scores(torch.stack(probs, dim=1), pairs)
+            along = torch.stack(probs, dim=1)
+            own, partner, either = (values.cpu() for values in _of_pair(along, pairs))
+            entropy = torch.special.entr(along).sum(2).cpu()
+            scores[path] = PathScores(own=own, partner=partner, either=either, entropy=entropy)
             if decoder is not None:
                 scores[path] = replace(scores[path], **_scores_of_images(frames, maps, pairs, lam=lam, decoder=decoder))
         right = _is_right(classify_maps(model, layer, pairs.first, maps.first, layout=layout), pairs.y_first)
@@ -146,12 +139,6 @@ def measure_paths(
 
 def _is_right(probs: Tensor, y: Tensor) -> Tensor:
     return (probs.argmax(1) == y).cpu()
-
-
-def _scores(probs: Tensor, pairs: Pairs) -> PathScores:
-    own, partner, either = _of_pair(probs, pairs)
-    entropy = torch.special.entr(probs).sum(2)
-    return PathScores(own=own.cpu(), partner=partner.cpu(), either=either.cpu(), entropy=entropy.cpu())
 
 
 def _scores_of_images(

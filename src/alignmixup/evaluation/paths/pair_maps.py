@@ -1,7 +1,5 @@
 """Feature maps of pairs of images, matched position by position."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, get_args
 
@@ -48,14 +46,10 @@ class PairMaps:
     first_at_partner: Tensor
 
     def mix(self, lam: Tensor, path: Path) -> Tensor:
-        """Interpolate, with weights (n,) of the first examples.
+        """Interpolate to (n, C, h, w), with weights (n,) of the first examples.
 
-        Convention:
-            - ``"first"`` and ``"partner"`` name the example whose geometry survives, as ``keep`` does in
-              :func:`alignmixup.functional.align_mix`; ``"none"`` interpolates position by position, unaligned.
-
-        Returns:
-            (n, C, h, w).
+        ``"first"`` and ``"partner"`` name the example whose geometry survives, as ``keep`` does in
+        :func:`alignmixup.functional.align_mix`; ``"none"`` interpolates position by position, unaligned.
         """
         first = self.first_at_partner if path == "partner" else self.first
         partner = self.partner_at_first if path == "first" else self.partner
@@ -63,15 +57,9 @@ class PairMaps:
 
 
 def align_pairs(first: Tensor, partner: Tensor, alignment: Alignment) -> PairMaps:
-    """Match the positions of pairs of feature maps and carry each map to the positions of the other.
+    """Match the positions of pairs of feature maps (n, C, h, w) and carry each map to the positions of the other.
 
-    Args:
-        first: (n, C, h, w) maps of the first examples; half precision is computed in float32.
-        partner: (n, C, h, w) maps of their partners.
-        alignment: how.
-
-    Raises:
-        ValueError: shapes differ, or an option out of range.
+    Half precision is computed in float32. ValueError where shapes differ or an option is out of range.
 
     Source:
         Venkataramanan et al., AlignMixup, CVPR 2022, Eqs. (5) to (8).
@@ -92,15 +80,7 @@ def pair_maps(
 ) -> PairMaps:
     """Run pairs of images up to a layer, in eval mode, and match the positions of their maps there.
 
-    Args:
-        model: the classifier.
-        layer: dotted name.
-        pairs: the images, on the model's device.
-        alignment: how.
-        layout: layout of the layer's output; None tells it from shape and module.
-
-    Raises:
-        ValueError: no such layer, near names are listed; or an option out of range.
+    Arguments as `classify_maps`. ValueError for no such layer (near names are listed), or an option out of range.
     """
     tap = FeatureTap.of(model)
     layer = tap.resolve(layer)

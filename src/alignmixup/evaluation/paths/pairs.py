@@ -1,7 +1,5 @@
 """Pairs of images for measures and pictures of mixing."""
 
-from __future__ import annotations
-
 from typing import Literal, get_args
 
 import torch
@@ -11,15 +9,10 @@ Classes = Literal["same", "different", "any"]
 
 
 def draw_pairs(labels: Tensor, count: int, *, classes: Classes = "any", generator: torch.Generator) -> Tensor:
-    """Draw pairs of different images, uniformly among those whose classes are as asked.
+    """Draw ``count`` pairs of different images of ``labels`` (N,), uniformly among those whose classes are as asked.
 
-    Every image comes first once before one comes first twice; its partner is any allowed image, each as likely.
-
-    Args:
-        labels: (N,) int64 classes of the images.
-        count: number of pairs, >= 1.
-        classes: the two images are of the ``"same"`` class, of ``"different"`` ones, or of ``"any"``.
-        generator: CPU generator.
+    Every image comes first once before one comes first twice; its partner is any allowed image, each as likely: of the
+    ``"same"`` class, of ``"different"`` ones, or of ``"any"``. The generator is the CPU's.
 
     Returns:
         (count, 2) int64 indices, the first example and its partner.

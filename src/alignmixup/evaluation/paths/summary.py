@@ -1,7 +1,5 @@
 """Numbers that tell interpolation paths apart: means over pairs with standard errors, and paired differences."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -8,15 +8,7 @@ from alignmixup.functional.arguments import floating
 
 
 def block_saliency(saliency: Tensor, blocks: int) -> Tensor:
-    """Average saliency maps over a grid of blocks.
-
-    Args:
-        saliency: (B, H, W).
-        blocks: blocks per side n; must divide H and W.
-
-    Returns:
-        (B, n, n).
-    """
+    """Average saliency maps (B, H, W) over a grid of blocks, (B, n, n); n divides H and W."""
     height, width = saliency.shape[1:]
     return F.avg_pool2d(saliency[:, None], (height // blocks, width // blocks))[:, 0]
 
@@ -56,10 +48,6 @@ def comixup_compose(x: Tensor, masks: Tensor) -> Tensor:
 
     Returns:
         Shape, dtype, device and memory format of ``x``.
-
-    Raises:
-        TypeError: images or masks that are not floating point.
-        ValueError: shapes or devices that do not fit.
 
     Source:
         Kim et al., Co-Mixup, ICLR 2021, Eq. (1).

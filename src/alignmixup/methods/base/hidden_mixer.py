@@ -94,7 +94,7 @@ class HiddenMixer(PairMixer):
 
     def _check_shares(self) -> list[float]:
         shares = list(self.layer_probabilities or [1.0] * len(self._layers))
-        if len(shares) != len(self._layers) or min(shares) < 0 or sum(shares) <= 0:
+        if len(shares) != len(self._layers) or sum(shares) <= 0:
             raise ValueError(
                 f"layer_probabilities must be one non-negative number for each of {list(self._layers)}, got {shares}"
             )
@@ -132,11 +132,6 @@ class HiddenMixer(PairMixer):
 
     def prepare(self, x: Tensor, *others: Any, **options: Any) -> None:
         """Find the layers from the first batch if none were named, and prove that they are cuts.
-
-        Args:
-            x: (B, ...) images.
-            *others: what else the model takes.
-            **options: what it takes by name.
 
         Raises:
             ValueError: a layer does not carry everything, runs twice or never, or its layout cannot be told.
@@ -198,11 +193,6 @@ class HiddenMixer(PairMixer):
         assert self._root is not None
         self._first_forward = self._tap.on_forward(_FirstForward(self, tuple(x.shape)))
 
-    def _stop_waiting(self) -> None:
-        if self._first_forward is not None:
-            self._first_forward.remove()
-            self._first_forward = None
-
     def detach(self) -> None:
         """Leave the model as it was found: without a hook. The mixer cannot be used any more."""
         self._tap.release()
@@ -244,7 +234,8 @@ class _FirstForward:
         mixer = self.mixer()
         if torch.compiler.is_compiling() or mixer is None or not mixer._tap.tap.depth or not module.training:
             return
-        mixer._stop_waiting()
+        mixer._first_forward.remove()
+        mixer._first_forward = None
         try:
             mixer._look(Inputs(args, kwargs, self.shape[0], self.shape[1:]))
         except NotCallableError as error:

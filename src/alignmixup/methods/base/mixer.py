@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import KW_ONLY, dataclass, fields
+from inspect import signature
 from typing import Any, ClassVar, Self, TypeVar
 
 import torch
@@ -14,6 +15,7 @@ from alignmixup.functional.sampling import coin
 from alignmixup.methods.base.batch import MixedBatch
 from alignmixup.methods.base.drop_in import DropIn
 from alignmixup.methods.base.stream import DrawnFrom, Stream, drawn_seed
+from alignmixup.near import near
 from alignmixup.options import Options, option, options_of
 from alignmixup.taps import unwrap
 
@@ -67,6 +69,13 @@ class Mixer(Options, ABC):
     _fixed_by: ClassVar[tuple[str, ...]] = ()  # options that a switch around the mixer has in its place
     __eq__, __hash__ = object.__eq__, object.__hash__  # a mixer is itself, whatever the options it shares
 
+    def __new__(cls, *_: Any, **options: Any) -> Self:
+        taken = signature(cls.__init__).parameters  # a class may have an __init__ of its own
+        for name in options:
+            if name not in taken and not any(one.kind is one.VAR_KEYWORD for one in taken.values()):
+                raise TypeError(f"{cls.__name__} has no option {name!r}; {near(name, options_of(cls))}")
+        return super().__new__(cls)
+
     def __post_init__(self) -> None:
         if self.looks_inside and not hasattr(type(self).__call__, "_torchdynamo_disable"):
             type(self).__call__ = torch.compiler.disable(type(self).__call__)  # type: ignore[method-assign, no-untyped-call]
@@ -81,7 +90,8 @@ class Mixer(Options, ABC):
 
     def _check_options(self) -> None:
         super()._check_options()
-        if self.active_epochs is not None and not (len(self.active_epochs) == 2 and _rise(*self.active_epochs)):
+        epochs = self.active_epochs
+        if epochs is not None and not (len(epochs) == 2 and 0 <= epochs[0] < epochs[1]):
             raise ValueError(f"active_epochs must be (start, end) with 0 <= start < end, got {self.active_epochs}")
         generator = vars(self)["generator"]
         if not isinstance(generator, torch.Generator | None):
@@ -161,6 +171,16 @@ class Mixer(Options, ABC):
             f"{name}.mix needs a {kind.__name__} ({holds}), got {type(draw).__name__}: take it from "
             f"{name}.draw(x, target), or make one by hand"
         )
+
+    def check_images(self, x: Tensor) -> torch.Size:
+        """Return the shape of images.
+
+        Raises:
+            ValueError: it is not (B, C, H, W).
+        """
+        if x.ndim != 4:
+            raise ValueError(f"{type(self).__name__} needs images of shape (B, C, H, W), got {tuple(x.shape)}")
+        return x.shape
 
     def __call__(self, x: Tensor, y: Tensor) -> MixedBatch:
         """Mix a batch.
@@ -275,7 +295,3 @@ class Mixer(Options, ABC):
 
 # the field's name serves two: what was passed, and what to draw from
 Mixer.generator = DrawnFrom()
-
-
-def _rise(start: int, end: int) -> bool:
-    return 0 <= start < end

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from alignmixup.functional.labels import soft_labels
-from alignmixup.functional.sampling import beta, matching, permutation, to_device
+from alignmixup.functional.sampling import beta, box_centres, cutmix_box, matching, permutation, to_device
 from alignmixup.methods.base.batch import Draw
 from alignmixup.methods.base.mixer import Mixer
 from alignmixup.options import option
@@ -42,9 +42,7 @@ class PairMixer(Mixer):
     def draw_lam(self, perm: Tensor, alpha: float | None = None) -> Tensor:
         """Draw λ ~ Beta(α, α) for each sample, (B,) float64 on the CPU, shared as ``lam_per`` says.
 
-        Args:
-            perm: (B,) each sample's partner.
-            alpha: None for the mixer's own.
+        α is the mixer's own where none is given.
         """
         size = perm.shape[0]
         alpha = self.alpha if alpha is None else alpha
@@ -54,6 +52,14 @@ class PairMixer(Mixer):
         if self.lam_per == "pair":
             lam = lam[torch.minimum(perm, torch.arange(size))]
         return lam
+
+    def draw_box(self, lam: Tensor, perm: Tensor, height: int, width: int) -> Tensor:
+        """Draw a box that leaves a share λ of each image outside, (B, 4) int64 on the CPU, shared as λ is."""
+        size = perm.shape[0]
+        centres = box_centres(1 if self.lam_per == "batch" else size, height, width, generator=self.generator)
+        if self.lam_per == "pair":
+            centres = centres[perm.minimum(perm[perm])]
+        return cutmix_box(lam, centres.expand(size, 2), height, width)
 
     def mixed_target(self, target: Tensor, draw: Draw) -> Tensor:
         """Mix the labels by the drawn coefficients, (B, K)."""

@@ -24,13 +24,7 @@ class ChildRun:
     """Trains as it is told, writes its progress to the standard output, returns the exit status."""
 
     def __call__(self, config: str, folder: str, mode: Mode) -> int:
-        """Train.
-
-        Args:
-            config: the configuration, as TOML.
-            folder: the run folder.
-            mode: what to do with a run that is there already.
-        """
+        """Train."""
         from alignmixup.runs.training import train
         from alignmixup.training.trainer import InterruptedRunError
 
@@ -53,26 +47,22 @@ class ChildRun:
         return DelayedSubmission(self, config, folder, "resume")
 
 
-class StreamReporter:
+class StreamReporter(Reporter):
     """Writes each event of a run as one line, for `replay` at the other end."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
     def start(self, title: str, *, epochs: int, batches: int, first_epoch: int) -> None:
-        """Write it."""
         self._write("start", title=title, epochs=epochs, batches=batches, first_epoch=first_epoch)
 
     def step(self, *, epoch: int, step: int, loss: float, images_per_second: float) -> None:
-        """Write it."""
         self._write("step", epoch=epoch, step=step, loss=loss, images_per_second=images_per_second)
 
     def epoch(self, row: dict[str, Any]) -> None:
-        """Write it."""
         self._write("epoch", row=row)
 
     def close(self) -> None:
-        """Write it."""
         self._write("close")
 
     def _write(self, event: str, **values: Any) -> None:

@@ -28,10 +28,6 @@ class Cluster:
             ``slurm_partition``... Without ``timeout_min``, a day.
         folder: for submitit's files, on a file system that the nodes share; those of a finished run are deleted.
         mode: what to do with a run that is there already.
-
-    Raises:
-        ImportError: submitit is not installed.
-        ConfigError: another engine, no Slurm here, or a parameter that is not understood.
     """
 
     def __init__(self, engine: str, parameters: Sequence[str], *, folder: Path, mode: Mode) -> None:
@@ -54,20 +50,14 @@ class Cluster:
         return ClusterProcess(submitted, log)
 
 
-class ClusterProcess:
-    """A run that was submitted.
-
-    Args:
-        job: submitit's.
-        log: takes what the run prints, when it fails.
-    """
+class ClusterProcess(Process):
+    """A run that was submitted."""
 
     def __init__(self, job: Any, log: TextIO) -> None:
         self.log = log
         self._job, self._read = job, 0
 
     def wait(self, reporter: Reporter) -> int:
-        """See `queue.Process`."""
         while not self._job.done():
             self._pass_on(reporter)
             time.sleep(_SECONDS)
@@ -85,7 +75,6 @@ class ClusterProcess:
         return status
 
     def interrupt(self) -> None:
-        """See `queue.Process`."""
         self._job.cancel(check=False)
 
     def _pass_on(self, reporter: Reporter) -> None:

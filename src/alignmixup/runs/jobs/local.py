@@ -17,16 +17,10 @@ from alignmixup.training.config_file import dump
 from alignmixup.training.progress.display import Reporter
 
 
-class LocalProcess:
+class LocalProcess(Process):
     """A run in a process on this machine.
 
     It leads a process group of its own, so that Ctrl-C reaches it through `interrupt` alone and once.
-
-    Args:
-        command: reads the configuration from the standard input and writes progress to the standard output.
-        config: the configuration, as TOML.
-        environment: variables to set.
-        log: takes what the process prints.
     """
 
     def __init__(self, command: Sequence[str], config: str, environment: Mapping[str, str], log: TextIO) -> None:
@@ -46,7 +40,6 @@ class LocalProcess:
             )
 
     def wait(self, reporter: Reporter) -> int:
-        """See `Process`."""
         with self._process as process:
             assert process.stdout is not None
             for line in process.stdout:
@@ -55,7 +48,6 @@ class LocalProcess:
         return process.returncode
 
     def interrupt(self) -> None:
-        """See `Process`."""
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGINT)
 
@@ -70,11 +62,6 @@ def slots(count: int, *, cores: int, devices: Sequence[str]) -> list[dict[str, s
     """Environment variables of each of ``count`` places that runs take.
 
     Cores are divided; CUDA devices are dealt out in turn, so that with as many places as devices each has its own.
-
-    Args:
-        count: how many runs at a time.
-        cores: of the machine.
-        devices: CUDA devices as ``CUDA_VISIBLE_DEVICES`` names them; empty without.
     """
     threads = os.environ.get("OMP_NUM_THREADS", str(max(1, cores // count)))
     places = [{"OMP_NUM_THREADS": threads} for _ in range(count)]

@@ -7,34 +7,26 @@ import re
 import signal
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
-from types import FrameType
 from typing import Any, Protocol, TextIO
 
 from alignmixup.runs.folder import Mode, RunFolder
 from alignmixup.runs.jobs.child import INTERRUPTED
 from alignmixup.runs.record import read_record
-from alignmixup.runs.training import train
+from alignmixup.runs.training import on_signals, train
 from alignmixup.training.config import Config
-from alignmixup.training.progress.display import Reporter, SilentReporter
+from alignmixup.training.progress.display import Reporter
 from alignmixup.training.ranks import is_main_process
 from alignmixup.training.trainer import InterruptedRunError
 
 
 @dataclass(frozen=True)
 class Job:
-    """One run that is to be done.
-
-    Attributes:
-        label: the row of the comparison it belongs to.
-        config: with its seed.
-        folder: where it goes.
-    """
+    """One run that is to be done."""
 
     label: str
     config: Config
@@ -53,13 +45,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended: with a record, or with what went wrong, or neither when it was stopped.
-
-    Attributes:
-        job: the run.
-        record: its record, when it finished.
-        failure: what went wrong, in a line.
-    """
+    """How a run ended: with a record, or with what went wrong, or neither when it was stopped."""
 
     job: Job
     record: dict[str, Any] | None = None
@@ -85,7 +71,7 @@ class Display:
 
     def reporter(self, name: str) -> Reporter:
         """The reporter of one run."""
-        return SilentReporter()
+        return Reporter()
 
     def ended(self, name: str, text: str) -> None:
         """A run is over; ``text`` says how."""
@@ -105,14 +91,10 @@ class Process(Protocol):
 
 
 def run_here(jobs: Sequence[Job], display: Display, *, mode: Mode) -> list[Outcome]:
-    """One after another in this process, which saves the time that a new one takes to start.
-
-    Returns:
-        How they ended; after an interruption, those before it.
-    """
+    """One after another in this process, which saves the time that a new one takes to start."""
     outcomes: list[Outcome] = []
     for job in jobs:
-        reporter = display.reporter(job.name) if is_main_process() else SilentReporter()
+        reporter = display.reporter(job.name) if is_main_process() else Reporter()
         try:
             outcome = Outcome(job, train(job.config, job.folder, mode=mode, reporter=reporter))
             if is_main_process():
@@ -165,7 +147,8 @@ class SideBySide:
         free: SimpleQueue[Mapping[str, str]] = SimpleQueue()
         for place in places:
             free.put(place)
-        with ThreadPoolExecutor(len(places)) as pool, _on_signals(self.stop):
+        # not in the handler's own thread, which may hold a lock
+        with ThreadPoolExecutor(len(places)) as pool, on_signals(lambda _: threading.Thread(target=self.stop).start()):
             self._futures = [pool.submit(self._work, job, free) for job in jobs]
             wait(self._futures)
         return [future.result() for future in self._futures if not future.cancelled()]
@@ -213,25 +196,6 @@ class SideBySide:
         record = self._finish(job)
         job.log.unlink(missing_ok=True)
         return Outcome(job, record)
-
-
-@contextmanager
-def _on_signals(stop: Callable[[], None]) -> Iterator[None]:
-    """Call ``stop`` at every SIGINT and SIGTERM."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        # not in the handler's own thread, which may hold a lock
-        threading.Thread(target=stop).start()
-
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _open_log(job: Job) -> TextIO:

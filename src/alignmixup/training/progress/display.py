@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import Any, Protocol
+from typing import Any
+
+from alignmixup.outside import require
 
 
-class Reporter(Protocol):
-    """Receives the progress of a run; called a few times a second at most."""
+class Reporter:
+    """Receives the progress of a run, a few times a second at most; this one shows nothing."""
 
     def start(self, title: str, *, epochs: int, batches: int, first_epoch: int) -> None:
         """A run begins or continues at ``first_epoch`` (from 0)."""
@@ -23,40 +25,18 @@ class Reporter(Protocol):
         """The run ended, well or not."""
 
 
-class SilentReporter:
-    """Shows nothing: processes other than the first, tests, library use."""
-
-    def start(self, title: str, *, epochs: int, batches: int, first_epoch: int) -> None:
-        """Ignored."""
-
-    def step(self, *, epoch: int, step: int, loss: float, images_per_second: float) -> None:
-        """Ignored."""
-
-    def epoch(self, row: dict[str, Any]) -> None:
-        """Ignored."""
-
-    def close(self) -> None:
-        """Ignored."""
-
-
-class LineReporter:
+class LineReporter(Reporter):
     """Plain lines: the first epoch, the last, and others at least ``seconds`` apart."""
 
     def __init__(self, *, seconds: float = 10.0) -> None:
         self._seconds = seconds
-        self._title, self._epochs, self._printed = "", 0, -float("inf")
         self._left = TimeLeft()
 
     def start(self, title: str, *, epochs: int, batches: int, first_epoch: int) -> None:
-        """Remember what is running."""
         self._title, self._epochs, self._printed = title, epochs, -float("inf")
         self._left.start(epochs - first_epoch)
 
-    def step(self, *, epoch: int, step: int, loss: float, images_per_second: float) -> None:
-        """Nothing: steps are too many for lines."""
-
     def epoch(self, row: dict[str, Any]) -> None:
-        """Print the epoch when it is time."""
         left = self._left.after(self._epochs - row["epoch"] - 1)
         last = row["epoch"] + 1 == self._epochs
         if last or time.monotonic() - self._printed >= self._seconds:
@@ -68,56 +48,45 @@ class LineReporter:
                 flush=True,
             )
 
-    def close(self) -> None:
-        """Nothing to close."""
 
+class BarReporter(Reporter):
+    """A live bar with loss, error, images per second and time left.
 
-class BarReporter:
-    """A live bar with loss, error, images per second and time left."""
+    Args:
+        bars: takes the bars of several runs, whose time left it shows itself; None for one of its own.
+    """
 
-    def __init__(self) -> None:
-        self._error = ""
+    def __init__(self, bars: Any = None) -> None:
+        self._shared, self._bars, self._error, self._task = bars is not None, bars or new_bars(), "", None
+        self._left = TimeLeft()
 
     def start(self, title: str, *, epochs: int, batches: int, first_epoch: int) -> None:
-        """Open the bar."""
-        from rich.progress import BarColumn, Progress, TextColumn
-
         self._epochs, self._batches = epochs, batches
-        self._left = TimeLeft()
         self._left.start((epochs - first_epoch) * batches)
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            TextColumn("{task.fields[text]}"),
-            transient=True,
-        )
-        self._task = self._bar.add_task(title, total=epochs * batches, completed=first_epoch * batches, text="starting")
-        self._bar.start()
+        done = first_epoch * batches
+        self._task = self._bars.add_task(title, total=epochs * batches, completed=done, text="starting")
+        if not self._shared:
+            self._bars.start()
 
     def step(self, *, epoch: int, step: int, loss: float, images_per_second: float) -> None:
-        """Move the bar."""
         done = epoch * self._batches + step
-        left = self._left.after(self._epochs * self._batches - done)
-        text = (
-            f"epoch {epoch + 1}/{self._epochs}  loss {loss:.4f}{self._error}  "
-            f"{images_per_second:.0f} images/s  {left} left"
-        )
-        self._bar.update(self._task, completed=done, text=text)
+        left = "" if self._shared else f"  {self._left.after(self._epochs * self._batches - done)} left"
+        text = f"epoch {epoch + 1}/{self._epochs}  loss {loss:.4f}{self._error}  {images_per_second:.0f} images/s{left}"
+        self._bars.update(self._task, completed=done, text=text)
 
     def epoch(self, row: dict[str, Any]) -> None:
-        """Take over the new test error."""
         if "error_percent" in row:
             self._error = f"  error {row['error_percent']:.2f} %"
-        self.step(
-            epoch=row["epoch"],
-            step=self._batches,
-            loss=row["train_loss"],
-            images_per_second=row["images_per_second"],
-        )
+        loss, rate = row["train_loss"], row["images_per_second"]
+        self.step(epoch=row["epoch"], step=self._batches, loss=loss, images_per_second=rate)
 
     def close(self) -> None:
-        """Take the bar off the screen."""
-        self._bar.stop()
+        """Take the bar off the screen; a second time does nothing."""
+        if self._task is not None:
+            self._bars.remove_task(self._task)
+            self._task = None
+        if not self._shared:
+            self._bars.stop()
 
 
 class TimeLeft:
@@ -138,8 +107,15 @@ class TimeLeft:
         return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
+def new_bars() -> Any:
+    """Bars of rich: title, bar and the task's ``text``; gone when they are closed."""
+    progress = require("rich.progress")
+    columns = ("{task.description}", progress.BarColumn(bar_width=24), "{task.fields[text]}")
+    return progress.Progress(*columns, transient=True)
+
+
 def default_reporter(*, is_main: bool = True) -> Reporter:
     """A bar on a terminal, lines elsewhere, nothing on processes other than the first."""
     if not is_main:
-        return SilentReporter()
+        return Reporter()
     return BarReporter() if sys.stdout.isatty() else LineReporter()

@@ -43,11 +43,7 @@ class EpochLog:
         self._begin = self._shown = time.perf_counter()
 
     def add(self, loss: Tensor, images: int) -> None:
-        """Note a step.
-
-        Raises:
-            FloatingPointError: a loss that was shown is not finite.
-        """
+        """Note a step."""
         self.losses[self.step] = loss.detach()
         self.step += 1
         self._images += images
@@ -57,11 +53,7 @@ class EpochLog:
             self._show(self._images / (now - self._begin))
 
     def end(self) -> None:
-        """Stop the clock, at the last step or at an interruption.
-
-        Raises:
-            FloatingPointError: a loss is not finite; names the first step.
-        """
+        """Stop the clock, at the last step or at an interruption."""
         self._check_finite()
         self.seconds += time.perf_counter() - self._begin
 

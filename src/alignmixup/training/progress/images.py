@@ -5,56 +5,29 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
-from alignmixup.training.progress.display import TimeLeft
+from alignmixup.training.progress.display import TimeLeft, new_bars
 
 _SECONDS = 10.0  # between lines; what takes less says nothing
 
 
 @contextmanager
 def image_progress(title: str, *, images: int) -> Iterator[Callable[[int], None]]:
-    """Context that gives a function to call with the number of images done since the last call.
-
-    Args:
-        title: what is being measured.
-        images: how many there are in all.
-    """
-    left = TimeLeft()
+    """Context that gives a function to call with the number of images done since the last call."""
+    left, done, printed = TimeLeft(), 0, time.monotonic()
     left.start(images)
-    if sys.stdout.isatty():
-        with _bar(title, images, left) as advance:
-            yield advance
-    else:
-        yield _lines(title, images, left)
-
-
-def _lines(title: str, images: int, left: TimeLeft) -> Callable[[int], None]:
-    done, printed = 0, time.monotonic()
-
-    def advance(count: int) -> None:
-        nonlocal done, printed
-        done += count
-        if time.monotonic() - printed >= _SECONDS:
-            printed = time.monotonic()
-            print(f"{title}  {done}/{images} images  {left.after(max(images - done, 0))} left", flush=True)
-
-    return advance
-
-
-@contextmanager
-def _bar(title: str, images: int, left: TimeLeft) -> Iterator[Callable[[int], None]]:
-    from rich.progress import BarColumn, Progress, TextColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TextColumn("{task.fields[text]}"))
-    done = 0
-    with Progress(*columns, transient=True) as bar:
-        task = bar.add_task(title, total=images, text="starting")
+    with new_bars() if sys.stdout.isatty() else nullcontext() as bars:
+        task = bars and bars.add_task(title, total=images, text="starting")
 
         def advance(count: int) -> None:
-            nonlocal done
+            nonlocal done, printed
             done += count
             text = f"{done}/{images} images  {left.after(max(images - done, 0))} left"
-            bar.update(task, completed=done, text=text)
+            if bars:
+                bars.update(task, completed=done, text=text)
+            elif time.monotonic() - printed >= _SECONDS:
+                printed = time.monotonic()
+                print(f"{title}  {text}", flush=True)
 
         yield advance

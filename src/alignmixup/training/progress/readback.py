@@ -11,9 +11,6 @@ class Readback:
 
     A GPU works on steps that the host has queued long before; reading a value the usual way would let the queue run
     empty. On the CPU there is no queue and the value comes at once.
-
-    Args:
-        device: where the scalars live.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -23,9 +20,6 @@ class Readback:
 
     def exchange(self, value: Tensor) -> float | None:
         """Hand in a scalar; get it, or on CUDA the one handed in before, once it has arrived.
-
-        Args:
-            value: () tensor on the device. Not looked at while an earlier one is still on its way.
 
         Returns:
             The latest number that has arrived; None before the first.

@@ -43,16 +43,11 @@ def train_style(
         style: how to train.
         out: the file to write.
         weights: the network's ``model.safetensors``; not for ``encoder = "vgg19"``.
-        overwrite: replace a file or an unfinished training that is there.
+        overwrite: replace a file or an unfinished training that is there, which is refused otherwise.
         reporter: shows progress.
 
     Returns:
         What `StyleTrainer.measure` finds on the test images, and the seconds that this call took.
-
-    Raises:
-        ValueError: ``out`` is there already, or holds an unfinished training with other settings.
-        FileNotFoundError: data or weights are missing.
-        FloatingPointError: the loss is no longer finite.
     """
     begin = time.perf_counter()
     unfinished = out.with_name(out.name + ".unfinished")
@@ -85,12 +80,7 @@ def train_style(
 def build_autoencoder(
     config: Config, style: StyleConfig, dataset: ImageData, *, weights: Path | None
 ) -> StyleAutoencoder:
-    """Put a trained encoder and a new decoder together; only the decoder asks for gradients.
-
-    Raises:
-        ConfigError: the run's network is no PreActResNet-18, or no weights are named.
-        FileNotFoundError: no such weights.
-    """
+    """Put a trained encoder and a new decoder together; only the decoder asks for gradients."""
     torch.manual_seed(config.train.seed)
     if style.encoder == "vgg19":
         if dataset.channels != 3:

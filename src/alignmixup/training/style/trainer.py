@@ -20,7 +20,7 @@ from alignmixup.training.config import Config, OptimizerConfig, ScheduleConfig, 
 from alignmixup.training.config_file import first_difference, from_dict
 from alignmixup.training.engine import Engine
 from alignmixup.training.optimizers import build_optimizer, set_learning_rate
-from alignmixup.training.progress.display import Reporter, SilentReporter
+from alignmixup.training.progress.display import Reporter
 from alignmixup.training.progress.epoch_log import EpochLog
 from alignmixup.training.schedule import learning_rate
 from alignmixup.training.style.config import StyleConfig
@@ -66,14 +66,7 @@ def style_losses(autoencoder: StyleAutoencoder, images: Tensor, perm: Tensor) ->
 class StyleTrainer:
     """Trains the decoder; can stop and continue between epochs with the same result, bit for bit on a CPU.
 
-    Args:
-        autoencoder: on the engine's device, its encoder frozen.
-        style: how to train.
-        dataset: the images.
-        config: what they and the encoder come from.
-        engine: device and precision.
-        unfinished: where the state goes after each epoch; continued from if it is there.
-        reporter: shows progress.
+    The state goes into ``unfinished`` after each epoch, and is continued from if it is there.
     """
 
     def __init__(
@@ -88,7 +81,7 @@ class StyleTrainer:
         reporter: Reporter | None = None,
     ) -> None:
         self.autoencoder, self.style, self.config, self.engine = autoencoder, style, config, engine
-        self.unfinished, self.reporter = unfinished, reporter or SilentReporter()
+        self.unfinished, self.reporter = unfinished, reporter or Reporter()
         self.num_classes = dataset.num_classes
         self.train_loader, self.test_loader = data.build_loaders(
             dataset,

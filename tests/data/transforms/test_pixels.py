@@ -1,10 +1,11 @@
-"""What is done to pixels: normalised, enlarged and resized, coloured."""
+"""What is done to pixels: normalised, enlarged and resized, coloured; and what memory holds of them."""
 
 import importlib
 
 import pytest
 import torch
 
+from alignmixup.data.memory import check_memory
 from alignmixup.data.normalization import PRESETS, normalization
 from alignmixup.data.transforms.color import color_jitter, lighting
 from alignmixup.data.transforms.resize import enlarge, resize
@@ -91,3 +92,11 @@ def test_lighting_by_hand():
         -0.5836 * first + 0.4203 * third,
     ]
     torch.testing.assert_close(lighting(X, noise), X + torch.tensor(shift).view(1, 3, 1, 1))
+
+
+def test_small_images_pass_and_huge_ones_are_refused():
+    check_memory(100, 3, 224, bytes_each=4)
+    with pytest.raises(
+        ValueError, match=r"2 images of 3x10000000x10000000 need [\d,]+ GiB.*choose a smaller image_size"
+    ):
+        check_memory(2, 3, 10_000_000)

@@ -68,7 +68,7 @@ def test_without_cache_nothing_is_written(tiny):
 
 
 def test_absent(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"not at .*tiny-imagenet-200: expected .*zip .* Unpack it there"):
+    with pytest.raises(FileNotFoundError, match=r"not at .*tiny-imagenet-200: expected .*zip .*unpack it in"):
         load(tmp_path)
 
 
@@ -114,7 +114,9 @@ def test_image_of_another_size(tiny):
         ("wnids.txt", "n01\nn01\n", "wnids.txt must list each class once"),
         ("wnids.txt", "n02\nn01\nn03\n", "val_annotations.txt names no image of 1 classes of wnids.txt .n03"),
         ("val/val_annotations.txt", "val_0.JPEG\tn02\n", "line 1: 2 tab-separated columns, expected 6"),
-        ("train/n02/n02_boxes.txt", "n02_0.JPEG\ta\t1\t2\t3\n", "box corners must be integers, got .'a'"),
+        ("val/val_annotations.txt", "\n\nval_0.JPEG\tn02\n", "line 3: 2 tab-separated columns, expected 6"),
+        ("train/n02/n02_boxes.txt", "n02_0.JPEG\ta\t1\t2\t3\n", "line 1: box corners must be integers, got .'a'"),
+        ("train/n02/n02_boxes.txt", "a\t0\t0\t1\t1\na\t0\t0\t2\t2\n", "line 2 names a twice"),
     ],
 )
 def test_bad_tables(tiny, name, text, message):

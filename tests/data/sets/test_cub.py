@@ -170,7 +170,7 @@ def test_missing_files(cub, tmp_path):
 
 
 def test_options_of_other_sets_are_refused(cub):
-    with pytest.raises(ValueError, match="test_split is an option of imagenet and folder: leave it out for cub"):
+    with pytest.raises(ValueError, match="test_split is an option of imagenet, folder: leave it out for cub"):
         data.load("cub", root=cub, test_split="test")
     with pytest.raises(ValueError, match="test_view must be one of center, squeezed_center, whole, got 'full'"):
         data.load("cub", root=cub, test_view="full")
