@@ -11,7 +11,7 @@ import torch
 from alignmixup.files import write_atomically
 from alignmixup.training import checkpoint
 from alignmixup.training.config import Config, TrainConfig, to_dict
-from alignmixup.training.division import Division
+from alignmixup.training.processes.division import Division
 
 
 def test_round_trip(tmp_path: Path) -> None:

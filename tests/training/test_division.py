@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from alignmixup.data.order import EpochOrder
-from alignmixup.training.division import Division
+from alignmixup.training.processes.division import Division
 
 
 @pytest.mark.parametrize(

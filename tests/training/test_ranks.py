@@ -6,7 +6,7 @@ import signal
 import pytest
 from torch.utils.data import DataLoader, Dataset
 
-from alignmixup.training.ranks import ToldElsewhereError, own_errors, same_launcher, speaker
+from alignmixup.training.processes.ranks import ToldElsewhereError, own_errors, same_launcher, speaker
 
 
 @pytest.mark.parametrize(

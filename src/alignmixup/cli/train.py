@@ -17,7 +17,7 @@ from alignmixup.outside import is_outside
 from alignmixup.runs.folder import Mode, RunFolder, default_folder
 from alignmixup.runs.run import refuse_outside
 from alignmixup.training.config_file import DEFAULT, load
-from alignmixup.training.ranks import is_main_process
+from alignmixup.training.processes.ranks import is_main_process
 
 if TYPE_CHECKING:
     from alignmixup.training.config import Config
@@ -77,8 +77,8 @@ def train_or_say_how(config: Config, folder: RunFolder, *, mode: Mode, way_on: s
         The record; None when the run was interrupted.
     """
     from alignmixup import runs
+    from alignmixup.training.processes.ranks import own_errors, same_launcher
     from alignmixup.training.progress.display import default_reporter
-    from alignmixup.training.ranks import own_errors, same_launcher
     from alignmixup.training.trainer import InterruptedRunError
 
     trust = " --trust" if any(map(is_outside, (config.model.name, config.method.name))) else ""

@@ -20,11 +20,11 @@ from alignmixup.training import checkpoint
 from alignmixup.training.build import build_loaders, build_mixer, build_model, example_images, load_data, save_model
 from alignmixup.training.config import Config
 from alignmixup.training.config_file import ConfigError, load
-from alignmixup.training.division import Division
 from alignmixup.training.engine import Engine
+from alignmixup.training.processes.division import Division
+from alignmixup.training.processes.ranks import is_main_process, own_errors
 from alignmixup.training.progress.display import Reporter
 from alignmixup.training.progress.trackers import open_trackers
-from alignmixup.training.ranks import is_main_process, own_errors
 from alignmixup.training.trainer import InterruptedRunError, Trainer
 
 _logger = logging.getLogger(__name__)

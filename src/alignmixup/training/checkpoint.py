@@ -12,7 +12,7 @@ from alignmixup.files import write_atomically
 from alignmixup.models.weights import check_intact
 from alignmixup.training.config import Config
 from alignmixup.training.config_file import first_difference, from_dict
-from alignmixup.training.division import Division
+from alignmixup.training.processes.division import Division
 
 FORMAT = 1
 

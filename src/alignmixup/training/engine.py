@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
-from alignmixup.training.agreement import Agreement
 from alignmixup.training.allocator import keep_freed_memory
 from alignmixup.training.config import TrainConfig
 from alignmixup.training.precision import choose_precision
-from alignmixup.training.ranks import ToldElsewhereError
+from alignmixup.training.processes.agreement import Agreement
+from alignmixup.training.processes.ranks import ToldElsewhereError
 
 _VECTOR = 16  # floats in the widest vector of a CPU
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}

@@ -15,10 +15,10 @@ from torch import nn
 from alignmixup.evaluation.error import evaluate_error
 from alignmixup.training import checkpoint
 from alignmixup.training.config import Config, to_dict
-from alignmixup.training.division import Division
 from alignmixup.training.engine import Engine
 from alignmixup.training.losses import CRITERIA
 from alignmixup.training.optimizers import average_weights, build_optimizer, set_learning_rate
+from alignmixup.training.processes.division import Division
 from alignmixup.training.progress.display import Reporter
 from alignmixup.training.progress.epoch_log import EpochLog
 from alignmixup.training.progress.trackers import Tracker

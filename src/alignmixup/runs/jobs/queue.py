@@ -19,8 +19,8 @@ from alignmixup.runs.jobs.child import INTERRUPTED
 from alignmixup.runs.record import read_record
 from alignmixup.runs.training import on_signals, train
 from alignmixup.training.config import Config
+from alignmixup.training.processes.ranks import is_main_process
 from alignmixup.training.progress.display import Reporter
-from alignmixup.training.ranks import is_main_process
 from alignmixup.training.trainer import InterruptedRunError
 
 
