@@ -85,7 +85,9 @@ def box_lam(box: Tensor, height: int, width: int) -> Tensor:
         (B,) float32 in [0, 1].
     """
     box = _checked(box, height, width)
-    return 1.0 - (box[:, 2:] - box[:, :2]).prod(1).float() / (height * width)
+    sides = (box[:1] if _is_one(box) else box).reshape(-1, 2, 2)
+    share = 1.0 - (sides[:, 1] - sides[:, 0]).prod(1).float() / (height * width)
+    return share.expand(box.shape[0]) if _is_one(box) else share
 
 
 def cutmix(x: Tensor, perm: Tensor, box: Tensor) -> Tensor:
