@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from alignmixup.methods.manifold_mixup import ManifoldMixup
     from alignmixup.methods.mixup import Mixup
     from alignmixup.methods.puzzlemix import PuzzleMix
+    from alignmixup.methods.resizemix import ResizeMix
     from alignmixup.methods.saliencymix import SaliencyMix
     from alignmixup.methods.stylecutmix import StyleCutMix
     from alignmixup.methods.stylemix import StyleMix
@@ -32,6 +33,7 @@ __all__ = [
     "Mixer",
     "Mixup",
     "PuzzleMix",
+    "ResizeMix",
     "SaliencyMix",
     "StyleCutMix",
     "StyleMix",

@@ -6,6 +6,7 @@ _NAMES = {
     "manifold_mixup": "Manifold mixup",
     "cutmix": "CutMix",
     "saliencymix": "SaliencyMix",
+    "resizemix": "ResizeMix",
     "puzzlemix": "Puzzle Mix",
     "comixup": "Co-Mixup",
     "stylemix": "StyleMix",
