@@ -92,7 +92,7 @@ def timm_networks() -> Iterator[Network]:
             wanted = timm.get_pretrained_cfg(name)
             own, options = wanted.input_size[-1], {}
             if own > 512:  # a network that segments, at a size that fits memory
-                own, options = 224, {"img_size": 224}
+                own, options = 224, {"img_size": 224} if module == "vision_transformer_sam" else {}
             sizes = (own,) if wanted.fixed_input_size or own <= 128 else (128, own)
             yield Network(
                 "timm",
@@ -126,7 +126,10 @@ def transformers_networks() -> Iterator[Network]:
             yield Network("transformers", kind, name, partial(_build_transformer, kind, name), shapes)
 
 
-_SMALLER = {"efficientnet": {"width_coefficient": 0.5, "depth_coefficient": 0.3}}  # than the default, a B7
+_SMALLER = {
+    "efficientnet": {"width_coefficient": 0.5, "depth_coefficient": 0.3, "hidden_dim": 640}
+}  # the default: a B7
+_MOST_PARAMETERS = 10**9
 
 
 def _build_transformer(kind: str, name: str) -> nn.Module:
@@ -135,6 +138,10 @@ def _build_transformer(kind: str, name: str) -> nn.Module:
     for part in (config, getattr(config, "vision_config", config)):
         if isinstance(getattr(part, "num_hidden_layers", None), int):
             part.num_hidden_layers = min(4, part.num_hidden_layers)
+    with torch.device("meta"):
+        count = sum(parameter.numel() for parameter in getattr(transformers, name)(config).parameters())
+    if count > _MOST_PARAMETERS:
+        raise ValueError(f"{count / 1e9:.1f} billion parameters, left out")
     model: nn.Module = getattr(transformers, name)(config)
     return model
 
