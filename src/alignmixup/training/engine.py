@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -18,6 +19,7 @@ from alignmixup.training.config import TrainConfig
 from alignmixup.training.precision import choose_precision
 from alignmixup.training.ranks import ToldElsewhereError
 
+_logger = logging.getLogger(__name__)
 _VECTOR = 16  # floats in the widest vector of a CPU
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -45,7 +47,7 @@ class Engine:
         if self.device.type == "cpu":
             keep_freed_memory()
         self._threads_before = torch.get_num_threads()
-        torch.set_num_threads(train.threads or self._threads_before)
+        torch.set_num_threads(usable_threads("train.threads", train.threads) or self._threads_before)
         self._channels_last = train.channels_last
         self._compile, self._compile_mode = train.compile, train.compile_mode
         self._clip_norm = train.clip_norm
@@ -212,6 +214,17 @@ class Engine:
         torch.set_num_threads(self._threads_before)
         if self._joined:
             dist.destroy_process_group()
+
+
+def usable_threads(name: str, wanted: int) -> int:
+    """So many threads, or as many as this process has cores: more wait for each other and take a thousand times longer.
+
+    ``name`` is what the warning calls the option; 0 stays 0.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if wanted > cores:
+        _logger.warning("%s = %d, and this process has %d cores: it takes %d threads", name, wanted, cores, cores)
+    return min(wanted, cores)
 
 
 def choose_device(name: str, *, local_rank: int = 0) -> torch.device:
