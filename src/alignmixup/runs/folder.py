@@ -1,7 +1,7 @@
 """The folder of a run: what lies in it, what state that is, and when it may be written.
 
 What each file means, in which order they are written and removed, and what a crash leaves between two of them is
-told in docs/runs.md. Every file is replaced as a whole, so that only their order counts.
+told in docs/training.md and docs/runs.md. Every file is replaced as a whole, so that only their order counts.
 """
 
 from __future__ import annotations
