@@ -106,6 +106,10 @@ def test_leftovers_of_the_dead_are_removed_where_others_may_write(tmp_path: Path
         file.write_text("")
     clear_leftovers(tmp_path)
     assert sorted(tmp_path.iterdir()) == sorted([own, elsewhere])
+    dead.write_text("")
+    write_text(tmp_path / "b.json", "")
+    (tmp_path / "b.json").unlink()
+    assert sorted(tmp_path.iterdir()) == sorted([own, elsewhere])
     (tmp_path / "notes").write_text("")
     (tmp_path / ".lock").write_text("")
     assert sweep(tmp_path) == ["notes"]

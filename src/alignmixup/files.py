@@ -12,6 +12,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
@@ -42,6 +43,7 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
             left.
     """
     temporary = temporary_name(path)
+    _clear_once(path.parent)
     try:
         with open(temporary, "wb") as file:
             write(file)
@@ -85,6 +87,11 @@ def clear_leftovers(folder: Path) -> None:
     for name in os.listdir(folder) if folder.is_dir() else []:
         if (found := own.fullmatch(name)) and not _lives(int(found[1])):
             (folder / name).unlink(missing_ok=True)
+
+
+@cache
+def _clear_once(folder: Path) -> None:
+    clear_leftovers(folder)
 
 
 @contextmanager

@@ -240,8 +240,10 @@ def watched(folder: Path, tell: Callable[[str], None]) -> Iterator[None]:
 
 def do(command: list[str]) -> tuple[int, str]:
     """Exit status and what was said."""
+    from alignmixup import files
     from alignmixup.cli import main
 
+    files._clear_once.cache_clear()  # once a process, and each command is one
     said = io.StringIO()
     with redirect_stdout(io.StringIO()), redirect_stderr(said):
         status = main(command)
