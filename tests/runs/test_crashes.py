@@ -90,7 +90,8 @@ def digest(file: Path) -> str:
 
 def without_times(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: without_times(own) for key, own in value.items() if "second" not in key and key != "command"}
+        kept = (key for key in value if "second" not in key and key not in ("command", "revision"))
+        return {key: without_times(value[key]) for key in kept}
     return [without_times(own) for own in value] if isinstance(value, list) else value
 
 
@@ -98,6 +99,11 @@ def listing(folder: Path) -> dict[str, int]:
     """Names and sizes of all files, whatever process wrote them."""
     files = sorted(file for file in folder.rglob("*") if file.is_file()) if folder.is_dir() else []
     return {re.sub(r"\.\d+\.tmp$", ".tmp", str(file.relative_to(folder))): file.stat().st_size for file in files}
+
+
+def names(folder: Path) -> list[str]:
+    """What lies there; a lock that was left blocks nobody."""
+    return [name for name in sorted(listing(folder)) if not name.endswith(".lock")]
 
 
 def of_run(folder: Path) -> dict[str, Any]:
@@ -108,7 +114,7 @@ def of_run(folder: Path) -> dict[str, Any]:
     state = torch.load(folder / "checkpoint.pt", weights_only=True)
     sums = {name: digest(folder / name) for name in record["weights_sha256"]}
     return {
-        "files": sorted(listing(folder)),
+        "files": names(folder),
         "config": (folder / "config.toml").read_text(),
         "curve": without_times(record["curve"]),
         "weights": sums,
@@ -121,7 +127,7 @@ def of_folder(folder: Path) -> dict[str, Any]:
     """Everything in a folder that is the same whenever it is made."""
     from safetensors import safe_open
 
-    found: dict[str, Any] = {"files": sorted(listing(folder))}
+    found: dict[str, Any] = {"files": names(folder)}
     for file in sorted(folder.rglob("*")):
         if file.name == "style.safetensors":
             with safe_open(file, framework="pt") as opened:
@@ -323,13 +329,13 @@ def prepared(scenario: str, place: Path) -> tuple[Scenario, Path, Path, dict[str
 def quick() -> None:
     """Leave out what takes longer than the work, and changes nothing of the order in which files are written."""
     os.fsync = lambda handle: None  # the system outlives its processes here
-    from alignmixup.figures import comparison, style_grid
+    from alignmixup.figures import comparison, curves, style_grid
     from alignmixup.runs import evaluation, localization_report, training
 
     def drawn(path: Path) -> None:
         write_text(path, "drawing takes longer than the run")
 
-    training.draw_curves = lambda record, path: drawn(path)
+    training.draw_curves = curves.draw_curves = lambda record, path: drawn(path)
     comparison.draw_comparison = lambda results, path: drawn(path)
     evaluation._DRAWN = {"calibration": lambda groups, path: drawn(path)}
     evaluation.draw_ood = lambda logits, others, path, **_: drawn(path)
