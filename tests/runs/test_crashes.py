@@ -345,11 +345,11 @@ def quick() -> None:
 
 
 def outcome_of_trying_again(own: Scenario, folder: Path, expected: dict[str, Any]) -> str:
-    """What the same command makes of what lies there; a new run does not touch it, and says what to add."""
+    """What the same command makes of what lies there; a new run does not touch it, and a finished file stays."""
     status, said = do(own.command(folder))
-    if status and "--resume continues it" in said:
+    if status and "--resume " in said:
         status, said = do([*own.command(folder), "--resume"])
-    if status:
+    if status and "is there already: --overwrite replaces it" not in said:
         return f"not finished: {said.splitlines()[-1]}"
     found = own.result(folder)
     return "the same" if found == expected else f"differs: {[key for key in found if found[key] != expected.get(key)]}"
