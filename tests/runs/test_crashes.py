@@ -167,7 +167,6 @@ SCENARIOS = {
     "localize": Scenario(localize, (on_images,)),
     "train-style": Scenario(style, (classifier,)),
 }
-SLOW = ("new", "resume", "overwrite")
 
 
 def table(how: str, scenario: str, place: Path) -> list[tuple[str, str]]:
@@ -183,7 +182,7 @@ def chosen(slow: tuple[str, ...]) -> list[Any]:
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("scenario", chosen(("new", "resume")))
+@pytest.mark.parametrize("scenario", chosen(("new", "resume", "overwrite", "train-style")))
 def test_a_kill_before_any_file_event_loses_nothing(scenario: str, tmp_path: Path) -> None:
     rows = table("kill", scenario, tmp_path)
     assert {event.partition(" ")[0] for event, _ in rows} >= {"open", "fsync", "replace", "unlink"}
@@ -191,7 +190,7 @@ def test_a_kill_before_any_file_event_loses_nothing(scenario: str, tmp_path: Pat
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("scenario", chosen(("resume", "extension", "overwrite", "compare", "train-style")))
+@pytest.mark.parametrize("scenario", chosen(("resume", "extension", "overwrite", "compare", "localize", "train-style")))
 def test_a_full_disk_is_said_and_loses_nothing(scenario: str, tmp_path: Path) -> None:
     rows = table("fill", scenario, tmp_path)
     assert len(rows) >= 3
