@@ -24,6 +24,10 @@ def test_what_cannot_be_drawn_is_said(trained, tmp_path, capsys):
     assert main(["gallery", str(tmp_path)]) == 1
     assert "is no run folder" in capsys.readouterr().err
     assert main(["gallery", str(trained), "--columns", "0"]) == 1
-    assert "--columns must be >= 1, got 0" in capsys.readouterr().err
+    assert "--columns must be in [1, 100], got 0" in capsys.readouterr().err
+    assert main(["gallery", str(trained), "--columns", "5000"]) == 1
+    assert "--columns must be in [1, 100], got 5000" in capsys.readouterr().err
+    assert main(["align", str(trained), "--pairs", "5000"]) == 1
+    assert "--pairs must be" in capsys.readouterr().err
     assert main(["gallery", str(trained), "--methods", "cutmux"]) == 1
     assert "unknown method 'cutmux'; did you mean cutmix" in capsys.readouterr().err

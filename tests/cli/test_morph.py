@@ -69,7 +69,7 @@ def test_the_measure_of_any_run(trained: dict[str, str], tmp_path: Path, capsys:
 def test_bad_input(trained: dict[str, str]) -> None:
     with pytest.raises(ValueError, match="trained by baseline, which has no decoder"):
         call(trained["baseline"])
-    with pytest.raises(ValueError, match="--steps must be >= 2, got 1"):
+    with pytest.raises(ValueError, match=r"--steps must be in \[2, 100\], got 1"):
         call(trained["baseline"], "--steps", "1")
     with pytest.raises(ValueError, match="an animation is written as"):
         call(trained["alignmixup_ae"], "--animation", "a.mp4")

@@ -83,7 +83,7 @@ def test_runs_on_different_images_are_refused(tmp_path):
     [
         ({"limit": 0}, "--limit must be >= 1 or None, got 0"),
         ({"resize": 0}, "--resize must be >= 1 or None, got 0"),
-        ({"pictures": -1}, "--pictures must be >= 0, got -1"),
+        ({"pictures": -1}, r"--pictures must be in \[0, 100\], got -1"),
         ({"step": 0}, "step must be in"),
         ({"cam": "cam", "layer": "stage3"}, "--layer is for Grad-CAM"),
     ],

@@ -8,7 +8,7 @@ from torch import nn
 
 from alignmixup.models import PreActResNet18
 from alignmixup.training.config import TrainConfig
-from alignmixup.training.engine import Engine, choose_device
+from alignmixup.training.engine import Engine, choose_device, usable_threads
 
 
 def test_auto_takes_the_best_device(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,6 +88,19 @@ def test_threads_are_set_and_restored() -> None:
     assert torch.get_num_threads() == 1
     engine.close()
     assert torch.get_num_threads() == before
+
+
+def test_more_threads_than_cores_are_not_taken(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: {0, 1}, raising=False)
+    assert [usable_threads("train.threads", count) for count in (0, 1, 2)] == [0, 1, 2]
+    assert not caplog.messages
+    with closing(Engine(TrainConfig(device="cpu", threads=64))):
+        assert torch.get_num_threads() == 2
+    assert caplog.messages == ["train.threads = 64, and this process has 2 cores: it takes 2 threads"]
+    with pytest.raises(ValueError, match=r"train.threads must be in \[0, 1024\], got 100000"):
+        TrainConfig(threads=100_000)
 
 
 def test_random_state_round_trip() -> None:

@@ -35,14 +35,14 @@ def run(options: argparse.Namespace) -> int:
 
     from alignmixup.files import write_json
     from alignmixup.runs.record import environment, source_revision
-    from alignmixup.training.engine import choose_device
+    from alignmixup.training.engine import choose_device, usable_threads
 
     if options.repeats < 1 or options.threads < 0:
         raise ValueError(f"--repeats must be >= 1 and --threads >= 0, got {options.repeats} and {options.threads}")
     device = choose_device(options.device)
     options.device = device.type
     if options.threads:
-        torch.set_num_threads(options.threads)
+        torch.set_num_threads(usable_threads("--threads", options.threads))
     out = options.out or Path("runs", "benchmarks", f"{options.question}.json")
     out.parent.mkdir(parents=True, exist_ok=True)
     report = importlib.import_module(f"alignmixup.benchmarks.{options.question}").run(options)

@@ -32,7 +32,7 @@ def run(options: argparse.Namespace) -> int:
     """Measure, print the table, write record and figures."""
     from alignmixup import runs
     from alignmixup.runs.localization import measure_localization
-    from alignmixup.runs.localization_report import write_report
+    from alignmixup.runs.localization_report import reporting_to, write_report
     from alignmixup.runs.stored_maps import score_stored_maps
 
     protocol = LocalizationProtocol.part_of(options)
@@ -40,13 +40,14 @@ def run(options: argparse.Namespace) -> int:
         raise ValueError("name run folders, or a folder of score maps with --maps")
     if options.maps is not None and options.boxes is None:
         raise ValueError("--maps needs --boxes: a CSV file, or a folder with localization.txt")
-    measured = []
-    for network in [runs.load(folder, overrides=options.set, trust=options.trust) for folder in options.folders]:
-        measured.append(measure_localization(network, protocol))
-        print(_how(measured[-1].record))
-    if options.maps is not None:
-        measured.append(score_stored_maps(options.maps, options.boxes, options.images, protocol=protocol))
-    print_tables(write_report(measured, options.out, step=options.step))
+    with reporting_to(options.out):
+        measured = []
+        for network in [runs.load(folder, overrides=options.set, trust=options.trust) for folder in options.folders]:
+            measured.append(measure_localization(network, protocol))
+            print(_how(measured[-1].record))
+        if options.maps is not None:
+            measured.append(score_stored_maps(options.maps, options.boxes, options.images, protocol=protocol))
+        print_tables(write_report(measured, options.out, step=options.step))
     print(", ".join(str(path) for path in sorted(options.out.glob("locali[sz]ation*"))))
     return 0
 

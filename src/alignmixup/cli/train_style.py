@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
+from functools import partial
 from pathlib import Path
 
 from alignmixup.cli.arguments import add_options, add_set
@@ -17,7 +18,7 @@ from alignmixup.cli.train import train_or_say_how
 from alignmixup.runs.folder import Mode, RunFolder
 from alignmixup.training.config import Config
 from alignmixup.training.config_file import FREE_KEYS, ConfigError, check_keys, load
-from alignmixup.training.style.config import StyleConfig
+from alignmixup.training.style.config import StyleConfig, unfinished_file
 
 _FIGURE_IMAGES = 7
 _RUN_KEYS = (*FREE_KEYS, "data.subset", "train.seed", "train.precision")
@@ -49,8 +50,7 @@ def run(options: argparse.Namespace) -> int:
     style = StyleConfig.part_of(options)
     if options.out.is_dir() or not options.out.suffix:
         raise ValueError(f"--out takes a file, such as {options.out}.safetensors, got {options.out}")
-    if options.out.exists() and not options.overwrite:
-        raise ValueError(f"{options.out} is there already: --overwrite replaces it, --out takes another file")
+    unfinished_file(options.out, overwrite=options.overwrite)
     config, classifier = _resolve(options, style)
     if classifier is not None and options.run_folder is None:
         arguments = shlex.join(["alignmixup", "train-style", "--data", options.data, "--out", str(options.out)])
@@ -67,11 +67,12 @@ def run(options: argparse.Namespace) -> int:
         weights=None if classifier is None else classifier.weights,
         overwrite=options.overwrite,
         reporter=default_reporter(),
+        draw=partial(_draw, config),
     )
-    picture = _draw(config, options.out)
     print(
         f"{options.out}: reconstruction {measured['psnr_db']:.1f} dB, content loss {measured['content_loss']:.3f}, "
-        f"style loss {measured['style_loss']:.3f} on the test images, {measured['seconds']:.0f} s; {picture}"
+        f"style loss {measured['style_loss']:.3f} on the test images, {measured['seconds']:.0f} s; "
+        f"{_picture(options.out)}"
     )
     return 0
 
@@ -95,7 +96,11 @@ def _resolve(options: argparse.Namespace, style: StyleConfig) -> tuple[Config, R
     return config, folder
 
 
-def _draw(config: Config, out: Path) -> Path:
+def _picture(out: Path) -> Path:
+    return out.with_suffix(".png")
+
+
+def _draw(config: Config, out: Path) -> None:
     """Draw the first test images in each other's styles."""
     from alignmixup import data
     from alignmixup.figures.style_grid import draw_style_grid
@@ -106,6 +111,5 @@ def _draw(config: Config, out: Path) -> Path:
     dataset = load_data(config, progress=False)
     test = data.build_loaders(dataset, batch_size=_FIGURE_IMAGES, augment=None, workers=0)[1]
     x, _ = next(iter(test))
-    picture = out.with_suffix(".png")
-    draw_style_grid(load_style_autoencoder(out), Normalization.of(dataset.mean, dataset.std).undo(x), picture)
-    return picture
+    images = Normalization.of(dataset.mean, dataset.std).undo(x)
+    draw_style_grid(load_style_autoencoder(out), images, _picture(out))

@@ -3,12 +3,12 @@
 import hashlib
 import logging
 import os
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from torch import Tensor
 
+from alignmixup.files import clear_leftovers, temporary_name
 from alignmixup.outside import require
 
 __all__ = ["cached", "decoded", "fingerprint"]
@@ -78,11 +78,14 @@ def _read(path: Path, key: str) -> dict[str, Tensor] | None:
 def _write(path: Path, key: str, tensors: Mapping[str, Tensor]) -> None:
     save = require("safetensors.torch").save_file
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as scratch:
-        try:
-            save(dict(tensors), Path(scratch) / path.name, metadata={"fingerprint": key})
-        except OSError:
-            raise
-        except Exception as error:  # the library reports a full disk as an error of its own
-            raise OSError(str(error)) from error
-        os.replace(Path(scratch) / path.name, path)
+    clear_leftovers(path.parent)  # of a killed process, as large as the data set
+    temporary = temporary_name(path)
+    try:
+        save(dict(tensors), temporary, metadata={"fingerprint": key})
+        os.replace(temporary, path)
+    except OSError:
+        raise
+    except Exception as error:  # the library reports a full disk as an error of its own
+        raise OSError(str(error)) from error
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from transformers import Trainer, TrainerCallback
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, get_last_checkpoint
 
+from alignmixup.files import write_atomically
 from alignmixup.methods.base import MixedBatch, Mixer
 from alignmixup.methods.base.batch import Criterion
 from alignmixup.taps import find_logits
@@ -116,4 +117,5 @@ class _Progress(TrainerCallback):  # type: ignore[misc]
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if args.should_save:
             folder = f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}"
-            torch.save(self.mixer.state_dict(), Path(args.output_dir) / folder / "mixer.pt")
+            file = Path(args.output_dir) / folder / "mixer.pt"
+            write_atomically(file, lambda opened: torch.save(self.mixer.state_dict(), opened))

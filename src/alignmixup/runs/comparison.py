@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from alignmixup.evaluation.published import published_error
 from alignmixup.evaluation.summary import spread
-from alignmixup.files import write_json
+from alignmixup.files import locked, write_json
 from alignmixup.runs.folder import Mode, RunFolder
 from alignmixup.runs.sweep import Variant, expand, parse_sweep
 from alignmixup.training.config_file import ConfigError
@@ -91,13 +91,15 @@ def compare(
     for job in () if overwrite else wanted:
         if job.folder.state != "fresh":
             job.folder.check_same(job.config)
-    outcomes = _do_all(wanted, root, jobs=jobs, on=on, overwrite=overwrite, display=display or Display)
-    if len(outcomes) < len(wanted) or not all(outcome.record or outcome.failure for outcome in outcomes):
-        raise InterruptedRunError("interrupted; everything is saved")
-    results = collect_results(variants, outcomes, command=command)
-    if is_main_process() and results["methods"]:
-        write_json(root / "results.json", results)
-        draw_comparison(results, root / "comparison.png")
+    file = root / "results.json"
+    with locked(*[file] if is_main_process() else ()):
+        outcomes = _do_all(wanted, root, jobs=jobs, on=on, overwrite=overwrite, display=display or Display)
+        if len(outcomes) < len(wanted) or not all(outcome.record or outcome.failure for outcome in outcomes):
+            raise InterruptedRunError("interrupted; everything is saved")
+        results = collect_results(variants, outcomes, command=command)
+        if is_main_process() and results["methods"]:
+            write_json(file, results)
+            draw_comparison(results, root / "comparison.png")
     return results
 
 
@@ -111,6 +113,7 @@ def _do_all(
     display: Callable[..., Display],
 ) -> list[Outcome]:
     """Outcomes in the order of the jobs; fewer, or one without record and failure, after an interruption."""
+    from alignmixup.figures.curves import draw_curves
     from alignmixup.runs.jobs.cluster import Cluster
     from alignmixup.runs.jobs.local import slots, start_local
     from alignmixup.runs.jobs.queue import Outcome, SideBySide, run_here
@@ -120,6 +123,9 @@ def _do_all(
     done = [] if overwrite else [job for job in wanted if job.folder.is_finished(job.config)]
     waiting = [job for job in wanted if job not in done]
     outcomes = [Outcome(job, read_record(job.folder.record)) for job in done]
+    for outcome in outcomes:
+        if is_main_process() and outcome.record and not outcome.job.folder.curves_are_current:
+            draw_curves(outcome.record, outcome.job.folder.curves)  # it was killed before
     shown = display({job.name: job.config.train.epochs for job in waiting}, total=len(wanted))
     count = max(1, min(jobs or len(waiting), len(waiting)))
     try:

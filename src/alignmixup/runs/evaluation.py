@@ -16,7 +16,7 @@ from alignmixup.figures.attacks import draw_attacks
 from alignmixup.figures.corruptions import draw_corruptions
 from alignmixup.figures.ood import draw_ood
 from alignmixup.figures.reliability import draw_reliability
-from alignmixup.files import write_json
+from alignmixup.files import locked, write_json
 from alignmixup.runs.measurements import Measurements, Progress
 from alignmixup.runs.plan import CONVENTIONS, FILE, FORMAT, PARTS, Plan, build_plan, configuration_of, settings_of
 from alignmixup.runs.record import environment, last_ten, source_revision
@@ -68,8 +68,21 @@ def evaluate_several(
     if out:
         for folder in [run.folder for run in runs if run.folder]:
             folder.check_output(out)
-        out.parent.mkdir(parents=True, exist_ok=True)
-    results = []
+    with locked(*[file for file in (out, *files) if file]):  # what a file holds already is read, and stays in it
+        return _into_files(runs, files, plan, out=out, overwrite=overwrite, progress=progress, known=known)
+
+
+def _into_files(
+    runs: Sequence[Run],
+    files: Sequence[Path | None],
+    plan: Plan,
+    *,
+    out: Path | None,
+    overwrite: bool,
+    progress: Progress,
+    known: Callable[[Path], None],
+) -> list[Result]:
+    several, results = len(runs) > 1, []
     for run, file in zip(runs, files, strict=True):
         stored = _stored(run, plan, file) if file else {}
         if file and several and not overwrite and _answers(stored, run, plan):

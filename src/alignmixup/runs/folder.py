@@ -1,35 +1,25 @@
 """The folder of a run: what lies in it, what state that is, and when it may be written.
 
 What each file means, in which order they are written and removed, and what a crash leaves between two of them is
-told in docs/training.md. Every file is replaced as a whole, so that only their order counts.
+told in docs/training.md and docs/runs.md. Every file is replaced as a whole, so that only their order counts.
 """
 
 from __future__ import annotations
 
-import errno
 import json
-import os
 import shutil
-import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from alignmixup.files import sweep, write_text
+from alignmixup.files import locked, sweep, write_text
 from alignmixup.training.config import Config
 from alignmixup.training.config_file import ConfigError, dump, first_difference, from_dict, load_complete
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
-
 Mode = Literal["new", "resume", "overwrite"]
 State = Literal["fresh", "started", "finished"]
-
-_PATIENCE = 8.0  # seconds in which the loader workers of a killed run notice that it is gone
 
 
 @dataclass(frozen=True)
@@ -114,18 +104,14 @@ class RunFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Context in which no other process works in the folder, which is made; the system unlocks it after a kill."""
+        """Context in which no other process works in the folder, which is made, and removed if it is left empty."""
         with self._naming_the_folder():
             self.path.mkdir(parents=True, exist_ok=True)
-        if fcntl is None:
-            yield
-            return
-        handle = os.open(self.path, os.O_RDONLY)
         try:
-            self._lock(handle)
-            yield
+            with locked(self.path):
+                yield
         finally:
-            os.close(handle)
+            self.release()
 
     def claim(self, config: Config, *, mode: Mode) -> State:
         """Check that the run may use this folder and that it can be written; make it, sweep it, change nothing else.
@@ -175,7 +161,7 @@ class RunFolder:
 
     def release(self) -> None:
         """Take back `claim` when the run could not begin: remove the folder if it is empty."""
-        if self.path.is_dir() and not any(self.path.iterdir()):
+        with suppress(OSError):
             self.path.rmdir()
 
     def check_same(self, config: Config) -> None:
@@ -197,21 +183,6 @@ class RunFolder:
             return False
         same = first_difference(recorded, config) is None
         return same and trained == recorded.train.epochs == config.train.epochs
-
-    def _lock(self, handle: int) -> None:
-        deadline = time.monotonic() + _PATIENCE
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return
-            except OSError as error:
-                if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
-                    return  # a file system without locks
-                if time.monotonic() > deadline:
-                    raise OSError(
-                        f"another process works in {self.path}: let it end, or choose another --out"
-                    ) from None
-                time.sleep(0.1)
 
     @contextmanager
     def _naming_the_folder(self) -> Iterator[None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,6 +23,7 @@ from alignmixup.evaluation.localization.contour_boxes import Contours, CutTable
 from alignmixup.evaluation.localization.image_pass import MAP_SIZE, ImagePass
 from alignmixup.evaluation.localization.image_pass import localize as localize_images
 from alignmixup.evaluation.localization.protocols import cutmix_top1, tabulate_crops, top1_localization
+from alignmixup.files import write_atomically
 from alignmixup.normalization import Normalization
 from alignmixup.outside import require
 from alignmixup.runs.plan import LocalizationProtocol
@@ -209,4 +211,4 @@ class _Writer:
         for path, score_map in zip(self._paths[done : done + len(maps)], maps, strict=True):
             file = self._folder / f"{path}.npy"
             file.parent.mkdir(parents=True, exist_ok=True)
-            np.save(file, score_map.float().numpy())
+            write_atomically(file, partial(np.save, arr=score_map.float().numpy()))

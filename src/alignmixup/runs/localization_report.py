@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -15,7 +16,7 @@ from alignmixup.evaluation.localization.contour_boxes import Contours, threshold
 from alignmixup.evaluation.localization.image_pass import MAP_SIZE
 from alignmixup.evaluation.localization.protocols import tabulate_centre
 from alignmixup.figures.score_maps import MapRow, draw_boxes, draw_threshold_curves
-from alignmixup.files import write_json
+from alignmixup.files import locked, write_json
 from alignmixup.runs.comparison import averaged
 from alignmixup.runs.localization import Bar, Localization, Shown, count_boxes, measure_localization, with_bar
 from alignmixup.runs.plan import LocalizationProtocol
@@ -24,6 +25,7 @@ from alignmixup.runs.run import Run
 
 FORMAT = 1
 CENTRE = "centred box"
+_FILE = "localization.json"
 
 
 def localize(run: Run, *, out: str | Path | None = None, bar: Bar = with_bar, **options: Any) -> dict[str, Any]:
@@ -39,10 +41,17 @@ def localize(run: Run, *, out: str | Path | None = None, bar: Bar = with_bar, **
         The numbers, ready for JSON: percentages, but for thresholds.
     """
     protocol = LocalizationProtocol(**options)
-    measured = measure_localization(run, protocol, bar=bar)
-    if out is not None:
+    if out is None:
+        return measure_localization(run, protocol, bar=bar).record
+    with reporting_to(Path(out)):
+        measured = measure_localization(run, protocol, bar=bar)
         write_report([measured], Path(out), step=protocol.step)
     return measured.record
+
+
+def reporting_to(out: Path) -> AbstractContextManager[None]:
+    """Context in which no other process writes a report into the folder ``out``, which is made."""
+    return locked(out / _FILE)
 
 
 def write_report(measured: Sequence[Localization], out: Path, *, step: float) -> dict[str, Any]:
@@ -69,7 +78,7 @@ def write_report(measured: Sequence[Localization], out: Path, *, step: float) ->
         "revision": source_revision(),
     }
     out.mkdir(parents=True, exist_ok=True)
-    write_json(out / "localization.json", results)
+    write_json(out / _FILE, results)
     _draw_curves(results, out / "localization_curves.png")
     if drawn := [(one.record, one.shown) for one in measured if one.shown]:
         _draw_pictures(drawn, out / "localization_boxes.png")

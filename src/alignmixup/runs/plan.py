@@ -24,6 +24,7 @@ DEFAULT_OOD = ("uniform", "gaussian", "digits")  # what needs no files
 DEFAULT_PARTS = ("error", "calibration")
 DEFAULT_ATTACKS = ("fgsm", "pgd")
 PARTS = ("error", "calibration", "attacks", "ood", "corruptions")
+_SEEN = 100  # of rows, or of columns, in a picture: more than anybody looks at, and hours of drawing
 CONVENTIONS = {
     "error": "arg-max of the logits in evaluation mode, no mixing; equal logits: the lower class",
     "weights": "those in the file named, by default of the last epoch; best and last-10 errors are the run's record",
@@ -175,7 +176,7 @@ class LocalizationProtocol(Asked):
     layer: str | None = option(None, "layer of Grad-CAM (default: the last map)")
     cutmix_paper: bool = option(False, "also the CutMix paper's protocol on centre crops")
     limit: int | None = option(None, "evenly spaced test images (default: all)", minimum=1)
-    pictures: int = option(8, "images to draw", minimum=0)
+    pictures: int = option(8, "images to draw", minimum=0, maximum=_SEEN)
     maps_out: str | Path | None = option(None, "folder for score maps, written as RUN/IMAGE.npy")
 
     def _check_options(self) -> None:
@@ -203,6 +204,7 @@ class PairChoice(Asked):
 class MatchOptions(PairChoice):
     """What a picture of matched positions shows."""
 
+    pairs: int = option(4, maximum=_SEEN)
     layer: str | None = option(None, "whose maps (default: the run's layer, or the last map)")
     lines: int = option(12, "surest matches to draw", minimum=0)
 
@@ -211,8 +213,8 @@ class MatchOptions(PairChoice):
 class MorphOptions(PairChoice):
     """What a picture of interpolated feature maps shows."""
 
-    pairs: int = option(3)
-    steps: int = option(9, "values of λ from 1 to 0", minimum=2)
+    pairs: int = option(3, maximum=_SEEN)
+    steps: int = option(9, "values of λ from 1 to 0", minimum=2, maximum=_SEEN)
     animation: str | Path | None = option(None, "write a .gif or .webp file too, there and back")
 
 
@@ -221,7 +223,7 @@ class GalleryOptions(Asked):
     """What a picture of what methods make of the same images shows."""
 
     methods: Listed = option("", "separated by commas (default: all that mix the input)")
-    columns: int = option(8, "images in a row", minimum=1)
+    columns: int = option(8, "images in a row", minimum=1, maximum=_SEEN)
     seed: int = option(0, "which images, partners and λ")
 
 

@@ -137,7 +137,12 @@ class TrainConfig(Table):
     )
     seed: int = option(0, "seed of weights, order, augmentation and mixing", minimum=0, maximum=2**31 - 1)
     device: str = option("auto", "auto takes cuda, then mps, then cpu", choices=("auto", "cpu", "cuda", "mps"))
-    threads: int = option(0, "threads of one process on the cpu; 0 leaves torch's choice", minimum=0)
+    threads: int = option(
+        0,
+        "threads of one process on the cpu, as many as it has cores at most; 0 leaves torch's choice",
+        minimum=0,
+        maximum=1024,
+    )
     precision: str = option(
         "fp32",
         "autocast precision, weights stay fp32; auto is bf16 where that is faster, else fp32",

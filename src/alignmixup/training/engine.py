@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import time
@@ -21,6 +22,7 @@ from alignmixup.training.precision import choose_precision
 from alignmixup.training.processes.agreement import Agreement
 from alignmixup.training.processes.ranks import ToldElsewhereError
 
+_logger = logging.getLogger(__name__)
 _VECTOR = 16  # floats in the widest vector of a CPU
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -49,7 +51,7 @@ class Engine:
         if self.device.type == "cpu":
             keep_freed_memory()
         self._threads_before = torch.get_num_threads()
-        torch.set_num_threads(train.threads or self._threads_before)
+        torch.set_num_threads(usable_threads("train.threads", train.threads) or self._threads_before)
         self._channels_last = train.channels_last
         self._compile, self._compile_mode = train.compile, train.compile_mode
         self._clip_norm = train.clip_norm
@@ -272,6 +274,17 @@ class Engine:
 def _is_lost_peer(error: BaseException) -> bool:
     """Whether a collective failed because another process does not answer; gloo has no error type of its own."""
     return isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and "gloo/transport" in str(error))
+
+
+def usable_threads(name: str, wanted: int) -> int:
+    """So many threads, or as many as this process has cores: more wait for each other and take a thousand times longer.
+
+    ``name`` is what the warning calls the option; 0 stays 0.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if wanted > cores:
+        _logger.warning("%s = %d, and this process has %d cores: it takes %d threads", name, wanted, cores, cores)
+    return min(wanted, cores)
 
 
 def choose_device(name: str, *, local_rank: int = 0) -> torch.device:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from alignmixup.options import option
 from alignmixup.training.config import Table
@@ -24,3 +25,14 @@ class StyleConfig(Table):
     content_weight: float = option(1.0, "weight of the content loss", minimum=0)
     style_weight: float = option(10.0, "weight of the style loss", minimum=0)
     reconstruction_weight: float = option(100.0, "weight of the squared error of pixels in [0, 1]", minimum=0)
+
+
+def unfinished_file(out: Path, *, overwrite: bool) -> Path:
+    """The file that keeps the state of an unfinished training for ``out``; refuse to replace a finished one unasked.
+
+    It is the last to go, so that what was stopped anywhere before is continued.
+    """
+    unfinished = out.with_name(out.name + ".unfinished")
+    if out.exists() and not unfinished.is_file() and not overwrite:
+        raise ValueError(f"{out} is there already: --overwrite replaces it, --out takes another file")
+    return unfinished

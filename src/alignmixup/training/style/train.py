@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
-from alignmixup.files import write_atomically
+from alignmixup.files import locked, write_atomically
 from alignmixup.models.style_autoencoder import StyleAutoencoder, style_file_bytes, vgg19_weights
 from alignmixup.training.build import build_model, load_data, load_model_weights
 from alignmixup.training.config import Config
 from alignmixup.training.config_file import ConfigError
 from alignmixup.training.engine import Engine
 from alignmixup.training.progress.display import Reporter
-from alignmixup.training.style.config import StyleConfig
+from alignmixup.training.style.config import StyleConfig, unfinished_file
 from alignmixup.training.style.trainer import StyleTrainer
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ def train_style(
     weights: Path | None = None,
     overwrite: bool = False,
     reporter: Reporter | None = None,
+    draw: Callable[[Path], object] = lambda file: None,
 ) -> dict[str, float]:
     """Train, or continue after an interruption, and write one file that `load_style_autoencoder` reads.
 
@@ -45,17 +47,16 @@ def train_style(
         weights: the network's ``model.safetensors``; not for ``encoder = "vgg19"``.
         overwrite: replace a file or an unfinished training that is there, which is refused otherwise.
         reporter: shows progress.
+        draw: makes a picture of the file that was written.
 
     Returns:
         What `StyleTrainer.measure` finds on the test images, and the seconds that this call took.
     """
     begin = time.perf_counter()
-    unfinished = out.with_name(out.name + ".unfinished")
-    if out.exists() and not overwrite:
-        raise ValueError(f"{out} is there already: --overwrite replaces it, --out takes another file")
-    if overwrite:
-        unfinished.unlink(missing_ok=True)
-    with closing(Engine(config.train)) as engine:
+    unfinished = unfinished_file(out, overwrite=overwrite)
+    with locked(out), closing(Engine(config.train)) as engine:
+        if overwrite:
+            unfinished.unlink(missing_ok=True)
         if engine.world_size > 1:
             raise ValueError("a style autoencoder is trained by one process: start it without torchrun")
         dataset = load_data(config)
@@ -69,11 +70,11 @@ def train_style(
             unfinished=unfinished,
             reporter=reporter,
         )
-        out.parent.mkdir(parents=True, exist_ok=True)
         trainer.fit()
         measured = trainer.finish() | {"seconds": time.perf_counter() - begin}
-    write_atomically(out, lambda file: file.write(style_file_bytes(autoencoder, measured)))
-    unfinished.unlink(missing_ok=True)
+        write_atomically(out, lambda file: file.write(style_file_bytes(autoencoder, measured)))
+        draw(out)
+        unfinished.unlink(missing_ok=True)
     return measured
 
 
