@@ -51,10 +51,10 @@ def try_network(
     network: Network, methods: tuple[type[HiddenMixer], ...] = (AlignMixup, ManifoldMixup)
 ) -> list[LayersFound]:
     """Let each method find its layers in a network, new and untrained, in training mode; its own errors are raised."""
-    torch.manual_seed(0)
-    model = network.build().train()
     found: list[LayersFound] = []
     for shape in network.shapes:
+        torch.manual_seed(0)
+        model = network.build().train()  # anew: some fit themselves to the first images
         x = torch.randn(shape)
         found = []
         for method in methods:
