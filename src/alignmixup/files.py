@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-__all__ = ["sweep", "write_atomically", "write_json", "write_text"]
+from alignmixup.outside import require
+
+__all__ = ["read_array", "read_json", "sweep", "write_atomically", "write_json", "write_text"]
 
 _TEMPORARY = re.compile(r"\.probe|\..+\.\d+\.tmp")
 
@@ -44,6 +46,38 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write a JSON file atomically; a number that is not finite is refused."""
     write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON file that holds an object.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: damaged, or something else.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is damaged or no JSON: {error}") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} is no JSON object")
+    return content
+
+
+def read_array(path: Path, *, mapped: bool = False) -> Any:
+    """Read a ``.npy`` file, without pickles; ``mapped`` leaves it on the disk.
+
+    Raises:
+        ValueError: damaged, or something else.
+    """
+    try:
+        if not path.is_file():
+            raise OSError("there is no file")
+        return require("numpy").load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
+    except ImportError:
+        raise
+    except Exception as error:  # a forged header may ask for any memory, or not be Python's at all
+        raise ValueError(f"{path} is not a readable array: {error}") from error
 
 
 def sweep(folder: Path) -> list[str]:

@@ -85,7 +85,9 @@ def read_weights(path: str | Path) -> Mapping[str, Tensor]:
     except ImportError:
         raise
     except Exception as error:  # a damaged file raises anything from EOFError to SafetensorError
-        raise ValueError(f"{path} is not a readable state dict ({type(error).__name__}: {error})") from error
+        # torch's own text goes on to advise to read the file in a way that may run code
+        reason = str(error).rpartition("WeightsUnpickler error:")[2].strip().partition("\n")[0].partition(" Please")[0]
+        raise ValueError(f"{path} is not a readable state dict ({type(error).__name__}: {reason})") from error
     return _unwrapped(state, path)
 
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from alignmixup.files import write_text
+from alignmixup.files import read_json, write_text
 
 FORMAT = 1
 _PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".svg")
@@ -114,7 +114,7 @@ def write_compact(run: Run, folder: Path) -> Path:
 
 
 def _read(file: Path) -> Run:
-    record = _json(file)
+    record = read_json(file)
     if record.get("format") != FORMAT or "metrics" not in record or "curve" not in record:
         raise ValueError(f"{file} is no run record of format {FORMAT}")
     if file.name != "record.json":
@@ -168,14 +168,4 @@ def _rounded(value: float) -> float:
 
 
 def _json_if_there(file: Path) -> dict[str, Any]:
-    return _json(file) if file.is_file() else {}
-
-
-def _json(file: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, UnicodeDecodeError) as error:
-        raise ValueError(f"{file} is damaged or no JSON: {error}") from None
-    if not isinstance(content, dict):
-        raise ValueError(f"{file} is no JSON object")
-    return content
+    return read_json(file) if file.is_file() else {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import subprocess
@@ -14,6 +13,7 @@ from typing import Any
 
 import torch
 
+from alignmixup.files import read_json
 from alignmixup.training.config import Config, to_dict
 
 FORMAT = 1
@@ -102,12 +102,10 @@ def source_revision() -> dict[str, Any]:
 def read_record(path: Path) -> dict[str, Any]:
     """Read the record of a finished run."""
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = read_json(path)
     except FileNotFoundError:
         raise FileNotFoundError(f"no record at {path}: the run is not finished, or this is no run folder") from None
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged or no record: {error}") from None
-    if not isinstance(record, dict) or record.get("format") != FORMAT:
+    if record.get("format") != FORMAT:
         raise ValueError(f"{path} is no run record of format {FORMAT}")
     return record
 
