@@ -17,6 +17,7 @@ import random
 import re
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -24,14 +25,14 @@ import traceback
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from alignmixup import data
-from alignmixup.cli import build_parser, main
+from alignmixup.cli import build_parser, main, readable
 from alignmixup.data.boxes.data import load_boxes
 from alignmixup.training.config_file import dump as dump_config
 from alignmixup.training.config_file import load
@@ -46,7 +47,7 @@ KINDS = ("configurations", "lines", "files")
 # what a value of a configuration or of an option may be, as TOML
 VALUES = (
     *("-1", "0", "1", "2", "1.5", "-0.0", "1e-320", "1e308", "1e999", "nan", "inf", "-inf", "0x7fffffff"),
-    *("2147483648", "9223372036854775807", "18446744073709551616", "9" * 400, "9" * 5000, "true", "false"),
+    *("100000000", "2147483648", "9223372036854775807", "18446744073709551616", "9" * 400, "9" * 5000, "true", "false"),
     *("''", "'x'", "'" + "x" * 5000 + "'", "'ünïcödé ☃'", '"\\u0000"', '"a\\nb"', "'../../..'", "'/dev/null'"),
     *("[]", "[1]", "[-1]", "['x']", "[[1]]", "[1, 2, 2]", "[nan]", "[true]", "[" * 30 + "]" * 30, "[1, 'x']"),
     *("{}", "{a = 1}", "1979-05-27", "07:32:00", "'torch.hub:load'", "'os:system'", "'%s%n'", "'{0}'", "'--help'"),
@@ -78,14 +79,6 @@ class Answer:
     kind: str
     text: str = ""
     why: str = ""
-
-
-@dataclass
-class Fixture:
-    """A folder with a run and data of every kind, which cases copy from."""
-
-    path: Path
-    files: dict[str, Path] = field(default_factory=dict)
 
 
 # ---------------------------------------------------------------- configurations
@@ -200,10 +193,15 @@ def lines(draw: random.Random) -> Iterator[Case]:
 
 def make_fixture(folder: Path) -> None:
     """A run of a second, images with boxes, score maps, the releases of data sets in small, wrapped weights."""
+    import numpy
     from PIL import Image
 
-    numpy = __import__("numpy")
-    os.chdir(folder)
+    _fixture[:] = [folder]
+    with contextlib.chdir(folder):
+        _fill(Image, numpy)
+
+
+def _fill(image: Any, numpy: Any) -> None:
     assert run_quietly(["train", "--config", "digits/mixup", "--set", *SMALL, "--out", "run"]).kind == "done"
     run_quietly(["evaluate", "run", "--what", "error,calibration", "--out", "run/evaluation.json"])
     noise = numpy.random.default_rng(0)
@@ -215,7 +213,7 @@ def make_fixture(folder: Path) -> None:
             for name in formats:
                 path = Path("data", split, label, f"{label}{name}")
                 path.parent.mkdir(parents=True, exist_ok=True)
-                Image.fromarray(noise.integers(0, 255, (20, 20, 3), dtype=numpy.uint8)).save(path)
+                image.fromarray(noise.integers(0, 255, (20, 20, 3), dtype=numpy.uint8)).save(path)
                 if split == "val":
                     rows.append(f"{path.relative_to('data')},1,2,12,15")
                     sizes.append(f"{path.relative_to('data')},20,20")
@@ -241,7 +239,7 @@ def make_fixture(folder: Path) -> None:
             Path("cifar", release, file).write_bytes(pickle.dumps(batch, protocol=2))
         key = labels[:-1] + b"_names"
         Path("cifar", release, names).write_bytes(pickle.dumps({key: [b"a"] * count}, protocol=2))
-    make_releases(noise, Image)
+    make_releases(noise, image)
     state = torch.load("run/checkpoint.pt", weights_only=True)
     torch.save({"state_dict": state["model"]}, "weights.pth")
 
@@ -430,7 +428,7 @@ def run_quietly(run: Callable[[], object] | list[str], *, parse_only: bool = Fal
     except (ValueError, OSError, ImportError) as error:
         if isinstance(run, list):
             return Answer("traceback", traceback.format_exc())
-        err.write(f"alignmixup: {error}\n")
+        err.write(f"alignmixup: {readable(str(error))}\n")
         status = 1
     except SystemExit as error:
         status = error.code
@@ -466,7 +464,9 @@ def try_case(case: Case) -> Answer:
     names = case.names
     if names == ("<file>",):
         names = tuple({part for name in before for part in (name, Path(name).name)} | {"run"})
-    if answer.kind == "clear":
+    if (
+        answer.kind == "clear" and "is not finite" not in answer.text
+    ):  # a run that went wrong, and stays to be looked at
         if names and not any(name in answer.text for name in names):
             answer = Answer("unclear", answer.text, f"names none of {names[:3]}")
         elif left := sorted(tree() - before):
@@ -482,15 +482,13 @@ def in_a_fork(case: Case, seconds: float = SECONDS) -> Answer:
             try:
                 import resource
 
-                from alignmixup.training.trainer import Trainer
-
                 os.chdir(folder)
                 resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
                 resource.setrlimit(resource.RLIMIT_CPU, (int(seconds), int(seconds) + 2))
                 quiet = os.open(os.devnull, os.O_RDWR)
                 for stream in range(3):
                     os.dup2(quiet, stream)
-                stop_early(Trainer)
+                stop_early(setattr)
                 told.write(pickle.dumps(try_case(case)))
                 told.flush()
             finally:
@@ -516,27 +514,23 @@ def fork() -> int:
     return os.fork()
 
 
-def stop_early(trainer: Any) -> None:
-    """Let a training stop at its second step, and no process start."""
-    import subprocess
+def stop_early(patch: Callable[[Any, str, Any], None]) -> None:
+    """Let a training stop at its second step, and no process start; ``patch`` is ``setattr``, or undoes it later."""
+    from alignmixup.training.trainer import Trainer
 
-    step = trainer._train_step
+    step, run = Trainer._train_step, subprocess.run
 
     def second(self: Any, *arguments: Any) -> Any:
-        if self.log.step:
-            stop()
-        return step(self, *arguments)
-
-    trainer._train_step = second
-    run = subprocess.run
+        return stop() if self.log.step else step(self, *arguments)
 
     def started(command: Any, *arguments: Any, **options: Any) -> Any:
         return run(command, *arguments, **options) if command[0] in ("git", "uname") else stop()
 
-    subprocess.run, subprocess.Popen.__init__ = started, stop  # type: ignore[assignment, method-assign]
+    patch(Trainer, "_train_step", second)
+    patch(subprocess, "run", started)
 
 
-def main_() -> int:
+def run_all() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
     parser.add_argument("--count", type=int, default=300)
@@ -547,7 +541,6 @@ def main_() -> int:
     counts: dict[str, Counter[str]] = {}
     with tempfile.TemporaryDirectory() as folder:
         make_fixture(Path(folder))
-        _fixture.append(Path(folder))
         for kind in options.kinds:
             counts[kind] = Counter()
             cases = globals()[kind](random.Random(options.seed))
@@ -558,7 +551,6 @@ def main_() -> int:
                     what = case.what if len(case.what) < 300 else case.what[:300] + "..."
                     print(f"{kind} {number}: {answer.kind} ({answer.why}): {what}", flush=True)
                     print("    " + answer.text.strip()[-1500:].replace("\n", "\n    "), flush=True)
-        os.chdir("/")
     columns = ("done", "clear", "unclear", "traceback", "no end")
     print(f"| {'input':15} | " + " | ".join(columns) + " |\n|---|" + "---|" * len(columns))
     for kind, count in counts.items():
@@ -567,4 +559,4 @@ def main_() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main_())
+    sys.exit(run_all())

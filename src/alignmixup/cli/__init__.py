@@ -54,11 +54,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.traceback:
             raise
         if (name := speaker(error)) is not None:
-            print(f"alignmixup {options.command}: {_sentence(f'{name}{error}')}", file=sys.stderr)
+            print(f"alignmixup {options.command}: {readable(f'{name}{error}')}", file=sys.stderr)
         return 1
 
 
-def _sentence(message: str) -> str:
+def readable(message: str) -> str:
     """A message without what would steer a terminal, since it may quote a foreign file, and of a length to be read."""
     lines = ("".join(c if c.isprintable() else ascii(c)[1:-1] for c in line) for line in message.split("\n"))
     text = "\n".join(lines)

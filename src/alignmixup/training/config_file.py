@@ -235,7 +235,7 @@ def _read_toml(file: Path) -> dict[str, Any]:
     except (
         ValueError,
         RecursionError,
-    ) as error:  # of TOML, UTF-8, numbers of thousands of digits, lists in lists in...
+    ) as error:  # of TOML, UTF-8, long numbers, deep lists
         raise ConfigError(f"{file} is not valid TOML: {error}") from None
 
 
