@@ -109,16 +109,8 @@ def test_a_run_of_outside_modules_is_opened_on_request_only(
         runs.load(copied.path)
     from alignmixup.cli import main
 
-    style = ["train-style", "--out", "x.safetensors", "--run"]
-    for command in (
-        ["evaluate"],
-        ["localize"],
-        ["gallery"],
-        ["morph"],
-        ["align"],
-        ["train", "--resume", "--out"],
-        style,
-    ):
+    commands = [["evaluate"], ["localize"], ["gallery"], ["morph"], ["align"], ["train", "--resume", "--out"]]
+    for command in (*commands, ["train-style", "--out", "x.safetensors", "--run"]):
         assert main([*command, str(copied.path)]) == 1
     assert main(["report", str(copied.path), "--out", str(tmp_path / "page.html")]) == 0
     assert not (tmp_path / "ran").exists()
