@@ -9,8 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from alignmixup.files import read_json, write_text
-from alignmixup.runs.record import read_record
+from alignmixup.files import read_json, read_record, write_text
 
 _PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".svg")
 # drawn anew, from the numbers
