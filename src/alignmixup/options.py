@@ -15,6 +15,8 @@ from alignmixup.near import alternatives
 
 __all__ = ["About", "Option", "Options", "option", "options_of", "parameters_of"]
 
+_LONGEST = 200  # letters of a value in a message
+_LARGEST = 2**63  # whole numbers of torch are smaller
 _WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
 
 
@@ -133,6 +135,8 @@ class Option(About):
             hintless._refuse(
                 ValueError if fraction else TypeError, name, alternatives([_named(k) for k in kinds]), value
             )
+        elif isinstance(value, Integral) and abs(int(value)) >= _LARGEST:
+            self._refuse(ValueError, name, "between -2^63 and 2^63", value)
         elif isinstance(value, Real) and not isinstance(value, bool) and not self._in_range(float(value)):
             words = self.accepted or "a finite number"
             self._refuse(ValueError, name, f"{words} or None" if types.NoneType in kinds else words, value)
@@ -147,7 +151,7 @@ class Option(About):
         )
 
     def _refuse(self, error: type[Exception], name: str, expected: str, value: Any) -> NoReturn:
-        raise error(f"{name} must be {expected}, got {value!r}" + (f"; {self.hint}" if self.hint else ""))
+        raise error(f"{name} must be {expected}, got {_shown(value)}" + (f"; {self.hint}" if self.hint else ""))
 
 
 class Options:
@@ -221,6 +225,15 @@ def parameters_of(function: Callable[..., Any]) -> dict[str, Option]:
         kind = get_args(kind)[0] if get_origin(kind) is Annotated else kind
         found[name] = Option(name=name, type=kind, default=parameter.default, **vars(about))
     return found
+
+
+def _shown(value: Any) -> str:
+    """A value as Python writes it, within the length of a message."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no number of thousands of digits
+        return "a number of thousands of digits"
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
 def _type_hints(of: Any) -> dict[str, Any]:

@@ -5,6 +5,8 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 import torch
@@ -17,12 +19,51 @@ needs_compiler = pytest.mark.skipif(shutil.which("cc") is None, reason="no C com
 
 @pytest.fixture
 def fresh(monkeypatch, tmp_path):
-    """An empty cache folder, and nothing loaded yet."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    """An empty cache folder and an empty one for temporary files, and nothing loaded yet."""
+    (tmp_path / "temporary").mkdir()
+    for variable, folder in (("XDG_CACHE_HOME", tmp_path), ("TMPDIR", tmp_path / "temporary")):
+        monkeypatch.setenv(variable, str(folder))
+    monkeypatch.setattr(tempfile, "tempdir", None)
     monkeypatch.delenv("ALIGNMIXUP_NATIVE", raising=False)
+    monkeypatch.setattr(native, "FLAGS", ("-O0", "-shared", "-fPIC"))  # built sooner
     native.library.cache_clear()
     yield tmp_path / "alignmixup"
     native.library.cache_clear()
+
+
+def in_temporary_files():
+    return Path(tempfile.gettempdir()) / f"alignmixup-{os.geteuid()}"
+
+
+@pytest.fixture
+def builds(monkeypatch):
+    """What the compiler was called with."""
+    calls, run = [], subprocess.run
+
+    def counted(command, **options):
+        if "-shared" in command:
+            calls.append(command)
+        return run(command, **options)
+
+    monkeypatch.setattr(native.subprocess, "run", counted)
+    return calls
+
+
+def again():
+    native.library.cache_clear()
+    return native.library()
+
+
+def in_another_process(**environment):
+    """Align in another process; give its output."""
+    code = (
+        "import torch; from alignmixup.functional import align_mix, native\n"
+        "align_mix(torch.randn(2, 3, 2, 2), torch.tensor([1, 0]), torch.tensor([0.5, 0.5]))\n"
+        "print('built' if native.library() else 'tensor operations')"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
 
 
 @needs_compiler
@@ -70,17 +111,113 @@ def test_a_compiler_without_threads_builds_the_same_functions(fresh, monkeypatch
 
 
 @needs_compiler
-def test_a_cache_that_cannot_be_written_is_replaced(fresh, monkeypatch):
-    may = os.access
-    monkeypatch.setattr(os, "access", lambda path, mode: path != fresh and may(path, mode))
+@pytest.mark.parametrize("damage", ["empty", "cut", "changed"])
+def test_a_damaged_file_is_built_again_and_never_loaded(fresh, builds, damage):
     assert native.library() is not None
-    assert not list(fresh.iterdir())
+    (built,) = fresh.iterdir()
+    whole = built.read_bytes()
+    built.unlink()  # it is loaded: what is mapped must not be cut
+    built.write_bytes({"empty": b"", "cut": whole[:5000], "changed": whole[:-1] + b"x"}[damage])
+    assert again() is not None
+    assert len(builds) == 2
+    assert built.read_bytes() == whole
 
 
 @needs_compiler
-def test_a_cache_that_cannot_be_made_is_replaced(fresh):
+def test_a_planted_file_is_not_loaded(fresh, builds):
+    assert native.library() is not None
+    (built,) = fresh.iterdir()
+    built.chmod(0o722)  # anybody may have written it
+    assert again() is not None
+    assert len(builds) == 2
+    assert [path.stat().st_mode & 0o022 for path in fresh.iterdir()] == [0]
+
+
+@needs_compiler
+@pytest.mark.parametrize("mode", [0o777, 0o770])
+def test_a_cache_that_others_may_write_is_not_used(fresh, builds, mode):
+    fresh.mkdir()
+    fresh.chmod(mode)
+    assert native.library() is not None
+    assert list(fresh.iterdir()) == []
+    assert len(list(in_temporary_files().iterdir())) == 1
+
+
+@needs_compiler
+@pytest.mark.parametrize("whose", ["stat", "lstat"])
+def test_a_cache_or_a_link_of_somebody_else_is_not_used(fresh, monkeypatch, whose):
+    look = getattr(Path, whose)
+
+    def of_another(path, **options):
+        about = look(path, **options)
+        fields = (*about[:4], about.st_uid + 1, *about[5:])
+        return os.stat_result(fields) if path == fresh else about
+
+    monkeypatch.setattr(Path, whose, of_another)
+    assert native.library() is not None
+    assert list(fresh.iterdir()) == []
+
+
+@needs_compiler
+def test_a_cache_that_cannot_be_made_means_one_build_for_all_processes(fresh, builds):
     fresh.write_text("a file stands in the way")
     assert native.library() is not None
+    for _ in range(2):
+        assert again() is not None
+    assert len(builds) == 1
+    assert len(list(in_temporary_files().iterdir())) == 1
+
+
+@needs_compiler
+def test_without_any_folder_it_is_built_for_this_process(fresh):
+    fresh.write_text("")
+    in_temporary_files().write_text("")
+    assert native.library() is not None
+    assert sorted(fresh.parent.rglob("*")) == sorted([fresh, in_temporary_files(), in_temporary_files().parent])
+
+
+@needs_compiler
+def test_neither_home_nor_an_entry_for_the_user(fresh, monkeypatch):
+    def unknown():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(Path, "home", unknown)
+    assert native.library() is not None
+    assert len(list(in_temporary_files().iterdir())) == 1
+
+
+def test_no_folder_for_temporary_files_is_no_error(fresh, monkeypatch):
+    def none(*_, **__):
+        raise FileNotFoundError("No usable temporary directory found")
+
+    monkeypatch.setattr(tempfile, "mkdtemp", none)
+    assert native.library() is None
+
+
+@needs_compiler
+@pytest.mark.parametrize("cc", ["env  X=1 cc", "'{folder}/a b/cc'", "{folder}/a b/cc", "nothing-of-this-name", "'cc"])
+def test_the_command_of_the_compiler(fresh, builds, monkeypatch, tmp_path, cc):
+    (tmp_path / "a b").mkdir()
+    (tmp_path / "a b" / "cc").symlink_to(shutil.which("cc"))
+    monkeypatch.setenv("CC", cc.format(folder=tmp_path))
+    assert native.library() is not None
+    assert builds[0][0] in ("env", "cc", f"{tmp_path}/a b/cc")
+    assert (builds[0][:3] == ["env", "X=1", "cc"]) == cc.startswith("env")
+
+
+@needs_compiler
+def test_another_processor_has_a_library_of_its_own(fresh, builds, monkeypatch):
+    for features in (b"avx2", b"avx512f", b"avx2"):
+        monkeypatch.setattr(native, "_processor", lambda features=features: features)
+        assert again() is not None
+    assert len(builds) == 2
+    assert len(list(fresh.iterdir())) == 2
+
+
+@needs_compiler
+def test_texts_of_any_locale(fresh):
+    assert in_another_process(LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0") == "built"
 
 
 @needs_compiler

@@ -1,6 +1,7 @@
 """What is opened from others: nothing of it runs, and what was damaged or exchanged is refused, never read as else."""
 
 import json
+import os
 import random
 import re
 import shutil
@@ -10,13 +11,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy
 import pytest
 import torch
 from torch import nn
 
 from alignmixup import runs
 from alignmixup.data.normalization import normalization
-from alignmixup.files import write_json
+from alignmixup.files import read_array, write_json
 from alignmixup.models.weights import read_weights
 from alignmixup.runs.folder import RunFolder
 from alignmixup.runs.record import read_record
@@ -107,12 +109,56 @@ def test_a_run_of_outside_modules_is_opened_on_request_only(
         runs.load(copied.path)
     from alignmixup.cli import main
 
-    for command in (["evaluate"], ["localize"], ["gallery"], ["morph"], ["align"], ["train", "--resume", "--out"]):
+    commands = [["evaluate"], ["localize"], ["gallery"], ["morph"], ["align"], ["train", "--resume", "--out"]]
+    for command in (*commands, ["train-style", "--out", "x.safetensors", "--run"]):
         assert main([*command, str(copied.path)]) == 1
     assert main(["report", str(copied.path), "--out", str(tmp_path / "page.html")]) == 0
     assert not (tmp_path / "ran").exists()
     assert runs.load(copied.path, trust=True).config.model.name in ("planted:net", "preact_resnet18")
     assert "planted" not in sys.modules
+
+
+class Planted:
+    """Something whose pickle runs code as it is read."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, ("ran",)
+
+
+def test_pickles_are_refused_wherever_they_lie_and_never_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    numpy.save("map.npy", numpy.array([Planted()], object), allow_pickle=True)
+    torch.save(Planted(), "weights.pth")
+    torch.save({"format": checkpoint.FORMAT, "model": Planted()}, "checkpoint.pt")
+    with pytest.raises(ValueError, match=r"map\.npy is not a readable array"):
+        read_array(Path("map.npy"))
+    with pytest.raises(ValueError, match=r"weights\.pth is not a readable state dict .*mkdir") as refusal:
+        read_weights("weights.pth")
+    assert "weights_only" not in str(refusal.value)  # torch advises to read it as it should not be
+    with pytest.raises(ValueError, match=r"checkpoint\.pt is damaged or no checkpoint"):
+        checkpoint.load(Path("checkpoint.pt"))
+    assert not Path("ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (["config"], None),
+        (["config", "method"], 3),
+        (["curve"], []),
+        (["curve", 0, "error_percent"], "<script>"),
+        (["metrics", "seconds"], None),
+        (["seed"], "../../outside"),
+    ],
+)
+def test_a_record_of_another_form_is_refused(copied: RunFolder, path: list[Any], value: object) -> None:
+    record = node = json.loads(copied.record.read_text())
+    for key in path[:-1]:
+        node = node[key]
+    node[path[-1]] = value
+    write_json(copied.record, record)
+    with pytest.raises(ValueError, match=r"record\.json is damaged: "):
+        read_record(copied.record)
 
 
 WRAPPINGS: dict[str, Callable[[dict[str, Any]], Any]] = {
@@ -174,6 +220,11 @@ def test_no_command_writes_over_the_files_of_a_run(copied: RunFolder, name: str)
 
     with pytest.raises(ConfigError, match="is a file of the run itself"):
         picture_gallery(run, copied.path / name, methods=["mixup"])
+    from alignmixup.cli import main
+
+    style = ["train-style", "--data", "digits", "--overwrite"]
+    for command in (["report", str(copied.path)], style, ["benchmark", "alignment"]):
+        assert main([*command, "--out", str(copied.path / name)]) == 1
     assert (copied.path / name).read_bytes() == before
 
 

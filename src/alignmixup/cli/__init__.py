@@ -34,6 +34,8 @@ _COMMANDS: dict[str, ModuleType] = {
 # What a user can cause and put right: shown as one line. Anything else is a defect and keeps its traceback.
 _USER_ERRORS = (ValueError, OSError, ImportError, FloatingPointError, ToldElsewhereError)
 
+_LONGEST = 1200  # letters of a message
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``alignmixup`` and return the exit status: 0 done, 1 failed, 2 not understood, 130 interrupted."""
@@ -53,8 +55,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.traceback:
             raise
         if (name := speaker(error)) is not None:
-            print(f"alignmixup {options.command}: {name}{error}", file=sys.stderr)
+            print(f"alignmixup {options.command}: {readable(f'{name}{error}')}", file=sys.stderr)
         return 1
+
+
+def readable(message: str) -> str:
+    """A message without what would steer a terminal, since it may quote a foreign file, and of a length to be read."""
+    lines = ("".join(c if c.isprintable() else ascii(c)[1:-1] for c in line) for line in message.split("\n"))
+    text = "\n".join(lines)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST * 2 // 3]} [...] {text[-_LONGEST // 3 :]}"
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -34,6 +34,7 @@ def run(options: argparse.Namespace) -> int:
     import torch
 
     from alignmixup.files import write_json
+    from alignmixup.runs.folder import RunFolder
     from alignmixup.runs.record import environment, source_revision
     from alignmixup.training.engine import choose_device, usable_threads
 
@@ -44,6 +45,7 @@ def run(options: argparse.Namespace) -> int:
     if options.threads:
         torch.set_num_threads(usable_threads("--threads", options.threads))
     out = options.out or Path("runs", "benchmarks", f"{options.question}.json")
+    RunFolder(out.parent).check_output(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     report = importlib.import_module(f"alignmixup.benchmarks.{options.question}").run(options)
     print_report(report)

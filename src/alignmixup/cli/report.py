@@ -33,10 +33,13 @@ def run(options: argparse.Namespace) -> int:
     """Write the page or the table."""
     from alignmixup.files import write_text
     from alignmixup.report.collect import find_runs, find_shared, write_compact
+    from alignmixup.runs.folder import RunFolder
     from alignmixup.training.config_file import ConfigError
 
     if options.columns and not options.markdown:
         raise ConfigError("--columns chooses the columns of --markdown; the page has them all")
+    out = options.out or Path("report.html")
+    RunFolder(out.parent).check_output(out)
     runs = find_runs(options.runs)
     if options.records:
         for one in runs:
@@ -52,7 +55,6 @@ def run(options: argparse.Namespace) -> int:
 
         shared = find_shared(options.runs)
         text = build_page(runs, shared=shared, title=options.title, commands=_commands(options.runs))
-    out = options.out or Path("report.html")
     out.parent.mkdir(parents=True, exist_ok=True)
     write_text(out, text)
     print(out)

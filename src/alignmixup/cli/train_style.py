@@ -13,9 +13,10 @@ import shlex
 from functools import partial
 from pathlib import Path
 
-from alignmixup.cli.arguments import add_options, add_set
+from alignmixup.cli.arguments import add_options, add_set, add_trust
 from alignmixup.cli.train import train_or_say_how
 from alignmixup.runs.folder import Mode, RunFolder
+from alignmixup.runs.run import refuse_outside
 from alignmixup.training.config import Config
 from alignmixup.training.config_file import FREE_KEYS, ConfigError, check_keys, load
 from alignmixup.training.style.config import StyleConfig, unfinished_file
@@ -40,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", metavar="NAME", help="data set, such as cifar100 (default: that of --run)")
     parser.add_argument("--run", metavar="RUN", dest="run_folder", type=Path, help="run folder of a preact_resnet18")
     add_set(parser)
+    add_trust(parser)
     parser.add_argument("--out", metavar="FILE", type=Path, required=True, help="file to write, such as x.safetensors")
     parser.add_argument("--overwrite", action="store_true", help="start everything anew and replace FILE")
     add_options(parser, StyleConfig)
@@ -51,6 +53,7 @@ def run(options: argparse.Namespace) -> int:
     if options.out.is_dir() or not options.out.suffix:
         raise ValueError(f"--out takes a file, such as {options.out}.safetensors, got {options.out}")
     unfinished_file(options.out, overwrite=options.overwrite)
+    RunFolder(options.out.parent).check_output(options.out)
     config, classifier = _resolve(options, style)
     if classifier is not None and options.run_folder is None:
         arguments = shlex.join(["alignmixup", "train-style", "--data", options.data, "--out", str(options.out)])
@@ -91,6 +94,8 @@ def _resolve(options: argparse.Namespace, style: StyleConfig) -> tuple[Config, R
         raise ConfigError("--run gives an encoder and so does --encoder vgg19: leave one of them out")
     check_keys(options.set, _RUN_KEYS, "with --run the run decides; open are {}")
     config = folder.read_config(options.set)
+    if not options.trust:
+        refuse_outside(config, f"the run {folder.path}")
     if options.data not in (None, config.data.name):
         raise ConfigError(f"--data {options.data}: the run's network was trained on {config.data.name}")
     return config, folder

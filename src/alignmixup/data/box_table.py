@@ -10,6 +10,7 @@ from alignmixup.data.sets.listing import few
 __all__ = ["Box", "BoxTable", "clean_path", "whole_numbers"]
 
 Box = tuple[int, int, int, int]
+_TOO_LARGE = 2**31
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ def clean_path(path: str) -> str:
 
 
 def whole_numbers(texts: Sequence[str], *, place: str, meaning: str) -> list[int]:
-    """The numbers in ``texts``; ``12.0`` is one, ``12.5`` is not.
+    """The numbers in ``texts``; ``12.0`` is one, ``12.5`` is not, nor is one that no image reaches.
 
     Raises:
         ValueError: something else, at ``place``.
@@ -109,7 +110,7 @@ def whole_numbers(texts: Sequence[str], *, place: str, meaning: str) -> list[int
         numbers = [float(text) for text in texts]
     except ValueError:
         numbers = []
-    if not numbers or not all(number.is_integer() for number in numbers):
+    if not numbers or not all(number.is_integer() and abs(number) < _TOO_LARGE for number in numbers):
         raise ValueError(f"{place}: {meaning} must be whole numbers, got {', '.join(texts) or 'nothing'}")
     return [int(number) for number in numbers]
 

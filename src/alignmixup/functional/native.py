@@ -170,10 +170,10 @@ def _is_own(path: Path) -> bool:
 
 def _processor() -> bytes:
     """What ``-march=native`` depends on: a home folder may be shared by machines with different processors."""
-    system = f"{sys.platform} {platform.machine()} {platform.processor()} {platform.libc_ver()}".encode()
+    system = f"{sys.platform} {platform.machine()} {platform.libc_ver()}".encode()
     try:
         lines = Path("/proc/cpuinfo").read_bytes().splitlines()
     except OSError:
-        return system
+        return system + platform.processor().encode()
     wanted = (b"model name", b"flags", b"Features", b"CPU implementer", b"CPU part", b"isa")
     return b"\n".join([system, *sorted({line for line in lines if line.startswith(wanted)})])

@@ -39,7 +39,7 @@ def _log_gamma(alpha: float, rows: int, columns: int, generator: Generator) -> T
     shape = torch.full((rows, columns), alpha + 1.0, dtype=torch.float64)
     log_gamma = torch._standard_gamma(shape, generator=generator).log()
     uniform = torch.rand(rows, columns, dtype=torch.float64, generator=generator).clamp_min_(1e-300)
-    return log_gamma + uniform.log() / alpha
+    return log_gamma + uniform.log() / max(alpha, 1e-300)  # of smaller ones the quotients would all be infinite
 
 
 def permutation(size: int, *, generator: Generator) -> Tensor:

@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import re
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -85,7 +86,11 @@ def read_weights(path: str | Path) -> Mapping[str, Tensor]:
     except ImportError:
         raise
     except Exception as error:  # a damaged file raises anything from EOFError to SafetensorError
-        raise ValueError(f"{path} is not a readable state dict ({type(error).__name__}: {error})") from error
+        # torch's own text advises to read the file in a way that may run code
+        unsupported = re.search(r"unsupported .*?(?= was not | whose |$)", str(error), re.IGNORECASE | re.MULTILINE)
+        damaged = "it is damaged" if "weights_only" in str(error) else error
+        reason = unsupported[0] if unsupported else damaged
+        raise ValueError(f"{path} is not a readable state dict ({type(error).__name__}: {reason})") from error
     return _unwrapped(state, path)
 
 

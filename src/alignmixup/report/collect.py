@@ -9,9 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from alignmixup.files import write_text
+from alignmixup.files import read_json, read_record, write_text
 
-FORMAT = 1
 _PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".svg")
 # drawn anew, from the numbers
 _DRAWN = {"curves", "comparison"}
@@ -107,16 +106,14 @@ def write_compact(run: Run, folder: Path) -> Path:
     curve = record.pop("curve")
     head = json.dumps(record, indent=2, allow_nan=False).removesuffix("\n}")
     rows = ",\n".join("    " + json.dumps(row, allow_nan=False) for row in curve)
-    file = folder / f"{run.label.replace('/', '-')}-seed{record['seed']}.json"
+    file = folder / f"{run.label}-seed{record['seed']}.json".replace("/", "-")
     folder.mkdir(parents=True, exist_ok=True)
     write_text(file, f'{head},\n  "curve": [\n{rows}\n  ]\n}}\n')
     return file
 
 
 def _read(file: Path) -> Run:
-    record = _json(file)
-    if record.get("format") != FORMAT or "metrics" not in record or "curve" not in record:
-        raise ValueError(f"{file} is no run record of format {FORMAT}")
+    record = read_record(file)
     if file.name != "record.json":
         return Run(label=record.get("label", _without_seed(file.stem)), record=record, path=file)
     folder = file.parent
@@ -168,14 +165,4 @@ def _rounded(value: float) -> float:
 
 
 def _json_if_there(file: Path) -> dict[str, Any]:
-    return _json(file) if file.is_file() else {}
-
-
-def _json(file: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, UnicodeDecodeError) as error:
-        raise ValueError(f"{file} is damaged or no JSON: {error}") from None
-    if not isinstance(content, dict):
-        raise ValueError(f"{file} is no JSON object")
-    return content
+    return read_json(file) if file.is_file() else {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import subprocess
@@ -14,9 +13,10 @@ from typing import Any
 
 import torch
 
+from alignmixup.files import RECORD_FORMAT as FORMAT
+from alignmixup.files import read_record  # noqa: F401 - where callers look for it
 from alignmixup.training.config import Config, to_dict
 
-FORMAT = 1
 _PACKAGES = ("alignmixup", "torchvision", "timm", "numpy", "scikit-learn", "safetensors")
 
 
@@ -97,19 +97,6 @@ def source_revision() -> dict[str, Any]:
         }
     except (OSError, subprocess.SubprocessError):
         return {"commit": None, "dirty": None}
-
-
-def read_record(path: Path) -> dict[str, Any]:
-    """Read the record of a finished run."""
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise FileNotFoundError(f"no record at {path}: the run is not finished, or this is no run folder") from None
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged or no record: {error}") from None
-    if not isinstance(record, dict) or record.get("format") != FORMAT:
-        raise ValueError(f"{path} is no run record of format {FORMAT}")
-    return record
 
 
 def _version(name: str) -> str | None:

@@ -12,6 +12,7 @@ from alignmixup.data.box_table import BoxTable
 from alignmixup.data.boxes.csv_files import read_box_csv, read_metadata
 from alignmixup.data.decode import image_size
 from alignmixup.evaluation.localization.box_accuracy import tabulate_boxes
+from alignmixup.files import read_array
 from alignmixup.outside import require
 from alignmixup.runs.localization import Localization, count_boxes, with_bar
 from alignmixup.runs.plan import LocalizationProtocol
@@ -60,11 +61,8 @@ def _find(folder: Path, path: str) -> Path:
 def _read(files: Iterable[Path]) -> Iterator[Tensor]:
     numpy = require("numpy")
     for file in files:
-        try:
-            score_map = numpy.load(file, allow_pickle=False)
-        except (ValueError, EOFError, OSError) as error:
-            raise ValueError(f"{file} is not a readable array: {error}") from error
-        if score_map.ndim != 2 or score_map.dtype not in (numpy.float32, numpy.float64):
+        score_map = read_array(file)
+        if getattr(score_map, "ndim", 0) != 2 or score_map.dtype not in (numpy.float32, numpy.float64):
             raise ValueError(
                 f"{file} must be float32 or float64 of shape (H, W), it is {score_map.dtype} of shape {score_map.shape}"
             )

@@ -103,8 +103,9 @@ def build_model(config: Config, dataset: ImageData) -> nn.Module:
                     f"set model.in_channels={dataset.channels}, or leave it out"
                 )
         return models.build(config.model.name, num_classes=dataset.num_classes, options=options)
-    except (ValueError, TypeError) as error:
-        raise ConfigError(f"[model]: {error}") from error
+    except (ValueError, TypeError, RuntimeError, MemoryError) as error:  # torch's, of sizes that no memory holds
+        first_line = str(error).partition("\n")[0]
+        raise ConfigError(f"[model]: {first_line or type(error).__name__}") from error
 
 
 def build_mixer(config: Config, model: nn.Module, dataset: ImageData) -> Mixer:

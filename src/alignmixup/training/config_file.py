@@ -234,7 +234,10 @@ def _build(tables: Mapping[str, Mapping[str, Any]]) -> Config:
 def _read_toml(file: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(file.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (
+        ValueError,
+        RecursionError,
+    ) as error:  # of TOML, UTF-8, long numbers, deep lists
         raise ConfigError(f"{file} is not valid TOML: {error}") from None
 
 
@@ -266,7 +269,7 @@ def _parse(cls: type[Table], name: str, text: str, *, source: str) -> Any:
     hint = get_type_hints(cls).get(name) if name != "options" else None
     try:
         value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         if text[:1] in ("[", "{", '"', "'"):
             raise ConfigError(f"{source}: {text!r} is not a TOML value; a list looks like [1, 2]") from None
         return text

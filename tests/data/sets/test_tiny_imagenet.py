@@ -115,7 +115,7 @@ def test_image_of_another_size(tiny):
         ("wnids.txt", "n02\nn01\nn03\n", "val_annotations.txt names no image of 1 classes of wnids.txt .n03"),
         ("val/val_annotations.txt", "val_0.JPEG\tn02\n", "line 1: 2 tab-separated columns, expected 6"),
         ("val/val_annotations.txt", "\n\nval_0.JPEG\tn02\n", "line 3: 2 tab-separated columns, expected 6"),
-        ("train/n02/n02_boxes.txt", "n02_0.JPEG\ta\t1\t2\t3\n", "line 1: box corners must be integers, got .'a'"),
+        ("train/n02/n02_boxes.txt", "n02_0.JPEG\ta\t1\t2\t3\n", "line 1: box corners must be whole numbers, got a"),
         ("train/n02/n02_boxes.txt", "a\t0\t0\t1\t1\na\t0\t0\t2\t2\n", "line 2 names a twice"),
     ],
 )

@@ -102,6 +102,8 @@ def cub_box(row: str, size: tuple[int, int], *, place: str = "bounding_boxes.txt
     try:
         x, y, width, height = (float(number) for number in row.split())
         corners = int(x), int(y), int(x + width), int(y + height)
+        if max(map(abs, corners)) >= 2**31:
+            raise OverflowError
     except (ValueError, OverflowError) as error:
         raise ValueError(f"{place}: a box is four numbers, x y width height, got {row!r}") from error
     return corners[0], corners[1], min(corners[2], size[0] - 1), min(corners[3], size[1] - 1)

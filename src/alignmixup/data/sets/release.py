@@ -53,6 +53,8 @@ class Release:
         Raises:
             ValueError: no text in UTF-8.
         """
+        if not path.is_file():
+            raise self.missing(f"{path} is missing, or no file")
         try:
             lines = path.read_text(encoding="utf-8").splitlines()
         except UnicodeDecodeError as error:

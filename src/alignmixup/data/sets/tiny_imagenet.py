@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from alignmixup.data.box_table import Box, BoxTable
+from alignmixup.data.box_table import Box, BoxTable, whole_numbers
 from alignmixup.data.cache import decoded
 from alignmixup.data.dataset import ImageData, PathList, Split
 from alignmixup.data.decode import decode_all
@@ -84,10 +84,7 @@ def _read_boxes(folder: Path, wnids: Sequence[str]) -> dict[str, Box]:
         for place, row in _read_table(folder / name, columns=columns):
             if f"{images}/{row[0]}" in boxes:
                 raise _RELEASE.damaged(f"{place} names {row[0]} twice")
-            try:
-                x0, y0, x1, y1 = (int(corner) for corner in row[-4:])
-            except ValueError as error:
-                raise ValueError(f"{place}: box corners must be integers, got {row[-4:]}") from error
+            x0, y0, x1, y1 = whole_numbers(row[-4:], place=place, meaning="box corners")
             boxes[f"{images}/{row[0]}"] = (x0, y0, x1, y1)
     return boxes
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from alignmixup.data.dataset import ImageData, Split
 from alignmixup.data.decode import decode_all
+from alignmixup.files import read_array
 from alignmixup.outside import require
 
 _SUFFIXES = (".jpeg", ".jpg", ".png")
@@ -32,7 +33,7 @@ class ArrayFolder:
     def batches(self, kind: str, severity: int, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """(B, 3, H, H) uint8 and labels (B,)."""
         numpy = require("numpy")
-        array = numpy.load(self.path / f"{kind}.npy", mmap_mode="r")
+        array = read_array(self.path / f"{kind}.npy", mapped=True)
         first = (severity - 1) * self.images
         for start in range(0, self.images, batch_size):
             labels = self.labels[start : start + batch_size]
@@ -139,7 +140,7 @@ def class_folders(dataset: ImageData, *, root: str | Path) -> tuple[str, ...]:
 
 def _open_arrays(path: Path, like: Split, kinds: Sequence[str]) -> ArrayFolder:
     numpy = require("numpy")
-    labels = torch.from_numpy(numpy.load(path / "labels.npy").astype(numpy.int64))
+    labels = torch.from_numpy(read_array(path / "labels.npy").astype(numpy.int64))
     if labels.dim() != 1 or len(labels) % 5 or not len(labels):
         raise ValueError(f"{path / 'labels.npy'} must hold N labels five times over, its shape is {labels.shape}")
     rounds = labels.view(5, -1)
@@ -157,7 +158,7 @@ def _open_arrays(path: Path, like: Split, kinds: Sequence[str]) -> ArrayFolder:
         file = path / f"{kind}.npy"
         if not file.is_file():
             raise FileNotFoundError(f"{file} is missing: unpack the release again, or choose other corruptions")
-        array = numpy.load(file, mmap_mode="r")
+        array = read_array(file, mapped=True)
         if array.shape != (len(labels), side, side, 3) or array.dtype != numpy.uint8:
             raise ValueError(
                 f"{file} is {array.dtype} {array.shape}, expected uint8 {(len(labels), side, side, 3)}: it must have "
