@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from alignmixup.data import BatchLoader, Loader, Split, StreamLoader
+from alignmixup.data.label_map import in_outputs, named_outputs
 from alignmixup.data.splits import hold_out
 from alignmixup.evaluation.attack_checks import check_attack, passes
 from alignmixup.evaluation.attack_names import describe
@@ -22,10 +23,9 @@ from alignmixup.evaluation.corruptions.evaluate import evaluate_corruptions
 from alignmixup.evaluation.error import evaluate_error
 from alignmixup.evaluation.ood import evaluate_ood
 from alignmixup.evaluation.ood_sets import OodSet, build_ood_set
-from alignmixup.evaluation.outputs import Outputs, collect_outputs
+from alignmixup.evaluation.outputs import ChosenOutputs, Outputs, collect_outputs
 from alignmixup.runs.plan import DEFAULT_OOD, Plan
 from alignmixup.runs.run import Run
-from alignmixup.training.build import load_data
 from alignmixup.training.engine import Engine
 
 if TYPE_CHECKING:
@@ -41,9 +41,13 @@ class Measurements:
 
     def __init__(self, run: Run, plan: Plan, engine: Engine, *, progress: Progress) -> None:
         self.config, self.plan, self.engine = run.config, plan, engine
-        self.dataset = load_data(run.config, test_only=True)
         self._progress = progress
-        self.model: nn.Module = engine.place(run.network(self.dataset)).eval()
+        self.dataset = run.load_data(test_only=True)
+        network = run.network(self.dataset)
+        if run.label_map is not None and run.choice.outputs == "folders":
+            outputs = named_outputs(self.dataset)
+            self.dataset, network = in_outputs(self.dataset, outputs), ChosenOutputs(network, outputs)
+        self.model: nn.Module = engine.place(network).eval()
         self.batch_size = plan.batch_size or self._first_size()
         self.constants: dict[str, Any] = {"mean": self.dataset.mean, "std": self.dataset.std}
 
@@ -174,8 +178,12 @@ class Measurements:
         common: dict[str, Any] = {"batch_size": size, "device": device, "channels_last": channels_last}
         if isinstance(split, Split):
             return BatchLoader(split, **self.constants, **common)
-        workers = self.config.data.workers
-        return StreamLoader(split, image_size=self.dataset.image_size, workers=workers, **self.constants, **common)
+        return self._stream(split, **self.constants, **common)
+
+    def _stream(self, split: FileSplit, **options: Any) -> StreamLoader:
+        seen: dict[str, Any] = {"image_size": self.dataset.image_size, "view": self.dataset.test_view}
+        seen |= {"crop": self.dataset.test_crop, "workers": self.config.data.workers}
+        return StreamLoader(split, **seen, **options)
 
     def _in_memory(self, split: Split | FileSplit) -> Split:
         """Decode images that lie in files; a chosen few, since thousands of them fill gigabytes."""
@@ -184,9 +192,7 @@ class Measurements:
         if not self.plan.limit:
             raise ValueError("corruptions of images in files need --limit N: they are decoded into memory")
         none: dict[str, Any] = {"mean": (0.0,) * self.dataset.channels, "std": (1 / 255,) * self.dataset.channels}
-        workers = self.config.data.workers
-        loader = StreamLoader(split, image_size=self.dataset.image_size, batch_size=64, workers=workers, **none)
-        images = torch.cat([x.round().to(torch.uint8) for x, _ in loader])
+        images = torch.cat([x.round().to(torch.uint8) for x, _ in self._stream(split, batch_size=64, **none)])
         return Split(images, split.labels)
 
     def _first_size(self) -> int:
