@@ -24,7 +24,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"folder for {FILE} and figures, or a .json file with figures beside it (default: the run folder; of "
         "several runs, the folder that holds them; of a model, here)",
     )
-    parser.add_argument("--overwrite", action="store_true", help="of several runs, measure all anew")
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="measure anew, and replace what the file says of another network or question",
+    )
     add_options(parser.add_argument_group("what to measure, and how"), EvaluationOptions)
 
 
