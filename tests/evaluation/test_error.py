@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from alignmixup.evaluation.error import count_errors, evaluate_error
+from alignmixup.evaluation.error import count_errors, error_interval, evaluate_error
 
 
 def test_counts_by_hand() -> None:

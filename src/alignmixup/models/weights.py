@@ -133,7 +133,7 @@ def _parts(state: Mapping[Any, Any]) -> dict[str, frozenset[str]]:
             inner = next((inner[name] for name in _WRAPPINGS if isinstance(inner.get(name), Mapping)), None)
         if isinstance(key, str) and isinstance(inner, Mapping) and inner:
             plain = [name for name in inner if name != _COUNTER]
-            found[key] = frozenset(".".join(name.split(".")[-3:]) for name in plain)
+            found[key] = frozenset(".".join(name.split(".")[-2:]) for name in plain)
     return found
 
 

@@ -17,8 +17,9 @@ from alignmixup.data.label_map import in_outputs, named_outputs
 from alignmixup.data.sets.listing import few
 from alignmixup.data.splits import hold_out
 from alignmixup.evaluation.attack_checks import check_attack, passes
-from alignmixup.evaluation.attack_names import describe
+from alignmixup.evaluation.attack_names import AnyAttack, describe
 from alignmixup.evaluation.attacks import Attack, robust_error
+from alignmixup.evaluation.auto_attack import AutoAttack, auto_attack_error
 from alignmixup.evaluation.batch_size import first_batch_size, with_fitting_batch_size
 from alignmixup.evaluation.calibration import evaluate_calibration
 from alignmixup.evaluation.corruptions.evaluate import SMALLEST, evaluate_corruptions
@@ -171,7 +172,8 @@ class Measurements:
         rows = []
         for attack in plan.attacks:
             label = describe(attack)
-            measured = self._under(attack, robust_error, split, title=label, images=len(split))
+            measure = auto_attack_error if isinstance(attack, AutoAttack) else robust_error
+            measured = self._under(attack, measure, split, title=label, images=len(split))
             rows.append({"label": label, **asdict(attack), **measured, **self._interval(measured)})
         result: dict[str, Any] = {"images": len(split), "clean_error_percent": clean.error_percent, "attacks": rows}
         if plan.check_images:
@@ -206,7 +208,8 @@ class Measurements:
         return self._fitting("corruptions", rounds * len(split), work, self.batch_size)[0]
 
     def _checked(self, split: Split | FileSplit) -> dict[str, Any]:
-        several = [attack for attack in self.plan.attacks if attack.iterations > 1 and attack.epsilon > 0]
+        gradient = [attack for attack in self.plan.attacks if isinstance(attack, Attack)]
+        several = [attack for attack in gradient if attack.iterations > 1 and attack.epsilon > 0]
         attack = several[0] if several else Attack()
         images = min(self.plan.check_images, len(split))
         if images < len(split):
@@ -215,7 +218,7 @@ class Measurements:
         return {"attack": describe(attack), **self._under(attack, check_attack, split, title=title, images=passed)}
 
     def _under(
-        self, attack: Attack, measure: Callable[..., Result], split: Split | FileSplit, *, title: str, images: int
+        self, attack: AnyAttack, measure: Callable[..., Result], split: Split | FileSplit, *, title: str, images: int
     ) -> Result:
         def work(size: int, progress: Advance) -> Result:
             loader, seed = self._loader(split, size), self.plan.seed

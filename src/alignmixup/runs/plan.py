@@ -14,7 +14,7 @@ from alignmixup.training.config import to_dict
 from alignmixup.training.config_file import FREE_KEYS
 
 if TYPE_CHECKING:
-    from alignmixup.evaluation.attacks import Attack
+    from alignmixup.evaluation.attack_names import AnyAttack
     from alignmixup.evaluation.localization.contour_boxes import Contours
     from alignmixup.runs.run import Run
 
@@ -25,12 +25,14 @@ DEFAULT_PARTS = ("error", "calibration")
 DEFAULT_ATTACKS = ("fgsm", "pgd")
 PARTS = ("error", "calibration", "attacks", "ood", "corruptions")
 CONVENTIONS = {
-    "error": "arg-max of the logits in evaluation mode, no mixing; equal logits: the lower class",
+    "error": "arg-max of the logits in evaluation mode, no mixing; equal logits: the lower class; interval: 95 % "
+    "bootstrap percentiles over the images, 10,000 resamples, seed 0",
     "weights": "those in the file named, by default of the last epoch; best and last-10 errors are the run's record",
     "calibration": "equal-width bins (lo, hi]; soft-max in float64; errors times 100; adaptive: equal mass; "
     "temperature fitted on the images at even places, measured on the others",
-    "attacks": "maximum norm, white box, true label, cross-entropy, evaluation mode, float32; epsilon and step in "
-    "units of pixels in [0, 1], before normalisation; every image attacked; error after the last iteration",
+    "attacks": "maximum norm, or the Euclidean one where the name ends in -l2; white box, true label, cross-entropy, "
+    "evaluation mode, float32; epsilon and step in units of pixels in [0, 1], before normalisation; every image "
+    "attacked; error after the last iteration; autoattack: the standard version of its authors' code",
     "corruptions": "mean over kinds of the mean over severities; mCE only against a named baseline",
 }
 
@@ -105,8 +107,8 @@ class EvaluationOptions(Asked):
     )
     attack: Listed | None = option(
         None,
-        "fgsm, pgd, or with options, such as pgd:epsilon=8/255,step=2/255,iterations=50,restarts=5; may be repeated "
-        "(default: fgsm and pgd)",
+        "fgsm, pgd, pgd-l2, autoattack, autoattack-l2, or with options, such as "
+        "pgd:epsilon=8/255,step=2/255,iterations=50,restarts=5; may be repeated (default: fgsm and pgd)",
     )
     checks: bool = option(True, "check whether the first attack of several iterations can be believed")
     check_images: int = option(200, "images of these checks", minimum=1)
@@ -138,7 +140,7 @@ class Plan:
 
     parts: tuple[str, ...]
     bins: int = 15
-    attacks: tuple[Attack, ...] = ()
+    attacks: tuple[AnyAttack, ...] = ()
     check_images: int = 0
     ood: tuple[str, ...] = ()
     kinds: tuple[str, ...] = ()

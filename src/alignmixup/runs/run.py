@@ -349,7 +349,10 @@ def _model_config(name: str, data: str | None, overrides: Sequence[str]) -> Conf
         raise ConfigError(f"{name} is a model by name: say on which images with --data NAME (and --root DIR)")
     others = [text for text in overrides if not text.strip().startswith(("data.", "model."))]
     check_keys(others, _RUN_KEYS, "the evaluation of a model by name can change data.*, model.* and {}")
-    return load_config(DEFAULT, [f"data.name={data}", f"model.name={name}", "method.name=baseline", *overrides])
+    config = load_config(DEFAULT, [f"data.name={data}", f"model.name={name}", "method.name=baseline", *overrides])
+    given = {text.partition("=")[0].strip() for text in overrides}  # other options are the default configuration's
+    options = {key: value for key, value in config.model.options.items() if f"model.{key}" in given}
+    return replace(config, model=replace(config.model, options=options))
 
 
 def _existing(file: Path) -> Path:

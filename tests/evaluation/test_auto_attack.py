@@ -1,0 +1,79 @@
+"""AutoAttack: an upper bound that PGD cannot beat by much, in closed form on a linear network."""
+
+import sys
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from alignmixup.evaluation.attack_names import describe, parse_attack
+from alignmixup.evaluation.attacks import Attack, robust_error
+from alignmixup.evaluation.auto_attack import AutoAttack, auto_attack_error
+
+MEAN, STD = (0.5,), (0.25,)
+
+
+class Pixels(nn.Module):
+    """Logits are the first four pixels, so that an image withstands up to half the lead of its brightest one."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 4 * x.flatten(1)[:, :4]
+
+
+def network() -> nn.Module:
+    return nn.Sequential(Pixels(), nn.Linear(4, 4))
+
+
+def loader() -> tuple[nn.Module, list[tuple[Tensor, Tensor]]]:
+    model = network()
+    with torch.no_grad():
+        model[1].weight.copy_(torch.eye(4))  # type: ignore[operator,union-attr]
+        model[1].bias.zero_()  # type: ignore[operator,union-attr]
+    pixels = torch.full((4, 1, 2, 2), 0.4)
+    leads = (0.02, 0.06, 0.1, 0.2)
+    for number, lead in enumerate(leads):
+        pixels[number].view(-1)[number] += lead
+    labels = torch.tensor([0, 1, 2, 0])  # the last one is wrong anyway
+    return model, [((pixels - 0.5) / 0.25, labels)]
+
+
+@pytest.mark.parametrize(("epsilon", "error"), [(0.005, 25.0), (0.02, 50.0), (0.04, 75.0), (0.06, 100.0)])
+def test_the_error_is_the_share_of_leads_that_the_ball_closes(epsilon: float, error: float) -> None:
+    model, batches = loader()
+    seen: list[int] = []
+    attack = AutoAttack(epsilon=epsilon)
+    state = torch.get_rng_state()
+    found = auto_attack_error(model, batches, attack, mean=MEAN, std=STD, progress=seen.append)
+    assert found == {"error_percent": error, "images": 4}
+    assert seen == [4]
+    assert torch.equal(torch.get_rng_state(), state)
+    plain = Attack(epsilon=epsilon, step=epsilon / 4)
+    assert robust_error(model, batches, plain, mean=MEAN, std=STD)["error_percent"] <= error
+
+
+def test_in_l2_a_lead_closes_at_its_half_times_the_root_of_two() -> None:
+    model, batches = loader()
+    for epsilon, error in ((0.06 / 2**0.5 * 0.8, 50.0), (0.06 / 2**0.5 * 1.2, 75.0)):
+        attack = AutoAttack(epsilon=epsilon, norm="l2")
+        assert auto_attack_error(model, batches, attack, mean=MEAN, std=STD)["error_percent"] == error
+
+
+def test_names() -> None:
+    assert describe(parse_attack("autoattack")) == "autoattack 8/255"
+    assert parse_attack("autoattack-l2:epsilon=1") == AutoAttack(name="autoattack-l2", norm="l2", epsilon=1.0)
+    assert describe(parse_attack("pgd-l2")) == "pgd-l2 0.5, 20 x 0.1"
+    with pytest.raises(ValueError, match="autoattack has no option 'iterations=3'"):
+        parse_attack("autoattack:iterations=3")
+
+
+def test_what_is_missing_is_said_before_anything_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyautoattack", None)
+    with pytest.raises(ImportError, match=r'pyautoattack is needed for this: pip install "alignmixup\[attacks\]"'):
+        parse_attack("autoattack")
+
+
+def test_few_classes_are_refused() -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(4, 3))
+    batches = [(torch.zeros(2, 1, 2, 2), torch.zeros(2, dtype=torch.int64))]
+    with pytest.raises(ValueError, match="autoattack needs 4 classes or more, this network has 3"):
+        auto_attack_error(model, batches, AutoAttack(), mean=MEAN, std=STD)
