@@ -25,8 +25,8 @@ def run(options: argparse.Namespace) -> int:
 
     options.device = options.device or "cpu"
     network = load_network(options)
-    hidden = picture_gallery(network, options.out, **given(options, GalleryOptions))
-    for name in hidden if options.methods else ():
-        print(f"{name} mixes inside the network: there is no image to show")
+    without = picture_gallery(network, options.out, **given(options, GalleryOptions))
+    for name, why in without.items():
+        print(f"no {name}: {why}")
     print(options.out)
     return 0

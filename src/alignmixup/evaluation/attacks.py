@@ -23,8 +23,8 @@ class Attack:
 
     ``epsilon``, the largest change of a pixel, in [0, 1], and ``step``, that of one iteration, in (0, 1], are in units
     of pixels in [0, 1], before normalisation; with ``norm="l2"`` both are lengths of the change of the whole image.
-    With ``random_start`` it begins at a uniform point of the ball around the image rather than at the image; an image is
-    robust when it withstands all ``restarts``, each with ``iterations`` gradients.
+    With ``random_start`` it begins at a uniform point of the ball around the image rather than at the image; an image
+    is robust when it withstands all ``restarts``, each with ``iterations`` gradients.
 
     Raises:
         ValueError: a value out of range, or restarts that would all begin at the image.
