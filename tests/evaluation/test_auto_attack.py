@@ -30,7 +30,7 @@ def loader() -> tuple[nn.Module, list[tuple[Tensor, Tensor]]]:
     with torch.no_grad():
         model[1].weight.copy_(torch.eye(4))  # type: ignore[operator,union-attr]
         model[1].bias.zero_()  # type: ignore[operator,union-attr]
-    pixels = torch.full((4, 1, 2, 2), 0.4)
+    pixels = torch.full((4, 1, 5, 5), 0.4)
     leads = (0.02, 0.06, 0.1, 0.2)
     for number, lead in enumerate(leads):
         pixels[number].view(-1)[number] += lead
@@ -92,3 +92,10 @@ def test_few_classes_are_refused() -> None:
     batches = [(torch.zeros(2, 1, 2, 2), torch.zeros(2, dtype=torch.int64))]
     with pytest.raises(ValueError, match="autoattack needs 4 classes or more, this network has 3"):
         auto_attack_error(model, batches, AutoAttack(), mean=MEAN, std=STD)
+
+
+def test_images_too_small_for_its_tiles_are_refused() -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(16, 4))
+    batches = [(torch.zeros(2, 1, 4, 4), torch.zeros(2, dtype=torch.int64))]
+    with pytest.raises(ValueError, match="autoattack-l2 needs images of 5 pixels or more, got 4"):
+        auto_attack_error(model, batches, AutoAttack(norm="l2", epsilon=0.5), mean=MEAN, std=STD)

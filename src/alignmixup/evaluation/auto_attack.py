@@ -16,6 +16,7 @@ from alignmixup.normalization import Normalization
 from alignmixup.outside import require
 
 _FEWEST = 4  # classes that the targeted loss compares
+_SMALLEST_L2 = 5  # pixels of a side, of which Square makes its tiles
 _NORMS = {"linf": "Linf", "l2": "L2"}
 
 
@@ -71,7 +72,7 @@ def auto_attack_error(
 
     Raises:
         ImportError: the extra ``attacks`` is not installed.
-        ValueError: fewer than four classes, or no batch.
+        ValueError: fewer than four classes, in l2 images below five pixels, or no batch.
 
     Source:
         Croce and Hein, Reliable evaluation of adversarial robustness with an ensemble of diverse parameter-free
@@ -89,6 +90,8 @@ def auto_attack_error(
                 classes = seen(pixels[:1]).detach().shape[1]
                 if classes < _FEWEST:
                     raise ValueError(f"autoattack needs {_FEWEST} classes or more, this network has {classes}")
+                if attack.norm == "l2" and min(x.shape[2:]) < _SMALLEST_L2:
+                    raise ValueError(f"autoattack-l2 needs images of {_SMALLEST_L2} pixels or more, got {x.shape[2]}")
                 norm = _NORMS[attack.norm]
                 run = package.AutoAttack(seen, norm=norm, eps=attack.epsilon, seed=seed, device=device)
                 run.apgd_targeted.n_target_classes = run.fab.n_target_classes = min(9, classes - 1)
