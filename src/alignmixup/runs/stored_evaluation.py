@@ -41,7 +41,8 @@ def compare(run: Run, plan: Plan, file: Path, *, overwrite: bool) -> tuple[Resul
     lost = {part: _difference(known[part], asked[part]) for part in asked if part in known}
     for part, difference in lost.items():
         if difference and not overwrite:
-            raise ConfigError(f"{file} holds {part} with {difference}: {_WAY_OUT}, --what leaves it out")
+            without = ", --what error leaves it out" if part == "calibration" else ""
+            raise ConfigError(f"{file} holds {part} with {difference}: {_WAY_OUT}{without}")
     stored = stored | {"run": run.name}  # it may have been measured from another working directory
     if overwrite:
         return stored, plan
