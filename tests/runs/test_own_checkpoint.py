@@ -259,3 +259,28 @@ def test_every_command_takes_a_model_by_name(own: Path, capsys: pytest.CaptureFi
     record = json.loads(Path("loc/localization.json").read_text())["runs"][0]
     assert (record["run"], record["images"], record["activation"]) == ("preact_resnet18", 8, "cam")
     assert all(Path(f"{name}.png").stat().st_size > 5000 for name in "agm")
+
+
+def test_published_weights_that_see_other_images_than_theirs_say_so(
+    own: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    plain = torch.nn.Linear(1, 1)
+    monkeypatch.setattr("alignmixup.training.build.build_model", lambda config, dataset: plain)
+    for file in Path("images").iterdir():
+        file.rename(file.with_name({"n03": "n01440764", "n07": "n01443537"}[file.name]))
+
+    def load(name: str, **options: Any) -> str:
+        caplog.clear()
+        run = runs.load(
+            name, data="folder", root="images", labels="imagenet", overrides=["model.pretrained=true"], **options
+        )
+        assert run.network(run.data) is plain
+        assert run.data.num_classes == 1000
+        return "".join(record.getMessage() for record in caplog.records if record.name == "alignmixup.runs.run")
+
+    assert load("torchvision:resnet18", size=224, crop=0.875) == ""
+    said = load("timm:vit_tiny_patch16_224.augreg_in21k_ft_in1k", size=200)
+    assert said.endswith(
+        "was published for --mean 0.5,0.5,0.5 --std 0.5,0.5,0.5 --size 224 --crop 0.9; it sees another mean and std "
+        "and size and crop here"
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from alignmixup.taps import Layout
     from alignmixup.training.config import Config
 
+_log = logging.getLogger(__name__)
 _RUN_KEYS = (*FREE_KEYS, "train.precision", "train.channels_last")
 
 
@@ -168,7 +170,7 @@ class Run:
         """How many classes the weights are for, whatever the data say."""
         name = self.config.model.name
         if self.weights is None:
-            return _published_classes(name) or max((self.label_map or {}).values()) + 1
+            return _published(name).get("classes") or max((self.label_map or {}).values()) + 1
         from alignmixup.training.build import build_model
 
         expected = build_model(self.config, dataset).state_dict()
@@ -188,7 +190,7 @@ class Run:
             check_class_names(self.record, dataset.class_names, source=f"the run {self.name}")
         model = build_model(self.config, dataset)
         if self.weights is None:
-            _check_published(self.config.model.name, dataset.num_classes)
+            _check_published(self.config.model.name, dataset)
         elif self.folder and self.weights in (self.folder.weights, self.folder.raw_weights):
             sums = (self.record or {}).get("weights_sha256", {})
             load_model_weights(self.weights, model, sha256=sums.get(self.weights.name))
@@ -406,28 +408,51 @@ def _without_wrapper(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]
     return state
 
 
-def _published_classes(name: str) -> int | None:
-    """For how many classes a library's published weights are; None where it does not say."""
+def _published(name: str) -> dict[str, Any]:
+    """Classes of a library's published weights, and how images were shown to them; empty where it does not say."""
     library, _, library_name = name.partition(":")
     if library == "timm":
         from timm.models import get_pretrained_cfg
 
-        return getattr(get_pretrained_cfg(library_name), "num_classes", None)
+        found = get_pretrained_cfg(library_name)
+        if found is None:
+            return {}
+        seen = {"mean": found.mean, "std": found.std, "size": found.input_size[-1], "crop": found.crop_pct}
+        return {"classes": found.num_classes, **seen}
     if library == "torchvision":
         from torchvision.models import get_model_weights
 
-        return len(get_model_weights(library_name).DEFAULT.meta["categories"])
-    return None
+        weights = get_model_weights(library_name).DEFAULT
+        shown = weights.transforms()
+        seen = {"mean": tuple(shown.mean), "std": tuple(shown.std), "size": shown.crop_size[0]}
+        crop = shown.crop_size[0] / shown.resize_size[0]
+        return {"classes": len(weights.meta["categories"]), **seen, "crop": crop}
+    return {}
 
 
-def _check_published(name: str, classes: int) -> None:
-    """Refuse published weights whose head `models.build` had to start afresh."""
+def _check_published(name: str, dataset: ImageData) -> None:
+    """Refuse published weights whose head `models.build` had to start afresh; say where they saw images otherwise."""
     if ":" not in name:
         raise ConfigError(f"the published weights of {name} are without its last layer: give --checkpoint FILE")
-    published = _published_classes(name) or classes  # a function of the user's own knows what it loads
-    if published != classes:
+    published, classes = _published(name), dataset.num_classes
+    if published.get("classes", classes) != classes:  # a function of the user's own knows what it loads
         raise ConfigError(
-            f"the published weights of {name} are for {published} classes and the data have {classes}: the last layer "
-            "would be random. Train it first, give --checkpoint FILE, or say with --labels FILE which output each "
-            "class folder is (--labels imagenet: the folders of ImageNet)"
+            f"the published weights of {name} are for {published['classes']} classes and the data have {classes}: the "
+            "last layer would be random. Train it first, give --checkpoint FILE, or say with --labels FILE which "
+            "output each class folder is (--labels imagenet: the folders of ImageNet)"
         )
+    seen = {"mean": dataset.mean, "std": dataset.std, "size": dataset.image_size}
+    if dataset.test_view == "center" and isinstance(getattr(dataset.test, "root", None), Path):
+        seen["crop"] = dataset.test_crop or 224 / 256
+    differing = [key for key, value in seen.items() if key in published and not _alike(published[key], value)]
+    if differing:
+        wanted = " ".join(f"--{key} {_written(published[key])}" for key in ("mean", "std", "size", "crop"))
+        _log.warning("%s was published for %s; it sees another %s here", name, wanted, " and ".join(differing))
+
+
+def _alike(first: Any, second: Any) -> bool:
+    return _written(first) == _written(second)
+
+
+def _written(value: Any) -> str:
+    return ",".join(f"{number:.3g}" for number in (value if isinstance(value, list | tuple) else [value]))
