@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 # other people's programs: long to import, and with warnings of their own
-LOOPS = [pytest.mark.xdist_group("integrations"), pytest.mark.filterwarnings("ignore")]
+LOOPS = [pytest.mark.xdist_group("processes"), pytest.mark.filterwarnings("ignore")]
 WITH_CODE = [
     pytest.param(page, marks=LOOPS if page.name == "loops.md" else [])
     for page in PAGES

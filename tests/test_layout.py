@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from alignmixup import methods
 
 ROOT = Path(__file__).parents[1]
@@ -116,6 +118,13 @@ def test_a_folder_can_be_taken_in_at_a_look():
     counts = {folder: len(list(folder.glob("*.py"))) for folder in {path.parent for path in FILES}}
     crowded = {str(folder.relative_to(SOURCE)): count for folder, count in counts.items() if count > 15}
     assert set(crowded) <= {"methods"}, crowded
+
+
+@pytest.mark.xdist_group("layout")
+def test_groups_of_tests_stay_together(request):
+    """Else both workers import the heavy programs and make each other's fixtures."""
+    if request.config.getoption("loadgroup", False):  # as a worker of `make test` has it
+        assert request.node.nodeid.endswith("@layout")
 
 
 def run(code):

@@ -54,12 +54,12 @@ class Derived(Base):
         ({"names": ("a", "c")}, ValueError, "every element of names must be 'a' or 'b', got 'c'"),
     ],
 )
-@pytest.mark.parametrize("cls", [Base, Derived])
-def test_wrong_values_are_refused_in_a_sentence(cls, values, error, message):
-    with pytest.raises(error, match=re.escape(message)):
-        cls(**values)
-    with pytest.raises(error, match=re.escape(message)):
-        replace(cls(), **values)
+def test_wrong_values_are_refused_in_a_sentence(values, error, message):
+    for cls in (Base, Derived):
+        with pytest.raises(error, match=re.escape(message)):
+            cls(**values)
+        with pytest.raises(error, match=re.escape(message)):
+            replace(cls(), **values)
 
 
 def test_right_values_are_taken():

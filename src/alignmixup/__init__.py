@@ -21,23 +21,6 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_HOMES = {
-    "AlignMixup": "methods.alignmixup",
-    "AlignMixupAE": "methods.alignmixup_ae",
-    "Baseline": "methods.baseline",
-    "CoMixup": "methods.comixup",
-    "CutMix": "methods.cutmix",
-    "ManifoldMixup": "methods.manifold_mixup",
-    "MixedBatch": "methods.base",
-    "Mixer": "methods.base",
-    "Mixup": "methods.mixup",
-    "PuzzleMix": "methods.puzzlemix",
-    "SaliencyMix": "methods.saliencymix",
-    "StyleCutMix": "methods.stylecutmix",
-    "StyleMix": "methods.stylemix",
-    "Switch": "methods.switch",
-}
-
 __all__ = [
     "AlignMixup",
     "AlignMixupAE",
@@ -62,8 +45,10 @@ def __getattr__(name: str) -> Any:
     """Import a public name at its first use, so that ``alignmixup --help`` need not load torch."""
     if name == "functional":
         return importlib.import_module("alignmixup.functional")
-    if name in _HOMES:
-        return getattr(importlib.import_module(f"alignmixup.{_HOMES[name]}"), name)
+    if name in __all__:
+        methods = importlib.import_module("alignmixup.methods")
+        names = {method.replace("_", ""): method for method in methods.available()}
+        return methods.load(names[name.lower()]) if name.lower() in names else getattr(methods, name)
     raise AttributeError(f"module 'alignmixup' has no attribute {name!r}")
 
 

@@ -1,9 +1,9 @@
 """What to say about a name that is not known: the ones like it, and all of them where they are few."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-__all__ = ["near"]
+__all__ = ["alternatives", "near"]
 
 _LISTED = 20  # more names than these are not read to their end
 
@@ -21,7 +21,7 @@ def near(name: str, known: Iterable[str], *, prefix: str = "") -> str:
     names = list(known)
     plain = {_plain(one): one for one in reversed(names)}
     matches = [prefix + plain[match] for match in difflib.get_close_matches(_plain(name), plain, n=3)]
-    question = f"did you mean {_or(matches)}?" if matches else ""
+    question = f"did you mean {alternatives(matches)}?" if matches else ""
     if len(names) <= _LISTED:
         listed = ", ".join(names) or "none"
     elif matches:
@@ -35,5 +35,6 @@ def _plain(name: str) -> str:
     return name.casefold().replace("_", "-")
 
 
-def _or(names: list[str]) -> str:
-    return " or ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+def alternatives(words: Sequence[str]) -> str:
+    """Join words as in ``a, b or c``."""
+    return " or ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)

@@ -11,6 +11,8 @@ from functools import cache
 from numbers import Integral, Real
 from typing import Annotated, Any, Literal, NoReturn, Self, Union, get_args, get_origin, get_type_hints
 
+from alignmixup.near import alternatives
+
 __all__ = ["About", "Option", "Options", "option", "options_of", "parameters_of"]
 
 _WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
@@ -74,7 +76,7 @@ class Option(About):
     def accepted(self) -> str:
         """The values that it takes, in words, such as ``in [0, 1]``; empty where anything of its type goes."""
         if texts := self.texts:
-            return _or([f"'{text}'" for text in texts])
+            return alternatives([f"'{text}'" for text in texts])
         low = self.minimum if self.above is None else self.above
         high = self.maximum if self.below is None else self.below
         if low is not None and high is not None:
@@ -128,7 +130,9 @@ class Option(About):
         elif not texts and not _fits(value, kinds):
             fraction = int in kinds and isinstance(value, Real) and not isinstance(value, bool)
             hintless = replace(self, hint=None) if {int, float} & set(kinds) else self  # a hint is about the range
-            hintless._refuse(ValueError if fraction else TypeError, name, _or([_named(k) for k in kinds]), value)
+            hintless._refuse(
+                ValueError if fraction else TypeError, name, alternatives([_named(k) for k in kinds]), value
+            )
         elif isinstance(value, Real) and not isinstance(value, bool) and not self._in_range(float(value)):
             words = self.accepted or "a finite number"
             self._refuse(ValueError, name, f"{words} or None" if types.NoneType in kinds else words, value)
@@ -257,7 +261,3 @@ def _named(kind: Any) -> str:
     if _is_list(kind):
         return "a list"
     return _WORDS.get(kind) or f"a {getattr(kind, '__name__', kind)}"
-
-
-def _or(words: Sequence[str]) -> str:
-    return " or ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)

@@ -1,7 +1,7 @@
 """Hidden mixing on other people's networks: everything passes through the layers that are found, or a reason is given.
 
-The default run takes 25 light ones; `make test-models` takes one of each module of timm, and the classifiers of
-torchvision and transformers.
+The default run takes 25 light ones, and small ones of series and volumes; `make test-models` takes one of each module
+of timm, and the classifiers of torchvision, transformers and MONAI.
 """
 
 from functools import partial
@@ -10,7 +10,7 @@ import pytest
 import timm
 import torchvision
 
-from alignmixup.benchmarks.layers import LIBRARIES, Network, try_network
+from alignmixup.benchmarks.layers import LIBRARIES, Network, generic_networks, try_network
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # the libraries' own
 
@@ -34,6 +34,7 @@ def light():
         options = {"init_weights": False} if name == "googlenet" else {}
         build = partial(torchvision.models.get_model, name, num_classes=10, **options)
         yield Network("torchvision", name, name, build, ((4, 3, 64, 64),))
+    yield from generic_networks()
 
 
 @pytest.mark.parametrize("network", list(light()), ids=lambda network: network.name)

@@ -20,6 +20,8 @@ def test_one_method_with_its_options_and_defaults(capsys: pytest.CaptureFixture[
     table = out[out.index("option ") :].splitlines()
     rows = {line.split()[0]: line.split()[1] for line in table if line[0] != " "}  # others continue a meaning
     assert (rows["alpha"], rows["epsilon"], rows["multi_label"]) == ("2.0", "0.1", "false")
+    papers = {line.split()[0]: line.split()[2] for line in table if line[0] != " "}
+    assert (papers["tolerance"], papers["multi_label"]) == ("-", "-")
 
 
 def test_unknown_method(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,5 +1,7 @@
 import importlib
 import inspect
+import multiprocessing
+import os
 
 import pytest
 import torch
@@ -63,6 +65,16 @@ def test_workers_change_nothing(folder):
         alone.set_epoch(epoch)
         helped.set_epoch(epoch)
         assert all(torch.equal(a, b) for a, b in zip(collect(alone), collect(helped), strict=True))
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_signal_to_the_group_of_a_run_leaves_its_workers_at_work(folder):
+    batches = iter(loader(folder, workers=2, batch_size=1))
+    next(batches)
+    workers = multiprocessing.active_children()
+    assert len(workers) == 2
+    assert os.getpgrp() not in [os.getpgid(worker.pid) for worker in workers]
+    assert len(list(batches)) == 5
 
 
 def test_skipped_batches(folder):

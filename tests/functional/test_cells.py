@@ -9,16 +9,16 @@ from alignmixup.functional.cells import alignment_size, cells_of
 
 
 @pytest.mark.parametrize("bound", [1, 7, 16, 256])
-@pytest.mark.parametrize("positions", [(1,), (13,), (5, 5), (56, 56), (53, 31), (3000, 2), (9, 10, 11), (2, 3, 2, 5)])
-def test_cells_are_the_smallest_equal_ones_within_the_bound(positions, bound):
-    cells = cells_of(positions, bound)
-    assert cells.number <= bound
-    longest = max(cells.side)
-    assert all(side == min(longest, size) for side, size in zip(cells.side, positions, strict=True))
-    assert longest == 1 or prod(size // min(longest - 1, size) for size in positions) > bound
-    for side, part, size in zip(cells.side, cells.covered(positions)[2:], positions, strict=True):
-        assert 0 <= part.start <= part.stop <= size
-        assert size - (part.stop - part.start) < side
+def test_cells_are_the_smallest_equal_ones_within_the_bound(bound):
+    for positions in [(1,), (13,), (5, 5), (56, 56), (53, 31), (3000, 2), (9, 10, 11), (2, 3, 2, 5)]:
+        cells = cells_of(positions, bound)
+        assert cells.number <= bound, positions
+        longest = max(cells.side)
+        assert all(side == min(longest, size) for side, size in zip(cells.side, positions, strict=True)), positions
+        assert longest == 1 or prod(size // min(longest - 1, size) for size in positions) > bound, positions
+        for side, part, size in zip(cells.side, cells.covered(positions)[2:], positions, strict=True):
+            assert 0 <= part.start <= part.stop <= size, positions
+            assert size - (part.stop - part.start) < side, positions
 
 
 @pytest.mark.parametrize("positions", [(13,), (5, 7), (9, 4, 6)])

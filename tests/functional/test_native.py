@@ -86,8 +86,8 @@ def test_a_cache_that_cannot_be_made_is_replaced(fresh):
 @needs_compiler
 def test_processes_that_build_at_once_do_not_disturb_each_other(fresh):
     code = "from alignmixup.functional import native; assert native.library() is not None"
-    running = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(3)]
-    assert [process.wait() for process in running] == [0, 0, 0]
+    running = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(2)]
+    assert [process.wait() for process in running] == [0, 0]
     assert len(list(fresh.iterdir())) == 1
 
 

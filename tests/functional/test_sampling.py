@@ -12,6 +12,7 @@ from alignmixup.functional.sampling import (
     cutmix_box,
     dirichlet,
     matching,
+    one_cutmix_box,
     permutation,
     random_start,
     to_device,
@@ -153,3 +154,12 @@ def test_the_seed_decides():
     assert torch.equal(dirichlet(2.0, 2, 3, generator=seeded(1)), dirichlet(2.0, 2, 3, generator=seeded(1)))
     one, other = (random_start(1, 4, 4, 4, generator=seeded(seed)) for seed in (1, 2))
     assert not torch.equal(one, other)
+
+
+def test_one_box_is_the_box_of_the_tensors():
+    lam = torch.cat([torch.linspace(0, 1, 41, dtype=torch.float64), torch.rand(200, dtype=torch.float64)])
+    for height, width in ((32, 32), (7, 12), (224, 160)):
+        centres = torch.stack([torch.randint(height, lam.shape), torch.randint(width, lam.shape)], 1)
+        pairs = zip(lam.tolist(), centres.tolist(), strict=True)
+        boxes = [one_cutmix_box(each, centre, height, width) for each, centre in pairs]
+        assert torch.equal(torch.tensor(boxes), cutmix_box(lam, centres, height, width))

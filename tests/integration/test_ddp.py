@@ -6,13 +6,13 @@ import tempfile
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
+from tests.processes import in_two_processes
 from torch.nn.parallel import DistributedDataParallel
 
 from alignmixup import AlignMixup
 from alignmixup.models import PreActResNet18
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+pytestmark = [pytest.mark.filterwarnings("ignore::DeprecationWarning"), pytest.mark.xdist_group("processes")]
 
 
 def build(rank):
@@ -56,7 +56,7 @@ def worker(rank, folder, compiled):
 @pytest.mark.parametrize("compiled", [False, True])
 def test_gradients_are_the_mean_of_the_processes(compiled):
     with tempfile.TemporaryDirectory() as folder:
-        mp.spawn(worker, args=(folder, compiled), nprocs=2)
+        in_two_processes(worker, folder, compiled)
         first, second = (torch.load(f"{folder}/{rank}.pt") for rank in range(2))
     torch.testing.assert_close(first, second)
     alone = []

@@ -6,7 +6,7 @@ import tempfile
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
+from tests.processes import in_two_processes
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -15,7 +15,7 @@ from alignmixup.models import PreActResNet18
 from alignmixup.training.config import TrainConfig
 from alignmixup.training.engine import Engine
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+pytestmark = [pytest.mark.filterwarnings("ignore::DeprecationWarning"), pytest.mark.xdist_group("processes")]
 STEPS = 4
 
 
@@ -103,7 +103,7 @@ def alone():
 @pytest.mark.parametrize("work", [by_the_engine, by_hand])
 def test_both_train_one_decoder(work):
     with tempfile.TemporaryDirectory() as folder:
-        mp.spawn(work, args=(folder,), nprocs=2)
+        in_two_processes(work, folder)
         first, second = (torch.load(f"{folder}/{rank}.pt") for rank in range(2))
     for one, two, expected in zip(first, second, alone(), strict=True):
         for name, value in expected.items():

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 from torch.utils.data import DataLoader, TensorDataset
 
-from alignmixup import AlignMixup, AlignMixupAE
+from alignmixup import AlignMixup, AlignMixupAE, Switch
 
 CLASSES, BATCH, BATCHES = 5, 4, 4
 # A soft plan: a sharp one multiplies what bfloat16 rounds, and kernels round as memory lies.
@@ -194,8 +194,8 @@ def autoencoder_module():
             torch.manual_seed(0)
             self.model = Net()
             mixer = AlignMixupAE(self.model, layer="two.1", num_classes=CLASSES, clean_share=0.5, decoder_width=2)
-            mixer.prepare(torch.randn(2, 3, 16, 16))
-            self.decoder = mixer.decoder
+            mixer.prepare(size=16)
+            self.further = mixer.module
             self.mixing = Mixing(mixer)
 
         def configure_callbacks(self):
@@ -214,11 +214,38 @@ def autoencoder_module():
 def lightning_autoencoder(rank=0, ranks=1):
     """The decoder's weights before and after."""
     module = autoencoder_module()
-    before = nn.utils.parameters_to_vector(module.decoder.parameters()).detach().clone()
-    # the decoder waits in mixed batches
-    program = lightning_trainer(ranks, strategy="ddp_find_unused_parameters_true" if ranks > 1 else "auto")
-    program.fit(module, loader(rank))
-    return before, nn.utils.parameters_to_vector(module.decoder.parameters()).detach()
+    before = nn.utils.parameters_to_vector(module.further.parameters()).detach().clone()
+    lightning_trainer(ranks).fit(module, loader(rank))
+    return before, nn.utils.parameters_to_vector(module.further.parameters()).detach()
+
+
+def own_loop_decoder(kind, rank, ranks):
+    """When a rank reconstructed, and its decoder, of a loop whose processes draw different kinds of batches."""
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+    from torch.nn.parallel import DistributedDataParallel
+
+    torch.manual_seed(rank)
+    net = Net()
+    options = {"clean_share": 0.3, "reconstruct_aligned": True, "probability": 1.0 if kind == "switch" else 0.5}
+    coder = AlignMixupAE(net, layer="two.1", num_classes=CLASSES, decoder_width=2, **options)
+    mixer = Switch(net, mixers=[coder, "mixup", "baseline"], num_classes=CLASSES) if kind == "switch" else coder
+    mixer.prepare(size=(16, 16))
+    if kind == "fsdp":
+        mesh = init_device_mesh("cpu", (ranks,))
+        model, _ = fully_shard(net, mesh=mesh), fully_shard(coder.module, mesh=mesh)
+    else:
+        model, coder.decoder = DistributedDataParallel(net), DistributedDataParallel(coder.decoder)
+    optimizer, reconstructed = torch.optim.SGD([*model.parameters(), *mixer.parameters()], lr=0.05, momentum=0.9), []
+    for _ in range(3):
+        for x, y in loader(rank):
+            with mixer(x, y) as batch:
+                reconstructed.append(getattr(batch.auxiliary, "func", None) is not None)
+                batch.loss(model(batch.x)).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+    weights = [p.full_tensor() if hasattr(p, "full_tensor") else p for p in mixer.parameters()]
+    return reconstructed, nn.utils.parameters_to_vector(weights).detach()
 
 
 QUIET = {

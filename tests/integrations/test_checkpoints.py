@@ -9,7 +9,7 @@ from tests.integrations.clients import CLASSES, data
 
 from alignmixup import Mixup
 
-pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.xdist_group("integrations")]
+pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.xdist_group("processes")]
 
 
 def draws(mixer, count=3):

@@ -6,19 +6,19 @@ import socket
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from tests.integrations import clients
 from tests.integrations.clients import BATCHES, CASES, Case, build, by_hand, vit
+from tests.processes import in_two_processes
 from timm.loss import SoftTargetCrossEntropy
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore"),  # of the programs about so small a run, and about each other
-    pytest.mark.xdist_group("integrations"),  # the programs take long to import
+    pytest.mark.xdist_group("processes"),  # the programs take long to import
 ]
 
 DISTRIBUTED = ["lightning", "trainer", "accelerate", "fsdp"]
 DISTRIBUTED_CASES = [Case(), Case(2, False, True)]
-HEAVY = ["lightning.pytorch", "transformers.trainer", "transformers.models.vit.modeling_vit", "accelerate"]
+OWN_LOOPS = ["ddp", "switch", "fsdp"]
 
 
 def assert_by_hand(client, steps, ranks, case):
@@ -55,6 +55,7 @@ def work(rank, port, folder):
         (client, case): getattr(clients, client)(case, rank, 2) for client in DISTRIBUTED for case in DISTRIBUTED_CASES
     }
     more = {"decoder": clients.lightning_autoencoder(rank, 2), "resumed": clients.lightning_resumed(rank, 2, folder)}
+    more |= {kind: clients.own_loop_decoder(kind, rank, 2) for kind in OWN_LOOPS}
     torch.save(found | more, f"{folder}/{rank}.pt")
     dist.destroy_process_group()
 
@@ -66,8 +67,7 @@ def two_processes(tmp_path_factory):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    mp.get_context("forkserver").set_forkserver_preload(HEAVY)
-    mp.start_processes(work, args=(port, str(folder)), nprocs=2, start_method="forkserver")
+    in_two_processes(work, port, str(folder))
     return [torch.load(folder / f"{rank}.pt", weights_only=False) for rank in range(2)]
 
 
@@ -85,6 +85,15 @@ def test_two_processes_train_one_decoder(two_processes):
     (before, after), (_, other) = (found["decoder"] for found in two_processes)
     assert torch.equal(after, other)
     assert not torch.equal(before, after)
+
+
+@pytest.mark.parametrize("kind", OWN_LOOPS)
+def test_processes_that_draw_different_batches_train_one_decoder(kind, two_processes):
+    (first, weights), (second, others) = (found[kind] for found in two_processes)
+    assert first != second  # one reconstructs where the other does not
+    assert any(first)
+    assert any(second)
+    assert torch.equal(weights, others)
 
 
 def test_two_processes_continue_their_own_draws(two_processes):

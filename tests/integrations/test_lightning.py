@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
 from tests.integrations.clients import (
     CLASSES,
     autoencoder_module,
@@ -17,7 +18,7 @@ from alignmixup import Mixup
 from alignmixup.integrations.lightning import Mixing
 from alignmixup.taps import FeatureTap
 
-pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.xdist_group("integrations")]
+pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.xdist_group("processes")]
 
 
 def fit(module, checkpoint=None, **options):
@@ -121,3 +122,42 @@ def test_manual_optimization_mixes_as_well():
 def test_it_is_refused_where_nothing_would_end_the_mixing(use):
     with pytest.raises(RuntimeError, match=r"outside a training batch.*configure_callbacks"):
         use()
+
+
+class Alone(type(autoencoder_module())):
+    """A module that does not hold the decoder."""
+
+    def __init__(self):
+        super().__init__()
+        del self.further
+
+
+class Untrained(type(autoencoder_module())):
+    """Its optimiser has the model only."""
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.model.parameters(), lr=0.1)
+
+
+@pytest.mark.parametrize(("make", "reason"), [(Alone, r"self.further = mixer.module"), (Untrained, "no optimizer has")])
+def test_parameters_that_lightning_would_not_train_are_refused(make, reason):
+    with pytest.raises(ValueError, match=reason):
+        fit(make())
+
+
+def test_validation_inside_an_epoch_mixes_nothing():
+    with recorded() as kept:
+        lightning_trainer(val_check_interval=2, gradient_clip_val=0.5).fit(classifier(), loader(), loader())
+    assert len(kept) == 4
+
+
+def test_a_run_that_is_resumed_within_an_epoch_draws_on(tmp_path):
+    """Which images it sees then is the loader's matter."""
+    whole, second = (classifier(input_probability=0.5) for _ in range(2))
+    saved = ModelCheckpoint(dirpath=tmp_path, filename="{step}", every_n_train_steps=2, save_top_k=-1)
+    with recorded() as kept:
+        fit(whole, max_epochs=2, callbacks=[saved], enable_checkpointing=True)
+        fit(second, tmp_path / "step=2.ckpt", max_epochs=2)
+    drawn = [(draw.layer, *draw.lam.tolist(), *draw.perm.tolist()) for *_, draw in kept]
+    assert len(drawn) == 8 + 6
+    assert drawn[2:8] == drawn[8:]

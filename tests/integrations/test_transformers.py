@@ -6,10 +6,10 @@ from tests.integrations.clients import CLASSES, Named, Net, arguments, data, rec
 from torch import nn
 from transformers import Trainer
 
-from alignmixup import AlignMixup, Baseline
+from alignmixup import AlignMixup, AlignMixupAE, Baseline
 from alignmixup.integrations.transformers import MixingTrainer
 
-pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.xdist_group("integrations")]
+pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.xdist_group("processes")]
 
 
 class Plain(nn.Module):
@@ -112,3 +112,45 @@ def test_a_batch_without_labels_is_refused(tmp_path):
     program = MixingTrainer(model, arguments(tmp_path), mixer=mixer, train_dataset=Unlabelled(data()))
     with pytest.raises(ValueError, match="'labels'"):
         program.train()
+
+
+def autoencoder(model):
+    mixer = AlignMixupAE(model, layer="net.two.1", num_classes=CLASSES, clean_share=0.5, decoder_width=2)
+    mixer.prepare(size=16)
+    return mixer
+
+
+def test_the_parameters_of_a_method_are_trained(tmp_path):
+    model = Plain()
+    mixer = autoencoder(model)
+    before = weights(mixer.module).clone()
+    train(model, tmp_path, data(), MixingTrainer, options={"mixer": mixer}, optim="adamw_torch")
+    assert not torch.equal(weights(mixer.module), before)
+
+
+def test_an_optimizer_without_the_parameters_of_a_method_is_refused(tmp_path):
+    model = Plain()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with pytest.raises(ValueError, match="the optimizer needs the parameters"):
+        MixingTrainer(model, arguments(tmp_path), mixer=autoencoder(model), optimizers=(optimizer, None))
+
+
+def test_several_labels_an_example_and_workers(tmp_path):
+    model = Plain()
+    model.forward = lambda pixel_values, labels=None: (
+        (
+            (nn.functional.binary_cross_entropy_with_logits(model.net(pixel_values), labels),)
+            if labels is not None
+            else ()
+        )
+        + (model.net(pixel_values),)
+    )
+    x, y = data().tensors
+    rows = [{"pixel_values": image, "labels": torch.eye(CLASSES)[label]} for image, label in zip(x, y, strict=True)]
+    mixer = AlignMixup(model, layer="net.two.1", num_classes=CLASSES, multi_label=True, input_probability=0.0)
+    options = {"mixer": mixer, "criterion": nn.functional.binary_cross_entropy_with_logits}
+    program = MixingTrainer(model, arguments(tmp_path, dataloader_num_workers=1), train_dataset=rows, **options)
+    with recorded() as kept:
+        loss = program.train().training_loss
+    assert len(kept) == 4
+    assert 0.5 < loss < 1.0

@@ -195,7 +195,7 @@ def test_the_decoder_layer_follows_the_aligned_one(net, batch):
 
 @pytest.mark.parametrize("ask", [lambda m: m.parameters(), lambda m: m.decoder, lambda m: m.decode(torch.zeros(1))])
 def test_there_is_no_decoder_before_prepare(net, ask):
-    with pytest.raises(RuntimeError, match=r"call mixer.prepare\(x\) with a batch of images before"):
+    with pytest.raises(RuntimeError, match=r"call mixer.prepare\(size=.*or mixer.prepare\(x\) with a batch"):
         ask(build(net))
 
 
@@ -407,7 +407,7 @@ def test_compiled_steps_equal_eager_ones_and_nothing_is_compiled_again(net, batc
 def test_it_is_one_of_a_switch(net, batch):
     mixers = [{"name": "alignmixup_ae", "layer": "stage4", "clean_share": 0.5, "decoder_width": 4}, "cutmix"]
     switch = methods.build("switch", model=net, num_classes=5, options={"mixers": mixers})
-    with pytest.raises(RuntimeError, match=r"call mixer.prepare\(x\)"):
+    with pytest.raises(RuntimeError, match=r"or mixer.prepare\(x\)"):
         list(switch.parameters())
     switch.prepare(batch[0])
     assert len(list(switch.parameters())) > 0
@@ -437,3 +437,26 @@ def test_bad_options_are_refused_at_construction(net, options, message):
 def test_published_options_of_alignmixup_stay(net):
     mixer = AlignMixupAE(net, num_classes=5)
     assert (mixer.alpha, mixer.epsilon, mixer.iterations, mixer.input_probability) == (2.0, 0.1, 100, 0.5)
+
+
+def test_its_module_is_the_decoder_of_a_size(net, caplog):
+    mixer = build(net)
+    mixer.prepare(size=32)
+    twin = nn.ModuleList([net, mixer.module])
+    assert mixer.decoder.image_size == (32, 32)
+    assert set(mixer.parameters()) <= set(twin.parameters())
+    with mixer(torch.randn(2, 3, 32, 32), torch.tensor([0, 1])) as mixed:
+        mixed.loss(net(mixed.x)).backward()
+    assert "trains only if the optimizer" not in caplog.text  # whoever asked for the module trains it
+
+
+@pytest.mark.parametrize("arguments", [{}, {"x": torch.zeros(2, 3, 32, 32), "size": 32}])
+def test_images_or_a_size_prepare(net, arguments):
+    with pytest.raises(TypeError, match="a batch of images, or size="):
+        build(net).prepare(**arguments)
+
+
+@pytest.mark.parametrize("size", [(1, 2, 3, 4), 0, (3, 0, 3), (2.5, 2)])
+def test_a_size_that_is_none_is_named(net, size):
+    with pytest.raises(ValueError, match="size must be"):
+        build(net).prepare(size=size)

@@ -45,18 +45,18 @@ def test_inputs_are_left_alone(name, make, net, batch):
     assert torch.equal(y, copies[1])
 
 
-@pytest.mark.parametrize("size", [1, 2, 7])
-def test_shapes_dtypes_and_sums(name, make, net, batch, size):
-    x, y = batch[0][:size], batch[1][:size]
-    mixer = make(name)
-    for _ in range(HIDDEN):
-        mixed = mixer(x, y)
-        assert mixed.x.shape == x.shape
-        assert mixed.x.dtype == x.dtype
-        assert mixed.target.shape == (size, 5)
-        assert mixed.target.dtype == torch.float32
-        torch.testing.assert_close(mixed.target.sum(1), torch.ones(size))
-        assert bool((mixed.target >= 0).all())
+def test_shapes_dtypes_and_sums(name, make, net, batch):
+    for size in (1, 2, 7):
+        x, y = batch[0][:size], batch[1][:size]
+        mixer = make(name)
+        for _ in range(HIDDEN):
+            mixed = mixer(x, y)
+            assert mixed.x.shape == x.shape
+            assert mixed.x.dtype == x.dtype
+            assert mixed.target.shape == (size, 5)
+            assert mixed.target.dtype == torch.float32
+            torch.testing.assert_close(mixed.target.sum(1), torch.ones(size))
+            assert bool((mixed.target >= 0).all())
 
 
 def test_odd_batches_train(name, make, net, batch):
@@ -174,6 +174,21 @@ def test_a_method_unpacks_always_or_never(name, make, net, batch):
                 assert target is mixed.target
 
 
+def test_an_empty_batch_comes_back(name, make, net, batch):
+    x, y = batch
+    mixed = make(name)(x[:0], y[:0])
+    assert not mixed.mixed
+    assert (mixed.x.shape, mixed.target.shape) == ((0, *x.shape[1:]), (0, 5))
+
+
+def test_a_size_prepares_as_images_do(name, make, net, batch):
+    mixer, sized = make(name), make(name)
+    mixer.prepare(batch[0])
+    sized.prepare(size=tuple(batch[0].shape[1:]))
+    assert getattr(sized, "layers", ()) == getattr(mixer, "layers", ())
+    assert [p.shape for p in sized.module.parameters()] == [p.shape for p in mixer.parameters()]
+
+
 def test_what_a_method_says_of_its_loss_is_true(name, make, net, batch):
     mixer = make(name)
     assert any(mixer(*batch).auxiliary is not None for _ in range(HIDDEN)) == mixer.has_auxiliary
@@ -225,11 +240,16 @@ def test_every_kind_of_lambda(name, make, net, batch, lam_per):
         lam, perm = mixed.draw.lam, mixed.draw.perm
         assert lam.shape == (7,)
         assert lam.dtype == torch.float32
-        if lam_per == "batch":
-            assert bool((lam == lam[0]).all())
         if lam_per == "pair":
             assert torch.equal(perm[perm], torch.arange(7))
-            assert torch.equal(lam, lam[perm])
+        # λ, and whatever else a method draws for each sample: ratios, shares, boxes
+        drawn = {key: value for key, value in vars(mixed.draw).items() if isinstance(value, torch.Tensor)}
+        for key, value in drawn.items():
+            if key == "perm" or getattr(mixed.draw, "clean", False):
+                continue
+            assert (len(value.unique(dim=0)) == 1) == (lam_per == "batch"), key
+            if lam_per == "pair":
+                assert torch.equal(value, value[perm]), key
 
 
 def test_pair_targets_give_the_same_loss(name, make, net, batch):

@@ -172,9 +172,12 @@ EXCEPTED = [pair for pair in ALL if pair in EXCEPTIONS or pair[1] in EXCEPTIONS]
 
 
 @pytest.mark.filterwarnings("ignore:AlignMixup at layer:UserWarning")
-@pytest.mark.parametrize(("name", "option"), [pair for pair in ALL if pair not in [*EXCEPTED, *REFUSED]])
-def test_an_option_does_something(name, option):
-    assert differs(name, option), f"{option} of {name} changes nothing: connect it, or take it away"
+@pytest.mark.timeout(1800)  # tens of options, on a machine that may be busy
+@pytest.mark.parametrize("name", methods.available())
+def test_every_option_does_something(name):
+    tried = [option for each, option in ALL if each == name and (name, option) not in [*EXCEPTED, *REFUSED]]
+    idle = [option for option in tried if not differs(name, option)]
+    assert not idle, f"{idle} of {name} change nothing: connect them, or take them away"
 
 
 @pytest.mark.parametrize(("name", "option"), REFUSED)

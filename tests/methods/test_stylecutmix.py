@@ -93,6 +93,20 @@ def test_the_first_examples_content_stands_inside_the_box(lam_per):
             assert torch.equal(draw.content_box, draw.content_box[draw.perm])
 
 
+@pytest.mark.parametrize("lam_per", ["pair", "sample"])
+def test_a_box_has_a_place_of_its_own(lam_per):
+    mixer = StyleCutMix(num_classes=1, autoencoder="patches", lam_per=lam_per, alpha=1e6, seed=0, **PIXELS)
+    draw = mixer.draw(torch.zeros(8, 1, 64, 64), torch.ones(8, 1))
+    assert len(draw.content_box.unique(dim=0)) > 2  # λ is 1/2 for all, so that boxes differ by their place alone
+
+
+def test_a_box_has_a_size_of_its_own():
+    mixer = StyleCutMix(num_classes=1, autoencoder="patches", lam_per="sample", seed=0, **PIXELS)
+    box = mixer.draw(torch.zeros(64, 1, 64, 64), torch.ones(64, 1)).content_box
+    whole = box[(box > 0).all(1) & (box < 64).all(1)]  # which the border does not cut
+    assert len((whole[:, 2] - whole[:, 0]).unique()) > 2
+
+
 def test_boxes_have_the_area_that_was_drawn_but_for_clipping_and_rounding():
     mixer = StyleCutMix(num_classes=1, autoencoder="patches", lam_per="sample", **PIXELS)
     draw = mixer.draw(torch.zeros(2000, 1, 32, 32), torch.ones(2000, 1))

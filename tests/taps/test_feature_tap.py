@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from alignmixup import AlignMixup
 from alignmixup.taps import Attachment, FeatureTap, Form, LayerMix, unwrap
 from alignmixup.taps.outputs import tensors_of
 
@@ -245,3 +246,14 @@ def test_compiled_models_mix_with_one_graph_for_each_function():
         tap.pop(check=True)
         torch.testing.assert_close(mixed, run(net, tap, {name: partial(add, amount=amount)}))
     assert counter.frame_count == 2
+
+
+def test_a_replica_of_data_parallel_is_refused(net, monkeypatch):
+    """Where the model was wrapped after its mixer, so that only the hook can know; replicas need GPUs."""
+    mixer = AlignMixup(net, layer="first", num_classes=5, input_probability=0.0, carry_test=False)
+    monkeypatch.setattr(net.first, "_is_replica", True, raising=False)  # as torch marks them
+    with (
+        pytest.raises(TypeError, match="DataParallel is not supported"),
+        mixer(torch.randn(4, 3, 8, 8), torch.arange(4)) as batch,
+    ):
+        net(batch.x)

@@ -207,6 +207,21 @@ def test_a_look_needs_no_more_memory_than_training(batch, most):
     assert max(sizes) <= most
 
 
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2", "densenet121", "vit"])
+def test_a_search_takes_less_than_three_batches_of_rows(name):
+    torch.manual_seed(0)
+    if name == "vit":  # the last block is read through its class token alone
+        net = torchvision.models.VisionTransformer(
+            image_size=32, patch_size=8, num_layers=8, num_heads=2, hidden_dim=16, mlp_dim=16, num_classes=4
+        )
+    else:
+        net = torchvision.models.get_model(name, weights=None, num_classes=4)
+    rows = []
+    net.register_forward_pre_hook(lambda module, args: rows.append(len(args[0])))
+    probe(net.train(), torch.randn(32, 3, 32, 32)).last()
+    assert sum(rows) < 3 * 32
+
+
 def test_channels_last_memory_changes_nothing():
     model = conv_net(*pool()).to(memory_format=torch.channels_last)
     found = probe(model, X.contiguous(memory_format=torch.channels_last))

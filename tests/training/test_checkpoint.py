@@ -11,6 +11,7 @@ import torch
 from alignmixup.files import write_atomically
 from alignmixup.training import checkpoint
 from alignmixup.training.config import Config, TrainConfig, to_dict
+from alignmixup.training.processes.division import Division
 
 
 def test_round_trip(tmp_path: Path) -> None:
@@ -87,10 +88,9 @@ def test_missing_file(tmp_path: Path) -> None:
 def test_another_configuration_is_refused_with_the_first_key() -> None:
     state = {"config": to_dict(Config(train=TrainConfig(epochs=5))), "ranks": [{}]}
     with pytest.raises(ValueError, match=r"another configuration: train.epochs: 5 there, 20 now"):
-        checkpoint.check_matches(state, Config(), path=Path("run/checkpoint.pt"), world_size=1)
+        checkpoint.check_matches(state, Config(), path=Path("run/checkpoint.pt"))
 
 
-def test_another_number_of_processes_is_refused() -> None:
-    state = {"config": to_dict(Config()), "ranks": [{}, {}]}
-    with pytest.raises(ValueError, match="written by 2 processes and cannot continue with 1; start 2 processes"):
-        checkpoint.check_matches(state, Config(), path=Path("run/checkpoint.pt"), world_size=1)
+def test_an_older_checkpoint_tells_how_its_updates_were_divided() -> None:
+    state = {"config": to_dict(Config(train=TrainConfig(batch_size=8, accumulation=3))), "ranks": [{}, {}]}
+    assert checkpoint.division_of(state) == Division(processes=2, batch_size=8, accumulation=3)

@@ -11,9 +11,7 @@ import torch
 
 from alignmixup.runs.folder import RunFolder
 from alignmixup.runs.record import read_record
-from alignmixup.runs.training import train
 from alignmixup.training import checkpoint
-from alignmixup.training.config_file import load
 
 KEYS = [
     "data.subset=6",
@@ -71,15 +69,6 @@ def test_two_processes_train_one_decoder(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     first, second = (rank["mixer"]["decoder"] for rank in checkpoint.load(folder.checkpoint)["ranks"])
     assert all(torch.equal(first[name], second[name]) for name in first)
-
-
-@pytest.mark.slow
-def test_another_number_of_processes_cannot_continue(tmp_path: Path) -> None:
-    folder, keys = RunFolder(tmp_path / "two"), [*KEYS, "train.batch_size=8"]
-    assert torchrun(folder.path, "--set", *keys).returncode == 0
-    folder.record.unlink()
-    with pytest.raises(ValueError, match="written by 2 processes and cannot continue with 1; start 2 processes"):
-        train(load("digits/mixup", keys), folder, mode="resume")
 
 
 BROKEN = """

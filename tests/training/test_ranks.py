@@ -1,8 +1,12 @@
 """Which process says an error, and how."""
 
-import pytest
+import os
+import signal
 
-from alignmixup.training.ranks import ToldElsewhereError, own_errors, speaker
+import pytest
+from torch.utils.data import DataLoader, Dataset
+
+from alignmixup.training.processes.ranks import ToldElsewhereError, own_errors, same_launcher, speaker
 
 
 @pytest.mark.parametrize(
@@ -20,3 +24,41 @@ def test_an_error_is_told_by_the_process_that_has_it(
             raise error
     assert speaker(error) == expected
     assert speaker(ToldElsewhereError()) is None
+
+
+TORCHRUN = {"TORCHELASTIC_RUN_ID": "none"}
+
+
+class Killed(Dataset[int]):
+    def __len__(self) -> int:
+        return 8
+
+    def __getitem__(self, index: int) -> int:
+        if index == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return index
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_killed_loader_worker_is_an_error_of_the_machine_in_one_sentence() -> None:
+    with pytest.raises(ChildProcessError, match=r"^[^\n]* worker [^\n]*: lower data.workers[^\n]*$"), own_errors():
+        list(DataLoader(Killed(), num_workers=1))
+
+
+@pytest.mark.parametrize(
+    ("places", "expected"),
+    [
+        ({}, "alignmixup"),
+        ({"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}, "alignmixup"),
+        ({**TORCHRUN, "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}, "torchrun --nproc-per-node 2 -m alignmixup"),
+        ({**TORCHRUN, "WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2"}, "torchrun ... -m alignmixup"),
+    ],
+)
+def test_a_run_goes_on_as_it_was_started(
+    monkeypatch: pytest.MonkeyPatch, places: dict[str, str], expected: str
+) -> None:
+    for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE", *TORCHRUN):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in places.items():
+        monkeypatch.setenv(name, value)
+    assert same_launcher() == expected

@@ -138,6 +138,53 @@ def test_interrupted_and_resumed_is_bit_for_bit_the_whole_run(
     assert_same(weights(second.evaluated_model), weights(whole.evaluated_model))
 
 
+def test_a_run_stops_and_saves_between_test_batches_too(tiny_config: MakeConfig, tmp_path: Path) -> None:
+    config, path = tiny_config(), tmp_path / "checkpoint.pt"
+    whole = make_trainer(config)
+    torch.manual_seed(7)
+    whole_curve = whole.fit()
+
+    first = make_trainer(config, path)
+    batches = first._test_batches
+
+    def stopping() -> Iterator[tuple[Tensor, Tensor]]:
+        for batch in batches():
+            yield batch
+            first.stop_requested = first.epoch == 1
+
+    first._test_batches = stopping  # type: ignore[method-assign]
+    torch.manual_seed(7)
+    with pytest.raises(InterruptedRunError):
+        first.fit()
+    state = checkpoint.load(path)
+    assert (state["progress"]["epoch"], state["progress"]["step"]) == (1, BATCHES)
+
+    torch.manual_seed(12345)
+    second = make_trainer(config, path)
+    second.load(state)
+    assert numbers(second.fit()) == numbers(whole_curve)
+    assert_same(weights(second.model), weights(whole.model))
+
+
+def test_a_checkpoint_is_written_inside_an_epoch_when_the_last_one_is_old(
+    tiny_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = make_trainer(tiny_config("train.epochs=1", "train.checkpoint_minutes=2"), tmp_path / "checkpoint.pt")
+    monkeypatch.setattr(trainer, "_saved_at", 0.0)
+    monkeypatch.setattr("alignmixup.training.trainer.time.monotonic", lambda: 60.0 * trainer.log.step)
+    saved: list[int] = []
+    original = trainer._save
+
+    def spy() -> None:
+        saved.append(trainer.log.step)
+        original()
+
+    monkeypatch.setattr(trainer, "_save", spy)
+    curve = trainer.fit()
+    assert saved == [2, 4, 0]
+    assert numbers(curve) == numbers(make_trainer(tiny_config("train.epochs=1")).fit())
+
+
 def test_accumulation_averages_the_gradients(tiny_config: MakeConfig) -> None:
     # Without batch norm, dropout and mixing, 2 batches of 8 in one update are one batch of 16.
     small = nn.Linear(5, CLASSES)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from alignmixup.benchmarks import generic
 from alignmixup.methods.alignmixup import AlignMixup
 from alignmixup.methods.base.hidden_mixer import HiddenMixer
 from alignmixup.methods.manifold_mixup import ManifoldMixup
@@ -138,4 +139,42 @@ def _build_transformer(kind: str, name: str) -> nn.Module:
     return model
 
 
-LIBRARIES = {"timm": timm_networks, "torchvision": torchvision_networks, "transformers": transformers_networks}
+def monai_networks() -> Iterator[Network]:
+    """Classifiers of volumes of MONAI, small ones."""
+    nets = require("monai.networks.nets", extra="dev")
+    volume = {"spatial_dims": 3, "in_channels": 1}
+    chosen: dict[str, dict[str, Any]] = {
+        "resnet10": {"spatial_dims": 3, "n_input_channels": 1, "num_classes": _CLASSES},
+        "resnet18": {"spatial_dims": 3, "n_input_channels": 1, "num_classes": _CLASSES, "shortcut_type": "A"},
+        "DenseNet121": volume | {"out_channels": _CLASSES},
+        "DenseNet169": volume | {"out_channels": _CLASSES},
+        "SEResNet50": volume | {"num_classes": _CLASSES},
+        "SEResNext50": volume | {"num_classes": _CLASSES},
+        "EfficientNetBN": volume | {"model_name": "efficientnet-b0", "pretrained": False, "num_classes": _CLASSES},
+        "ViT": {
+            **{"in_channels": 1, "img_size": (32, 32, 32), "patch_size": (8, 8, 8), "hidden_size": 48, "mlp_dim": 96},
+            **{"num_layers": 4, "num_heads": 4, "classification": True, "num_classes": _CLASSES},
+        },
+        "Classifier": {"in_shape": (1, 32, 32, 32), "classes": _CLASSES, "channels": (8, 16), "strides": (2, 2)},
+    }
+    for name, options in chosen.items():
+        yield Network("monai", name, name, partial(getattr(nets, name), **options), ((4, 1, 32, 32, 32),))
+
+
+def generic_networks() -> Iterator[Network]:
+    """Small classifiers of series and volumes."""
+    series, volume = ((4, 3, 128),), ((4, 1, 16, 16, 16),)
+    yield Network("generic", "1-D", "InceptionTime", partial(generic.InceptionTime, 3, _CLASSES), series)
+    yield Network("generic", "1-D", "ResNet1d", partial(generic.ResNet, 1, 3, _CLASSES), series)
+    yield Network("generic", "3-D", "ResNet3d", partial(generic.ResNet, 3, 1, _CLASSES), volume)
+    for kind in (nn.LSTM, nn.GRU):
+        yield Network("generic", "1-D", kind.__name__, partial(generic.Recurrent, kind, 3, _CLASSES), series)
+
+
+LIBRARIES = {
+    "timm": timm_networks,
+    "torchvision": torchvision_networks,
+    "transformers": transformers_networks,
+    "monai": monai_networks,
+    "generic": generic_networks,
+}

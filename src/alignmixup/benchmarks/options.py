@@ -66,7 +66,13 @@ def decoding(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--feed", type=float, default=2500.0, help="images/s to find the workers for (default: 2500)")
 
 
+def mixing(parser: argparse.ArgumentParser) -> None:
+    """Mixing one batch beside timm's and torchvision's ways, images and labels."""
+    parser.add_argument("--classes", type=int, default=100, help="classes K (default: 100)")
+    parser.add_argument("--pairs", type=int, default=40, help="batches a repetition has of each case (default: 40)")
+
+
 # the first line of each is what ``--help`` says
 QUESTIONS: dict[str, Callable[[argparse.ArgumentParser], None]] = {
-    question.__name__: question for question in (alignment, step, scaling, loading, decoding)
+    question.__name__: question for question in (alignment, step, scaling, loading, decoding, mixing)
 }

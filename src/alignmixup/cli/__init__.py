@@ -15,7 +15,7 @@ from alignmixup.cli import align, benchmark, gallery, layers, localize, methods,
 from alignmixup.cli.arguments import CommandParser, lower_first
 from alignmixup.cli.compare import command as compare_command
 from alignmixup.cli.evaluate import command as evaluate_command
-from alignmixup.training.ranks import ToldElsewhereError, speaker
+from alignmixup.training.processes.ranks import ToldElsewhereError, dead_workers, speaker
 
 _COMMANDS: dict[str, ModuleType] = {
     "train": train,
@@ -44,7 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     _show_messages()
     try:
-        return int(options.run(options))
+        with dead_workers():
+            return int(options.run(options))
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 130

@@ -25,13 +25,12 @@ def run(options: argparse.Namespace) -> int:
     """Draw the picture and print how sharp the matches are."""
     from alignmixup.runs.pictures import picture_matches
 
-    network = load_network(options)
-    record = picture_matches(network, options.out, **given(options, MatchOptions))
-    height, width = record["height"], record["width"]
+    record = picture_matches(load_network(options), options.out, **given(options, MatchOptions))
     print(
-        f"{record['layer']}, {height} x {width} positions: mean entropy of a match {record['entropy']:.3f} of at most "
-        f"{math.log(height * width):.3f}; mean squared distance of matched positions {record['distance']:.4g}, of "
-        f"equal positions {record['distance_unaligned']:.4g}, of all {record['distance_any']:.4g}"
+        f"{record['layer']}, {record['positions']}: mean entropy of a match {record['entropy']:.3f} of at most "
+        f"{math.log(math.prod(record['size'])):.3f}; mean squared distance of matched positions "
+        f"{record['distance']:.4g}, of equal positions {record['distance_unaligned']:.4g}, of all "
+        f"{record['distance_any']:.4g}"
     )
     print(options.out)
     return 0

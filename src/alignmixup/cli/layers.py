@@ -26,9 +26,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--all",
         nargs="+",
-        choices=("timm", "torchvision", "transformers"),
+        choices=("timm", "torchvision", "transformers", "monai", "generic"),
         metavar="LIBRARY",
-        help="one small member of each module of timm, the classifiers of torchvision, those of transformers",
+        help="one small member of each module of timm, the classifiers of torchvision, those of transformers, "
+        "of volumes of MONAI, and small ones of series and volumes",
     )
 
 

@@ -29,6 +29,6 @@ def run(options: argparse.Namespace) -> int:
         columns = ("option", "default", "paper", "meaning")
         table = new_table(*columns, left=columns, box=None, pad_edge=False)
         for option in methods.options(options.name).values():
-            table.add_row(option.name, option.written, option.paper, option.meaning)
+            table.add_row(option.name, option.written, option.paper or "-", option.meaning)
     show(table)
     return 0

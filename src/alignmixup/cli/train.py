@@ -17,6 +17,7 @@ from alignmixup.outside import is_outside
 from alignmixup.runs.folder import Mode, RunFolder, default_folder
 from alignmixup.runs.run import refuse_outside
 from alignmixup.training.config_file import DEFAULT, load
+from alignmixup.training.processes.ranks import is_main_process
 
 if TYPE_CHECKING:
     from alignmixup.training.config import Config
@@ -51,6 +52,8 @@ def run(options: argparse.Namespace) -> int:
     record = train_or_say_how(config, folder, mode=mode)
     if record is None:
         return 130
+    if not is_main_process():
+        return 0
     metrics = record["metrics"]
     print(
         f"{folder.path}: error {metrics['last_error_percent']:.2f} % "
@@ -74,12 +77,12 @@ def train_or_say_how(config: Config, folder: RunFolder, *, mode: Mode, way_on: s
         The record; None when the run was interrupted.
     """
     from alignmixup import runs
+    from alignmixup.training.processes.ranks import own_errors, same_launcher
     from alignmixup.training.progress.display import default_reporter
-    from alignmixup.training.ranks import is_main_process
     from alignmixup.training.trainer import InterruptedRunError
 
     trust = " --trust" if any(map(is_outside, (config.model.name, config.method.name))) else ""
-    command = way_on or f"alignmixup train --resume --out {shlex.quote(str(folder.path))}{trust}"
+    command = way_on or f"{same_launcher()} train --resume --out {shlex.quote(str(folder.path))}{trust}"
     try:
         return runs.train(config, folder, mode=mode, reporter=default_reporter(is_main=is_main_process()))
     except InterruptedRunError:
@@ -88,5 +91,6 @@ def train_or_say_how(config: Config, folder: RunFolder, *, mode: Mode, way_on: s
         return None
     except OSError as error:
         if folder.checkpoint.is_file():
-            raise OSError(f"{error}. When that is put right, continue with: {command}") from error
+            with own_errors():
+                raise OSError(f"{error}. When that is put right, continue with: {command}") from error
         raise

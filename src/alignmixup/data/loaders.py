@@ -142,7 +142,7 @@ class EpochLoader:
             return None
         # one draw for the whole epoch and all processes: cheap, and independent of the number of processes
         generator = epoch_generator(self.seed, self._epoch, "augment")
-        draw = self.augment.draw(self.order.num_positions, image_size=image_size, generator=generator)
+        draw = self.augment.draw(self.order.num_images, image_size=image_size, generator=generator)
         return draw.select(self.order.positions()).to(self._device)
 
     def _finish(self, images: Tensor, draw: AugmentDraw | None, start: int) -> Tensor:

@@ -32,7 +32,7 @@ class EpochOrder:
 
     The epoch is one sequence for all processes; process ``rank`` takes the entries ``rank``, ``rank +
     world_size``... Hence the b-th batches of all processes together are the b-th batch of one process with
-    the batch size of all.
+    the batch size of all, and what was seen after some of them is the same for every number of processes.
 
     Args:
         num_images: images in the split, >= 1.
@@ -89,12 +89,12 @@ class EpochOrder:
         return -(-self.shard_size // self.batch_size)
 
     def positions(self) -> Tensor:
-        """Places of this process in the epoch's sequence, (shard_size,) int64."""
-        return self.rank + self.world_size * torch.arange(self.shard_size)
+        """Places of this process in the epoch's sequence, (shard_size,) int64; repeated ones are those of its start."""
+        return (self.rank + self.world_size * torch.arange(self.shard_size)) % self.num_images
 
     def images(self, epoch: int) -> Tensor:
         """Indices of this process's images in the order of ``epoch``, (shard_size,) int64."""
-        positions = self.positions() % self.num_images
+        positions = self.positions()
         if not self.shuffle:
             return positions
         return torch.randperm(self.num_images, generator=epoch_generator(self.seed, epoch, "order"))[positions]

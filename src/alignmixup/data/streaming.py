@@ -57,6 +57,7 @@ class StreamLoader(EpochLoader):
             num_workers=workers,
             pin_memory=self._device.type == "cuda",
             persistent_workers=workers > 0,
+            worker_init_fn=_leave_group,
             # with a generator of its own, PyTorch's loader leaves the global one alone
             generator=torch.Generator().manual_seed(mix_seed(self.seed)),
         )
@@ -87,6 +88,14 @@ class StreamLoader(EpochLoader):
             # a worker's error arrives as a text that ends with "Type: message"; the message says it all
             message = report.strip().splitlines()[-1].partition(": ")[2]
             raise type(error)(message) from error
+
+
+def _leave_group(_: int) -> None:
+    """Make a worker the only process of its group: Ctrl-C and torchrun signal whole groups, and a run that is told to
+    stop needs its workers until it has saved.
+    """
+    if hasattr(os, "setpgid"):
+        os.setpgid(0, 0)
 
 
 class _BatchKeys:

@@ -22,8 +22,8 @@ _HEADINGS = (
 class Match:
     """One pair of images (2, H, W, 3) in [0, 1], the classes of A and B, and its alignment on maps of ``size`` (h, w).
 
-    Rows of the assignment R (h w, h w) are positions of A, columns positions of B; ``entropy`` (h w,) is that of each
-    row, in nats; ``caption`` stands below it.
+    The positions may be cells of larger maps. Rows of the assignment R (h w, h w) are positions of A, columns positions
+    of B; ``entropy`` (h w,) is that of each row, in nats; ``caption`` stands below it.
     """
 
     names: tuple[str, str]

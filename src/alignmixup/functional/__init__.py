@@ -1,4 +1,10 @@
-"""Pure functions on tensors: sampling, labels, interpolation, transport and alignment. They import torch only."""
+"""Pure functions on tensors: sampling, labels, interpolation, transport and alignment. They import torch only.
+
+Arguments are refused alike everywhere, by `alignmixup.functional.arguments`: with a TypeError what is of another kind
+(no tensor, one that is not floating point or holds no integers where they are needed), with a ValueError shapes and
+devices that do not fit, and values out of range: of numbers, of options, and of tensors on the CPU, where looking is
+free. A docstring names other errors only.
+"""
 
 from alignmixup.functional.alignment import align, align_mix
 from alignmixup.functional.cells import alignment_size

@@ -15,8 +15,8 @@ from alignmixup.functional.arguments import floating, paired, transformed, weigh
 from alignmixup.functional.cells import cells_of
 from alignmixup.functional.interpolation import lerp, partners
 from alignmixup.functional.native import runs_natively
-from alignmixup.functional.parts import parts
-from alignmixup.functional.precision import without_autocast
+from alignmixup.functional.parts import in_parts, parts
+from alignmixup.functional.precision import single, without_autocast
 from alignmixup.functional.transport.cpu import distances_native
 from alignmixup.functional.transport.options import Alignment, Solver
 from alignmixup.functional.transport.plan import assignment_matrix, cost_matrix, relative_cost, sinkhorn
@@ -29,9 +29,9 @@ def _carry(features: Tensor, weights: Tensor) -> Tensor:
 
     Half-precision weights would no longer sum to 1: a bfloat16 row is off by up to 0.4 %.
     """
-    wide = torch.promote_types(features.dtype, torch.float32)
+    features = single(features)
     with without_autocast(features):
-        return torch.bmm(features.to(wide), weights.to(wide))
+        return torch.bmm(features, weights.to(features.dtype))
 
 
 def _to_first(b: Tensor, assignment: Tensor) -> Tensor:
@@ -53,17 +53,13 @@ def align(a: Tensor, b: Tensor, assignment: Tensor) -> tuple[Tensor, Tensor]:
         - the second, A R, has the geometry of ``b`` and the content of ``a``.
 
     Args:
-        a: (B, C, *positions) features A of the first maps, r positions in all, numbered row by row.
-        b: (B, C, *positions) features A' of their partners, s positions.
+        a: ``(B, C, *positions)`` features A of the first maps, r positions in all, numbered row by row.
+        b: ``(B, C, *positions)`` features A' of their partners, s positions.
         assignment: (B, r, s) from :func:`assignment_matrix`; rows sum to 1 and columns to r / s.
 
     Returns:
         ``b`` at the positions of ``a``, shaped like ``a``, and ``a`` at the positions of ``b``, shaped like ``b``.
         Differentiable in the features and in the assignment.
-
-    Raises:
-        TypeError: an argument is not floating point.
-        ValueError: shapes or devices do not fit together.
 
     Source:
         Venkataramanan et al., AlignMixup, CVPR 2022, Eqs. (7) and (8).
@@ -115,7 +111,7 @@ def align_mix(
         - ``keep`` names the example whose positions (geometry) survive.
 
     Args:
-        features: (B, C, *positions) feature maps with one or more axes of positions; any scale; the plan is found in
+        features: ``(B, C, *positions)`` maps with one or more axes of positions; any scale; the plan is found in
             float32 for half precision.
         perm: (B,) integer partner of each sample.
         lam: mixing coefficients in [0, 1], (B,) or one number.
@@ -129,10 +125,6 @@ def align_mix(
 
     Returns:
         Mixed features; shape, dtype and device of ``features``.
-
-    Raises:
-        TypeError: ``features`` or ``lam`` are not floating point, or ``perm`` holds no integers.
-        ValueError: ``features`` have no positions, shapes or devices do not fit, or a value is out of range.
 
     Source:
         Venkataramanan et al., AlignMixup, CVPR 2022, Eqs. (5) to (9). Deviation: cells in large maps, and λ has a
@@ -165,8 +157,7 @@ def _pair_costs(features: Tensor, perm: Tensor) -> Tensor:
     """Costs between each map and its partner's, without a copy of all partners."""
     if runs_natively(features) and not transformed(perm):
         return distances_native(features, features, perm)
-    costs = [cost_matrix(features[part], partners(features, perm[part])) for part in parts(features)]
-    return torch.cat(costs) if len(costs) > 1 else costs[0]
+    return in_parts(lambda part: cost_matrix(features[part], partners(features, perm[part])), features)
 
 
 class _AlignedInterpolation(torch.autograd.Function):

@@ -14,17 +14,9 @@ def interpolates_natively(maps: Tensor) -> bool:
 
 
 def interpolate_native(first: Tensor, perm: Tensor, lam: Tensor, assignment: Tensor, *, to_first: bool) -> Tensor:
-    """Interpolate each map with its partner's, one of them carried to the positions of the other.
+    """Interpolate maps (B, C, r) that `interpolates_natively`, in their memory format; not differentiable.
 
-    Args:
-        first: (B, C, r) maps that `interpolates_natively`.
-        perm: (B,) int64 in [0, B).
-        lam: (B,) weights of the first.
-        assignment: (B, r, r).
-        to_first: carry the partner's map by the transposed assignment; else the first's by the assignment.
-
-    Returns:
-        (B, C, r) in the memory format of ``first``. Not differentiable.
+    With ``to_first`` the partner's map is carried by the transposed assignment (B, r, r), else the first's by it.
     """
     itself = torch.arange(len(first))
     if to_first:

@@ -4,7 +4,11 @@ A wrong argument is refused here, in a sentence that names it, before C or Trito
 CPU only: elsewhere that would wait for the device.
 """
 
+from collections.abc import Callable
+from functools import wraps
+from itertools import chain
 from numbers import Integral, Real
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
@@ -14,12 +18,40 @@ INTEGER = (
     *(torch.uint8, torch.uint16, torch.uint32, torch.uint64),
     *(torch.int8, torch.int16, torch.int32, torch.int64),
 )
+_Arguments = ParamSpec("_Arguments")
+_Result = TypeVar("_Result")
 ROUNDING = 1e-5  # by which a weight may leave [0, 1]: means of ones add up to a little more
 
 
 def transformed(*tensors: Tensor) -> bool:
     """Whether one of these tensors stands for several values in a transform of ``torch.func``, as inside ``vmap``."""
     return not torch.compiler.is_compiling() and any(map(torch._C._functorch.is_functorch_wrapped_tensor, tensors))
+
+
+def whole_batches(function: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
+    """Let a function that works in place on whole batches refuse the batches of ``vmap``; the rest goes through."""
+
+    @wraps(function)
+    def checked(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Result:
+        if not torch.compiler.is_compiling() and any(map(_is_batched, chain(args, kwargs.values()))):
+            raise TypeError(
+                f"{function.__name__} does not run inside torch.func.vmap: it takes whole batches; call it in a loop, "
+                "or with the batches joined into one"
+            )
+        return function(*args, **kwargs)
+
+    return checked
+
+
+def _is_batched(value: Any) -> bool:
+    if isinstance(value, tuple):
+        return any(map(_is_batched, value))
+    functorch = torch._C._functorch
+    while isinstance(value, Tensor) and functorch.is_functorch_wrapped_tensor(value):
+        if functorch.is_batchedtensor(value):
+            return True
+        value = functorch.get_unwrapped(value)
+    return False
 
 
 def readable(*tensors: Tensor) -> bool:

@@ -4,24 +4,19 @@ import torch
 from torch import Tensor
 
 from alignmixup.functional.arguments import count, integers, paired, readable, transformed, weights
+from alignmixup.functional.precision import single
 
 
 def lerp(partner: Tensor, first: Tensor, lam: Tensor) -> Tensor:
     """Interpolate, λ first + (1 - λ) partner, with one λ per row; exact at 0 and 1, half precision in float32.
 
-    Args:
-        partner: (B, ...) weighed by 1 - λ; a tensor of the caller's own, which may be overwritten.
-        first: (B, ...) weighed by λ.
-        lam: (B,) in [0, 1].
-
-    Returns:
-        (B, ...) of the dtype of ``first``.
+    ``partner`` is the caller's own, and may be overwritten. The result has the dtype of ``first``.
     """
-    wide = torch.promote_types(first.dtype, torch.float32)
-    weight = lam.to(wide).view(-1, *[1] * (first.ndim - 1))
+    wide = single(first)
+    weight = lam.to(wide.dtype).view(-1, *[1] * (first.ndim - 1))
     # vmap can't write several results into one partner
     mix = torch.lerp if transformed(partner, first, lam) else Tensor.lerp_
-    return mix(partner.to(wide), first.to(wide), weight).to(first.dtype)
+    return mix(partner.to(wide.dtype), wide, weight).to(first.dtype)
 
 
 def partners(x: Tensor, perm: Tensor) -> Tensor:
@@ -46,10 +41,6 @@ def mixup(x: Tensor, perm: Tensor, lam: Tensor | float) -> Tensor:
     Returns:
         Shape, dtype and device of ``x``.
 
-    Raises:
-        TypeError: ``x`` or ``lam`` is not floating point, or ``perm`` holds no integers.
-        ValueError: batch sizes or devices differ, or a value is out of range.
-
     Source:
         Zhang et al., mixup, ICLR 2018, Eq. (1); Verma et al., Manifold Mixup, ICML 2019, Eq. (2).
 
@@ -63,10 +54,7 @@ def mixup(x: Tensor, perm: Tensor, lam: Tensor | float) -> Tensor:
 
 
 def box_mask(box: Tensor, height: int, width: int) -> Tensor:
-    """Turn boxes into masks.
-
-    Convention:
-        - the mask is 1 where the FIRST example stays, 0 inside the box.
+    """Turn boxes into masks: 1 where the FIRST example stays, 0 inside the box.
 
     Args:
         box: (B, 4) int64 ``y0, x0, y1, x1``, half-open.
@@ -75,10 +63,6 @@ def box_mask(box: Tensor, height: int, width: int) -> Tensor:
 
     Returns:
         (B, 1, H, W) bool on the device of ``box``.
-
-    Raises:
-        TypeError: ``box`` holds no integers.
-        ValueError: ``box`` is not (B, 4), or, on the CPU, a box does not lie in the image.
     """
     box = _checked(box, height, width)
     y0, x0, y1, x1 = box.view(-1, 4, 1).unbind(dim=1)
@@ -99,14 +83,11 @@ def box_lam(box: Tensor, height: int, width: int) -> Tensor:
 
     Returns:
         (B,) float32 in [0, 1].
-
-    Raises:
-        TypeError: ``box`` holds no integers.
-        ValueError: ``box`` is not (B, 4), or, on the CPU, a box does not lie in the image.
     """
     box = _checked(box, height, width)
-    area = (box[:, 2] - box[:, 0]) * (box[:, 3] - box[:, 1])
-    return 1.0 - area.float() / (height * width)
+    sides = (box[:1] if _is_one(box) else box).reshape(-1, 2, 2)
+    share = 1.0 - (sides[:, 1] - sides[:, 0]).prod(1).float() / (height * width)
+    return share.expand(box.shape[0]) if _is_one(box) else share
 
 
 def cutmix(x: Tensor, perm: Tensor, box: Tensor) -> Tensor:
@@ -123,10 +104,6 @@ def cutmix(x: Tensor, perm: Tensor, box: Tensor) -> Tensor:
     Returns:
         Shape, dtype and device of ``x``.
 
-    Raises:
-        TypeError: ``x`` is not floating point, or ``perm`` or ``box`` holds no integers.
-        ValueError: a shape or device does not fit, or, on the CPU, a partner is out of range or a box not in the image.
-
     Source:
         Yun et al., CutMix, ICCV 2019, Eq. (1).
     """
@@ -141,7 +118,10 @@ def cutmix(x: Tensor, perm: Tensor, box: Tensor) -> Tensor:
     if _same_on_cpu(boxes):
         y0, x0, y1, x1 = boxes[0].tolist()
         mixed = x.clone()
-        mixed[:, :, y0:y1, x0:x1] = x[:, :, y0:y1, x0:x1].index_select(0, perm)
+        if mixed.requires_grad:
+            mixed[:, :, y0:y1, x0:x1] = x[:, :, y0:y1, x0:x1].index_select(0, perm)
+        else:  # without a copy between, which autograd needs
+            torch.index_select(x[:, :, y0:y1, x0:x1], 0, perm, out=mixed[:, :, y0:y1, x0:x1])
         return mixed
     return torch.where(box_mask(boxes, x.shape[2], x.shape[3]), x, partners(x, perm))
 
@@ -151,16 +131,20 @@ def _checked(box: Tensor, height: int, width: int) -> Tensor:
     height, width = count("height", height), count("width", width)
     box = integers("box", box, "B 4")
     if box.numel() and readable(box):
-        y0, x0, y1, x1 = box.unbind(1)
-        inside = (y0 >= 0) & (x0 >= 0) & (y0 <= y1) & (x0 <= x1) & (y1 <= height) & (x1 <= width)
-        if not inside.all():
-            raise ValueError(
-                f"a box must be y0, x0, y1, x1 with 0 <= y0 <= y1 <= {height} and 0 <= x0 <= x1 <= {width}, "
-                f"got {box[~inside][0].tolist()}: clip it to the image"
-            )
+        for y0, x0, y1, x1 in (box[:1] if _is_one(box) else box).tolist():
+            if not (0 <= y0 <= y1 <= height and 0 <= x0 <= x1 <= width):
+                raise ValueError(
+                    f"a box must be y0, x0, y1, x1 with 0 <= y0 <= y1 <= {height} and 0 <= x0 <= x1 <= {width}, "
+                    f"got {[y0, x0, y1, x1]}: clip it to the image"
+                )
     return box
+
+
+def _is_one(boxes: Tensor) -> bool:
+    """Whether these are one box, expanded."""
+    return boxes.stride(0) == 0
 
 
 def _same_on_cpu(boxes: Tensor) -> bool:
     """Whether one box serves all images and may be looked at: then its pixels alone need to move."""
-    return len(boxes) > 0 and readable(boxes) and bool((boxes == boxes[0]).all())
+    return len(boxes) > 0 and readable(boxes) and (_is_one(boxes) or bool((boxes == boxes[0]).all()))

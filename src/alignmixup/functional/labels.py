@@ -1,9 +1,12 @@
 """Labels as distributions: one-hot, smoothing and the mixture of two samples' labels."""
 
+import math
+
 import torch
 from torch import Tensor
 
 from alignmixup.functional.arguments import count, floating, integers, paired, readable, transformed, weights
+from alignmixup.functional.interpolation import partners
 
 
 def one_hot(y: Tensor, num_classes: int) -> Tensor:
@@ -22,17 +25,17 @@ def one_hot(y: Tensor, num_classes: int) -> Tensor:
             nothing waits).
     """
     y, num_classes = integers("y", y, "B"), count("num_classes", num_classes)
-    in_range = ((y >= 0) & (y < num_classes)).all()
     if readable(y):
-        if not in_range:
-            bad = y[(y < 0) | (y >= num_classes)][0].item()
+        if y.numel() and (bad := [label for label in map(int, y.aminmax()) if not 0 <= label < num_classes]):
             raise ValueError(
-                f"label {bad} is out of range for num_classes={num_classes}: expected 0 to {num_classes - 1}"
+                f"label {bad[0]} is out of range for num_classes={num_classes}: expected 0 to {num_classes - 1}"
             )
     elif not transformed(y):
+        in_range = ((y >= 0) & (y < num_classes)).all()
         torch._assert_async(in_range, f"a label is out of range for num_classes={num_classes}")
-    target = torch.zeros(y.shape[0], num_classes, device=y.device)
-    return target.scatter(1, y[:, None], 1.0)
+    # vmap can't write several batches into one tensor
+    put = Tensor.scatter if transformed(y) else Tensor.scatter_
+    return put(torch.zeros(y.shape[0], num_classes, device=y.device), 1, y[:, None], 1.0)
 
 
 def smooth(target: Tensor, amount: float, *, multi_label: bool = False) -> Tensor:
@@ -45,10 +48,6 @@ def smooth(target: Tensor, amount: float, *, multi_label: bool = False) -> Tenso
 
     Returns:
         (B, K) smoothed labels; rows keep their sum unless ``multi_label``.
-
-    Raises:
-        TypeError: ``target`` is not floating point.
-        ValueError: ``target`` is not (B, K), or ``amount`` is out of range.
     """
     floating("target", target, "B K")
     if not 0 <= amount < 1:
@@ -71,7 +70,7 @@ def as_target(y: Tensor, num_classes: int | None) -> Tensor:
 
     Raises:
         ValueError: class indices without ``num_classes``, a wrong number of columns or of axes; on the CPU also a
-            negative label or NaN (in one column, which may be a regression's, NaN alone).
+            negative label (but in one column, which may be a regression's), NaN or infinity.
         TypeError: one-dimensional floating labels.
     """
     if not isinstance(y, Tensor) or y.is_complex():
@@ -79,12 +78,16 @@ def as_target(y: Tensor, num_classes: int | None) -> Tensor:
         raise TypeError(f"labels must be a tensor of class indices or of real soft labels, got {kind}")
     if y.ndim == 2:
         if num_classes is not None and y.shape[1] != num_classes:
-            raise ValueError(f"labels have {y.shape[1]} columns, but num_classes={num_classes}")
-        if readable(y) and not (wrong := ~(y >= 0) if y.shape[1] > 1 else y.isnan()).logical_not().all():
-            raise ValueError(
-                f"soft and multi-hot labels must be >= 0, got {y[wrong][0].item()}: leave out "
-                "samples whose labels are unknown"
-            )
+            hint = ": class indices are (B,), as y.squeeze(1)" if y.shape[1] == 1 else ""
+            raise ValueError(f"labels have {y.shape[1]} columns, but num_classes={num_classes}{hint}")
+        if readable(y) and y.numel():
+            least, largest = map(float, y.detach().aminmax())
+            if not (math.isfinite(least) and math.isfinite(largest)) or (y.shape[1] > 1 and least < 0):
+                wrong = largest if math.isinf(largest) and least >= 0 else least
+                raise ValueError(
+                    f"soft and multi-hot labels must be finite and >= 0, got {wrong}: leave out samples whose labels "
+                    "are unknown"
+                )
         return y.float()
     if y.ndim != 1:
         raise ValueError(f"labels must be (B,) class indices or (B, K) soft labels, got shape {tuple(y.shape)}")
@@ -113,13 +116,9 @@ def soft_labels(y: Tensor, perm: Tensor, lam: Tensor | float, num_classes: int |
     Returns:
         (B, K) float32; rows sum to 1 if those of ``y`` do.
 
-    Raises:
-        TypeError: labels of a wrong kind, ``lam`` is not floating point, or ``perm`` holds no integers.
-        ValueError: a shape or device does not fit, or a value is out of range.
-
     Source:
         Zhang et al., mixup, ICLR 2018, Eq. (1).
     """
     target = as_target(y, num_classes)
     perm = paired("y", target, perm)
-    return torch.lerp(target[perm], target, weights("lam", lam, target)[:, None])
+    return torch.lerp(partners(target, perm), target, weights("lam", lam, target)[:, None])

@@ -1,5 +1,6 @@
 """Work through a batch in parts that stay in the processor's cache."""
 
+from collections.abc import Callable
 from itertools import pairwise
 
 import torch
@@ -10,18 +11,18 @@ from torch import Tensor
 PART_BYTES = 2**20
 
 
+def in_parts(function: Callable[[slice], Tensor], features: Tensor) -> Tensor:
+    """Put together what a function gives for each of the `parts` of a batch."""
+    results = [function(part) for part in parts(features)]
+    return torch.cat(results) if len(results) > 1 else results[0]
+
+
 def parts(features: Tensor) -> list[slice]:
-    """Slices that together cover the batch.
+    """Slices of about equal length that together cover a batch (B, ...), of whose values none is looked at.
 
     One slice on devices other than the CPU, where small parts would starve the device, and under ``torch.compile``,
-    which orders memory itself.
-
-    Args:
-        features: (B, ...); only shape, dtype and device are looked at.
-
-    Returns:
-        Slices of about equal length, at least 2 unless B is less: a batch of one takes other BLAS routines, with
-        other roundings.
+    which orders memory itself. None is shorter than 2 unless B is: a batch of one takes other BLAS routines, with other
+    roundings.
     """
     batch = features.shape[0]
     if torch.compiler.is_compiling() or features.device.type != "cpu" or batch == 0:

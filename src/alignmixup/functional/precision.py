@@ -12,6 +12,11 @@ def widest(device: torch.device) -> torch.dtype:
     return torch.float32 if device.type == "mps" else torch.float64
 
 
+def single(tensor: Tensor) -> Tensor:
+    """The tensor in the precision in which it is computed: float32 at least."""
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+
+
 def where_wide(tensor: Tensor) -> Tensor:
     """The tensor on a device that has float64: itself, or on MPS its copy on the CPU, which waits for the device."""
     return tensor.cpu() if widest(tensor.device) != torch.float64 else tensor
@@ -25,12 +30,7 @@ def without_autocast(tensor: Tensor) -> AbstractContextManager[Any]:
 def exact_product(weights: Tensor, target: Tensor) -> Tensor:
     """Matrix product of shares and labels, whatever the backend is set to round (TF32) and whatever autocast does.
 
-    Args:
-        weights: (..., n, m) floating point.
-        target: (..., m, K) floating point.
-
-    Returns:
-        (..., n, K), dtype of ``target``.
+    (..., n, m) and (..., m, K) give (..., n, K), of the dtype of ``target``.
     """
     wide = widest(target.device)
     with without_autocast(target):

@@ -6,15 +6,10 @@ from torch import Tensor
 
 
 def structural_similarity(first: Tensor, second: Tensor, *, window: int = 7) -> Tensor:
-    """Mean structural similarity (SSIM) of two batches of images over all windows, in [-1, 1].
+    """Mean structural similarity (SSIM) of two batches of images over all windows, a scalar in [-1, 1]; 1 where equal.
 
-    Args:
-        first: (B, C, H, W) float32 pixels in [0, 1].
-        second: the same.
-        window: side in pixels of the uniform windows; smaller images are one window.
-
-    Returns:
-        Scalar; 1 for equal images.
+    Images are (B, C, H, W) float32 pixels in [0, 1]; ``window`` is the side in pixels of uniform windows, of which a
+    smaller image is one.
 
     Source:
         Wang, Bovik, Sheikh, Simoncelli, Image Quality Assessment, IEEE TIP 2004, Eq. (13), K1 = 0.01 and K2 = 0.03.
@@ -31,14 +26,9 @@ def structural_similarity(first: Tensor, second: Tensor, *, window: int = 7) -> 
 
 
 def peak_signal_to_noise(first: Tensor, second: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio of each pair of images, 10 log10(1 / mean squared difference), in decibels.
+    """Peak signal-to-noise ratio of each pair of images (B, ...) in [0, 1], (B,) float32.
 
-    Args:
-        first: (B, ...) pixels in [0, 1]; half precision is computed in float32.
-        second: the same.
-
-    Returns:
-        (B,) float32; infinite for equal images.
+    It is 10 log10(1 / mean squared difference), in decibels; infinite for equal images.
     """
     squared = (first.float() - second.float()).square().flatten(1).mean(1)
     return -10 * squared.log10()

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from alignmixup.functional.arguments import check_tensor
-from alignmixup.functional.parts import parts
+from alignmixup.functional.parts import in_parts
 from alignmixup.functional.precision import where_wide
 
 HALF_WIDTHS = (12, 24, 48, 28, 56, 112)
@@ -39,10 +39,6 @@ def fine_grained_saliency(images: Tensor) -> Tensor:
         (B, H, W) float32 in [0, 1], multiples of 1/255; no gradient. Equal to OpenCV's to the last bit up to
         65,793 pixels; beyond, OpenCV's float32 sums round and ours do not.
 
-    Raises:
-        TypeError: ``images`` are not uint8.
-        ValueError: ``images`` are not (B, 3, H, W).
-
     Source:
         Montabone and Soto, Human detection using a mobile platform and novel features derived from a visual saliency
         mechanism, Image and Vision Computing 28(3), 2010; OpenCV's ``StaticSaliencyFineGrained``.
@@ -55,7 +51,7 @@ def fine_grained_saliency(images: Tensor) -> Tensor:
         tensor([[2, 6]])
     """
     _check_images(images)
-    return torch.cat([_fine_grained(images[part]) for part in parts(images)])
+    return in_parts(lambda part: _fine_grained(images[part]), images)
 
 
 def _fine_grained(images: Tensor) -> Tensor:
@@ -81,33 +77,26 @@ def raw_byte_saliency(images: Tensor) -> Tensor:
     Returns:
         (B, H, W) float32 in [0, 1]. Equal to OpenCV's but for single grey levels: its sums round otherwise.
 
-    Raises:
-        ValueError: ``images`` are not (B, 3, H, W).
-
     Source:
         Uddin et al., SaliencyMix, ICLR 2021, published code.
     """
     _check_shape(images)
-    return _of_raw_bytes(where_wide(images.detach())).to(images.device)
-
-
-def _of_raw_bytes(images: Tensor) -> Tensor:
-    red, green, blue = images.float().unbind(dim=1)
+    red, green, blue = where_wide(images.detach()).float().unbind(dim=1)
     # the bits matter here: OpenCV starts with green and adds the others by fused multiply-add, with float32 weights
     smooth = (red.double() * 0.11400000005960464 + (green * 0.587).double()).float()
     smooth = (blue.double() * 0.29899999499320984 + smooth.double()).float()
     for _ in range(2):
         smooth = _binomial_sum(smooth) / 16
     own = smooth.contiguous().view(torch.uint8)[..., : images.shape[3]]
-    return _contrast(own.float(), smooth)
+    return _contrast(own.float(), smooth).to(images.device)
 
 
 def spectral_residual_saliency(images: Tensor) -> Tensor:
     """What is unexpected in the spectrum of an image.
 
-    With F the Fourier transform of the grey image, resized to 64 × 64, and L = log(1 + |F|): the spectral residual
-    is R = L - (3 × 3 mean of L), and the map is the square of the blurred |F⁻¹(exp(R) · F / |F|)|, divided by its
-    maximum and resized back.
+    With F the Fourier transform of the grey image, resized to 64 × 64, and L = ``log(1 + |F|)``: the spectral residual
+    is R = L - (3 × 3 mean of L), and the map is the square of the blurred ``|F⁻¹(exp(R) · F / |F|)|``, divided by
+    its maximum and resized back.
 
     Convention:
         - a frequency that the image has not (F = 0) has phase 0.
@@ -120,19 +109,15 @@ def spectral_residual_saliency(images: Tensor) -> Tensor:
         (B, H, W) float32 in [0, 1]; no gradient. Equal to OpenCV's up to the precision of its arctangent, about
         0.001.
 
-    Raises:
-        TypeError: ``images`` are not uint8.
-        ValueError: ``images`` are not (B, 3, H, W).
-
     Source:
         Hou and Zhang, Saliency Detection: A Spectral Residual Approach, CVPR 2007, section 2; OpenCV's
-        ``StaticSaliencySpectralResidual`` for sizes, blurs and log(1 + |F|).
+        ``StaticSaliencySpectralResidual`` for sizes, blurs and ``log(1 + |F|)``.
     """
     _check_images(images)
     if len(images) == 0:  # which the FFT of torch 2.11 refuses
         return images.new_zeros(images.shape[:1] + images.shape[2:], dtype=torch.float32)
     small = where_wide(_resize_to_spectrum(_grey(images))).double()
-    saliency = torch.cat([_spectral_residual(small[part]) for part in parts(small)]).to(images.device)
+    saliency = in_parts(lambda part: _spectral_residual(small[part]), small).to(images.device)
     return F.interpolate(saliency[:, None], images.shape[2:], mode="bilinear", align_corners=False)[:, 0]
 
 
@@ -150,13 +135,9 @@ def _spectral_residual(grey: Tensor) -> Tensor:
 
 
 def most_salient(saliency: Tensor) -> Tensor:
-    """Find the maximum of each map in 256 levels; the first one, row by row, where several share it.
+    """Find the maximum of each map (B, H, W) in [0, 1], in 256 levels: (B, 2) int64 row and column.
 
-    Args:
-        saliency: (B, H, W) in [0, 1].
-
-    Returns:
-        (B, 2) int64 row and column.
+    Where several pixels share it the first counts, row by row.
     """
     width = saliency.shape[2]
     first = (saliency * 255).to(torch.uint8).flatten(1).argmax(1)
@@ -211,9 +192,7 @@ def _gaussian(maps: Tensor) -> Tensor:
 def _contrast(own: Tensor, values: Tensor) -> Tensor:
     """Combine the contrasts of all scales: on and off, scaled and added as bytes.
 
-    Args:
-        own: (B, H, W) float32 whole numbers in [0, 255]: what each pixel counts as.
-        values: (B, H, W) int32 or float32: what it counts as in the surround of others.
+    A pixel counts as ``own`` itself, float32 whole numbers in [0, 255], and as ``values`` in the surround of others.
     """
     height, width = values.shape[1:]
     # from max(H, W) on a surround is the whole image

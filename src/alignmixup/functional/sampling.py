@@ -1,9 +1,11 @@
 """Random draws of one batch: mixing coefficients, partners, boxes, starts. The only file that consumes a generator.
 
 Everything is drawn on the CPU in float64 and moved afterwards, so one seed gives the same draw on every device.
+``generator`` is a CPU generator, which the call advances.
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Generator, Tensor
@@ -15,9 +17,6 @@ from alignmixup.functional.precision import widest
 def beta(alpha: float, size: int, *, generator: Generator) -> Tensor:
     """Draw mixing coefficients λ ~ Beta(α, α).
 
-    A Beta variate is G1 / (G1 + G2) with two Gamma(α) variates. For small α those underflow, so their
-    logarithms are drawn, log G(α) = log G(α + 1) + log(U) / α, and combined by a logistic function.
-
     Args:
         alpha: parameter of the symmetric Beta distribution, > 0; 1 is uniform.
         size: number of independent draws.
@@ -25,41 +24,33 @@ def beta(alpha: float, size: int, *, generator: Generator) -> Tensor:
 
     Returns:
         (size,) float64 on the CPU, in [0, 1].
-
-    Raises:
-        ValueError: ``alpha`` is not a positive finite number.
     """
-    if not (alpha > 0 and math.isfinite(alpha)):
-        raise ValueError(f"alpha must be a positive finite number, got {alpha}")
-    shape = torch.full((2, size), alpha + 1.0, dtype=torch.float64)
-    log_gamma = torch._standard_gamma(shape, generator=generator).log()
-    uniform = torch.rand(2, size, dtype=torch.float64, generator=generator).clamp_min_(1e-300)
-    first, second = log_gamma + uniform.log() / alpha
+    first, second = _log_gamma(alpha, 2, size, generator)
     return torch.sigmoid(first - second)
 
 
-def permutation(size: int, *, generator: Generator) -> Tensor:
-    """Draw a uniformly random partner for each sample; fixed points may occur.
+def _log_gamma(alpha: float, rows: int, columns: int, generator: Generator) -> Tensor:
+    """Draw logarithms of Gamma(α) variates, log G(α + 1) + log(U) / α: for small α the variates themselves underflow.
 
-    Args:
-        size: batch size B.
-        generator: CPU generator, advanced by the call.
-
-    Returns:
-        (B,) int64 on the CPU; the partner of sample b is ``x[perm[b]]``.
+    Two give a Beta variate, G1 / (G1 + G2), several one of Dirichlet's.
     """
+    if not (alpha > 0 and math.isfinite(alpha)):
+        raise ValueError(f"alpha must be a positive finite number, got {alpha}")
+    shape = torch.full((rows, columns), alpha + 1.0, dtype=torch.float64)
+    log_gamma = torch._standard_gamma(shape, generator=generator).log()
+    uniform = torch.rand(rows, columns, dtype=torch.float64, generator=generator).clamp_min_(1e-300)
+    return log_gamma + uniform.log() / alpha
+
+
+def permutation(size: int, *, generator: Generator) -> Tensor:
+    """Draw a uniformly random partner ``x[perm[b]]`` for each sample b, (B,) int64; fixed points may occur."""
     return torch.randperm(size, generator=generator)
 
 
 def matching(size: int, *, generator: Generator) -> Tensor:
-    """Draw random pairs: a permutation that is its own inverse, so that both members of a pair meet each other.
+    """Draw random pairs, (B,) int64: a permutation that is its own inverse, so that both members meet each other.
 
-    Args:
-        size: batch size B; with an odd B one sample stays alone (its own partner).
-        generator: CPU generator, advanced by the call.
-
-    Returns:
-        (B,) int64 on the CPU with ``perm[perm] == arange(B)``.
+    With an odd B one sample stays alone (its own partner).
     """
     order = torch.randperm(size, generator=generator)
     half = size // 2
@@ -83,48 +74,19 @@ def coin(probability: float, *, generator: Generator) -> bool:
 
 
 def box_centres(size: int, height: int, width: int, *, generator: Generator) -> Tensor:
-    """Draw integer box centres, uniform over the pixels of an image.
-
-    Returns:
-        (size, 2) int64 on the CPU: row in [0, height), column in [0, width).
-    """
+    """Draw box centres, (size, 2) int64 row and column, uniform over the pixels of an image."""
     rows = torch.randint(height, (size,), generator=generator)
     columns = torch.randint(width, (size,), generator=generator)
     return torch.stack([rows, columns], dim=1)
 
 
 def dirichlet(alpha: float, groups: int, size: int, *, generator: Generator) -> Tensor:
-    """Draw from symmetric Dirichlet distributions.
-
-    Normalised Gamma(α) variates; their logarithms are drawn, log G(α) = log G(α + 1) + log(U) / α, so that small α
-    do not underflow.
-
-    Args:
-        alpha: concentration, > 0.
-        groups: number of independent draws.
-        size: number of shares of a draw.
-        generator: CPU generator, advanced by the call.
-
-    Returns:
-        (groups, size) float64 on the CPU; rows sum to 1.
-
-    Raises:
-        ValueError: ``alpha`` is not a positive finite number.
-    """
-    if not (alpha > 0 and math.isfinite(alpha)):
-        raise ValueError(f"alpha must be a positive finite number, got {alpha}")
-    shape = torch.full((groups, size), alpha + 1.0, dtype=torch.float64)
-    log_gamma = torch._standard_gamma(shape, generator=generator).log()
-    uniform = torch.rand(groups, size, dtype=torch.float64, generator=generator).clamp_min_(1e-300)
-    return (log_gamma + uniform.log() / alpha).softmax(1)
+    """Draw from symmetric Dirichlet distributions of concentration α > 0, (groups, size) float64: rows sum to 1."""
+    return _log_gamma(alpha, groups, size, generator).softmax(1)
 
 
 def random_start(groups: int, inputs: int, height: int, width: int, *, generator: Generator) -> Tensor:
-    """Draw where Co-Mixup's search starts: an input for each block of each output of each group, uniformly.
-
-    Returns:
-        (groups, inputs, height, width) int64 on the CPU, in [0, inputs).
-    """
+    """Draw where Co-Mixup's search starts: an input in [0, inputs) for each block of each output of each group."""
     return torch.randint(inputs, (groups, inputs, height, width), generator=generator)
 
 
@@ -148,10 +110,6 @@ def cutmix_box(lam: Tensor | float, centres: Tensor, height: int, width: int) ->
     Returns:
         (B, 4) int64 on the device of ``centres``.
 
-    Raises:
-        TypeError: ``lam`` is not floating point, or ``centres`` holds no integers.
-        ValueError: shapes or devices do not fit, or, on the CPU, a value is out of range.
-
     Source:
         Yun et al., CutMix, ICCV 2019, section 3.1, and its published code.
     """
@@ -165,6 +123,13 @@ def cutmix_box(lam: Tensor | float, centres: Tensor, height: int, width: int) ->
     low = (centres - half).clamp_min(0)
     high = torch.minimum(centres + half, extent)
     return torch.cat([low, torch.maximum(high, low)], dim=1)
+
+
+def one_cutmix_box(lam: float, centre: Sequence[int], height: int, width: int) -> tuple[int, int, int, int]:
+    """Place one box as :func:`cutmix_box` does, in Python's numbers: a fifth of the time of one box in tensors."""
+    (row, column), ratio = centre, math.sqrt(min(max(1.0 - lam, 0.0), 1.0))
+    y, x = math.floor(ratio * height) // 2, math.floor(ratio * width) // 2
+    return max(row - y, 0), max(column - x, 0), min(row + y, height), min(column + x, width)
 
 
 def to_device(draw: Tensor, device: torch.device) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from alignmixup.functional.arguments import ROUNDING, booleans, floating, integers, paired, readable, weights
 from alignmixup.functional.interpolation import partners
+from alignmixup.functional.precision import single
 
 EPSILON = 1e-5
 
@@ -28,7 +29,7 @@ def style_statistics(features: Tensor) -> tuple[Tensor, Tensor]:
         (5) and (6) for the place of the constant; its published code for the unbiased variance.
     """
     floating("features", features, "B C h w")
-    wide = features.to(torch.promote_types(features.dtype, torch.float32))
+    wide = single(features)
     if len(features) == 0:
         nothing = wide.new_zeros(0, features.shape[1], 1, 1)
         return nothing, nothing
@@ -49,10 +50,6 @@ def adain(content: Tensor, style: Tensor) -> Tensor:
 
     Returns:
         Shape and dtype of ``content``.
-
-    Raises:
-        TypeError: a map is not floating point.
-        ValueError: a map has not four axes, or batch, channels or device differ.
 
     Source:
         Huang and Belongie, AdaIN, ICCV 2017, Eq. (8).
@@ -86,17 +83,12 @@ def stylemix(
         features: (B, C, h, w) floating point; half precision is computed in float32.
         perm: (B,) integer partner of each sample.
         content_ratio: (B,) in [0, 1], or one number for all.
-        style_ratio: (B,) in [0, 1], or one number for all.
+        style_ratio: the same.
         overlap: (B,) or one number, in [max(0, r_c + r_s - 1), min(r_c, r_s)], so that no weight is negative: the
             share of the first example as it is, content and style together.
 
     Returns:
         Shape and dtype of ``features``; differentiable in ``features``.
-
-    Raises:
-        TypeError: features or ratios are not floating point, or ``perm`` holds no integers.
-        ValueError: ``features`` has not four axes, batch sizes or devices differ, or, for numbers and on the CPU, a
-            value is out of range.
 
     Source:
         Hong, Choi, Kim, StyleMix: Separating Content and Style for Enhanced Data Augmentation, CVPR 2021, section 3.
@@ -140,16 +132,12 @@ def stylecutmix(
         perm: (B,) integer partner of each image.
         mask: (B, 1, H, W) bool, or (1, 1, H, W) for all.
         style_ratio: (B,) in [0, 1], or one number for all.
-        gamma: (B,) in [0, 1], or one number for all.
+        gamma: the same.
         restyled: (B, C, H, W) content of each image, style of its partner.
         partner_restyled: (B, C, H, W) content of each partner, style of the image.
 
     Returns:
         Shape and dtype of ``x``.
-
-    Raises:
-        TypeError: images or ratios are not floating point, ``mask`` is not bool, or ``perm`` holds no integers.
-        ValueError: shapes or devices do not fit, or, for numbers and on the CPU, a value is out of range.
 
     Source:
         Hong et al., StyleMix, CVPR 2021, section 3: its four-term sum, whose pixelwise weights leave these two cases.
@@ -162,7 +150,7 @@ def stylecutmix(
     if isinstance(mask, Tensor) and len(mask) == 1:
         sizes["B"] = 1
     booleans("mask", mask, "B 1 H W", like=x, **sizes)
-    wide = x.to(torch.promote_types(x.dtype, torch.float32))
+    wide = single(x)
     style, kept = (
         weights(name, ratio, x).view(-1, 1, 1, 1) for name, ratio in (("style_ratio", style_ratio), ("gamma", gamma))
     )
@@ -172,24 +160,15 @@ def stylecutmix(
 
 
 def style_vector(maps: Sequence[Tensor]) -> Tensor:
-    """Describe the style of each image in one row: means and standard deviations of the channels of several maps.
+    """Describe the style of each image in one row, (B, 2 ΣC_i) float32.
 
-    Args:
-        maps: feature maps (B, C_i, h_i, w_i) of the same images.
-
-    Returns:
-        (B, 2 ΣC_i) float32, for each map its means, then its deviations.
+    It holds, for each of several maps (B, C_i, h_i, w_i), the means of the channels, then their standard deviations.
     """
     return torch.cat([part.flatten(1) for features in maps for part in style_statistics(features)], dim=1)
 
 
 def class_style_sums(vectors: Tensor, labels: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
-    """Add up style vectors class by class, every image of a batch counted.
-
-    Args:
-        vectors: (B, D) style of each image.
-        labels: (B,) int64 in [0, num_classes).
-        num_classes: number of classes K.
+    """Add up style vectors (B, D) class by class, every image of a batch counted.
 
     Returns:
         Sums (K, D) and counts (K,), both float64, to be added over batches; sums / counts are the class means.

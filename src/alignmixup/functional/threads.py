@@ -11,11 +11,8 @@ from torch import Tensor
 def one_thread(like: Tensor) -> Iterator[None]:
     """Keep a CPU's operations in one thread: small ones cost more to hand round than to do.
 
-    The number of threads is the process's; it is put back at the end. Nothing changes on other devices and under
-    ``torch.compile``.
-
-    Args:
-        like: a tensor on the device of the work.
+    The number of threads is the process's; it is put back at the end. Nothing changes where ``like``, and so the work,
+    is on another device, and under ``torch.compile``.
     """
     threads = torch.get_num_threads()
     if like.device.type != "cpu" or threads == 1 or torch.compiler.is_compiling():

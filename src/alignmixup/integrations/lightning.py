@@ -57,6 +57,26 @@ class Mixing(Callback):  # type: ignore[misc]
         self._live.close()
         return self._live.enter_context(self.mixer(x, y))
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Refuse a method whose own parameters are no part of the LightningModule, or are not made yet."""
+        if stage == "fit" and not set(self.mixer.parameters()) <= set(pl_module.parameters()):
+            raise ValueError(
+                f"{type(self.mixer).__name__} has parameters that {type(pl_module).__name__} does not know: write "
+                "`self.further = mixer.module` in its __init__, after mixer.prepare(size=...), so that Lightning "
+                "moves, saves and reduces them"
+            )
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Refuse optimisers that leave out parameters of the method."""
+        trained = {p for optimizer in trainer.optimizers for group in optimizer.param_groups for p in group["params"]}
+        if (
+            trained & set(pl_module.parameters()) and not set(self.mixer.parameters()) <= trained
+        ):  # else they are shards
+            raise ValueError(
+                f"no optimizer has the parameters of {type(self.mixer).__name__}: give it self.parameters(), or "
+                "[*self.model.parameters(), *mixer.parameters()]"
+            )
+
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Tell the mixer the epoch."""
         self.mixer.set_epoch(trainer.current_epoch)

@@ -28,7 +28,8 @@ class MixingTrainer(Trainer):  # type: ignore[misc]
         **kwargs: of the Trainer.
 
     Raises:
-        ValueError: options that would bypass the criterion or replace the model, or DataParallel.
+        ValueError: options that would bypass the criterion or replace the model, DataParallel, or, in several
+            processes, a method with parameters of its own.
     """
 
     def __init__(self, *args: Any, mixer: Mixer, criterion: Criterion = F.cross_entropy, **kwargs: Any) -> None:
@@ -41,6 +42,14 @@ class MixingTrainer(Trainer):  # type: ignore[misc]
             raise ValueError(
                 f"DataParallel over {self.args.n_gpu} GPUs cannot mix: start one process a GPU, by torchrun"
             )
+        further = list(mixer.parameters())
+        if further and self.args.world_size > 1:
+            raise ValueError(
+                f"the Trainer averages gradients of its model alone, and {type(mixer).__name__} has parameters of its "
+                f"own: train in one process, not {self.args.world_size}, or with Lightning, Accelerate or torchrun"
+            )
+        if further and self.optimizer is not None and not set(further) <= _trained(self.optimizer):
+            raise ValueError(f"the optimizer needs the parameters of {type(mixer).__name__}: add mixer.parameters()")
         self.mixer, self.criterion = mixer, criterion
         self._live: MixedBatch | None = None
         self.add_callback(_Progress(mixer))
@@ -52,6 +61,14 @@ class MixingTrainer(Trainer):  # type: ignore[misc]
         if folder:
             self.mixer.load_state_dict(torch.load(Path(folder) / "mixer.pt", weights_only=True))
         return super().train(resume_from_checkpoint, **kwargs)
+
+    def create_optimizer(self, *args: Any, **kwargs: Any) -> Any:
+        """Make the Trainer's optimiser, which also trains the method's own parameters."""
+        optimizer = super().create_optimizer(*args, **kwargs)
+        trained = _trained(optimizer)
+        if further := [p for p in self.mixer.parameters() if p not in trained]:
+            optimizer.add_param_group({"params": further})
+        return optimizer
 
     def training_step(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Tensor:
         """Run the forward and the backward pass of the mixed batch."""
@@ -81,6 +98,10 @@ class MixingTrainer(Trainer):  # type: ignore[misc]
             processes = self.args.world_size if self.args.average_tokens_across_devices else 1
             loss = loss * labels.numel() / items * processes
         return (loss, outputs) if return_outputs else loss
+
+
+def _trained(optimizer: Any) -> set[Tensor]:
+    return {p for group in optimizer.param_groups for p in group["params"]}
 
 
 class _Progress(TrainerCallback):  # type: ignore[misc]

@@ -20,12 +20,7 @@ from alignmixup.taps.layer_check import LayerReport
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class AlignDraw(HiddenDraw):
-    """Draw of AlignMixup.
-
-    Attributes:
-        layer: dotted name of the layer whose maps are aligned; None for plain mixup of the input.
-        keep: whose positions survive the aligned interpolation.
-    """
+    """Draw of AlignMixup."""
 
     keep: Keep
 
@@ -74,11 +69,9 @@ class AlignMixup(HiddenMixer, Alignment):
     def draw(self, x: Tensor, target: Tensor) -> AlignDraw:
         """Draw λ, partners, the layer and the direction."""
         pairs, layer = super().draw(x, target), self.draw_layer()
-        keep: Keep
-        if self.keep == "random":
-            keep = "first" if coin(0.5, generator=self.generator) else "partner"
-        else:
-            keep = self.keep
+        keep: Keep = "first" if self.keep == "first" else "partner"
+        if self.keep == "random" and coin(0.5, generator=self.generator):
+            keep = "first"
         return AlignDraw(**vars(pairs), layer=layer, keep=keep)
 
     def plan_size(self, axes: tuple[int, ...]) -> AlignmentSize:

@@ -2,12 +2,13 @@
 
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
+import torch.distributed
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -45,10 +46,10 @@ class AlignMixupAE(AlignMixup, Pixels):
     reconstruction loss: the classifier never sees one. The other batches are AlignMixup's. The paper's decoder, loss,
     weight and schedule were never published, so all defaults below are our choice.
 
-    The decoder is made by :meth:`prepare`, from the sizes of one batch, and must be trained together with the model::
+    The decoder is made by :meth:`prepare`, from the size of the images, and must be trained together with the model::
 
         mixer = AlignMixupAE(model, num_classes=100)
-        mixer.prepare(x)
+        mixer.prepare(size=(3, 224, 224))
         optimizer = torch.optim.SGD([*model.parameters(), *mixer.parameters()], lr=0.1)
 
     Source:
@@ -119,16 +120,26 @@ class AlignMixupAE(AlignMixup, Pixels):
         Raises:
             RuntimeError: it is not made yet.
         """
-        if self._decoder is None:
-            raise RuntimeError(
-                "the decoder of AlignMixupAE is made when the sizes of maps and images are known: call "
-                "mixer.prepare(x) with a batch of images before using it, or its parameters in an optimizer"
-            )
-        return self._decoder
+        decoder, self._handed_out = self._made_decoder(), True
+        return decoder
 
     @decoder.setter
     def decoder(self, decoder: nn.Module) -> None:
         self._decoder = decoder
+
+    @property
+    def module(self) -> nn.Module:
+        """The decoder."""
+        return self.decoder
+
+    def _made_decoder(self) -> nn.Module:
+        if self._decoder is None:
+            raise RuntimeError(
+                "the decoder of AlignMixupAE is made when the sizes of maps and images are known: call "
+                "mixer.prepare(size=(3, 224, 224)), or mixer.prepare(x) with a batch of images, before using it, or "
+                "its parameters in an optimizer"
+            )
+        return self._decoder
 
     @property
     def has_auxiliary(self) -> bool:
@@ -140,14 +151,17 @@ class AlignMixupAE(AlignMixup, Pixels):
         """Every batch may have its reconstruction."""
         return True
 
-    def prepare(self, x: Tensor, *others: Any, **options: Any) -> None:
+    def prepare(
+        self, x: Tensor | None = None, *others: Any, size: int | Sequence[int] | None = None, **options: Any
+    ) -> None:
         """Find the layers and make the decoder for images of this size, on the device of their maps.
 
         Its initial weights follow ``torch.manual_seed`` and leave the global generators alone.
         """
-        super().prepare(x, *others, **options)
         if self._decoder is not None:
             return
+        x = self._example(x, size)
+        super().prepare(x, *others, **options)
         if others or options or self._first_forward is not None:
             raise ValueError("AlignMixupAE needs a model that takes images alone, as in model(x): use AlignMixup")
         if self.decoder_layer is None:
@@ -226,7 +240,7 @@ class AlignMixupAE(AlignMixup, Pixels):
         features = seen.unchanged()
         features = features.detach() if self.detach_features else features
         seen.used_without_gradient = torch.is_grad_enabled() and not self.detach_features and not features.requires_grad
-        decoded = self.decoder(features.float())
+        decoded = self._made_decoder()(features.float())
         with without_autocast(x):
             return self.reconstruction_weight * self._distance(decoded.float(), x.float())
 
@@ -260,17 +274,23 @@ class AlignMixupAE(AlignMixup, Pixels):
             ValueError: another size of map, or the mixer was not told ``mean`` and ``std``.
             RuntimeError: the decoder is not made yet.
         """
-        return self.pixels(self.decoder(features.float()))
+        return self.pixels(self._made_decoder()(features.float()))
 
-    def parameters(self) -> Iterator[nn.Parameter]:
-        """Yield the decoder's parameters, for the optimiser.
+    def use_all(self, batch: MixedBatch) -> MixedBatch:
+        """Run the decoder in batches without a reconstruction too, where there are several processes."""
+        several = torch.distributed.is_available() and torch.distributed.is_initialized()
+        if batch.auxiliary is not None or not several or torch.distributed.get_world_size() == 1:
+            return batch
+        assert self._root is not None
+        return replace(batch, auxiliary=self._unused) if self._root.training and self._decoder is not None else batch
 
-        Raises:
-            RuntimeError: the decoder is not made yet.
-        """
-        parameters = self.decoder.parameters()
-        self._handed_out = True
-        return parameters
+    def _unused(self) -> Tensor:
+        """Zero, which depends on all of the decoder."""
+        decoder = self._made_decoder()
+        inner = cast("FeatureDecoder", unwrap(decoder))
+        nothing = torch.zeros(1, inner.in_channels, *inner.feature_size, device=next(decoder.parameters()).device)
+        zero: Tensor = 0.0 * decoder(nothing).float().sum()
+        return zero
 
     def state_dict(self) -> dict[str, Any]:
         """Return AlignMixup's state, how many batches were drawn, and the decoder's weights."""
@@ -297,7 +317,7 @@ class AlignMixupAE(AlignMixup, Pixels):
     def _load_decoder(self, weights: dict[str, Tensor]) -> None:
         self._waiting = None
         try:
-            unwrap(self.decoder).load_state_dict(weights)
+            unwrap(self._made_decoder()).load_state_dict(weights)
         except RuntimeError as error:
             reason = " ".join(str(error).split())[:300]
             raise ValueError(f"the saved decoder has another layer, width or image size: {reason}") from None

@@ -77,17 +77,14 @@ class CoMixup(Mixer, CleanLoss, CoMixupSearch):
 
     def draw(self, x: Tensor, target: Tensor) -> CoMixupDraw:
         """Draw each group's prior and where its optimisation starts."""
-        if x.ndim != 4:
-            raise ValueError(f"CoMixup needs images of shape (B, C, H, W), got {tuple(x.shape)}")
-        height, width = x.shape[2:]
+        batch, _, height, width = self.check_images(x)
         if height % self.blocks or width % self.blocks:
             sides = [n for n in range(1, min(height, width) + 1) if height % n == 0 and width % n == 0]
             raise ValueError(
                 f"blocks={self.blocks} does not divide images of {height} x {width} pixels; these do: "
                 + ", ".join(map(str, sides))
             )
-        batch, n = x.shape[0], self.blocks
-        priors, starts = [], []
+        n, priors, starts = self.blocks, [], []
         for first, last in self._parts(batch):
             size = min(self.group, last - first)
             count = (last - first) // size

@@ -6,7 +6,7 @@ from functools import partial
 from torch import Tensor
 
 from alignmixup.functional.interpolation import box_lam, box_mask, cutmix
-from alignmixup.functional.sampling import box_centres, cutmix_box, to_device
+from alignmixup.functional.sampling import to_device
 from alignmixup.methods.base import Draw, MixedBatch, PairMixer
 from alignmixup.options import option
 
@@ -38,15 +38,9 @@ class CutMix(PairMixer):
 
     def draw(self, x: Tensor, target: Tensor) -> CutMixDraw:
         """Draw partners, boxes and the λ that the clipped boxes leave."""
-        if x.ndim != 4:
-            raise ValueError(f"CutMix needs images of shape (B, C, H, W), got {tuple(x.shape)}")
-        batch, _, height, width = x.shape
+        batch, _, height, width = self.check_images(x)
         perm = self.draw_perm(batch)
-        lam = self.draw_lam(perm)
-        centres = box_centres(1 if self.lam_per == "batch" else batch, height, width, generator=self.generator)
-        if self.lam_per == "pair":
-            centres = centres[perm.minimum(perm[perm])]
-        box = cutmix_box(lam, centres.expand(batch, 2), height, width)
+        box = self.draw_box(self.draw_lam(perm), perm, height, width)
         return CutMixDraw(
             lam=to_device(box_lam(box, height, width), x.device),
             perm=to_device(perm, x.device),

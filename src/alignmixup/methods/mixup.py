@@ -22,4 +22,5 @@ class Mixup(PairMixer):
     def mix(self, x: Tensor, target: Tensor, draw: Draw) -> MixedBatch:
         """Interpolate images and labels."""
         draw = self.expect(Draw, draw)
-        return MixedBatch(mixup(x, draw.perm, draw.lam), self.mixed_target(target, draw), target, draw)
+        mixed = mixup(x, draw.perm, draw.lam)
+        return MixedBatch(mixed, self.mixed_target(target, draw), target, draw)

@@ -107,8 +107,7 @@ class PuzzleMix(PairMixer, Pixels, CleanLoss, PuzzleSearch):
 
     def draw(self, x: Tensor, target: Tensor) -> PuzzleMixDraw:
         """Draw partners, λ, the number of blocks, and whether and what noise is added."""
-        if x.ndim != 4:
-            raise ValueError(f"PuzzleMix needs images of shape (B, C, H, W), got {tuple(x.shape)}")
+        self.check_images(x)
         pairs = super().draw(x, target)
         sizes = self._whole_blocks(*x.shape[2:])
         blocks = sizes[choice([1.0] * len(sizes), generator=self.generator)]
@@ -137,7 +136,8 @@ class PuzzleMix(PairMixer, Pixels, CleanLoss, PuzzleSearch):
         assert self._root is not None
         pixels = self.pixels(x)
         adversary = draw.adversary
-        noisy = x if adversary is None else self._noisy(pixels, adversary, x)
+        # the images in which the gradient is taken
+        noisy = x if adversary is None else self.normalized(pixels + self._start(pixels, adversary)).to(x.dtype)
         gradient, auxiliary = input_gradient(self._root, noisy, target, **self.gradient_options())
         first = partner = x
         if adversary is not None:
@@ -178,10 +178,6 @@ class PuzzleMix(PairMixer, Pixels, CleanLoss, PuzzleSearch):
     def _start(self, pixels: Tensor, adversary: Adversary) -> Tensor:
         """The random start of the noise, cut so that the images stay in [0, 1]."""
         return (pixels + self.adversarial_epsilon * adversary.noise).clamp(0, 1) - pixels
-
-    def _noisy(self, pixels: Tensor, adversary: Adversary, like: Tensor) -> Tensor:
-        """The images in which the gradient is taken."""
-        return self.normalized(pixels + self._start(pixels, adversary)).to(like.dtype)
 
     def _attacked(self, pixels: Tensor, adversary: Adversary, gradient: Tensor, like: Tensor) -> Tensor:
         """Add noise that raises the loss: from the random start one step along the gradient's sign."""

@@ -9,7 +9,7 @@ from torch import Tensor
 from alignmixup.functional.interpolation import box_lam, box_mask
 from alignmixup.functional.labels import soft_labels
 from alignmixup.functional.precision import exact_product
-from alignmixup.functional.sampling import box_centres, cutmix_box, to_device
+from alignmixup.functional.sampling import to_device
 from alignmixup.functional.style import adain, style_distances, stylecutmix
 from alignmixup.methods.base import Draw, MixedBatch
 from alignmixup.methods.base.pair_mixer import LamPer
@@ -90,15 +90,10 @@ class StyleCutMix(StyleMix):
 
     def draw(self, x: Tensor, target: Tensor) -> StyleCutMixDraw:
         """Draw partners, boxes, the style ratio and, if it is not the classes' own, γ."""
-        if x.ndim != 4:
-            raise ValueError(f"StyleCutMix needs images of shape (B, C, H, W), got {tuple(x.shape)}")
-        batch, _, height, width = x.shape
+        batch, _, height, width = self.check_images(x)
         perm = self.draw_perm(batch)
         style, content = self.draw_lam(perm), self.draw_lam(perm)
-        centres = box_centres(1 if self.lam_per == "batch" else batch, height, width, generator=self.generator)
-        if self.lam_per == "pair":
-            centres = centres[perm.minimum(perm[perm])]
-        box = cutmix_box(1 - content, centres.expand(batch, 2), height, width)
+        box = self.draw_box(1 - content, perm, height, width)
         gamma = self.draw_lam(perm, alpha=self.gamma_alpha).float() if self.gamma == "drawn" else None
         return StyleCutMixDraw(
             lam=to_device(1 - box_lam(box, height, width), x.device),
@@ -118,15 +113,8 @@ class StyleCutMix(StyleMix):
             partner = features[draw.perm]
             both = torch.cat([adain(features, partner), adain(partner, features)])
             restyled, partner_restyled = self.decode(both, x).chunk(2)
-        mixed = stylecutmix(
-            x,
-            draw.perm,
-            mask,
-            style_ratio=draw.style_ratio,
-            gamma=gamma,
-            restyled=restyled,
-            partner_restyled=partner_restyled,
-        )
+        ratios = {"style_ratio": draw.style_ratio, "gamma": gamma}
+        mixed = stylecutmix(x, draw.perm, mask, **ratios, restyled=restyled, partner_restyled=partner_restyled)
         style = gamma * draw.lam + (1 - gamma) * draw.style_ratio
         lam = self.label_weight(draw.lam, style)
         return MixedBatch(mixed, soft_labels(target, draw.perm, lam), target, draw=draw, lam=lam)
@@ -140,15 +128,10 @@ class StyleCutMix(StyleMix):
 
 
 def class_gammas(styles: Tensor, *, delta: float, same_class_distance: float) -> Tensor:
-    """γ = tanh(distance / delta) of each two classes, distances in units of their mean over pairs of two classes.
+    """γ = tanh(distance / delta) of each two classes, (K, K) float32 in [0, 1), from the classes' mean styles (K, D).
 
-    Args:
-        styles: (K, D) mean style vector of each class.
-        delta: scale, > 0.
-        same_class_distance: distance of a class to itself, which would be 0.
-
-    Returns:
-        (K, K) float32 in [0, 1).
+    Distances are in units of their mean over pairs of two classes. That of a class to itself, which would be 0, is
+    given.
     """
     distances = style_distances(styles.double())
     classes = len(distances)

@@ -97,10 +97,8 @@ class StyleMix(PairMixer, Pixels):
         content, style = self.draw_lam(perm), self.draw_lam(perm)
         low, high = (content + style - 1).clamp_min(0), torch.minimum(content, style)
         overlap = low + (high - low) * self.draw_lam(perm, alpha=1.0)
-        content, style, overlap, perm = (
-            to_device(value, x.device) for value in (content.float(), style.float(), overlap.float(), perm)
-        )
-        return StyleMixDraw(lam=content, perm=perm, style_ratio=style, overlap=overlap)
+        content, style, overlap = (to_device(value.float(), x.device) for value in (content, style, overlap))
+        return StyleMixDraw(lam=content, perm=to_device(perm, x.device), style_ratio=style, overlap=overlap)
 
     def mix(self, x: Tensor, target: Tensor, draw: Draw) -> MixedBatch:
         """Encode, mix, decode; the label follows content and style in their shares."""
@@ -117,8 +115,7 @@ class StyleMix(PairMixer, Pixels):
 
     def encode(self, x: Tensor) -> Tensor:
         """Map normalised images to features; the autoencoder follows them to their device."""
-        if x.ndim != 4:
-            raise ValueError(f"{type(self).__name__} needs images of shape (B, C, H, W), got {tuple(x.shape)}")
+        self.check_images(x)
         if self._device != x.device:
             self._autoencoder.to(x.device)
             self._device = x.device

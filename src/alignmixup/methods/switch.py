@@ -1,6 +1,6 @@
 """Switch: one of several methods per batch."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -58,12 +58,7 @@ class Switch(Mixer, Pixels):
         super().__post_init__()
         self._mixers = tuple(self._build(entry) for entry in self.mixers)
         self._shares = list(self.probabilities or [1.0] * len(self._mixers))
-        if (
-            not self._mixers
-            or len(self._shares) != len(self._mixers)
-            or min(self._shares) < 0
-            or sum(self._shares) <= 0
-        ):
+        if len(self._shares) != len(self._mixers) or sum(self._shares) <= 0:
             raise ValueError(
                 f"probabilities must be one non-negative number for each of {len(self._mixers)} mixers, "
                 f"got {self._shares}"
@@ -78,19 +73,11 @@ class Switch(Mixer, Pixels):
         name = options.pop("name", None)
         if name is None:
             raise ValueError(f"a table in mixers needs a name, got {dict(options)}")
-        mixer = build(
-            name,
-            model=self.model,
-            num_classes=self.num_classes,
-            mean=self.mean,
-            std=self.std,
-            seed=self.stream.seed,
-            options=options,
-        )
-        return self._check_entry(mixer)
+        given = {key: getattr(self, key) for key in ("model", "num_classes", "mean", "std")}
+        return self._check_entry(build(name, **given, seed=self.stream.seed, options=options))
 
     def _check_entry(self, mixer: Mixer) -> Mixer:
-        own = [name for name in _OWN if _differs(mixer, name)]
+        own = [name for name in _OWN if getattr(mixer, name) != getattr(type(mixer), name)]
         if own:
             raise ValueError(
                 f"{', '.join(own)} of {type(mixer).__name__} inside a switch has no effect: set it on the switch, and "
@@ -120,10 +107,12 @@ class Switch(Mixer, Pixels):
         """Any of the mixers is."""
         return any(mixer.is_scoped for mixer in self._mixers)
 
-    def prepare(self, x: Tensor, *others: Any, **options: Any) -> None:
+    def prepare(
+        self, x: Tensor | None = None, *others: Any, size: int | Sequence[int] | None = None, **options: Any
+    ) -> None:
         """Let every mixer find its layers, so that all hooks stand before the model is compiled."""
         for mixer in self._mixers:
-            mixer.prepare(x, *others, **options)
+            mixer.prepare(x, *others, size=size, **options)
 
     def detach(self) -> None:
         """Detach every mixer."""
@@ -139,14 +128,26 @@ class Switch(Mixer, Pixels):
     def mix(self, x: Tensor, target: Tensor, draw: SwitchDraw) -> MixedBatch:
         """Mix as the drawn mixer does."""
         draw = self.expect(SwitchDraw, draw)
-        batch: MixedBatch = self._mixers[draw.index].mix(x, target, draw.inner)
+        mixer = self._mixers[draw.index]
+        batch: MixedBatch = mixer.mix(x, target, draw.inner)
         scoped = self.is_scoped
         return replace(batch, scoped=scoped) if batch.draw is None else replace(batch, draw=draw, scoped=scoped)
 
-    def parameters(self) -> Iterator[nn.Parameter]:
-        """Yield the parameters of every mixer."""
-        for mixer in self._mixers:
-            yield from mixer.parameters()
+    def use_all(self, batch: MixedBatch) -> MixedBatch:
+        """Let the loss depend on the parameters of every mixer."""
+        drawn = batch.draw.index if isinstance(batch.draw, SwitchDraw) else None
+        if drawn is not None:
+            batch = self._mixers[drawn].use_all(batch)
+        for index, mixer in enumerate(self._mixers):
+            unused = None if index == drawn else mixer.use_all(replace(batch, auxiliary=None)).auxiliary
+            if unused is not None:
+                batch = replace(batch, auxiliary=unused if batch.auxiliary is None else _sum(batch.auxiliary, unused))
+        return batch
+
+    @property
+    def module(self) -> nn.Module:
+        """The modules of every mixer."""
+        return nn.ModuleList([mixer.module for mixer in self._mixers])
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state of the switch and of every mixer."""
@@ -165,6 +166,5 @@ class Switch(Mixer, Pixels):
             mixer.load_state_dict(own)
 
 
-def _differs(mixer: Mixer, option: str) -> bool:
-    """Tell whether an option was changed from its class's default."""
-    return bool(getattr(mixer, option) != getattr(type(mixer), option))
+def _sum(first: Callable[[], Tensor], second: Callable[[], Tensor]) -> Callable[[], Tensor]:
+    return lambda: first() + second()

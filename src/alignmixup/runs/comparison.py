@@ -16,7 +16,7 @@ from alignmixup.files import write_json
 from alignmixup.runs.folder import Mode, RunFolder
 from alignmixup.runs.sweep import Variant, expand, parse_sweep
 from alignmixup.training.config_file import ConfigError
-from alignmixup.training.ranks import is_main_process
+from alignmixup.training.processes.ranks import is_main_process
 
 if TYPE_CHECKING:
     from alignmixup.runs.jobs.queue import Display, Job, Outcome

@@ -51,20 +51,19 @@ def picture_matches(run: Run, out: str | Path, **options: Any) -> dict[str, Any]
     ``out`` is a PNG file, ``options`` are those of `MatchOptions`.
 
     Returns:
-        Layer, size of its maps, and means over all positions: entropy of a match in nats, and squared distance of
-        matched, of equal, and of all positions.
+        Layer, positions of its maps, size of the assignment, and means over it: entropy of a match in nats, and squared
+        distance of matched, of equal, and of all positions.
     """
     asked = MatchOptions(**options)
     layer = run.layer(asked.layer)
     batch, maps = _pair_maps(run, layer, asked, layout=run.layout)
     matched = correspondence(maps)
-    height, width = maps.first.shape[2:]
-    title = f"{run.title}: {layer}, {height} x {width} positions, ε = {_alignment(run, asked).epsilon:g}"
+    title = f"{run.title}: {layer}, {maps.positions}, ε = {_alignment(run, asked).epsilon:g}"
     draw_matches(_matches(run.data, batch, maps, matched), _ready(out), lines=asked.lines, title=title)
     return {
         "layer": layer,
-        "height": height,
-        "width": width,
+        "positions": maps.positions,
+        "size": maps.size,
         "entropy": matched.entropy.mean().item(),
         "distance": matched.distance.mean().item(),
         "distance_unaligned": matched.distance_unaligned.mean().item(),
@@ -214,17 +213,16 @@ def _coefficients(count: int) -> list[float]:
 def _matches(dataset: ImageData, pairs: Pairs, maps: PairMaps, matched: Correspondence) -> list[Match]:
     images = [pixels(dataset, x) for x in (pairs.first, pairs.partner)]
     labels = [[dataset.class_names[k] for k in y.tolist()] for y in (pairs.y_first, pairs.y_partner)]
-    size = (maps.first.shape[2], maps.first.shape[3])
     saved = 1 - matched.distance / matched.distance_unaligned.clamp_min(1e-12)
     return [
         Match(
             names=(labels[0][n], labels[1][n]),
             images=np.stack([side[n] for side in images]),
-            size=size,
+            size=maps.size,
             assignment=maps.assignment[n].cpu().numpy(),
             entropy=matched.entropy[n].cpu().numpy(),
             caption=(
-                f"mean {matched.entropy[n].mean().item():.2f} of {math.log(size[0] * size[1]):.2f} nats\n"
+                f"mean {matched.entropy[n].mean().item():.2f} of {math.log(math.prod(maps.size)):.2f} nats\n"
                 f"distance {-100 * saved[n].item():+.0f} % by aligning"
             ),
         )

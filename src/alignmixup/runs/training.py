@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +21,13 @@ from alignmixup.training.build import build_loaders, build_mixer, build_model, e
 from alignmixup.training.config import Config
 from alignmixup.training.config_file import ConfigError, load
 from alignmixup.training.engine import Engine
+from alignmixup.training.processes.division import Division
+from alignmixup.training.processes.ranks import is_main_process, own_errors
 from alignmixup.training.progress.display import Reporter
 from alignmixup.training.progress.trackers import open_trackers
-from alignmixup.training.ranks import is_main_process, own_errors
-from alignmixup.training.trainer import Trainer
+from alignmixup.training.trainer import InterruptedRunError, Trainer
+
+_logger = logging.getLogger(__name__)
 
 
 def train(
@@ -63,7 +68,12 @@ def train(
 def _train(config: Config, folder: RunFolder, *, mode: Mode, reporter: Reporter | None) -> dict[str, Any]:
     if mode == "resume" and folder.config.is_file():  # "auto" was settled when the run began
         config = config.settled(folder.read_config().train.precision)
-    with own_errors(), closing(Engine(config.train)) as engine, folder.locked() if engine.is_main else nullcontext():
+    with ExitStack() as stack:
+        stack.enter_context(own_errors())
+        engine = stack.enter_context(closing(Engine(config.train)))
+        stack.enter_context(engine.in_company(agreed=InterruptedRunError))
+        if engine.is_main:
+            stack.enter_context(folder.locked())
         config = config.settled(engine.precision)
         state: State = "fresh"
         with engine.together():
@@ -73,8 +83,8 @@ def _train(config: Config, folder: RunFolder, *, mode: Mode, reporter: Reporter 
         if state == "finished":
             return read_record(folder.record)
         try:
-            trainer = _prepare(config, folder, engine, reporter=reporter)
-            found = _read_checkpoint(trainer, folder) if state == "started" else None
+            found = _read_checkpoint(config, folder, engine) if state == "started" else None
+            trainer = _prepare(config, folder, engine, reporter=reporter, found=found)
         except BaseException:
             if engine.is_main:
                 folder.release()
@@ -85,38 +95,49 @@ def _train(config: Config, folder: RunFolder, *, mode: Mode, reporter: Reporter 
         return _finish(trainer, folder)
 
 
-def _prepare(config: Config, folder: RunFolder, engine: Engine, *, reporter: Reporter | None) -> Trainer:
+def _prepare(
+    config: Config, folder: RunFolder, engine: Engine, *, reporter: Reporter | None, found: dict[str, Any] | None
+) -> Trainer:
+    division = Division.of(config.train, engine.world_size)
     with engine.together():
+        if found is not None:
+            before = checkpoint.division_of(found)
+            division = before.among(engine.world_size, largest_batch=config.train.batch_size)
+            if division != before and engine.is_main:
+                _logger.info("each update of %d images: %s now, %s before", division.images, division, before)
         with engine.main_first():
             dataset = load_data(config, progress=engine.is_main)
-        train_loader, test_loader = build_loaders(config, dataset, engine)
+        train_loader, test_loader = build_loaders(config, dataset, engine, batch_size=division.batch_size)
         model = engine.place(build_model(config, dataset))
         mixer = build_mixer(config, model, dataset)
         # The mixer's hooks must stand before the model is traced, its parameters exist before the optimiser is made.
         with engine.autocast():
             mixer.prepare(example_images(config, dataset, engine))
-    return Trainer(
+    trainer = Trainer(
         config=config,
         engine=engine,
         model=model,
         mixer=mixer,
         train_loader=train_loader,
         test_loader=test_loader,
+        division=division,
         class_names=dataset.class_names,
         checkpoint_path=folder.checkpoint,
         reporter=reporter if engine.is_main else Reporter(),
     )
+    if found is not None:
+        with engine.together():
+            trainer.load(found)
+    return trainer
 
 
-def _read_checkpoint(trainer: Trainer, folder: RunFolder) -> dict[str, Any] | None:
-    """Continue from the checkpoint; None of a run that was killed before its first one and starts at the beginning."""
-    with trainer.engine.together():
+def _read_checkpoint(config: Config, folder: RunFolder, engine: Engine) -> dict[str, Any] | None:
+    """The state to continue from; None of a run that was killed before its first one and starts at the beginning."""
+    with engine.together():
         if not folder.checkpoint.is_file():
             return None
         state = checkpoint.load(folder.checkpoint)
-        world_size = trainer.engine.world_size
-        checkpoint.check_matches(state, trainer.config, path=folder.checkpoint, world_size=world_size)
-        trainer.load(state)
+        checkpoint.check_matches(state, config, path=folder.checkpoint)
         return state
 
 
@@ -127,13 +148,18 @@ def _finish(trainer: Trainer, folder: RunFolder) -> dict[str, Any]:
     trainer.reporter.start(folder.path.name, epochs=epochs, batches=batches, first_epoch=trainer.epoch)
     trainer.trackers = open_trackers(config, folder.path) if engine.is_main else ()
 
-    def stop() -> None:
-        """The first signal lets the step end and saves; a second one stops at once."""
+    def stop(number: int) -> None:
+        """The first signal lets the step end and saves; a second SIGINT stops at once.
+
+        A second SIGTERM is the same request: a scheduler and a launcher both send it.
+        """
         if trainer.stop_requested:
-            raise KeyboardInterrupt
+            if number == signal.SIGINT:
+                raise KeyboardInterrupt
+            return
         trainer.stop_requested = True
         if engine.is_main:
-            print("stopping after this step and saving; once more to stop at once", file=sys.stderr)
+            print("asked to stop: saving after this step; Ctrl-C (once more) stops at once", file=sys.stderr)
 
     try:
         with on_signals(stop):
@@ -144,6 +170,7 @@ def _finish(trainer: Trainer, folder: RunFolder) -> dict[str, Any]:
             tracker.close()
     parameters = sum(p.numel() for p in trainer.model.parameters() if p.requires_grad)
     record = build_record(config, curve, parameters=parameters, device=engine.device, world_size=engine.world_size)
+    record["effective_batch_size"] = trainer.division.images
     record["class_names"] = list(trainer.class_names)
     if engine.is_main:
         record["weights_sha256"] = {folder.weights.name: save_model(folder.weights, trainer.evaluated_model)}
@@ -155,14 +182,20 @@ def _finish(trainer: Trainer, folder: RunFolder) -> dict[str, Any]:
 
 
 @contextmanager
-def on_signals(handle: Callable[[], None]) -> Iterator[None]:
+def on_signals(handle: Callable[[int], None]) -> Iterator[None]:
     """Call ``handle`` at every SIGINT and SIGTERM; outside the main thread, which alone may, do nothing."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, lambda *_: handle()) for number in (signal.SIGINT, signal.SIGTERM)}
+    before: dict[int, Any] = {
+        number: signal.signal(number, lambda number, _: handle(number)) for number in (signal.SIGINT, signal.SIGTERM)
+    }
     try:
         yield
+    except Exception:
+        if os.environ.get("WORLD_SIZE", "1") != "1":
+            before[signal.SIGTERM] = signal.SIG_IGN  # torchrun ends who outlives another; this one first says why
+        raise
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -14,6 +14,7 @@ from alignmixup.taps.layout import Form, Layout, count_prefix_tokens, guess_layo
 from alignmixup.taps.outputs import map_tensors
 from alignmixup.taps.recomputation import Recomputation
 
+_NO_REPLICAS = "nn.DataParallel is not supported: use DistributedDataParallel (one process per device)"
 Hidden = Callable[[Tensor], Tensor]
 """A pure function of a feature map (B, C, positions...); a partial of a module-level function compiles best."""
 
@@ -43,7 +44,7 @@ def unwrap(model: nn.Module) -> nn.Module:
     """
     while True:
         if isinstance(model, nn.DataParallel):
-            raise TypeError("nn.DataParallel is not supported: use DistributedDataParallel (one process per device)")
+            raise TypeError(_NO_REPLICAS)
         if isinstance(model, nn.parallel.DistributedDataParallel):
             model = model.module
         elif isinstance(inner := getattr(model, "_orig_mod", None), nn.Module):
@@ -70,12 +71,22 @@ class _LayerHook:
         if mix is None:
             return None
         if getattr(module, "_is_replica", False):
-            raise TypeError("nn.DataParallel is not supported: use DistributedDataParallel (one process per device)")
+            raise TypeError(_NO_REPLICAS)
         self.reached = True
         mixed = _mixed(mix, module, output, self.name, self.tap.prefix_tokens)
         if not torch.compiler.is_compiling():
             self.recomputation.after(mix, mixed, self._is_live)
         return mixed
+
+    def attach(self) -> None:
+        """Put the hook on its layer."""
+        self.handle = self.tap.root.get_submodule(self.name).register_forward_hook(self)
+
+    def come_last(self) -> None:
+        """Run behind hooks that came later: one that makes the output anew would undo what was mixed."""
+        hooks = self.tap.root.get_submodule(self.name)._forward_hooks
+        if next(reversed(hooks)) != self.handle.id:
+            hooks[self.handle.id] = hooks.pop(self.handle.id)
 
     def _is_live(self, mix: object) -> bool:
         return self.tap.live(self.name) is mix
@@ -125,7 +136,9 @@ def _mixed_tensor(mix: LayerMix, form: Form | None, module: nn.Module, tensor: T
     if form is None:
         shape = tuple(tensor.shape)
         form = tell_form(mix.layout or guess_layout(module, shape), shape, prefix, {})
-    return form.apply(mix.function, tensor)
+    mixed = form.apply(mix.function, tensor)
+    # a view made without gradients could not be changed in place with them, behind a backbone under no_grad
+    return mixed if mixed is tensor or torch.is_grad_enabled() else mixed.detach()
 
 
 class FeatureTap:
@@ -150,10 +163,9 @@ class FeatureTap:
     def of(cls, model: nn.Module) -> "FeatureTap":
         """Return the tap of a model (wrapped or not), making it at the first call."""
         root = unwrap(model)
-        tap = _TAPS.get(root)
-        if tap is None:
-            tap = _TAPS[root] = cls(root)
-        return tap
+        if root not in _TAPS:
+            _TAPS[root] = cls(root)
+        return _TAPS[root]
 
     @property
     def root(self) -> nn.Module:
@@ -165,8 +177,11 @@ class FeatureTap:
     def attach(self, name: str) -> None:
         """Put the hook on a layer, before the model is compiled or first run compiled; it counts its users."""
         if name not in self.hooks:
-            hook = self.hooks[name] = _LayerHook(self, name)
-            hook.handle = self.root.get_submodule(name).register_forward_hook(hook)
+            if isinstance(self.root.get_submodule(name), torch.jit.ScriptModule):
+                raise TypeError(f"layer {name!r} is a ScriptModule, which takes no hooks: mix before it is scripted")
+            hook = _LayerHook(self, name)
+            hook.attach()
+            self.hooks[name] = hook
         self.hooks[name].users += 1
 
     def release(self, name: str) -> None:
@@ -191,6 +206,7 @@ class FeatureTap:
         self._outer_reached.append({name: hook.reached for name, hook in self.hooks.items()})
         for name in hidden:
             self.hooks[name].reached = False
+            self.hooks[name].come_last()
         self._stack.append({n: mix if isinstance(mix, LayerMix) else LayerMix(mix) for n, mix in hidden.items()})
 
     def pop(self, *, check: bool) -> None:

@@ -204,13 +204,10 @@ def _widths(module: nn.Module, rank: int) -> tuple[set[int], set[int]]:
 
 
 def tell_form(layout: Layout, shape: tuple[int, ...], prefix: int, grids: dict[int, tuple[int, int]]) -> Form:
-    """Complete a layout: which tokens are positions, and how they lie.
+    """Complete the layout of an output: which tokens are positions, and how they lie.
 
-    Args:
-        layout: of the output.
-        shape: of the output.
-        prefix: class and register tokens of the model.
-        grids: number of positions -> height and width, of the convolutional maps that came before.
+    The model has ``prefix`` class and register tokens. ``grids`` gives height and width of the convolutional maps that
+    came before, by their number of positions.
     """
     if layout != "tokens":
         return Form(layout)

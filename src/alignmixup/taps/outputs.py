@@ -53,12 +53,7 @@ def replaced(output: Any, tensor: Tensor, new: Tensor) -> Any:
 def find_logits(output: Any, classes: int | None = None) -> Tensor | None:
     """Find the logits in what a classifier returns: the tensor, ``.logits``, ``["logits"]``, or the first (B, K).
 
-    Args:
-        output: of the model.
-        classes: K, where it is known: tells logits from pooled features.
-
-    Returns:
-        None where no tensor is there.
+    K, where it is known, tells them from pooled features. None where no tensor is there.
     """
     if isinstance(output, Tensor):
         return output
@@ -72,18 +67,10 @@ def find_logits(output: Any, classes: int | None = None) -> Tensor | None:
 
 
 def logits_of(name: str, output: Any, batch: int) -> Tensor:
-    """Find the logits, or refuse. Those of further heads of the same classes stand behind them.
-
-    Args:
-        name: of the model, for the message.
-        output: of the model.
-        batch: number of examples B it was given.
-
-    Returns:
-        (B, ...) of any floating type; (B, heads K) where there are several heads.
+    """Find the logits of ``batch`` examples, (B, ...); those of further heads of the same classes stand behind them.
 
     Raises:
-        ValueError: there is no tensor with B rows.
+        ValueError: the model of this name returns no tensor with B rows.
     """
     logits = find_logits(output)
     if logits is None or not logits.ndim or logits.shape[0] != batch:

@@ -27,6 +27,7 @@ class Probe:
         self.run = run
         self._shares: dict[str, tuple[float, bool]] = {}
         self._uses: dict[str, LayerUse] = {}
+        self._unmixable: set[str] = set()
 
     @property
     def _at_once(self) -> int:
@@ -39,7 +40,10 @@ class Probe:
         return tuple(layer for layer in self.run.layers if layer.positions > 1 and not layer.is_last_part)
 
     def look(self, names: Sequence[str]) -> None:
-        """Try layers once, all in one run: what each carries and what is read from it."""
+        """Try layers, each once, all in one run: what each carries and what is read from it."""
+        names = [name for name in names if name not in self._uses]
+        if not names:
+            return
         edits = [(name, edit) for name in names for edit in ("swap", "noise", "mean")]
         trial = self.run.trial(edits)  # type: ignore[arg-type]
         for number, name in enumerate(names):
@@ -71,22 +75,31 @@ class Probe:
         Raises:
             ValueError: there is none.
         """
-        found = self._last([layer.name for layer in self.layers])
+        names = [layer.name for layer in self.layers]
+        found = self._last(names) or self._last(names, everywhere=True)
         if found is None:
             raise ValueError(self._nothing_found())
         return found
 
-    def _last(self, names: list[str]) -> str | None:
-        """Find the last of some layers, given in order, looking at containers before what is in them."""
+    def _last(self, names: list[str], *, everywhere: bool = False, inner: bool = False) -> str | None:
+        """Find the last of some layers, given in order, looking at containers before what is in them.
+
+        What goes past a container goes past its parts too, so that those of one that is no cut are left out, unless
+        ``everywhere``.
+        """
         inside = {name for name in names if any(name.startswith(f"{other}.") for other in names)}
         tops = [name for name in reversed(names) if name not in inside]
+        if not inner:  # mostly one of the last two is it
+            self.look(tops[:_LOOKED_AT])
         for number, name in enumerate(tops):
-            if name not in self._uses:
-                self.look([other for other in tops[number : number + _LOOKED_AT] if other not in self._uses])
+            if name not in self._shares:
+                self._try_all(tops[number : number + self._at_once])
             if self.is_cut(name) and self.use(name) != "nothing":
                 return name
-            if (found := self._last([other for other in names if other.startswith(f"{name}.")])) is not None:
-                return found
+            if everywhere or self.is_cut(name) or name in self._unmixable:
+                parts = [other for other in names if other.startswith(f"{name}.")]
+                if (found := self._last(parts, everywhere=everywhere, inner=True)) is not None:
+                    return found
         return None
 
     def early(self) -> tuple[str, ...]:
@@ -143,6 +156,8 @@ class Probe:
 
     def _note(self, name: str, share: float, carries: bool, unmixable: bool) -> None:
         self._shares[name] = (0.0, False) if unmixable else (share, carries)
+        if unmixable:
+            self._unmixable.add(name)
 
     def _first_cuts(self, lists: list[list[str]]) -> list[str]:
         """Give the first cut among the first names of each list, where there is one; mostly it is the first."""

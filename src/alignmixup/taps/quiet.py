@@ -5,7 +5,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,7 @@ from alignmixup.modules import evaluation_mode
 from alignmixup.taps.feature_tap import FeatureTap
 
 _SMALL = 1e-3  # parameters that start at (nearly) zero: heads, LayerScale, the last BatchNorm of a residual branch
-_SYNCHRONISED = nn.SyncBatchNorm
+Training = Literal["containers", "model", "none"]  # modules with parts, the model itself
 _DROPOUT: set[Callable[..., Any]] = {
     F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.alpha_dropout, F.feature_alpha_dropout, torch.dropout,
 }  # fmt: skip
@@ -37,12 +37,12 @@ def evaluating(root: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def looking(root: nn.Module, *, reveal: bool = True) -> Iterator[None]:
+def looking(root: nn.Module, *, reveal: bool = True, training: Training = "containers") -> Iterator[Callable[[], bool]]:
     """Run a model as its training does, but for what is random, and with no parameter that hides a path.
 
-    - Every module is in eval mode, but for BatchNorm layers in training: with statistics of the batch they neither
-      let a new network's activations vanish nor see which sample stands in which row. The model itself keeps its flag,
-      by which some run heads that exist in training only.
+    - Modules without parts are in eval mode, but for BatchNorm layers in training: with statistics of the batch they
+      neither let a new network's activations vanish nor see which sample stands in which row. Modules with parts keep
+      their flags, by which some run heads or paths that exist in training only.
     - Parameters that are (nearly) zero are replaced: a head, a LayerScale or a residual branch that starts at zero
       would hide what passes through it.
     - Dropout without a module is off. Hidden mixing is off.
@@ -52,24 +52,33 @@ def looking(root: nn.Module, *, reveal: bool = True) -> Iterator[None]:
     Args:
         root: the unwrapped model.
         reveal: replace the parameters that are nearly zero.
+        training: which modules, beside BatchNorm, keep their training flags: where one draws, fewer can.
+
+    Yields:
+        Tells whether anything was drawn since.
     """
     with ExitStack() as stack:
-        stack.enter_context(_own_buffers(root))
-        training = [m for m in root.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training]
-        stack.enter_context(_own_streams(root))
+        stack.enter_context(own_buffers(root))
+        norms = [m for m in root.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training]
+        drew = stack.enter_context(_own_streams(root))
         if reveal:
             stack.enter_context(_nothing_hidden(root))
-        own = root.training
+        kept = {
+            m: m.training for m in root.modules() if training == "containers" and next(m.children(), None) is not None
+        }
+        if training != "none":
+            kept[root] = root.training
         stack.enter_context(evaluating(root))
-        root.training = own
-        for module in training:
+        for module, flag in kept.items():
+            module.training = flag
+        for module in norms:
             # its collectives would wait for processes that are not looking
-            module.training = not isinstance(module, _SYNCHRONISED)
+            module.training = not isinstance(module, nn.SyncBatchNorm)
         tap = FeatureTap.of(root)
         tap.push({})
         stack.callback(tap.pop, check=False)
         stack.enter_context(_NoDropout())
-        yield
+        yield drew
 
 
 class _NoDropout(TorchFunctionMode):
@@ -89,7 +98,7 @@ class _NoDropout(TorchFunctionMode):
 
 
 @contextmanager
-def _own_buffers(root: nn.Module) -> Iterator[None]:
+def own_buffers(root: nn.Module) -> Iterator[None]:
     """Copies take the updates, whether a module writes into its buffer or replaces it."""
     buffers = [(module, dict(module._buffers)) for module in root.modules() if module._buffers]
     try:
@@ -103,14 +112,21 @@ def _own_buffers(root: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def _own_streams(root: nn.Module) -> Iterator[None]:
-    """Restore the random streams of torch, Python and, where it is loaded, NumPy."""
+def _own_streams(root: nn.Module) -> Iterator[Callable[[], bool]]:
+    """Restore the random streams of torch, Python and, where it is loaded, NumPy; tell whether they moved."""
     devices = sorted({p.device.index or 0 for p in root.parameters() if p.is_cuda})
     python, numpy = random.getstate(), sys.modules.get("numpy")
     state = None if numpy is None else numpy.random.get_state()
+
+    def streams() -> list[Any]:
+        own = [torch.get_rng_state(), *(torch.cuda.get_rng_state(device) for device in devices)]
+        drawn = None if numpy is None else numpy.random.get_state()
+        return [random.getstate(), str(drawn and (drawn[1].tolist(), drawn[2])), *(s.tolist() for s in own)]
+
+    before = streams()
     try:
         with torch.random.fork_rng(devices=devices):
-            yield
+            yield lambda: streams() != before
     finally:
         random.setstate(python)
         if numpy is not None:
@@ -127,22 +143,18 @@ def _nothing_hidden(root: nn.Module) -> Iterator[None]:
     ]
     own: list[tuple[nn.Parameter, Tensor]] = []
     generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        largest = [w.abs().amax().float().cpu() for w in weights]
+    sizes = torch.stack(largest).tolist() if largest else []
     try:
-        for parameter, largest in zip(weights, _largest(weights), strict=True):
-            if largest <= _SMALL and not parameter.is_meta:
+        for parameter, size in zip(weights, sizes, strict=True):
+            if size <= _SMALL and not parameter.is_meta:
                 own.append((parameter, parameter.data))
                 parameter.data = _ordinary(parameter, generator)
         yield
     finally:
         for parameter, values in own:
             parameter.data = values
-
-
-def _largest(weights: list[nn.Parameter]) -> list[float]:
-    if not weights:
-        return []
-    with torch.no_grad():
-        return torch.stack([w.detach().abs().amax().float().cpu() for w in weights]).tolist()
 
 
 def _ordinary(parameter: nn.Parameter, generator: torch.Generator) -> Tensor:

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Literal
 
 import torch
@@ -10,14 +11,17 @@ from torch import Tensor, nn
 
 from alignmixup.taps.layout import Form, Layout, count_prefix_tokens, guess_layout, leaf_layout, tell_form
 from alignmixup.taps.outputs import logits_of, map_tensors, tensors_of
-from alignmixup.taps.quiet import looking
+from alignmixup.taps.quiet import Training, looking
 from alignmixup.taps.sample import Inputs
 
 LayerUse = Literal["positions", "mean", "nothing"]
 Edit = Literal["swap", "noise", "mean"]
 _EXACT = 1e-3  # rounding of a share; half precision is measured
+_MOST_NOISE = 0.1  # more than this equal examples may not differ: half precision does by less
 # How to look: reveal parameters that hide a path, images as they are; else images with noise; else nothing revealed.
 _WAYS = ((True, False), (True, True), (False, False), (False, True))
+# Whose training flags stay: of all that has parts, as in training; else, where that draws, of less.
+_TRAINING: tuple[Training, ...] = ("containers", "model", "none")
 
 
 class NotCallableError(Exception):
@@ -88,7 +92,7 @@ class Run:
 
     Raises:
         NotCallableError: the model raised.
-        ValueError: it gives the same logits for different images, or none.
+        ValueError: it has no values yet, or gives the same logits for different images, or none.
     """
 
     def __init__(self, root: nn.Module, inputs: Inputs, layout: Layout | None = None) -> None:
@@ -97,16 +101,15 @@ class Run:
         self._ends: list[tuple[str, nn.Module, tuple[tuple[int, ...], ...]]] = []
         self._last: Any = None
         self._last_parts: set[str] = set()
+        for name, tensor in chain(root.named_parameters(), root.named_buffers()):
+            if nn.parameter.is_lazy(tensor) or tensor.is_meta:
+                raise ValueError(
+                    f"{name!r} of {type(root).__name__} has no values yet, so no layer can be looked at: run one batch "
+                    "through a lazy model, and load one that is on the meta device, before the first mixed batch"
+                )
+        self._training: Training = _TRAINING[0]
         for self._way in _WAYS:
-            self.calls.clear()
-            self._ends.clear()
-            handles = [m.register_forward_hook(self._noting(name)) for name, m in root.named_modules() if name]
-            try:
-                logits = self._logits(1)
-            finally:
-                for handle in handles:
-                    handle.remove()
-                self._last = None
+            logits = self._first()
             gap = (logits[0] - logits[1]).abs().max()
             if bool(logits.isfinite().all()) and gap > 1e-6 * logits.abs().max():
                 break
@@ -116,6 +119,27 @@ class Run:
                 "two different images, or none that are finite; carry_test=False mixes at named layers without a proof"
             )
         self.layers = tuple(self._seen())
+
+    def _first(self) -> Tensor:
+        """Run the two examples and note what runs; fewer modules keep their training flags where one draws."""
+        for training in _TRAINING[_TRAINING.index(self._training) :]:
+            self._training = training
+            self.calls.clear()
+            self._ends.clear()
+            handles = [
+                module.register_forward_hook(self._noting(name))
+                for name, module in self.root.named_modules()
+                if name and not isinstance(module, torch.jit.ScriptModule)  # which take no hooks
+            ]
+            try:
+                logits = self._logits(1)
+            finally:
+                for handle in handles:
+                    handle.remove()
+                self._last = None
+            if not self._drew:
+                break
+        return logits
 
     def trial(self, edits: Sequence[tuple[str, Edit]]) -> "Trial":
         """Run the model once, with two rows for each edit of a layer's output, and see what comes out."""
@@ -150,7 +174,14 @@ class Run:
         finally:
             for handle in handles:
                 handle.remove()
-        return Trial(logits.view(rows // 2, 2, -1), frozenset(unmixable))
+        trial = Trial(logits.view(rows // 2, 2, -1), frozenset(unmixable))
+        if trial.noise > _MOST_NOISE:
+            raise ValueError(
+                f"nothing can be told about the layers of {type(self.root).__name__}: its logits are random in eval "
+                f"mode too (of two equal images they differ by {trial.noise:.2g} of what two different ones do); "
+                "carry_test=False mixes at named layers without a proof"
+            )
+        return trial
 
     def find(self, name: str) -> SeenLayer | None:
         """What a layer returned; None if it did not run just once, or returned no tensor."""
@@ -159,11 +190,12 @@ class Run:
     def _logits(self, count: int) -> Tensor:
         reveal, noise = self._way
         args, kwargs = self.inputs.pairs(count, noise=noise)
-        with looking(self.root, reveal=reveal):
+        with looking(self.root, reveal=reveal, training=self._training) as drew:
             try:
                 output = self.root(*args, **kwargs)
             except Exception as error:
                 raise NotCallableError(f"{type(error).__name__}: {error}") from error
+            self._drew = drew()
         return logits_of(type(self.root).__name__, output, 2 * count).double().flatten(1)
 
     def _noting(self, name: str) -> Callable[..., None]:
@@ -242,7 +274,7 @@ class Trial:
         """Everything passes: the logits are the partner's, in every class, within rounding."""
         clean, swapped = self.logits[0], self.logits[number + 1]
         rest = (swapped - clean.flip(0)).norm() / (clean - clean.flip(0)).norm()
-        return bool(rest <= max(_EXACT, 3 * self.noise))
+        return bool(rest <= max(_EXACT, min(3 * self.noise, _MOST_NOISE)))
 
     def use(self, noise: int, mean: int) -> LayerUse:
         """What is read after edit ``noise`` added noise, and edit ``mean`` took the mean of that over positions."""

@@ -26,13 +26,10 @@ class Inputs:
     image: tuple[int, ...] | None = None
 
     def pairs(self, count: int, *, noise: bool = False) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Give arguments with two different examples, ``count`` times one after the other.
+        """Give arguments with two different examples, ``count`` times one after the other: 2 ``count`` rows.
 
-        The second is the first one that differs from the first, or a copy with noise.
-
-        Args:
-            count: how often; the model sees 2 ``count`` rows.
-            noise: add noise to both examples, for where they give the same output.
+        The second is the first one that differs from the first, or a copy with noise. ``noise`` is added to both where
+        they give the same output.
         """
         second, shapes = self._second(), set[tuple[int, ...]]()
         self._mapped(lambda tensor: shapes.add(tuple(tensor.shape[1:])), [])

@@ -51,11 +51,20 @@ def load_data(
     )
 
 
-def build_loaders(config: Config, dataset: ImageData, engine: Engine) -> tuple[Loader, Loader]:
-    """Training and test batches on the engine's device, this process's share of them."""
+def build_loaders(
+    config: Config, dataset: ImageData, engine: Engine, *, batch_size: int | None = None
+) -> tuple[Loader, Loader]:
+    """Training and test batches on the engine's device, this process's share of them.
+
+    Args:
+        config: the run.
+        dataset: its images.
+        engine: device and processes.
+        batch_size: training images per batch and process, where it is not that of ``config``.
+    """
     return data.build_loaders(
         dataset,
-        batch_size=config.train.batch_size,
+        batch_size=batch_size or config.train.batch_size,
         eval_batch_size=config.evaluation.batch_size,
         augment=config.data.augment,
         seed=config.train.seed,

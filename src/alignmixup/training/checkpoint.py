@@ -12,6 +12,7 @@ from alignmixup.files import write_atomically
 from alignmixup.models.weights import check_intact
 from alignmixup.training.config import Config
 from alignmixup.training.config_file import first_difference, from_dict
+from alignmixup.training.processes.division import Division
 
 FORMAT = 1
 
@@ -47,8 +48,8 @@ def load(path: Path) -> dict[str, Any]:
     return state
 
 
-def check_matches(state: dict[str, Any], config: Config, *, path: Path, world_size: int) -> None:
-    """Refuse to continue a run with another configuration or another number of processes."""
+def check_matches(state: dict[str, Any], config: Config, *, path: Path) -> None:
+    """Refuse to continue a run with another configuration."""
     stored = from_dict(state["config"], source=str(path))
     difference = first_difference(stored, config)
     if difference:
@@ -56,8 +57,11 @@ def check_matches(state: dict[str, Any], config: Config, *, path: Path, world_si
             f"{path} belongs to another configuration: {difference}. "
             "Continue with its own configuration, choose another --out, or start anew with --overwrite"
         )
-    if len(state["ranks"]) != world_size:
-        raise ValueError(
-            f"{path} was written by {len(state['ranks'])} processes and cannot continue with {world_size}; "
-            f"start {len(state['ranks'])} processes"
-        )
+
+
+def division_of(state: dict[str, Any]) -> Division:
+    """How the images of an update were divided when a checkpoint was written; older ones do not say."""
+    if "division" in state:
+        return Division(**state["division"])
+    train = state["config"]["train"]
+    return Division(len(state["ranks"]), train["batch_size"], train["accumulation"])

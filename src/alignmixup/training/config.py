@@ -151,6 +151,9 @@ class TrainConfig(Table):
         choices=("default", "reduce-overhead", "max-autotune"),
     )
     checkpoint_every: int = option(1, "epochs between checkpoints; the last epoch is always saved", minimum=1)
+    checkpoint_minutes: float = option(
+        10.0, "minutes after which a checkpoint is due inside an epoch too; 0 saves between epochs only", minimum=0
+    )
     trackers: tuple[str, ...] = option((), "experiment trackers", choices=("tensorboard", "wandb"))
 
 

@@ -13,7 +13,7 @@ from alignmixup.near import near
 from alignmixup.options import options_of
 from alignmixup.training.config import TABLES, Config, OpenTable, OptionValue, Table, to_dict
 
-# Keys that may differ between a run and its continuation: where it computes, not what.
+# Keys that may differ between a run and its continuation: where it computes and what it keeps, not what it finds.
 FREE_KEYS = (
     "data.root",
     "data.download",
@@ -21,6 +21,8 @@ FREE_KEYS = (
     "train.device",
     "train.threads",
     "train.trackers",
+    "train.checkpoint_every",
+    "train.checkpoint_minutes",
     "evaluation.batch_size",
 )
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import socket
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
@@ -16,7 +18,8 @@ from torch.optim import Optimizer
 from alignmixup.training.allocator import keep_freed_memory
 from alignmixup.training.config import TrainConfig
 from alignmixup.training.precision import choose_precision
-from alignmixup.training.ranks import ToldElsewhereError
+from alignmixup.training.processes.agreement import Agreement
+from alignmixup.training.processes.ranks import ToldElsewhereError
 
 _VECTOR = 16  # floats in the widest vector of a CPU
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -35,6 +38,7 @@ class Engine:
     Attributes:
         device: where the model and the batches live.
         rank, world_size: this process and their number; 0 and 1 without torchrun.
+        agree: what one process wishes, all do.
         precision: that of ``train``, or what ``"auto"`` is here.
     """
 
@@ -50,11 +54,16 @@ class Engine:
         self._compile, self._compile_mode = train.compile, train.compile_mode
         self._clip_norm = train.clip_norm
         self._wrapped: nn.Module | None = None
+        self._store: dist.Store | None = None
+        self._lost = False
         self._joined = self.world_size > 1 and not dist.is_initialized()
         if self._joined:
             if self.device.type == "cuda":
                 torch.cuda.set_device(self.device)
-            dist.init_process_group("nccl" if self.device.type == "cuda" else "gloo")
+            backend = "nccl" if self.device.type == "cuda" else "gloo"
+            self._store, rank, processes = next(dist.rendezvous("env://"))
+            dist.init_process_group(backend, store=self._store, rank=rank, world_size=processes)
+        self.agree = Agreement(several=self.world_size > 1)
         # all compute as rank 0 does, whatever another one would have measured
         self.precision = self.gather(choose_precision(train.precision, self.device, speak=self.is_main))[0]
         self._dtype = _DTYPES[self.precision]
@@ -174,6 +183,51 @@ class Engine:
         if any(texts):
             raise ToldElsewhereError
 
+    @contextmanager
+    def in_company(self, *, agreed: type[Exception]) -> Iterator[None]:
+        """Context in which a process that is gone is told of, once, by one of those that miss it.
+
+        Args:
+            agreed: what all processes leave by together, which none will miss.
+
+        Raises:
+            ConnectionError: another process is gone without a word.
+            ToldElsewhereError: another process is gone and has told why, or a third one tells of it.
+        """
+        try:
+            yield
+        except (ToldElsewhereError, agreed):
+            raise
+        except BaseException as error:
+            if self.world_size == 1:
+                raise
+            first = self._speaks_first()
+            if not _is_lost_peer(error):
+                raise
+            self._lost = True
+            if not first:
+                raise ToldElsewhereError from error
+            raise ConnectionError(
+                "another process of this run is gone (killed? out of memory?); the last checkpoint is as it was"
+            ) from error
+
+    def _speaks_first(self) -> bool:
+        """Whether this is the first process that fails; a store that is gone went with rank 0, and rank 1 speaks."""
+        if self._store is None:
+            return True
+        kept_by_rank_0 = "TORCHELASTIC_USE_AGENT_STORE" not in os.environ  # and not by torchrun
+        if kept_by_rank_0 and not self.is_main:
+            time.sleep(0.3)  # what belongs to a process that ends is closed one after the other
+            try:
+                address = (os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]))
+                socket.create_connection(address, timeout=10).close()
+            except OSError:
+                return self.rank == 1
+        first = self._store.add("alignmixup/told", 1) == 1
+        if kept_by_rank_0 and self.is_main:
+            time.sleep(2)  # for the others to ask
+        return first
+
     def share_buffers(self, modules: Iterable[nn.Module]) -> None:
         """Give every process the buffers of rank 0, so that all evaluate the network that rank 0 saves."""
         self.share(buffer for module in modules for buffer in module.buffers())
@@ -210,8 +264,14 @@ class Engine:
     def close(self) -> None:
         """Leave the process group if this engine joined it; restore the number of threads."""
         torch.set_num_threads(self._threads_before)
-        if self._joined:
+        # what a lost process left under way on a GPU never ends, and taking the group down would wait for it
+        if self._joined and not (self._lost and self.device.type == "cuda"):
             dist.destroy_process_group()
+
+
+def _is_lost_peer(error: BaseException) -> bool:
+    """Whether a collective failed because another process does not answer; gloo has no error type of its own."""
+    return isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and "gloo/transport" in str(error))
 
 
 def choose_device(name: str, *, local_rank: int = 0) -> torch.device:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from alignmixup.training.config import Config, to_dict
 from alignmixup.training.engine import Engine
 from alignmixup.training.losses import CRITERIA
 from alignmixup.training.optimizers import average_weights, build_optimizer, set_learning_rate
+from alignmixup.training.processes.division import Division
 from alignmixup.training.progress.display import Reporter
 from alignmixup.training.progress.epoch_log import EpochLog
 from alignmixup.training.progress.trackers import Tracker
@@ -40,6 +42,7 @@ class Trainer:
         model: the network, on the engine's device, with the mixer's hooks in place.
         mixer: the mixing method; prepared, where it has parameters of its own.
         train_loader, test_loader: batches (x, y) on the device.
+        division: what a batch of the training loader is of an update; None as ``config`` says.
         class_names: of the labels, in their order.
         checkpoint_path: where the state goes after each epoch; None saves nothing.
         reporter: shows progress.
@@ -47,7 +50,8 @@ class Trainer:
     Attributes:
         curve: one entry per finished epoch.
         trackers: receive the numbers of each epoch.
-        stop_requested: set it (from a signal handler) to stop after the current step with everything saved.
+        stop_requested: set it (from a signal handler) in any process, and all stop together with everything saved, one
+            or two updates later.
     """
 
     def __init__(
@@ -59,6 +63,7 @@ class Trainer:
         mixer: Mixer,
         train_loader: Loader,
         test_loader: Loader,
+        division: Division | None = None,
         class_names: Sequence[str] = (),
         checkpoint_path: Path | None = None,
         reporter: Reporter | None = None,
@@ -75,11 +80,14 @@ class Trainer:
         self.average = average_weights(model, config.train.ema_decay) if config.train.ema_decay else None
         self.wrapped = engine.wrap(model)
         self.batches = len(train_loader)
-        self.updates_per_epoch = math.ceil(self.batches / config.train.accumulation)
+        self.division = division or Division.of(config.train, engine.world_size)
+        self.updates_per_epoch = math.ceil(self.batches / self.division.accumulation)
+        self._shared_test_batches = min(engine.gather(len(test_loader)))
         self.log = EpochLog(self.batches, device=engine.device, reporter=self.reporter, remedy=_remedy(config))
         self.epoch = 0
         self.curve: list[dict[str, Any]] = []
         self.stop_requested = False
+        self._saved_at = time.monotonic()
 
     @property
     def evaluated_model(self) -> nn.Module:
@@ -90,45 +98,55 @@ class Trainer:
         """Train to the last epoch and return the curve.
 
         Raises:
-            InterruptedRunError: ``stop_requested`` was set; the state is saved.
+            InterruptedRunError: ``stop_requested`` was set, here or in another process; the state is saved.
             FloatingPointError: the loss is no longer finite; the last good checkpoint is untouched.
         """
         epochs, every = self.config.train.epochs, self.config.train.checkpoint_every
         while self.epoch < epochs:
             self._train_epoch()
-            if self.log.step < self.batches:
-                self._save()
-                raise InterruptedRunError
             row = self._summarise_epoch()
             self.curve.append(row)
             self.epoch += 1
             self.log.clear()
-            self.stop_requested = any(self.engine.gather(self.stop_requested))
-            if self.epoch % every == 0 or self.epoch == epochs or self.stop_requested:
+            stop, save = self._asked(at_once=True)
+            if self.epoch % every == 0 or self.epoch == epochs or stop or save:
                 self._save()
             self.reporter.epoch(row)
             for tracker in self.trackers:
                 tracker.log(row)
-            if self.stop_requested and self.epoch < epochs:
+            if stop and self.epoch < epochs:
                 raise InterruptedRunError
         return self.curve
 
     def _train_epoch(self) -> None:
-        """From the step where it was left to the end of the epoch, or to the next update after a request to stop."""
+        """From the step where it was left to the end of the epoch; saves, and stops, where that is asked for."""
         self.model.train()
         self.mixer.set_epoch(self.epoch)
         self.train_loader.set_epoch(self.epoch, skip_batches=self.log.step)
         self.log.begin(self.epoch)
         for x, y in self.train_loader:
-            updated = self._train_step(x, y)
-            # Processes could disagree on the step at which a signal came; together they stop between epochs.
-            if self.stop_requested and updated and self.engine.world_size == 1:
-                break
+            if self._train_step(x, y) and any(asked := self._asked()):
+                self.log.end()
+                self._grant(*asked)
+                self.log.begin(self.epoch)
         self.log.end()
+
+    def _asked(self, *, at_once: bool = False) -> tuple[bool, ...]:
+        """Whether all processes stop, and whether they save, at this point of the run."""
+        minutes = self.config.train.checkpoint_minutes
+        due = self.engine.is_main and minutes > 0 and time.monotonic() - self._saved_at >= 60 * minutes
+        return self.engine.agree(self.stop_requested, due, at_once=at_once)
+
+    def _grant(self, stop: bool, save: bool) -> None:
+        if stop or save:
+            self._save()
+        if stop:
+            self.engine.wait()  # a process that ended before the file is whole would have torchrun end its writer
+            raise InterruptedRunError
 
     def _train_step(self, x: torch.Tensor, y: torch.Tensor) -> bool:
         """One batch; returns whether it ended with an update of the weights."""
-        accumulation = self.config.train.accumulation
+        accumulation = self.division.accumulation
         first = self.log.step - self.log.step % accumulation
         window = min(accumulation, self.batches - first)
         updates = self.log.step + 1 == first + window
@@ -166,19 +184,27 @@ class Trainer:
         self.engine.share_buffers([self.model, self.evaluated_model])
         result = evaluate_error(
             self.evaluated_model,
-            self.test_loader,
+            self._test_batches(),
             autocast=self.engine.autocast,
             sum_over_ranks=self.engine.sum_over_ranks,
         )
-        # A last update can break the weights after the last loss was finite: do not save them.
-        if not math.isfinite(result.cross_entropy):
-            raise self.log.not_finite("test loss", self.batches - 1)
+        with self.engine.together():
+            # A last update can break the weights after the last loss was finite: do not save them.
+            if not math.isfinite(result.cross_entropy):
+                raise self.log.not_finite("test loss", self.batches - 1)
         return {
             "error_percent": result.error_percent,
             "top5_error_percent": result.top5_error_percent,
             "cross_entropy": result.cross_entropy,
             "evaluation_seconds": time.perf_counter() - begin,
         }
+
+    def _test_batches(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """The test batches; between them a run saves and stops as between updates. Processes may differ by a batch."""
+        for number, batch in enumerate(self.test_loader, start=1):
+            yield batch
+            if number <= self._shared_test_batches:
+                self._grant(*self._asked())
 
     def _learning_rate(self, update: int) -> float:
         return learning_rate(
@@ -190,7 +216,11 @@ class Trainer:
         )
 
     def _save(self) -> None:
-        ranks = self.engine.gather({"mixer": self.mixer.state_dict(), "random": self.engine.random_state()})
+        losses = self.log.losses[: self.log.step].cpu()
+        ranks = self.engine.gather(
+            {"mixer": self.mixer.state_dict(), "random": self.engine.random_state(), "losses": losses}
+        )
+        self._saved_at = time.monotonic()
         if self.checkpoint_path is None or not self.engine.is_main:
             return
         state = {
@@ -202,10 +232,11 @@ class Trainer:
             "scaler": self.engine.scaler.state_dict(),
             "ranks": ranks,
             "progress": {"epoch": self.epoch, "step": self.log.step, "seconds": self.log.seconds},
-            "losses": self.log.losses[: self.log.step].cpu(),
+            "division": asdict(self.division),
             "curve": self.curve,
         }
         checkpoint.save(self.checkpoint_path, state)
+        self._saved_at = time.monotonic()
 
     def load(self, state: dict[str, Any]) -> None:
         """Continue from a checkpoint that `checkpoint.check_matches` accepted.
@@ -224,11 +255,17 @@ class Trainer:
             raise ValueError(f"the checkpoint holds another model: {' '.join(str(error).split())[:300]}") from None
         self.optimizer.load_state_dict(state["optimizer"])
         self.engine.scaler.load_state_dict(state["scaler"])
-        own = state["ranks"][self.engine.rank]
+        own = state["ranks"][self.engine.rank % len(state["ranks"])]
         self.mixer.load_state_dict(own["mixer"])
         self.engine.restore_random_state(own["random"])
         self.epoch = state["progress"]["epoch"]
-        self.log.resume(state["losses"], seconds=state["progress"]["seconds"])
+        losses = [rank.get("losses", state.get("losses")) for rank in state["ranks"]]  # older ones: of rank 0 alone
+        before = checkpoint.division_of(state)
+        if before == self.division:
+            own_losses = losses[self.engine.rank]
+        else:
+            own_losses = before.convert(losses, self.division, batches=self.batches)
+        self.log.resume(own_losses, seconds=state["progress"]["seconds"])
         self.curve = list(state["curve"])
 
 

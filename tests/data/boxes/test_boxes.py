@@ -1,6 +1,7 @@
 """Boxes in lines of text and in XML files, the names that they give to images, and their order."""
 
 import importlib
+import itertools
 import re
 from pathlib import Path
 
@@ -346,23 +347,27 @@ def quoted(name: str, separator: str) -> str:
     return f'"{name}"' if separator in name else name
 
 
-@pytest.mark.parametrize("separator", [",", ";", "\t", ", ", "; "])
-@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
-@pytest.mark.parametrize("mark", ["", "\ufeff"])
-@pytest.mark.parametrize(
-    "header", [None, ("path", "x0", "y0", "x1", "y1"), ("Image name", "a-1", "b 1", "c (px)", "d")]
+FORMS = itertools.product(
+    [",", ";", "\t", ", ", "; "],  # between columns
+    ["\n", "\r\n", "\r"],  # between lines
+    ["", "\ufeff"],  # before all
+    [None, ("path", "x0", "y0", "x1", "y1"), ("Image name", "a-1", "b 1", "c (px)", "d")],
+    ["", "./", "C:\\data\\", "/home/me/", "\\\\server\\share\\"],  # before names
 )
-@pytest.mark.parametrize("prefix", ["", "./", "C:\\data\\", "/home/me/", "\\\\server\\share\\"])
-def test_tables_of_every_form_are_read_alike(tmp_path, separator, end, mark, header, prefix):
-    rows = [] if header is None else [separator.join(header)]
-    for name, box in zip(NAMES, BOXES, strict=True):
-        path = prefix + (name.replace("/", "\\") if "\\" in prefix else name)
-        rows.append(separator.join((quoted(path, separator[0]), *map(str, box))))
-    (tmp_path / "boxes.csv").write_bytes((mark + end.join(rows) + end).encode())
-    table = read_box_csv(tmp_path / "boxes.csv")
-    assert table.match(NAMES, tmp_path) == list(table.boxes)
-    assert [list(boxes) for boxes in table.boxes.values()] == [[box] for box in BOXES]
-    assert [table.place(key, 0)[-1] for key in table.boxes] == list("1234" if header is None else "2345")
+
+
+def test_tables_of_every_form_are_read_alike(tmp_path):
+    for form in FORMS:
+        separator, end, mark, header, prefix = form
+        rows = [] if header is None else [separator.join(header)]
+        for name, box in zip(NAMES, BOXES, strict=True):
+            path = prefix + (name.replace("/", "\\") if "\\" in prefix else name)
+            rows.append(separator.join((quoted(path, separator[0]), *map(str, box))))
+        (tmp_path / "boxes.csv").write_bytes((mark + end.join(rows) + end).encode())
+        table = read_box_csv(tmp_path / "boxes.csv")
+        assert table.match(NAMES, tmp_path) == list(table.boxes), form
+        assert [list(boxes) for boxes in table.boxes.values()] == [[box] for box in BOXES], form
+        assert [table.place(key, 0)[-1] for key in table.boxes] == list("1234" if header is None else "2345"), form
 
 
 @pytest.mark.parametrize(

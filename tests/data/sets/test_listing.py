@@ -40,29 +40,29 @@ def plain(tmp_path):
     return tmp_path
 
 
-@pytest.mark.parametrize("name", SYSTEM)
 @pytest.mark.parametrize("below", ["train", "val", "train/cat", "val/dog", "train/cat/deep"])
-def test_hidden_and_system_folders_are_skipped_with_a_line(plain, caplog, name, below):
-    put(plain / below / name / "0-checkpoint.png")
+def test_hidden_and_system_folders_are_skipped_with_a_line(plain, caplog, below):
+    for name in SYSTEM:
+        put(plain / below / name / "0-checkpoint.png")
     dataset = load(plain)
     assert dataset.class_names == ("cat", "dog")
     assert (len(dataset.train), len(dataset.test)) == (4, 4)
-    assert f"1 hidden or system files and folders skipped ({below}/{name})" in caplog.text
+    assert f"{len(SYSTEM)} hidden or system files and folders skipped ({below}/{min(SYSTEM)}, " in caplog.text
 
 
-@pytest.mark.parametrize("name", SYSTEM)
-def test_hidden_and_system_files_are_skipped(plain, name):
-    (plain / "train" / "dog" / name).write_bytes(b"\0\5\x16\7")
-    (plain / "train" / name).write_bytes(b"x")
+def test_hidden_and_system_files_are_skipped(plain):
+    for name in SYSTEM:
+        (plain / "train" / "dog" / name).write_bytes(b"\0\5\x16\7")
+        (plain / "train" / name).write_bytes(b"x")
+        assert is_hidden(name)
+        assert is_hidden(name.upper())
     assert len(load(plain).train) == 4
-    assert is_hidden(name)
-    assert is_hidden(name.upper())
 
 
-@pytest.mark.parametrize("name", ["cat.1", "_hidden", "@home", "#1", "lost", "MACOSX", "$5", "git", "~"])
-def test_other_names_are_names(plain, name):
-    split(plain, "train", [name])
-    assert name in load(plain).class_names
+def test_other_names_are_names(plain):
+    names = ["cat.1", "_hidden", "@home", "#1", "lost", "MACOSX", "$5", "git", "~"]
+    split(plain, "train", names)
+    assert set(names) <= set(load(plain).class_names)
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_links_in_circles_end_and_add_nothing(plain, caplog):
     for part, name in ((dataset.train, "train"), (dataset.test, "val")):
         assert list(part.paths) == [f"{name}/{each}/{i}.png" for each in ("cat", "dog") for i in range(2)]
     assert len(list_images(plain)[0]) == 8
-    assert "links skipped, which lead nowhere or to folders that are read anyway (train/loop, " in caplog.text
+    assert "links skipped, which lead nowhere or to folders that are read anyway (train/cat/root, " in caplog.text
 
 
 def test_links_to_other_places_are_followed_once(plain, tmp_path_factory, caplog):

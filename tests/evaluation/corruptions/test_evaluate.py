@@ -54,22 +54,23 @@ def test_only_random_kinds_depend_on_the_seed(kind, images):
 
 
 @pytest.mark.parametrize("kind", [kind for kind in ALL if kind not in NOT_ORDERED])
-@pytest.mark.parametrize("table", ["cifar", "tiny-imagenet", "imagenet"])
-def test_more_severe_is_further_from_the_image(kind, table, images):
-    severities = [distance(corrupt(images, kind, severity, table=table), images) for severity in range(1, 6)]
-    for weaker, stronger in itertools.pairwise(severities):
-        assert stronger > 0.97 * weaker, severities  # where the strength of fog stays, its texture alone changes
-    assert severities[4] > 1.2 * severities[0]
+def test_more_severe_is_further_from_the_image(kind, images):
+    for table in ("cifar", "tiny-imagenet", "imagenet"):
+        severities = [distance(corrupt(images, kind, severity, table=table), images) for severity in range(1, 6)]
+        for weaker, stronger in itertools.pairwise(severities):
+            # where the strength of fog stays, its texture alone changes
+            assert stronger > 0.97 * weaker, (table, severities)
+        assert severities[4] > 1.2 * severities[0], table
 
 
 @pytest.mark.parametrize("kind", ALL)
-@pytest.mark.parametrize(("size", "channels"), [(8, 1), (17, 3), (64, 1)])
-def test_other_sizes_and_grey_images(kind, size, channels):
-    grey = resize(data.load("digits").test.images[:3].expand(-1, channels, -1, -1).contiguous(), size)
-    for severity in (1, 5):
-        corrupted = corrupt(grey, kind, severity)
-        assert corrupted.shape == (3, channels, size, size)
-        assert len(corrupted.unique()) > 1
+def test_other_sizes_and_grey_images(kind):
+    for size, channels in ((8, 1), (17, 3), (64, 1)):
+        grey = resize(data.load("digits").test.images[:3].expand(-1, channels, -1, -1).contiguous(), size)
+        for severity in (1, 5):
+            corrupted = corrupt(grey, kind, severity)
+            assert corrupted.shape == (3, channels, size, size)
+            assert len(corrupted.unique()) > 1, (size, severity)
 
 
 def test_values_are_cut_down_to_bytes_and_unchanged_ones_stay():

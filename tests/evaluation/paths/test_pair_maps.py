@@ -16,17 +16,28 @@ def maps(seed=0, shape=(3, 5, 2, 3)):
     return torch.randn(2, *shape, generator=torch.Generator().manual_seed(seed)).unbind()
 
 
-@pytest.mark.parametrize("normalize_cost", [False, True])
+@pytest.mark.parametrize(
+    "options", [{}, {"normalize_cost": True}, {"max_positions": 4}, {"max_positions": 9, "normalize_cost": True}]
+)
 @pytest.mark.parametrize("keep", ["first", "partner"])
-def test_the_paths_are_those_of_training(keep, normalize_cost):
-    a, b = maps()
+def test_the_paths_are_those_of_training(keep, options):
+    a, b = maps(shape=(3, 5, 5, 6))
     lam = torch.tensor([0.0, 0.3, 1.0])
     swap = torch.tensor([3, 4, 5, 0, 1, 2])
-    expected = align_mix(
-        torch.cat([a, b]), swap, torch.cat([lam, lam]), keep, epsilon=0.5, normalize_cost=normalize_cost
-    )[:3]
-    found = align_pairs(a, b, Alignment(epsilon=0.5, normalize_cost=normalize_cost)).mix(lam, keep)
-    torch.testing.assert_close(found, expected)
+    expected = align_mix(torch.cat([a, b]), swap, torch.cat([lam, lam]), keep, epsilon=0.5, **options)[:3]
+    found = align_pairs(a, b, Alignment(epsilon=0.5, **options)).mix(lam, keep)
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-3)
+
+
+def test_large_maps_are_matched_by_cells():
+    a, b = maps(shape=(2, 3, 20, 30))
+    found = align_pairs(a, b, Alignment())  # 600 positions, and a plan has at most 256
+    assert found.size == (10, 15)
+    assert found.cost.shape == found.assignment.shape == (2, 150, 150)
+    torch.testing.assert_close(
+        correspondence(found).distance_unaligned, (a - b).square().sum(1).mean((1, 2)), atol=1e-3, rtol=1e-3
+    )
+    assert align_pairs(a, b, Alignment(max_positions=None)).size == (20, 30)
 
 
 def test_unaligned_is_mixup_and_the_kept_ends_are_exact():

@@ -1,3 +1,5 @@
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
@@ -63,27 +65,42 @@ def test_what_is_logged_is_always_there():
         _ = MixedBatch(X, TARGET, TARGET, pairwise=False).perm
 
 
+@pytest.mark.parametrize("make", [nn.CrossEntropyLoss, lambda **options: partial(F.cross_entropy, **options)])
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
-def test_class_weights_give_the_pair_form(smoothing):
+def test_class_weights_give_the_pair_form(smoothing, make):
     logits, y, weight = torch.randn(6, 4), torch.tensor([0, 1, 2, 3, 1, 0]), torch.tensor([1.0, 5.0, 0.2, 3.0])
-    criterion = nn.CrossEntropyLoss(weight=weight, label_smoothing=smoothing)
+    criterion = make(weight=weight, label_smoothing=smoothing)
     batch = Mixup(num_classes=4, seed=1)(torch.rand(6, 3), y)
     lam = batch.lam[0]
     expected = lam * criterion(logits, y) + (1 - lam) * criterion(logits, y[batch.perm])
     torch.testing.assert_close(batch.loss(logits, criterion), expected)
 
 
-def test_an_ignored_class_is_refused():
-    with pytest.raises(ValueError, match=r"ignore_index=1\) does not go with mixed labels"):
-        MixedBatch(X, TARGET, TARGET).loss(torch.randn(2, 2), nn.CrossEntropyLoss(ignore_index=1))
+@pytest.mark.parametrize("criterion", [nn.CrossEntropyLoss(ignore_index=1), partial(F.cross_entropy, ignore_index=1)])
+def test_an_ignored_class_is_refused(criterion):
+    with pytest.raises(ValueError, match="ignore_index=1 does not go with mixed labels"):
+        MixedBatch(X, TARGET, TARGET).loss(torch.randn(2, 2), criterion)
 
 
-@pytest.mark.parametrize("value", [-1.0, float("nan")])
+@pytest.mark.parametrize("value", [-1.0, float("nan"), float("inf"), -float("inf")])
 def test_labels_that_are_none_are_refused(value):
-    with pytest.raises(ValueError, match="multi-hot labels must be >= 0, got"):
+    with pytest.raises(ValueError, match="multi-hot labels must be finite and >= 0, got"):
         Mixup()(torch.rand(2, 3), torch.tensor([[0.0, 1.0], [value, 1.0]]))
 
 
 def test_labels_elsewhere_are_told_where_to_go():
     with pytest.raises(ValueError, match=r"images on cpu and labels on meta: move the labels, y.to\('cpu'\)"):
         Mixup(num_classes=3)(torch.rand(2, 3), torch.zeros(2, dtype=torch.int64, device="meta"))
+
+
+def test_class_indices_of_two_axes_are_told_to_lose_one():
+    with pytest.raises(ValueError, match=r"labels have 1 columns, but num_classes=3: class indices are .*squeeze"):
+        Mixup(num_classes=3)(torch.rand(2, 3), torch.tensor([[0], [1]]))
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "name"), [([[0.0]], torch.tensor([0]), "images"), (torch.rand(1, 3), [0], "labels")]
+)
+def test_what_is_no_tensor_is_named(x, y, name):
+    with pytest.raises(TypeError, match=f"{name} must be a tensor, got list"):
+        Mixup(num_classes=3)(x, y)

@@ -8,8 +8,8 @@ import tempfile
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from alignmixup.methods.gradients import input_gradient, input_saliency, saliency_of
+from tests.processes import in_two_processes
 from torch import nn
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
@@ -307,9 +307,10 @@ def worker(rank, folder):
     dist.destroy_process_group()
 
 
+@pytest.mark.xdist_group("processes")
 def test_processes_average_the_clean_term_too():
     with tempfile.TemporaryDirectory() as folder:
-        mp.spawn(worker, args=(folder,), nprocs=2)
+        in_two_processes(worker, folder)
         found = [torch.load(f"{folder}/{rank}.pt") for rank in range(2)]
     alone = []
     for rank in range(2):

@@ -9,7 +9,7 @@ import tempfile
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
+from tests.processes import in_two_processes
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset, default_collate, get_worker_info
 
@@ -186,11 +186,13 @@ def epochs(mixer, *, told=True, count=3, **loader):
     return found
 
 
-@pytest.mark.parametrize("persistent", [False, True])
-@pytest.mark.parametrize("passed", [False, True])
-def test_workers_draw_their_own_in_every_epoch(persistent, passed):
+@pytest.mark.parametrize(
+    ("persistent", "passed", "context"),
+    [*itertools.product([False, True], [False, True], ["fork"]), (True, False, "spawn")],
+)
+def test_workers_draw_their_own_in_every_epoch(persistent, passed, context):
     source = {"generator": torch.Generator().manual_seed(3)} if passed else {"seed": 3}
-    loader = {"persistent_workers": persistent, "multiprocessing_context": "fork", "told": False, "count": 2}
+    loader = {"persistent_workers": persistent, "multiprocessing_context": context, "told": False, "count": 2}
 
     def run():
         torch.manual_seed(5)  # the loader draws its own seed from there
@@ -246,10 +248,11 @@ def rank(rank, folder):
     dist.destroy_process_group()
 
 
+@pytest.mark.xdist_group("processes")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_ranks_draw_their_own_whenever_a_mixer_was_built():
     with tempfile.TemporaryDirectory() as folder:
-        mp.spawn(rank, args=(folder,), nprocs=2)
+        in_two_processes(rank, folder)
         (first, states), (second, others) = (torch.load(f"{folder}/{number}.pt") for number in range(2))
     assert states == others
     for name in first:

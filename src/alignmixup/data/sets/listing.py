@@ -48,7 +48,7 @@ class Passed:
             (self.links, "links skipped, which lead nowhere or to folders that are read anyway"),
             (self.loose, "images lie beside the class folders and belong to none"),
         )
-        return [f"{len(names)} {what} ({few(names)})" for names, what in kinds if names]
+        return [f"{len(names)} {what} ({few(sorted(names))})" for names, what in kinds if names]
 
 
 class Walk:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from alignmixup.functional.alignment import align
+from alignmixup.functional.cells import cells_of
 from alignmixup.functional.interpolation import lerp
 from alignmixup.functional.transport.options import Alignment
 from alignmixup.functional.transport.plan import assignment_matrix, cost_matrix, relative_cost, sinkhorn
@@ -32,7 +33,8 @@ class PairMaps:
     Attributes:
         first: (n, C, h, w) maps A of the first examples.
         partner: (n, C, h, w) maps A' of their partners.
-        cost: (n, r, r) squared distances between their positions.
+        size: what moves as a whole, along each axis, r in all: positions, or in large maps cells of neighbouring ones.
+        cost: (n, r, r) squared distances between them (between cells: the mean over their positions).
         assignment: (n, r, r) assignment R.
         partner_at_first: (n, C, h, w) A' Rᵀ, the partner's content in the geometry of the first.
         first_at_partner: (n, C, h, w) A R, the first's content in the geometry of the partner.
@@ -40,10 +42,18 @@ class PairMaps:
 
     first: Tensor
     partner: Tensor
+    size: tuple[int, int]
     cost: Tensor
     assignment: Tensor
     partner_at_first: Tensor
     first_at_partner: Tensor
+
+    @property
+    def positions(self) -> str:
+        """Say how many positions there are, and cells where those move."""
+        (height, width), (rows, columns) = self.first.shape[2:], self.size
+        cells = "" if (rows, columns) == (height, width) else f" as {rows} x {columns} cells"
+        return f"{height} x {width} positions{cells}"
 
     def mix(self, lam: Tensor, path: Path) -> Tensor:
         """Interpolate to (n, C, h, w), with weights (n,) of the first examples.
@@ -59,20 +69,27 @@ class PairMaps:
 def align_pairs(first: Tensor, partner: Tensor, alignment: Alignment) -> PairMaps:
     """Match the positions of pairs of feature maps (n, C, h, w) and carry each map to the positions of the other.
 
-    Half precision is computed in float32. ValueError where shapes differ or an option is out of range.
+    Half precision is computed in float32. Maps of more than ``alignment.max_positions`` positions are aligned coarse to
+    fine, as by :func:`alignmixup.functional.align_mix`: cells move, and what they leave at the borders stays where it
+    is. ValueError where shapes differ or an option is out of range.
 
     Source:
         Venkataramanan et al., AlignMixup, CVPR 2022, Eqs. (5) to (8).
     """
     if first.shape != partner.shape or first.ndim != 4:
         raise ValueError(f"maps must be (n, C, h, w) alike, got {tuple(first.shape)} and {tuple(partner.shape)}")
-    a, b = first.flatten(2), partner.flatten(2)
-    cost = cost_matrix(a, b)
+    cells = cells_of(first.shape[2:], alignment.max_positions)
+    covered = cells.covered(first.shape[2:])
+    a, b = (cells.split(maps[covered]) for maps in (first, partner))
+    cost = cost_matrix(a, b) / cells.volume
     scaled = relative_cost(cost) if alignment.normalize_cost else cost
     plan = sinkhorn(scaled, alignment.epsilon, alignment.iterations, alignment.tolerance, solver=alignment.solver)
     assignment = assignment_matrix(plan.plan)
-    at_first, at_partner = align(a, b, assignment)
-    return PairMaps(first, partner, cost, assignment, at_first.view(first.shape), at_partner.view(first.shape))
+    at_first, at_partner = partner.clone(), first.clone()
+    for result, carried in zip((at_first, at_partner), align(a, b, assignment), strict=True):
+        result[covered] = cells.join(carried, first.shape[1])
+    height, width = cells.counts
+    return PairMaps(first, partner, (height, width), cost, assignment, at_first, at_partner)
 
 
 def pair_maps(

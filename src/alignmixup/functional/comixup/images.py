@@ -4,19 +4,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from alignmixup.functional.arguments import floating
+from alignmixup.functional.arguments import floating, whole_batches
 
 
 def block_saliency(saliency: Tensor, blocks: int) -> Tensor:
-    """Average saliency maps over a grid of blocks.
-
-    Args:
-        saliency: (B, H, W).
-        blocks: blocks per side n; must divide H and W.
-
-    Returns:
-        (B, n, n).
-    """
+    """Average saliency maps (B, H, W) over a grid of blocks, (B, n, n); n divides H and W."""
     height, width = saliency.shape[1:]
     return F.avg_pool2d(saliency[:, None], (height // blocks, width // blocks))[:, 0]
 
@@ -43,6 +35,7 @@ def peak_distances(saliency: Tensor, window: int = 8, stride: int = 1) -> Tensor
     return (steps[:, :, None] - steps[:, None]).abs().sum(-1).to(saliency.dtype)
 
 
+@whole_batches
 def comixup_compose(x: Tensor, masks: Tensor) -> Tensor:
     """Assemble images from blocks of several: two gathers and a mean, since a block has at most two sources.
 
@@ -56,10 +49,6 @@ def comixup_compose(x: Tensor, masks: Tensor) -> Tensor:
 
     Returns:
         Shape, dtype, device and memory format of ``x``.
-
-    Raises:
-        TypeError: images or masks that are not floating point.
-        ValueError: shapes or devices that do not fit.
 
     Source:
         Kim et al., Co-Mixup, ICLR 2021, Eq. (1).

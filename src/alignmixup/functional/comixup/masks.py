@@ -6,9 +6,9 @@ from typing import Literal
 import torch
 from torch import Generator, Tensor
 
-from alignmixup.functional.arguments import floating, integers, readable
+from alignmixup.functional.arguments import floating, integers, readable, whole_batches
 from alignmixup.functional.comixup.rounds import Problem, objective, solve
-from alignmixup.functional.precision import without_autocast
+from alignmixup.functional.precision import single, without_autocast
 from alignmixup.functional.sampling import random_start, to_device
 from alignmixup.functional.threads import one_thread
 from alignmixup.options import Options, option
@@ -42,6 +42,7 @@ class CoMixupSearch(Options):
     tries: int = option(2, "random starts, >= 1, the best of which is taken", paper="1", minimum=1)
 
 
+@whole_batches
 def comixup_masks(
     saliency: Tensor,
     distances: Tensor | None = None,
@@ -102,9 +103,7 @@ def comixup_masks(
         (m, h, w, m), or (G, m, h, w, m): weights, float32 (float64 if ``saliency`` is).
 
     Raises:
-        ValueError: a shape, device or option that does not fit, on the CPU a value out of range, or neither ``start``
-            nor ``generator``.
-        TypeError: an argument that is not floating point, or a start that holds no integers.
+        ValueError: neither ``start`` nor ``generator``.
 
     Source:
         Kim, Choo, Jeong, Song, Co-Mixup, ICLR 2021, Eq. (2) and Algorithm 1, with the constants of its published code.
@@ -145,7 +144,7 @@ def comixup_masks(
     return masks if saliency.ndim == 4 else masks[0]
 
 
-def comixup_objective(
+def comixup_objective(  # noqa: D417 - options that are told above
     masks: Tensor,
     saliency: Tensor,
     distances: Tensor | None = None,
@@ -170,31 +169,19 @@ def comixup_objective(
         masks: (m, h, w, m) or (G, m, h, w, m) weights.
         saliency: (m, h, w) or (G, m, h, w), mean saliency of each block.
         distances: (m, m) or (G, m, m), or None.
-        beta: price of unlike neighbouring blocks.
-        gamma: price of sharing inputs.
-        eta: weight of the prior.
-        tau: share of an input's blocks above which it is charged.
-        omega: weight of ``distances``.
-        prior: (m,) or (G, m), or None; all as in :func:`comixup_masks`.
-        threshold: ``"hard"`` or ``"soft"``.
+        prior: (m,) or (G, m), or None.
+        beta, gamma, eta, tau, omega, threshold: as in :func:`comixup_masks`.
 
     Returns:
         Scalar, or (G,); float32 (float64 if ``saliency`` is).
 
-    Raises:
-        ValueError: a shape, device or option that does not fit, or on the CPU a value out of range.
-        TypeError: an argument that is not floating point.
-
     Source:
         Kim, Choo, Jeong, Song, Co-Mixup, ICLR 2021, Eq. (2), thresholded as in its published code.
     """
+    search = CoMixupSearch(beta=beta, gamma=gamma, eta=eta, tau=tau, omega=omega, threshold=threshold)
     _check_saliency(saliency)
-    grouped = {"G": saliency.shape[0]} if saliency.ndim == 4 else {}
-    inputs, height, width = saliency.shape[-3:]
-    axes = "G m h w m" if grouped else "m h w m"
-    floating("masks", masks, axes, like=saliency, m=inputs, h=height, w=width, **grouped)
+    floating("masks", masks, _axes("m h w m", saliency), like=saliency, **_sizes(saliency))
     with without_autocast(saliency):
-        search = CoMixupSearch(beta=beta, gamma=gamma, eta=eta, tau=tau, omega=omega, threshold=threshold)
         problem = _problem(saliency, distances, prior, search)
         value = objective(problem, (masks if masks.ndim == 5 else masks[None]).to(problem.unary.dtype))
     return value if masks.ndim == 5 else value[0]
@@ -202,34 +189,33 @@ def comixup_objective(
 
 def _starts(saliency: Tensor, start: Tensor | None, tries: int, generator: Generator | None) -> Tensor:
     """Give starts (G, tries, m, h, w) on the device of ``saliency``."""
-    *groups, inputs, height, width = saliency.shape
-    if start is None:
-        if generator is None:
-            raise ValueError("comixup_masks needs a start, or a CPU generator to draw it")
-        count = tries * (groups[0] if groups else 1)
-        start = to_device(random_start(count, inputs, height, width, generator=generator), saliency.device)
+    inputs, height, width = saliency.shape[-3:]
+    groups = len(saliency) if saliency.ndim == 4 else 1
+    if start is not None:
+        tried = isinstance(start, Tensor) and start.ndim > saliency.ndim
+        axes = _axes("tries m h w" if tried else "m h w", saliency)
+        start = integers("start", start, axes, below=inputs, like=saliency, **_sizes(saliency))
+    elif generator is not None:
+        start = random_start(tries * groups, inputs, height, width, generator=generator)
+        start = to_device(start, saliency.device)
     else:
-        grouped = {"G": groups[0]} if groups else {}
-        named = "G " if groups else ""
-        axes = named + ("tries m h w" if isinstance(start, Tensor) and start.ndim > saliency.ndim else "m h w")
-        sizes = {"m": inputs, "h": height, "w": width, **grouped}
-        start = integers("start", start, axes, below=inputs, like=saliency, **sizes)
-    return start.reshape(groups[0] if groups else 1, -1, inputs, height, width)
+        raise ValueError("comixup_masks needs a start, or a CPU generator to draw it")
+    return start.reshape(groups, -1, inputs, height, width)
 
 
 def _problem(saliency: Tensor, distances: Tensor | None, prior: Tensor | None, search: CoMixupSearch) -> Problem:
     """Check the shapes; prices of G groups."""
-    wide = torch.promote_types(saliency.dtype, torch.float32)
-    *_, inputs, height, width = saliency.shape
+    wide = single(saliency)
+    inputs, height, width = saliency.shape[-3:]
     blocks = height * width
-    prices = -_normalised(saliency.to(wide).reshape(-1, inputs, blocks))
+    prices = -_normalised(wide.reshape(-1, inputs, blocks))
     if prior is not None:
-        axes, sizes = _group_axes(saliency)
-        _not_negative("prior", floating("prior", prior, f"{axes} m", like=saliency, **sizes))
-        prices = prices - search.eta / blocks * (prior.to(wide).reshape(-1, inputs, 1) + 1e-8).log()
+        floating("prior", prior, _axes("m", saliency), like=saliency, **_sizes(saliency))
+        _not_negative("prior", prior)
+        prices = prices - search.eta / blocks * (prior.to(wide.dtype).reshape(-1, inputs, 1) + 1e-8).log()
     return Problem(
         unary=prices.mT,
-        compatibility=_compatibility(distances, saliency, search.omega, wide),
+        compatibility=_compatibility(distances, saliency, search.omega, wide.dtype),
         smoothness=search.beta / blocks,
         diversity=search.gamma / blocks,
         capacity=search.tau * blocks,
@@ -239,8 +225,7 @@ def _problem(saliency: Tensor, distances: Tensor | None, prior: Tensor | None, s
 
 
 def _check_saliency(saliency: Tensor) -> None:
-    axes = "G m h w" if isinstance(saliency, Tensor) and saliency.ndim == 4 else "m h w"
-    floating("saliency", saliency, axes)
+    floating("saliency", saliency, "m h w" if getattr(saliency, "ndim", 3) != 4 else "G m h w")
     if 0 in saliency.shape:
         raise ValueError(f"saliency must not be empty, got shape {tuple(saliency.shape)}")
     _not_negative("saliency", saliency)
@@ -251,10 +236,14 @@ def _not_negative(name: str, value: Tensor) -> None:
         raise ValueError(f"{name} must be >= 0, got {float(value.min())}")
 
 
-def _group_axes(saliency: Tensor) -> tuple[str, dict[str, int]]:
-    """The leading axis of what belongs to this saliency, and the sizes of its axes."""
-    sizes = {"m": saliency.shape[-3]}
-    return ("G", {**sizes, "G": saliency.shape[0]}) if saliency.ndim == 4 else ("", sizes)
+def _axes(names: str, saliency: Tensor) -> str:
+    """Axes of what belongs to this saliency: groups in front where it has them."""
+    return f"G {names}" if saliency.ndim == 4 else names
+
+
+def _sizes(saliency: Tensor) -> dict[str, int]:
+    sizes = dict(zip("mhw", saliency.shape[-3:], strict=True))
+    return sizes | ({"G": len(saliency)} if saliency.ndim == 4 else {})
 
 
 def _normalised(saliency: Tensor) -> Tensor:
@@ -270,8 +259,8 @@ def _compatibility(distances: Tensor | None, saliency: Tensor, omega: float, dty
     eye = torch.eye(inputs, dtype=dtype, device=saliency.device)
     if distances is None:
         return eye.expand(saliency.shape[0] if saliency.ndim == 4 else 1, -1, -1)
-    axes, sizes = _group_axes(saliency)
-    _not_negative("distances", floating("distances", distances, f"{axes} m m", like=saliency, **sizes))
+    floating("distances", distances, _axes("m m", saliency), like=saliency, **_sizes(saliency))
+    _not_negative("distances", distances)
     distances = distances.to(dtype).reshape(-1, inputs, inputs)
     total = distances.sum((1, 2), keepdim=True)
     scaled = distances * (inputs / torch.where(total > 0, total, 1.0))

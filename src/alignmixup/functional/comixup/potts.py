@@ -22,12 +22,7 @@ class PottsSolver:
     each block's own prices, one from the same label everywhere and with dearer edges; both are rounded by a sweep of
     exact block updates, and the one of less energy is kept.
 
-    Args:
-        height: blocks per column.
-        width: blocks per row.
-        groups: number of grids G.
-        weight: price of an edge between labels that have nothing in common, >= 0.
-        like: its dtype and device are used.
+    ``weight`` >= 0 is the price of an edge between labels that have nothing in common.
 
     Source:
         Peterson & Söderberg, A new method for mapping optimization problems onto neural networks, 1989. Kim et al.,
@@ -53,15 +48,11 @@ class PottsSolver:
         ]
 
     def __call__(self, unary: Tensor, similarity: Tensor) -> Tensor:
-        """Find the labels.
+        """Find the labels, (G, r) int64.
 
         Args:
             unary: (G, r, L) price of each label at each block, row by row; inf forbids a label.
-            similarity: (G, L, L) symmetric, 1 on the diagonal; 1 - similarity is the price of an edge in units of
-                ``weight``.
-
-        Returns:
-            (G, r) int64.
+            similarity: (G, L, L) symmetric, 1 on the diagonal; 1 - similarity prices an edge, in units of ``weight``.
         """
         groups, _, labels = unary.shape
         unary = unary.index_select(1, self._order)

@@ -71,17 +71,10 @@ def _sharing(problem: Problem, counts: Tensor) -> Tensor:
 
 
 def solve(problem: Problem, start: Tensor, rounds: int, *, set_resolve: bool, safeguard: bool) -> Tensor:
-    """Improve the masks output by output.
+    """Improve masks output by output, from the inputs (G, m, h, w) of a start to weights (G, m, h, w, m).
 
-    Args:
-        problem: the objective.
-        start: (G, m, h, w) int64, input of each block of each output.
-        rounds: sweeps over the outputs.
-        set_resolve: before the last round, tell outputs apart that use the same inputs.
-        safeguard: in the last round, change an output only to tell it apart or where that does not raise the objective.
-
-    Returns:
-        (G, m, h, w, m) weights.
+    With ``set_resolve`` outputs that use the same inputs are told apart before the last round; with ``safeguard`` that
+    round changes an output only to tell it apart or where that does not raise the objective.
     """
     sweep = _Sweep(problem, start)
     result, running, before = sweep.masks, None, None
@@ -160,8 +153,7 @@ class _Sweep:
 class HalfLabels:
     """Add the labels "half of one input, half of another" for the three inputs that an output uses most.
 
-    Args:
-        eye: (G, m, m) weights of the plain labels.
+    Those to add to have the weights ``eye`` (G, m, m).
     """
 
     def __init__(self, eye: Tensor) -> None:
@@ -175,11 +167,7 @@ class HalfLabels:
         self._similarity = torch.eye(size, dtype=eye.dtype, device=eye.device).repeat(len(eye), 1, 1)
 
     def __call__(self, prices: Tensor, counts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Extend the labels.
-
-        Args:
-            prices: (G, r, m) of the plain labels.
-            counts: (G, m) blocks that the output takes from each input.
+        """Extend the prices (G, r, m) of plain labels for an output that takes ``counts`` (G, m) blocks of each input.
 
         Returns:
             Prices (G, r, L), similarities (G, L, L) and weights (G, L, m), L = m + 3. Two half/half labels have
@@ -202,11 +190,7 @@ class HalfLabels:
 def tell_apart(counts: Tensor) -> Tensor:
     """Charge outputs that use the same set of two or more inputs: the earlier for one of them, the later for another.
 
-    Args:
-        counts: (G, j, m) blocks that each output takes from each input.
-
-    Returns:
-        (G, j, m), 1 where output j is to be charged for an input.
+    From the blocks (G, j, m) that each output takes of each input: 1 where output j is to be charged for an input.
 
     Source:
         The published code of Kim et al., Co-Mixup, ICLR 2021 ("set resolve").

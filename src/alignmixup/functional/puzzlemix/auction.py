@@ -11,13 +11,8 @@ _DEVICE_ENTRIES = 2**27
 def auction(mask: Tensor, share: Tensor, cost_weight: float) -> Tensor:
     """Run the auction; see :func:`alignmixup.functional.puzzlemix_transport`.
 
-    Args:
-        mask: (B, n, n) weights; only which are > 0 matters.
-        share: (B, n, n) saliency of the blocks.
-        cost_weight: cost of a move across the grid, in units of saliency.
-
-    Returns:
-        (B, n²) int64 source of each target, -1 where none.
+    Of the mask (B, n, n) only which weights are > 0 matters; ``share`` (B, n, n) is the saliency of the blocks. Gives
+    (B, n²) int64, the source of each target, -1 where none.
     """
     blocks = mask.shape[-1]
     entries = _CPU_ENTRIES if mask.device.type == "cpu" else _DEVICE_ENTRIES

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from alignmixup.functional.arguments import count, floating, integers, readable, weights
+from alignmixup.functional.precision import single
 from alignmixup.functional.sampling import to_device
 from alignmixup.options import Options, option
 
@@ -65,52 +66,35 @@ def label_values(unary: Tensor) -> Tensor:
 
 
 def block_saliency(saliency: Tensor, blocks: int) -> Tensor:
-    """Give each block's share of an image's saliency.
-
-    Args:
-        saliency: (B, H, W) >= 0.
-        blocks: blocks n on a side; divides H and W.
+    """Give each of n x n blocks' share of an image's saliency (B, H, W) >= 0; n divides H and W.
 
     Returns:
         (B, n, n) float32 (float64 for float64), sums to 1 per image; uniform where the saliency is 0 everywhere, or
         somewhere NaN or infinite.
-
-    Raises:
-        TypeError: ``saliency`` is not floating point.
-        ValueError: ``saliency`` is not three-dimensional, on the CPU not >= 0, or ``blocks`` does not divide its sides.
     """
     floating("saliency", saliency, "B H W")
     if readable(saliency) and (saliency < 0).any():
         raise ValueError(f"saliency must be >= 0, got {float(saliency.min())}: take its absolute value")
     height, width = _block_sides(saliency, blocks)
-    wide = saliency.to(torch.promote_types(saliency.dtype, torch.float32))
-    pooled = F.avg_pool2d(wide[:, None], (height, width))[:, 0]
+    pooled = F.avg_pool2d(single(saliency)[:, None], (height, width))[:, 0]
     total = pooled.sum(dim=(1, 2), keepdim=True)
     return torch.where((total > 0) & total.isfinite(), pooled / total, 1 / blocks**2)
 
 
 def puzzle_energy(
-    saliency: Tensor,
-    images: Tensor,
-    perm: Tensor,
-    lam: Tensor | float,
-    blocks: int,
-    **search: Any,
+    saliency: Tensor, images: Tensor, perm: Tensor, lam: Tensor | float, blocks: int, **options: Any
 ) -> PuzzleEnergy:
-    """Build the energy of the masks of a batch.
-
-    See :func:`alignmixup.functional.puzzlemix_mask` for the arguments, and :class:`PuzzleSearch` for the options.
-    """
-    options = PuzzleSearch(**search)
-    labels = options.labels
-    share = block_saliency(saliency, blocks)
+    """Build the energy of the masks of a batch; see :func:`alignmixup.functional.puzzlemix_mask` for the arguments."""
+    search = PuzzleSearch(**options)
+    labels = search.labels
+    share = block_saliency(saliency, blocks).detach()  # from forward-mode derivatives too, which no_grad lets through
     batch, height, width = saliency.shape
     floating("images", images, "B C H W", like=saliency, B=batch, H=height, W=width)
     perm = integers("perm", perm, "B", below=batch, like=saliency, B=batch)
-    lam = weights("lam", lam, saliency)
-    smoothness = options.beta / (16 * blocks)
-    data = smoothness * options.gamma / 2
-    cells = _cells(images.to(share.dtype), blocks, options.neighbourhood)
+    lam = weights("lam", lam, saliency).detach()
+    smoothness = search.beta / (16 * blocks)
+    data = smoothness * search.gamma / 2
+    cells = _cells(images.detach().to(share.dtype), blocks, search.neighbourhood)
     # showing the first image loses the saliency of its partner, and the other way round
     shown = torch.stack((share[perm], share))
     vertical = _boundary(cells, perm, blocks)
@@ -121,7 +105,7 @@ def puzzle_energy(
     edges = [smoothness + data * (s[0, 1] + s[1, 0] - s[0, 0] - s[1, 1]) for s in (vertical, horizontal)]
     price = shown.permute(0, 2, 3, 1)
     value = torch.linspace(1, 0, labels, dtype=share.dtype, device=share.device).view(-1, 1, 1, 1)
-    prior = (options.eta / blocks**2) * _prior(lam, labels, share)[:, None, None]
+    prior = (search.eta / blocks**2) * _prior(lam, labels, share)[:, None, None]
     unary = value * price[0] + (1 - value) * price[1] + prior
     return PuzzleEnergy(unary.contiguous(), *(w.permute(1, 2, 0).contiguous() for w in edges))
 

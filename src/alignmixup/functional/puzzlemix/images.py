@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from alignmixup.functional.arguments import ROUNDING, floating, integers, paired, readable
+from alignmixup.functional.arguments import ROUNDING, floating, integers, paired, readable, whole_batches
 from alignmixup.functional.precision import where_wide, without_autocast
 from alignmixup.functional.puzzlemix.auction import auction
 from alignmixup.functional.puzzlemix.energy import PuzzleSearch, block_saliency, puzzle_energy
@@ -11,6 +11,7 @@ from alignmixup.functional.puzzlemix.solver import solve_puzzle
 from alignmixup.functional.threads import one_thread
 
 
+@whole_batches
 def puzzlemix_mask(
     saliency: Tensor,
     images: Tensor,
@@ -52,33 +53,19 @@ def puzzlemix_mask(
     Returns:
         (B, n, n) float32 (float64 for float64 saliency). Not differentiable. Runs without waiting for the device.
 
-    Raises:
-        TypeError: saliency, images or ``lam`` are not floating point, or ``perm`` holds no integers.
-        ValueError: shapes or devices do not fit, the blocks do not divide the images, there are fewer than 2 labels,
-            or, for numbers and on the CPU, a value is out of range.
-
     Source:
         Kim et al., Puzzle Mix, ICML 2020, Eqs. (3) to (6), and its published code for the scales.
     """
     floating("saliency", saliency, "B H W")
     with torch.no_grad(), without_autocast(saliency), one_thread(saliency):
-        energy = puzzle_energy(
-            saliency,
-            images,
-            perm,
-            lam,
-            blocks,
-            beta=beta,
-            gamma=gamma,
-            eta=eta,
-            neighbourhood=neighbourhood,
-            labels=labels,
-        )
+        options = {"beta": beta, "gamma": gamma, "eta": eta, "neighbourhood": neighbourhood, "labels": labels}
+        energy = puzzle_energy(saliency, images, perm, lam, blocks, **options)
         found = solve_puzzle(energy).permute(2, 0, 1)
         return ((labels - 1 - found).to(energy.unary.dtype) / (labels - 1)).contiguous()
 
 
-def puzzlemix_energy(
+@whole_batches
+def puzzlemix_energy(  # noqa: D417 - options that are told above
     mask: Tensor,
     saliency: Tensor,
     images: Tensor,
@@ -95,22 +82,14 @@ def puzzlemix_energy(
 
     Args:
         mask: (B, n, n) with values 0, 1 / (L - 1), ..., 1.
-        saliency: as for the others, see :func:`puzzlemix_mask`.
+        saliency: (B, H, W) >= 0.
         images: (B, C, H, W) in [0, 1].
         perm: (B,) partners.
         lam: weight of the first image.
-        beta: weight of a smooth mask.
-        gamma: weight of smooth images.
-        eta: weight of the prior.
-        neighbourhood: side of the cells.
-        labels: number L of mask values.
+        beta, gamma, eta, neighbourhood, labels: as in :func:`puzzlemix_mask`.
 
     Returns:
         (B,) float32, float64 for float64 saliency.
-
-    Raises:
-        TypeError: as :func:`puzzlemix_mask`, and for a mask that is not floating point.
-        ValueError: as :func:`puzzlemix_mask`, and for a mask that does not fit.
     """
     floating("saliency", saliency, "B H W")
     _check_mask(mask, saliency)
@@ -120,6 +99,7 @@ def puzzlemix_energy(
         return energy(((1 - mask) * (labels - 1)).round().long().permute(1, 2, 0))
 
 
+@whole_batches
 def puzzlemix_transport(mask: Tensor, saliency: Tensor, *, cost_weight: float = 0.8) -> Tensor:
     """Choose which block of an image to show at each place, so that salient blocks come into view.
 
@@ -141,10 +121,6 @@ def puzzlemix_transport(mask: Tensor, saliency: Tensor, *, cost_weight: float = 
         (B, n²) int64: the block shown at each place, blocks and places numbered row by row; -1 where none is. Bids
         at a cost >= 0 are not kept, so places out of view stay empty (but for block 0, which keeps its own place).
 
-    Raises:
-        TypeError: an argument is not floating point.
-        ValueError: shapes or devices do not fit, or, on the CPU, a mask or the saliency of a block is not in [0, 1].
-
     Source:
         Kim et al., Puzzle Mix, ICML 2020, section 4.2 and algorithm 1, and its published code.
     """
@@ -162,6 +138,7 @@ def puzzlemix_transport(mask: Tensor, saliency: Tensor, *, cost_weight: float = 
         return auction(where_wide(mask), where_wide(share), cost_weight).to(mask.device)
 
 
+@whole_batches
 def puzzlemix(
     x: Tensor, perm: Tensor, mask: Tensor, plans: tuple[Tensor, Tensor] | None = None, partner: Tensor | None = None
 ) -> Tensor:
@@ -180,10 +157,6 @@ def puzzlemix(
     Returns:
         Shape, dtype, device and memory format of ``x``; half precision is computed in float32. Places that a plan
         leaves empty are 0.
-
-    Raises:
-        TypeError: images or mask are not floating point, or ``perm`` or the plans hold no integers.
-        ValueError: shapes or devices do not fit, or, on the CPU, a partner or a block is out of range.
     """
     perm = paired("x", x, perm, "B C H W")
     batch, channels, height, width = x.shape

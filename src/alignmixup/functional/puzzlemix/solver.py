@@ -24,9 +24,6 @@ def solve_puzzle(energy: PuzzleEnergy) -> Tensor:
     them to the columns, then the other way round. The labels that both together like best are the solution of most
     problems; at last each row is solved exactly given its neighbours, every other row at once, and each column.
 
-    Args:
-        energy: as :func:`~alignmixup.functional.puzzlemix.energy.puzzle_energy` builds it.
-
     Returns:
         (n, n, B) int64 labels. The number of operations depends on n only.
 
@@ -62,12 +59,9 @@ def solve_puzzle(energy: PuzzleEnergy) -> Tensor:
 
 
 class _Lines:
-    """The rows or the columns of a grid as independent chains.
+    """The rows or the columns of a grid as independent chains, with weights between neighbours along them.
 
-    Args:
-        weights: weights between neighbours along the lines.
-        values: (L,) mask values of the labels.
-        axis: axis of (L, n, n, B) along which the lines run: 1 for columns, 2 for rows.
+    ``axis`` of (L, n, n, B) is that along which the lines run: 1 for columns, 2 for rows.
     """
 
     def __init__(self, weights: Tensor, values: Tensor, *, axis: int) -> None:
@@ -84,11 +78,7 @@ class _Lines:
     def min_marginals(self, unary: Tensor) -> Tensor:
         """Least energy of the line for each label of each of its blocks, over that of the block's best label.
 
-        Args:
-            unary: (L, n, n, B).
-
-        Returns:
-            Shape of ``unary``.
+        Costs and result are (L, n, n, B).
         """
         chain = unary.movedim(self.axis, 0)
         both = torch.stack((chain, chain.flip(0)), dim=1)
@@ -100,13 +90,9 @@ class _Lines:
         return (least - least.amin(dim=1, keepdim=True)).movedim(0, self.axis)
 
     def improve(self, labels: Tensor, unary: Tensor, weights: Tensor, part: slice) -> None:
-        """Solve the lines in ``part`` exactly, in place, given the labels of the lines beside them.
+        """Solve every other line, those in ``part``, exactly, given the labels (n, n, B) of the lines beside them.
 
-        Args:
-            labels: (n, n, B).
-            unary: (L, n, n, B).
-            weights: weights between neighbouring lines.
-            part: every other line.
+        The labels change in place; ``unary`` is (L, n, n, B), and ``weights`` are those between neighbouring lines.
         """
         across = 3 - self.axis
         count = labels.shape[0] - 1

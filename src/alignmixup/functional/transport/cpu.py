@@ -13,27 +13,15 @@ from alignmixup.functional.transport import solvers
 LIMIT = 256  # positions of either map; beyond, the matrix products behind the batched solver win
 
 
+_FACTORS = ("start", "annealing", "settled", "radius", "floor", "noise")
+
+
 class _Constants(ctypes.Structure):
-    _fields_ = (
-        ("sweeps", ctypes.c_int),
-        ("start", ctypes.c_float),
-        ("annealing", ctypes.c_float),
-        ("settled", ctypes.c_float),
-        ("radius", ctypes.c_float),
-        ("floor", ctypes.c_float),
-        ("noise", ctypes.c_float),
-    )
+    _fields_ = (("sweeps", ctypes.c_int), *((name, ctypes.c_float) for name in _FACTORS))
 
 
-_CONSTANTS = _Constants(
-    solvers.SWEEPS,
-    solvers.START,
-    solvers.ANNEALING,
-    solvers.SETTLED,
-    solvers.RADIUS,
-    solvers.FLOOR,
-    solvers.NOISE * torch.finfo(torch.float32).eps,
-)
+_CONSTANTS = _Constants(solvers.SWEEPS, *(getattr(solvers, name.upper()) for name in _FACTORS))
+_CONSTANTS.noise *= torch.finfo(torch.float32).eps
 
 
 def native_fits(cost: Tensor) -> bool:
@@ -60,18 +48,10 @@ def solve_newton_native(cost: Tensor, epsilon: float, iterations: int, target: f
 
 
 def distances_native(a: Tensor, b: Tensor, partner: Tensor) -> Tensor:
-    """Squared distances between the positions of ``a[n]`` and of ``b[partner[n]]``.
+    """Squared distances (B, r, s) between the positions of ``a[n]`` and of ``b[partner[n]]``; not differentiable.
 
-    Args:
-        a: (B, C, r), of any strides, for which `runs_natively`.
-        b: (N, C, s), likewise.
-        partner: (B,) int64 in [0, N).
-
-    Returns:
-        (B, r, s). Not differentiable.
-
-    Raises:
-        IndexError: a partner that is not in ``b``.
+    Maps ``a`` (B, C, r) and ``b`` (N, C, s), of any strides, must be such that `runs_natively`; a partner that is not
+    in ``b`` is an IndexError.
     """
     batch, channels, r = a.shape
     s = b.shape[2]

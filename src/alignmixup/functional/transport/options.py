@@ -21,7 +21,7 @@ class Alignment(Options):
     )
     iterations: int = option(100, "cap on the Sinkhorn solver's rounds, >= 1", paper="100", minimum=1)
     tolerance: float | None = option(
-        None, "stop each sample at this marginal error; None runs the solver's full schedule", paper="-", above=0
+        None, "stop each sample at this marginal error; None runs the solver's full schedule", above=0
     )
     solver: Solver = option(
         "newton",
@@ -34,6 +34,5 @@ class Alignment(Options):
     max_positions: int | None = option(
         MAX_POSITIONS,
         "most positions of a plan; larger maps are aligned coarse to fine; None: every position, whatever it costs",
-        paper="-",
         minimum=1,
     )

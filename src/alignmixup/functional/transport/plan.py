@@ -13,8 +13,8 @@ from torch import Tensor
 
 from alignmixup.functional.arguments import floating, transformed
 from alignmixup.functional.native import runs_natively
-from alignmixup.functional.parts import parts
-from alignmixup.functional.precision import widest, without_autocast
+from alignmixup.functional.parts import in_parts
+from alignmixup.functional.precision import single, widest, without_autocast
 from alignmixup.functional.transport.cpu import distances_native, native_fits, solve_newton_native
 from alignmixup.functional.transport.options import Alignment, Solver
 from alignmixup.functional.transport.solvers import solve_newton, solve_plain
@@ -48,15 +48,11 @@ def cost_matrix(a: Tensor, b: Tensor) -> Tensor:
         Row = position of ``a``, the first example; column = position of ``b``, the partner.
 
     Args:
-        a: (B, C, *positions), r positions; half precision is computed in float32, also under autocast.
-        b: (B, C, *positions), s positions, same B and C.
+        a: ``(B, C, *positions)``, r positions; half precision is computed in float32, also under autocast.
+        b: ``(B, C, *positions)``, s positions, same B and C.
 
     Returns:
         (B, r, s), >= 0, float32 (float64 if an input is). Differentiable.
-
-    Raises:
-        ValueError: shapes or devices that do not fit.
-        TypeError: an input that is not floating point.
 
     Source:
         Venkataramanan et al., AlignMixup, CVPR 2022. Deviation: the matrix product.
@@ -73,8 +69,7 @@ def cost_matrix(a: Tensor, b: Tensor) -> Tensor:
     with without_autocast(a):
         if runs_natively(a, b) and not (torch.is_grad_enabled() and (a.requires_grad or b.requires_grad)):
             return distances_native(a, b, torch.arange(len(b)))
-        costs = [_distances(_as_computed(a[part]), _as_computed(b[part])) for part in parts(a)]
-        return torch.cat(costs) if len(costs) > 1 else costs[0]
+        return in_parts(lambda part: _distances(single(a[part]), single(b[part])), a)
 
 
 def relative_cost(cost: Tensor) -> Tensor:
@@ -123,10 +118,6 @@ def sinkhorn(
     Returns:
         The plan and its diagnostics; float32, float64 if ``cost`` is.
 
-    Raises:
-        ValueError: an option out of range, a cost that is not (B, r, s), or ``batch_stop`` with ``"newton"``.
-        TypeError: a cost that is not floating point.
-
     Source:
         Cuturi, Sinkhorn distances, NeurIPS 2013; Venkataramanan et al., AlignMixup, CVPR 2022, for the plain
         loop.
@@ -137,19 +128,19 @@ def sinkhorn(
         tensor([[[0.3655, 0.1345],
                  [0.1345, 0.3655]]])
     """
-    _check_cost(cost)
+    if isinstance(cost, Tensor) and cost.ndim == 2:
+        raise ValueError(
+            f"cost must have shape (B, r, s), got {tuple(cost.shape)}: give one sample a batch axis, cost.unsqueeze(0)"
+        )
+    floating("cost", cost, "B r s")
     with torch.no_grad(), without_autocast(cost):
-        cost = _as_computed(cost)
+        cost = single(cost)
         limit = torch.finfo(cost.dtype).max / (2 * cost.shape[1] * cost.shape[2])  # their sum is taken too
         finite = cost.abs().amax((1, 2), keepdim=True) <= limit
         solve = _solve_operator if torch.compiler.is_compiling() or transformed(cost) else _solve
+        known = torch.where(finite, cost, 0.0)
         plan, rounds = solve(
-            torch.where(finite, cost, 0.0),
-            solver=solver,
-            epsilon=epsilon,
-            iterations=iterations,
-            tolerance=tolerance,
-            batch_stop=batch_stop,
+            known, solver=solver, epsilon=epsilon, iterations=iterations, tolerance=tolerance, batch_stop=batch_stop
         )
         _, r, s = cost.shape
         plan = plan / (plan.sum(1, keepdim=True) * s)
@@ -170,10 +161,6 @@ def assignment_matrix(plan: Tensor) -> Tensor:
 
     Returns:
         (B, r, s), same dtype.
-
-    Raises:
-        TypeError: ``plan`` is not floating point.
-        ValueError: ``plan`` is not (B, r, s).
     """
     floating("plan", plan, "B r s")
     return plan * plan.shape[1]
@@ -188,7 +175,12 @@ def _solve(
     tolerance: float | None,
     batch_stop: float | None,
 ) -> tuple[Tensor, Tensor]:
-    _check_options(epsilon, iterations, tolerance, solver, batch_stop)  # here, where compiled code comes too
+    # here, where compiled code comes too
+    Alignment(epsilon=epsilon, iterations=iterations, tolerance=tolerance, solver=cast(Solver, solver))
+    if batch_stop is not None and solver != "plain":
+        raise ValueError(f"batch_stop needs solver='plain', got solver={solver!r}; use tolerance instead")
+    if batch_stop is not None and not 0 < batch_stop < math.inf:
+        raise ValueError(f"batch_stop must be > 0 or None, got {batch_stop!r}")
     with without_autocast(cost):  # compiled code runs this under the caller's autocast
         # Below the smallest number of the cost's type, epsilon would be 0: a division by it.
         limits = torch.finfo(cost.dtype)
@@ -225,15 +217,7 @@ _solve_operator = torch.library.custom_op("alignmixup::solve_transport", _solve,
 
 
 @_solve_operator.register_fake
-def _shapes(
-    cost: Tensor,
-    *,
-    solver: str,
-    epsilon: float,
-    iterations: int,
-    tolerance: float | None,
-    batch_stop: float | None,
-) -> tuple[Tensor, Tensor]:
+def _shapes(cost: Tensor, **_: Any) -> tuple[Tensor, Tensor]:
     return cost.new_empty(cost.shape), cost.new_empty(cost.shape[0], dtype=torch.int64)
 
 
@@ -251,24 +235,6 @@ def _solve_together(
     return (plan.view(batches.shape), rounds.view(batches.shape[:2])), (0, 0)
 
 
-def _check_cost(cost: Tensor) -> None:
-    if isinstance(cost, Tensor) and cost.ndim == 2:
-        raise ValueError(
-            f"cost must have shape (B, r, s), got {tuple(cost.shape)}: give one sample a batch axis, cost.unsqueeze(0)"
-        )
-    floating("cost", cost, "B r s")
-
-
-def _check_options(
-    epsilon: float, iterations: int, tolerance: float | None, solver: str, batch_stop: float | None
-) -> None:
-    Alignment(epsilon=epsilon, iterations=iterations, tolerance=tolerance, solver=cast(Solver, solver))
-    if batch_stop is not None and solver != "plain":
-        raise ValueError(f"batch_stop needs solver='plain', got solver={solver!r}; use tolerance instead")
-    if batch_stop is not None and not 0 < batch_stop < math.inf:
-        raise ValueError(f"batch_stop must be > 0 or None, got {batch_stop!r}")
-
-
 def _distances(a: Tensor, b: Tensor) -> Tensor:
     # |a|^2 + |b|^2 - 2ab cancels: in float32 with |a|^2 near 1e6 it would be off by epsilon, and by more where the
     # backend rounds the inputs of a product (TF32). Centring takes away a common offset.
@@ -278,7 +244,3 @@ def _distances(a: Tensor, b: Tensor) -> Tensor:
     a, b = a - centre, b - centre
     squares = a.square().sum(1).unsqueeze(2) + b.square().sum(1).unsqueeze(1)
     return (squares - 2 * torch.bmm(a.transpose(1, 2), b)).clamp(min=0.0).to(narrow)
-
-
-def _as_computed(tensor: Tensor) -> Tensor:
-    return tensor.float() if tensor.element_size() < 4 else tensor

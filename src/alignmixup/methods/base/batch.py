@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from types import TracebackType
 from typing import Any
 
@@ -130,18 +131,14 @@ class MixedBatch:
         Raises:
             ValueError: the criterion ignores a class, which torch does for class indices alone.
         """
-        if isinstance(criterion, nn.CrossEntropyLoss) and 0 <= criterion.ignore_index < self.target.shape[1]:
+        weight, ignored, reduction = _cross_entropy_options(criterion)
+        if 0 <= ignored < self.target.shape[1]:
             raise ValueError(
-                f"CrossEntropyLoss(ignore_index={criterion.ignore_index}) does not go with mixed labels: give that "
-                "class the weight 0"
+                f"cross-entropy with ignore_index={ignored} does not go with mixed labels: give that class the weight 0"
             )
         loss = criterion(logits, self.target)
-        if (
-            isinstance(criterion, nn.CrossEntropyLoss)
-            and criterion.weight is not None
-            and (criterion.reduction == "mean")
-        ):
-            loss = loss * (len(self.target) / (self.target @ criterion.weight.to(self.target)).sum())
+        if weight is not None and reduction == "mean":
+            loss = loss * (len(self.target) / (self.target @ weight.to(self.target)).sum())
         return loss if self.auxiliary is None else loss + self.auxiliary()
 
     def pair_targets(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -156,3 +153,13 @@ class MixedBatch:
             TypeError: the samples have more than two parents.
         """
         return self.clean_target, self.clean_target[self.perm], self.lam
+
+
+def _cross_entropy_options(criterion: Criterion) -> tuple[Tensor | None, int, str]:
+    """Class weights, ignored class and reduction of a cross-entropy, as a module or as a partial of the function."""
+    if isinstance(criterion, nn.CrossEntropyLoss):
+        return criterion.weight, criterion.ignore_index, criterion.reduction
+    if isinstance(criterion, partial) and criterion.func is F.cross_entropy:
+        known = criterion.keywords
+        return known.get("weight"), known.get("ignore_index", -100), known.get("reduction", "mean")
+    return None, -100, ""

@@ -3,7 +3,7 @@
 import inspect
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from alignmixup.modules import training_flags
 from alignmixup.options import Options, option
 from alignmixup.taps import FeatureTap, find_logits, unwrap
+from alignmixup.taps.quiet import own_buffers
 
 CleanScale = Literal["bce_softmax", "cross_entropy"]
 Auxiliary = Callable[[], Tensor]
@@ -63,28 +64,26 @@ def _borrowed(root: nn.Module, *, train_statistics: bool) -> Iterator[None]:
     The backward pass belongs inside as well: a checkpointed segment runs its forward again there.
     """
     restore_flags = training_flags(root)
-    # copies take the updates of running statistics, whether a module writes into its buffer or replaces it
-    buffers = [(m, dict(m._buffers)) for m in root.modules() if m._buffers] if train_statistics else []
     # autograd.grad runs a parameter's hooks, which are due once, when its whole gradient arrives
     hooked = [(p, hooks) for p in root.parameters() if (hooks := p._backward_hooks)]
     tap = FeatureTap.of(root)
     tap.push({})  # hides an enclosing batch's hidden mixing
     try:
-        for module, own in buffers:
-            module._buffers.update({name: buffer if buffer is None else buffer.clone() for name, buffer in own.items()})
         for parameter, _ in hooked:
             parameter._backward_hooks = None
         if not train_statistics:
             root.eval()
         # compiled, the backward would find the gradients of all parameters, wanted or not
-        with torch.compiler.set_stance("force_eager"), torch.enable_grad():
+        with (
+            own_buffers(root) if train_statistics else nullcontext(),  # eval mode updates none
+            torch.compiler.set_stance("force_eager"),
+            torch.enable_grad(),
+        ):
             yield
     finally:
         restore_flags()
         for parameter, hooks in hooked:
             parameter._backward_hooks = hooks
-        for module, own in buffers:
-            module._buffers.update(own)
         tap.pop(check=False)
 
 
@@ -196,24 +195,8 @@ def input_gradient(
     return gradient, auxiliary
 
 
-def input_saliency(
-    model: nn.Module,
-    x: Tensor,
-    target: Tensor,
-    *,
-    train_statistics: bool,
-    clean_weight: float = 0.0,
-    clean_scale: CleanScale = "bce_softmax",
-) -> tuple[Tensor, Auxiliary | None]:
-    """Find how much each pixel matters to the loss: the root mean square over channels of the input gradient.
-
-    Args:
-        model: see :func:`input_gradient`, as for all others.
-        x: (B, C, H, W) images.
-        target: (B, K) labels.
-        train_statistics: run in training mode (True) or eval mode.
-        clean_weight: weight of the clean images' loss.
-        clean_scale: the criterion whose scale that loss matches.
+def input_saliency(model: nn.Module, x: Tensor, target: Tensor, **options: Any) -> tuple[Tensor, Auxiliary | None]:
+    """Find how much each pixel matters to the loss, of :func:`input_gradient`, whose arguments these are.
 
     Returns:
         Saliency (B, H, W) float32 >= 0, detached, not normalised; and the clean loss term, None without weight.
@@ -221,9 +204,7 @@ def input_saliency(
     Source:
         Kim et al., Puzzle Mix, ICML 2020, section 4, and its published code; Simonyan et al., 2013.
     """
-    gradient, auxiliary = input_gradient(
-        model, x, target, train_statistics=train_statistics, clean_weight=clean_weight, clean_scale=clean_scale
-    )
+    gradient, auxiliary = input_gradient(model, x, target, **options)
     return saliency_of(gradient), auxiliary
 
 

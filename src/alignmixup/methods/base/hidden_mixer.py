@@ -94,7 +94,7 @@ class HiddenMixer(PairMixer):
 
     def _check_shares(self) -> list[float]:
         shares = list(self.layer_probabilities or [1.0] * len(self._layers))
-        if len(shares) != len(self._layers) or min(shares) < 0 or sum(shares) <= 0:
+        if len(shares) != len(self._layers) or sum(shares) <= 0:
             raise ValueError(
                 f"layer_probabilities must be one non-negative number for each of {list(self._layers)}, got {shares}"
             )
@@ -123,26 +123,26 @@ class HiddenMixer(PairMixer):
         The first batch of a model that takes more than images, with its layer still to be found, stays unmixed.
         """
         self._check_process()
-        if self.is_active:
+        if self.is_active and len(x):
             self.prepare(x)
             if not self._layers and self.is_scoped:
                 clean = self.clean(x, y)
                 return MixedBatch(x, clean.target, clean.target, tap=self._tap, scoped=True)
         return super().__call__(x, y)
 
-    def prepare(self, x: Tensor, *others: Any, **options: Any) -> None:
+    def prepare(
+        self, x: Tensor | None = None, *others: Any, size: int | Sequence[int] | None = None, **options: Any
+    ) -> None:
         """Find the layers from the first batch if none were named, and prove that they are cuts.
 
-        Args:
-            x: (B, ...) images.
-            *others: what else the model takes.
-            **options: what it takes by name.
+        ``size`` in place of ``x``: see :meth:`Mixer.prepare`; the others are what else the model takes.
 
         Raises:
             ValueError: a layer does not carry everything, runs twice or never, or its layout cannot be told.
         """
         if self._proved or self._first_forward is not None or not self.is_scoped:
             return
+        x = self._example(x, size)
         if not self.carry_test and self._layers:
             self._proved = True
             return
@@ -198,11 +198,6 @@ class HiddenMixer(PairMixer):
         assert self._root is not None
         self._first_forward = self._tap.on_forward(_FirstForward(self, tuple(x.shape)))
 
-    def _stop_waiting(self) -> None:
-        if self._first_forward is not None:
-            self._first_forward.remove()
-            self._first_forward = None
-
     def detach(self) -> None:
         """Leave the model as it was found: without a hook. The mixer cannot be used any more."""
         self._tap.release()
@@ -244,7 +239,8 @@ class _FirstForward:
         mixer = self.mixer()
         if torch.compiler.is_compiling() or mixer is None or not mixer._tap.tap.depth or not module.training:
             return
-        mixer._stop_waiting()
+        mixer._first_forward.remove()
+        mixer._first_forward = None
         try:
             mixer._look(Inputs(args, kwargs, self.shape[0], self.shape[1:]))
         except NotCallableError as error:

@@ -1,8 +1,9 @@
 """Mixer: the interface of every method, which adds two functions: ``draw`` (randomness), ``mix`` (mathematics)."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass, fields
+from inspect import signature
 from typing import Any, ClassVar, Self, TypeVar
 
 import torch
@@ -14,6 +15,7 @@ from alignmixup.functional.sampling import coin
 from alignmixup.methods.base.batch import MixedBatch
 from alignmixup.methods.base.drop_in import DropIn
 from alignmixup.methods.base.stream import DrawnFrom, Stream, drawn_seed
+from alignmixup.near import near
 from alignmixup.options import Options, option, options_of
 from alignmixup.taps import unwrap
 
@@ -25,7 +27,8 @@ class Mixer(Options, ABC):
     """Base of all mixing methods.
 
     Calling a mixer on a batch draws, mixes and returns a :class:`MixedBatch`. In eval mode of ``model``, outside
-    ``active_epochs``, and with probability ``1 - probability`` the batch comes back as it is, with its own labels.
+    ``active_epochs``, and with probability ``1 - probability`` the batch comes back as it is, with its own labels; so
+    does an empty one.
 
     Its fields are its options, checked when the mixer is built and whenever one is assigned; an assignment takes
     effect with the next batch. Those that cannot change refuse it.
@@ -67,6 +70,13 @@ class Mixer(Options, ABC):
     _fixed_by: ClassVar[tuple[str, ...]] = ()  # options that a switch around the mixer has in its place
     __eq__, __hash__ = object.__eq__, object.__hash__  # a mixer is itself, whatever the options it shares
 
+    def __new__(cls, *_: Any, **options: Any) -> Self:
+        taken = signature(cls.__init__).parameters  # a class may have an __init__ of its own
+        for name in options:
+            if name not in taken and not any(one.kind is one.VAR_KEYWORD for one in taken.values()):
+                raise TypeError(f"{cls.__name__} has no option {name!r}; {near(name, options_of(cls))}")
+        return super().__new__(cls)
+
     def __post_init__(self) -> None:
         if self.looks_inside and not hasattr(type(self).__call__, "_torchdynamo_disable"):
             type(self).__call__ = torch.compiler.disable(type(self).__call__)  # type: ignore[method-assign, no-untyped-call]
@@ -81,7 +91,8 @@ class Mixer(Options, ABC):
 
     def _check_options(self) -> None:
         super()._check_options()
-        if self.active_epochs is not None and not (len(self.active_epochs) == 2 and _rise(*self.active_epochs)):
+        epochs = self.active_epochs
+        if epochs is not None and not (len(epochs) == 2 and 0 <= epochs[0] < epochs[1]):
             raise ValueError(f"active_epochs must be (start, end) with 0 <= start < end, got {self.active_epochs}")
         generator = vars(self)["generator"]
         if not isinstance(generator, torch.Generator | None):
@@ -162,6 +173,16 @@ class Mixer(Options, ABC):
             f"{name}.draw(x, target), or make one by hand"
         )
 
+    def check_images(self, x: Tensor) -> torch.Size:
+        """Return the shape of images.
+
+        Raises:
+            ValueError: it is not (B, C, H, W).
+        """
+        if x.ndim != 4:
+            raise ValueError(f"{type(self).__name__} needs images of shape (B, C, H, W), got {tuple(x.shape)}")
+        return x.shape
+
     def __call__(self, x: Tensor, y: Tensor) -> MixedBatch:
         """Mix a batch.
 
@@ -171,18 +192,25 @@ class Mixer(Options, ABC):
 
         Raises:
             ValueError: batch sizes differ, labels are out of range, or the number of classes is unknown.
-            TypeError: images are not floating point, or labels are one-dimensional floats.
+            TypeError: no tensors, images that are not floating point, or labels that are one-dimensional floats.
             RuntimeError: a method that needs the model is called in a worker process of a loader.
         """
         self._check_process()
-        batch = self.clean(x, y)
-        if not self.is_active:
-            return batch
-        self.prepare(x)
-        self.stream.step += 1
-        if not coin(self.probability, generator=self.generator):
-            return batch
-        return self.mix(x, batch.target, self.draw(x, batch.target))
+        target = self._target(x, y)
+        if self.is_active and len(x):
+            self.prepare(x)
+            self.stream.step += 1
+            if coin(self.probability, generator=self.generator):
+                return self.use_all(self.mix(x, target, self.draw(x, target)))
+        return self.use_all(MixedBatch(x, target, target, scoped=self.is_scoped))
+
+    def use_all(self, batch: MixedBatch) -> MixedBatch:
+        """Let the loss of a training batch depend on all parameters of :attr:`module`, where processes must agree.
+
+        What one process draws another does not: averaging the gradients of a module that only some of them used would
+        wait forever. So a method with parameters adds those that a batch does without, weighed by 0.
+        """
+        return batch
 
     def _check_process(self) -> None:
         if get_worker_info() is not None and (reason := self._reason_for_model()):
@@ -197,23 +225,49 @@ class Mixer(Options, ABC):
 
     def clean(self, x: Tensor, y: Tensor) -> MixedBatch:
         """Return the batch unmixed: ``x`` itself, and its labels as soft labels."""
+        target = self._target(x, y)
+        return MixedBatch(x, target, target, scoped=self.is_scoped)
+
+    def _target(self, x: Tensor, y: Tensor) -> Tensor:
+        for name, value in (("images", x), ("labels", y)):
+            if not isinstance(value, Tensor):
+                raise TypeError(f"{name} must be a tensor, got {type(value).__name__}: use torch.as_tensor")
         if x.shape[:1] != y.shape[:1] or x.ndim < 2:
             raise ValueError(f"images {tuple(x.shape)} and labels {tuple(y.shape)} are not one batch")
         if x.device != y.device:
             raise ValueError(f"images on {x.device} and labels on {y.device}: move the labels, y.to({str(x.device)!r})")
         if not x.is_floating_point():
             raise TypeError(f"images must be floating point, got {x.dtype}: convert and normalise them before mixing")
-        target = smooth(as_target(y, self.num_classes), self.label_smoothing, multi_label=self.multi_label)
-        return MixedBatch(x, target, target, scoped=self.is_scoped)
+        return smooth(as_target(y, self.num_classes), self.label_smoothing, multi_label=self.multi_label)
 
-    def prepare(self, x: Tensor, *others: Any, **options: Any) -> None:
+    def prepare(
+        self, x: Tensor | None = None, *others: Any, size: int | Sequence[int] | None = None, **options: Any
+    ) -> None:
         """Get ready for the first batch: methods that must see one (to find layers) do it here.
 
         Args:
             x: (B, ...) images.
             *others: what else the model takes.
-            **options: what it takes by name.
+            size: in place of ``x``, the shape of an image: ``(C, H, W)``, or ``(H, W)`` or one side with 3 channels.
+            **options: what the model takes by name.
+
+        Raises:
+            TypeError: neither images nor a size, or both.
         """
+
+    def _example(self, x: Tensor | None, size: int | Sequence[int] | None) -> Tensor:
+        """Two images of noise of this size, where the model is, unless there are images."""
+        if (x is None) == (size is None):
+            raise TypeError("prepare takes a batch of images, or size=... in its place: (C, H, W), (H, W) or one side")
+        if x is not None:
+            return x
+        shape = (size, size) if isinstance(size, int) else tuple(size or ())
+        shape = (3, *shape) if len(shape) == 2 else shape
+        if len(shape) != 3 or not all(isinstance(side, int) and side > 0 for side in shape):
+            raise ValueError(f"size must be (C, H, W), (H, W) or one side, got {size!r}")
+        noise = torch.randn(2, *shape, generator=torch.Generator().manual_seed(0), device="cpu")
+        here = next((p for p in self._root.parameters() if p.is_floating_point()), None) if self._root else None
+        return noise if here is None else noise.to(here.device, here.dtype)
 
     @property
     def has_auxiliary(self) -> bool:
@@ -257,8 +311,13 @@ class Mixer(Options, ABC):
         return DropIn(self)
 
     def parameters(self) -> Iterator[nn.Parameter]:
-        """Yield parameters of the method's own that the optimiser must also train; most methods have none."""
-        return iter(())
+        """Yield the parameters of :attr:`module`, which the optimiser must also train."""
+        return self.module.parameters()
+
+    @property
+    def module(self) -> nn.Module:
+        """The method's own layers, for a framework to move, save and train; most methods have none, and it is empty."""
+        return nn.Module()
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state of the random stream and the epoch, for a checkpoint: one for all processes."""
@@ -275,7 +334,3 @@ class Mixer(Options, ABC):
 
 # the field's name serves two: what was passed, and what to draw from
 Mixer.generator = DrawnFrom()
-
-
-def _rise(start: int, end: int) -> bool:
-    return 0 <= start < end

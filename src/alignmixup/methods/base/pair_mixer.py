@@ -6,8 +6,16 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from alignmixup.functional.labels import soft_labels
-from alignmixup.functional.sampling import beta, matching, permutation, to_device
+from alignmixup.functional.interpolation import lerp, partners
+from alignmixup.functional.sampling import (
+    beta,
+    box_centres,
+    cutmix_box,
+    matching,
+    one_cutmix_box,
+    permutation,
+    to_device,
+)
 from alignmixup.methods.base.batch import Draw
 from alignmixup.methods.base.mixer import Mixer
 from alignmixup.options import option
@@ -42,9 +50,7 @@ class PairMixer(Mixer):
     def draw_lam(self, perm: Tensor, alpha: float | None = None) -> Tensor:
         """Draw λ ~ Beta(α, α) for each sample, (B,) float64 on the CPU, shared as ``lam_per`` says.
 
-        Args:
-            perm: (B,) each sample's partner.
-            alpha: None for the mixer's own.
+        α is the mixer's own where none is given.
         """
         size = perm.shape[0]
         alpha = self.alpha if alpha is None else alpha
@@ -55,6 +61,17 @@ class PairMixer(Mixer):
             lam = lam[torch.minimum(perm, torch.arange(size))]
         return lam
 
+    def draw_box(self, lam: Tensor, perm: Tensor, height: int, width: int) -> Tensor:
+        """Draw a box that leaves a share λ of each image outside, (B, 4) int64 on the CPU, shared as λ is."""
+        size = perm.shape[0]
+        boxes = min(size, 1) if self.lam_per == "batch" else size
+        centres = box_centres(boxes, height, width, generator=self.generator)
+        if boxes == 1:
+            return torch.tensor([one_cutmix_box(float(lam[0]), centres[0].tolist(), height, width)]).expand(size, 4)
+        if self.lam_per == "pair":
+            centres = centres[perm.minimum(perm[perm])]
+        return cutmix_box(lam, centres.expand(size, 2), height, width)
+
     def mixed_target(self, target: Tensor, draw: Draw) -> Tensor:
-        """Mix the labels by the drawn coefficients, (B, K)."""
-        return soft_labels(target, draw.perm, draw.lam)
+        """Mix the labels by the drawn coefficients, (B, K); the draw is checked where it mixes the images."""
+        return lerp(partners(target, draw.perm), target, draw.lam)

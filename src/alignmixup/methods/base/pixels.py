@@ -29,19 +29,11 @@ class Pixels(Options):
             raise ValueError(f"mean and std go together, std > 0, got mean={self.mean} and std={self.std}")
 
     def pixels(self, x: Tensor) -> Tensor:
-        """Undo the normalisation: (B, C, H, W) float32 in [0, 1].
-
-        Raises:
-            ValueError: the mixer was not told the normalisation.
-        """
+        """Undo the normalisation: (B, C, H, W) float32 in [0, 1]; a ValueError where the mixer was not told it."""
         return self._normalization(x).undo(x)
 
     def normalized(self, pixels: Tensor) -> Tensor:
-        """Normalise images (B, C, H, W) in [0, 1] as the mixer's images are; inverse of :meth:`pixels`.
-
-        Raises:
-            ValueError: the mixer was not told the normalisation.
-        """
+        """Normalise images (B, C, H, W) in [0, 1] as the mixer's images are; inverse of :meth:`pixels`."""
         return self._normalization(pixels).apply(pixels)
 
     def _normalization(self, x: Tensor) -> Normalization:

@@ -19,8 +19,8 @@ from alignmixup.runs.jobs.child import INTERRUPTED
 from alignmixup.runs.record import read_record
 from alignmixup.runs.training import on_signals, train
 from alignmixup.training.config import Config
+from alignmixup.training.processes.ranks import is_main_process
 from alignmixup.training.progress.display import Reporter
-from alignmixup.training.ranks import is_main_process
 from alignmixup.training.trainer import InterruptedRunError
 
 
@@ -148,7 +148,7 @@ class SideBySide:
         for place in places:
             free.put(place)
         # not in the handler's own thread, which may hold a lock
-        with ThreadPoolExecutor(len(places)) as pool, on_signals(lambda: threading.Thread(target=self.stop).start()):
+        with ThreadPoolExecutor(len(places)) as pool, on_signals(lambda _: threading.Thread(target=self.stop).start()):
             self._futures = [pool.submit(self._work, job, free) for job in jobs]
             wait(self._futures)
         return [future.result() for future in self._futures if not future.cancelled()]

@@ -1,0 +1,67 @@
+"""
+What each method shows the network
+==================================
+
+The same two photographs, mixed by every method that mixes pixels. λ is the share of the label that stays with the
+image itself.
+"""
+
+# %%
+# Two photographs that scikit-learn brings along, and a batch of both orders.
+
+import matplotlib.pyplot as plt
+import torch
+from sklearn.datasets import load_sample_images
+from torch.nn import functional as F
+
+from alignmixup import CoMixup, CutMix, Mixup, PuzzleMix, SaliencyMix
+from alignmixup.models import PreActResNet18
+
+photos = [torch.from_numpy(image.copy()).permute(2, 0, 1)[None] / 255 for image in load_sample_images().images]
+x = torch.cat([F.interpolate(photo[..., :427, 107:534], size=(128, 128), mode="area") for photo in photos])
+y = torch.tensor([0, 1])
+
+# %%
+# Puzzle Mix and Co-Mixup look for salient places with the gradients of the network that is trained. Here it is a new
+# one. Of each method the first mixture is shown in which both images can be seen.
+
+torch.manual_seed(0)
+model = PreActResNet18(num_classes=2, width=8).train()
+mean, std = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1), torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
+normalised = (x - mean) / std
+pixels = {"mean": mean.flatten().tolist(), "std": std.flatten().tolist()}  # for the two that look at pixels
+
+
+def mixture(method, model=None, **options):
+    """The first draw of a method whose λ lies between 0.4 and 0.7."""
+    arguments = () if model is None else (model,)
+    mixer = method(*arguments, num_classes=2, generator=torch.Generator().manual_seed(0), **options)
+    for _ in range(200):
+        with mixer(normalised, y) as batch:
+            mixed, target = batch.x.detach(), batch.target.detach()
+        if 0.4 < float(target[0, 0]) < 0.7:
+            break
+    return (mixed * std + mean).clip(0, 1), target
+
+
+rows = {
+    "Mixup": mixture(Mixup),
+    "CutMix": mixture(CutMix),
+    "SaliencyMix": mixture(SaliencyMix, **pixels),
+    "Puzzle Mix": mixture(PuzzleMix, model, **pixels),
+    "Co-Mixup": mixture(CoMixup, model),
+}
+
+# %%
+# The originals, then what the network is shown in place of the first.
+
+figure, grid = plt.subplots(1, 7, figsize=(14, 2.6), layout="constrained")
+for axes, image, title in zip(grid[:2], x, ("first", "second"), strict=True):
+    axes.imshow(image.permute(1, 2, 0))
+    axes.set_title(title)
+for axes, (name, (images, target)) in zip(grid[2:], rows.items(), strict=True):
+    axes.imshow(images[0].permute(1, 2, 0))
+    axes.set_title(f"{name}\nλ = {float(target[0, 0]):.2f}")
+for axes in grid:
+    axes.set_axis_off()
+plt.show()
