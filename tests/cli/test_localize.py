@@ -136,8 +136,8 @@ def test_other_choices(place, tmp_path, capsys):
 def test_bad_input(place, tmp_path):
     run, boxes = place / "mixed-seed0", ("--boxes", place / "boxes.csv", "--out", tmp_path)
     for arguments, message in (
-        ((), "name run folders, or a folder of score maps with --maps"),
-        ((run, "--maps", tmp_path), "name run folders, or a folder of score maps"),
+        ((), "name run folders or a model, or a folder of score maps with --maps"),
+        ((run, "--maps", tmp_path), "name run folders or a model, or a folder of score maps"),
         (("--maps", tmp_path), "--maps needs --boxes"),
         ((tmp_path, *boxes), "is no run folder: it has no config.toml"),
         ((run, "--limit", 0, *boxes), "--limit must be >= 1 or None, got 0"),

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from alignmixup.evaluation.attacks import Attack, attack_path, fgsm, fgsm_attack, pgd, robust_error
+from alignmixup.evaluation.attacks import Attack, _starts, attack_path, fgsm, fgsm_attack, pgd, robust_error
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
 
@@ -203,3 +203,41 @@ def test_bad_input() -> None:
         pgd(model.bfloat16(), pixels, labels, mean=MEAN, std=STD)
     with pytest.raises(ValueError, match="nothing to attack"):
         robust_error(network(), [], Attack(), mean=MEAN, std=STD)
+
+
+def test_pgd_l2_is_its_formula() -> None:
+    model, (pixels, labels) = network().eval(), batch()
+    options = {"epsilon": 0.4, "step": 0.15, "iterations": 4, "random_start": False, "norm": "l2"}
+    found = pgd(model, pixels, labels, mean=MEAN, std=STD, **options)  # type: ignore[arg-type]
+    for image, label, reached in zip(pixels, labels, found, strict=True):
+        x = image
+        for _ in range(4):
+            x = x.detach().clone().requires_grad_()
+            (gradient,) = torch.autograd.grad(loss(model, x[None], label[None]), x)
+            change = x.detach() + 0.15 * gradient / torch.linalg.vector_norm(gradient) - image
+            x = torch.clip(image + change * min(1.0, 0.4 / float(torch.linalg.vector_norm(change))), 0, 1)
+        torch.testing.assert_close(reached, x, rtol=0, atol=1e-9)
+    lengths = (found - pixels).flatten(1).norm(dim=1)
+    assert lengths.max() <= 0.4 + 1e-9
+    assert lengths.max() > 0.3
+
+
+def test_starts_of_l2_fill_the_ball_and_do_not_depend_on_the_batch_size() -> None:
+    pixels, attack = torch.full((500, 1, 2, 2), 0.5), Attack(norm="l2", epsilon=0.4, step=0.1, restarts=3)
+    whole = _starts(pixels, attack, torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(0)
+    parts = [_starts(part, attack, generator) for part in pixels.split([7, 493])]
+    assert torch.equal(torch.cat(parts), whole)
+    lengths = (whole - 0.5).flatten(2).norm(dim=2).flatten() / 0.4
+    assert lengths.max() <= 1
+    assert (lengths**4).mean() == pytest.approx(0.5, abs=0.03)  # of four dimensions: uniform in [0, 1]
+
+
+def test_an_epsilon_is_in_the_range_of_its_norm() -> None:
+    with pytest.raises(ValueError, match=r"epsilon must be in \[0, 1\]"):
+        Attack(epsilon=2.0)
+    assert Attack(epsilon=2.0, step=1.5, norm="l2").epsilon == 2
+    with pytest.raises(ValueError, match="epsilon must be >= 0 and finite"):
+        Attack(epsilon=float("inf"), norm="l2")
+    with pytest.raises(ValueError, match="norm must be one of linf, l2, got 'l1'"):
+        Attack(norm="l1")  # type: ignore[arg-type]

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from alignmixup.evaluation.error import count_errors, evaluate_error
+from alignmixup.evaluation.error import count_errors, error_interval, evaluate_error
 
 
 def test_counts_by_hand() -> None:
@@ -84,3 +84,14 @@ def test_sums_are_reduced_once() -> None:
 def test_an_empty_loader_is_an_error() -> None:
     with pytest.raises(ValueError, match="nothing to evaluate"):
         evaluate_error(Echo(), [])
+
+
+def test_the_interval_is_that_of_resampled_images():
+    generator = torch.Generator().manual_seed(1)
+    wrong = (torch.arange(400) < 60).double()
+    means = torch.stack([wrong[torch.randint(400, (400,), generator=generator)].mean() for _ in range(4000)])
+    expected = torch.quantile(100 * means, torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
+    assert error_interval(15.0, 400) == pytest.approx(expected, abs=0.4)
+    assert error_interval(15.0, 400) == error_interval(15.0, 400)
+    assert error_interval(0.0, 400) == [0, 0]
+    assert error_interval(100.0, 400) == [100, 100]

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from alignmixup.evaluation.summary import group_by_method, headline, spread, summarise_evaluations
+from alignmixup.evaluation.summary import group_by_method, headline, numbers_of, spread, summarise_evaluations
 
 
 def result(run, method, seed, error, **parts):
@@ -29,16 +29,16 @@ def test_headline_takes_what_is_there():
                 "overconfidence_percent": 1.0,
                 "mean_confidence_percent": 90.0,
                 "brier": 0.1,
-                "temperature": {"after": {"ece_percent": 0.5}},
+                "temperature": {"images": 20, "before": {"ece_percent": 2.0}, "after": {"ece_percent": 0.5}},
             },
-            attacks={"attacks": [{"label": "fgsm 8/255", "error_percent": 60.0}]},
+            attacks={"attacks": [{"label": "fgsm 8/255", "error_percent": 60.0, "images": 10}]},
             ood={"mean": {"msp": dict.fromkeys(("detection_accuracy", "auroc", "aupr_in", "aupr_out", "fpr95"), 0.7)}},
             corruptions={"mean_error_percent": 40.0, "mce": {"mce_percent": 95.0}},
         )
         | {"recorded": {"best_error_percent": 4.0, "last10_error_percent": 5.5}}
     )
     assert full["best_error_percent"] == 4
-    assert full["scaled_ece_percent"] == 0.5
+    assert (full["unscaled_ece_percent"], full["scaled_ece_percent"]) == (2, 0.5)
     assert full["fgsm 8/255 error_percent"] == 60
     assert full["auroc_percent"] == pytest.approx(70)
     assert (full["corruption_error_percent"], full["mce_percent"]) == (40, 95)
@@ -79,3 +79,38 @@ def test_spread_is_the_sample_deviation() -> None:
 def test_only_runs_that_differ_by_their_seed_are_averaged(others, labels):
     results = [{"method": "mixup", "seed": seed, **other} for seed, other in enumerate(others)]
     assert list(group_by_method(results)) == labels
+
+
+def test_each_number_has_its_count_and_a_single_run_its_interval():
+    temperature = {"images": 20, "before": {"ece_percent": 2.0}, "after": {"ece_percent": 0.5}}
+    calibration = dict.fromkeys(("ece_percent", "overconfidence_percent", "mean_confidence_percent", "brier"), 1.0)
+    one = result(
+        "a",
+        "mixup",
+        0,
+        5.0,
+        images=40,
+        error_interval_percent=[2.0, 9.0],
+        calibration=calibration | {"images": 39, "temperature": temperature},
+        attacks={"attacks": [{"label": "pgd", "error_percent": 60.0, "images": 10}]},
+    )
+    counts = {key: number.images for key, number in numbers_of(one).items()}
+    assert (counts["error_percent"], counts["ece_percent"], counts["pgd error_percent"]) == (40, 39, 10)
+    # an ECE after scaling stands only beside one of the same images
+    assert counts["scaled_ece_percent"] == counts["unscaled_ece_percent"] == 20
+    (alone,) = summarise_evaluations([one])
+    assert alone["interval"] == {"error_percent": [2.0, 9.0]}
+    assert alone["images"]["pgd error_percent"] == [10]
+    (both,) = summarise_evaluations([one, one | {"run": "b", "seed": 1, "images": 50}])
+    assert both["interval"] == {}
+    assert both["images"]["error_percent"] == [40, 50]
+
+
+def test_runs_of_other_data_or_configurations_are_never_averaged():
+    first = result("a", "mixup", 0, 4.0, data="cifar10", configuration={"model.width": 4})
+    other = first | {"run": "b", "seed": 1, "data": "cifar100", "error_percent": 60.0}
+    wider = first | {"run": "c", "seed": 1, "configuration": {"model.width": 8}, "error_percent": 2.0}
+    for pair in ([first, other], [first, wider]):
+        summaries = summarise_evaluations(pair)
+        assert [summary["spread"]["error_percent"] for summary in summaries] == [None, None]
+        assert [summary["mean"]["error_percent"] for summary in summaries] == [one["error_percent"] for one in pair]

@@ -265,8 +265,12 @@ def test_an_evaluation_grows(copied: RunFolder) -> None:
     }
     file = copied.path / "other.pth"
     torch.save({**run.model.state_dict(), **others}, file)
-    replaced = runs.evaluate(runs.load(copied.path, checkpoint=file), out=out, what="error")
-    assert "ood" not in replaced
+    other = runs.load(copied.path, checkpoint=file)
+    before = out.read_bytes()
+    with pytest.raises(ConfigError, match=r"holds an evaluation of other weights .*: --overwrite replaces it, --out"):
+        runs.evaluate(other, out=out, what="error")
+    assert out.read_bytes() == before
+    assert "ood" not in runs.evaluate(other, out=out, what="error", overwrite=True)
 
 
 def test_a_report_leaves_out_an_evaluation_of_weights_that_are_gone(copied: RunFolder) -> None:

@@ -11,14 +11,13 @@ import argparse
 import math
 from pathlib import Path
 
-from alignmixup.cli.arguments import add_device, add_options, add_run, given, load_run
+from alignmixup.cli.arguments import add_networks, add_options, given, load_network
 from alignmixup.runs.plan import MatchOptions
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_run(parser)
+    add_networks(parser)
     add_options(parser, MatchOptions)
-    add_device(parser)
     parser.add_argument("--out", type=Path, default=Path("align.png"), metavar="FILE", help="PNG (default: align.png)")
 
 
@@ -26,7 +25,7 @@ def run(options: argparse.Namespace) -> int:
     """Draw the picture and print how sharp the matches are."""
     from alignmixup.runs.pictures import picture_matches
 
-    record = picture_matches(load_run(options, device=options.device), options.out, **given(options, MatchOptions))
+    record = picture_matches(load_network(options), options.out, **given(options, MatchOptions))
     print(
         f"{record['layer']}, {record['positions']}: mean entropy of a match {record['entropy']:.3f} of at most "
         f"{math.log(math.prod(record['size'])):.3f}; mean squared distance of matched positions "

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 from alignmixup.options import Option, options_of
+from alignmixup.runs.plan import NetworkChoice
 from alignmixup.training.config import TABLES, OpenTable
+from alignmixup.training.config_file import ConfigError
 
 if TYPE_CHECKING:
     from alignmixup.runs import Run
@@ -69,11 +71,13 @@ def add_trust(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_run(parser: argparse.ArgumentParser) -> None:
-    """Add the run whose network a command draws at work, and where its data are."""
-    parser.add_argument("folder", type=Path, metavar="RUN", help="run folder of a trained network")
-    parser.add_argument("--data-root", metavar="DIR", help="folder of the data, if not that of the run")
-    add_trust(parser)
+def add_networks(parser: argparse.ArgumentParser, *, nargs: str | None = None) -> None:
+    """Add the network or networks that a command is about, and which weights and images those are."""
+    parser.add_argument("target", nargs=nargs, metavar="RUN|MODEL", help="run folder, or a model by name")
+    add_set(parser)
+    group = parser.add_argument_group("which weights, and what a MODEL sees")
+    add_options(group, NetworkChoice)
+    group.add_argument("--data-root", dest="root", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:
@@ -81,12 +85,22 @@ def add_device(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"), help="(default: auto)")
 
 
-def load_run(options: argparse.Namespace, *, device: str) -> Run:
-    """The run that was named."""
+def load_networks(options: argparse.Namespace, targets: Sequence[str]) -> list[Run]:
+    """The networks that were named."""
     from alignmixup import runs
 
-    root = [f"data.root={options.data_root}"] if options.data_root else []
-    return runs.load(options.folder, overrides=[*root, f"train.device={device}"], trust=options.trust)
+    choice = given(options, NetworkChoice)
+    if choice["checkpoint"] and len(targets) > 1:
+        raise ConfigError("--checkpoint is for one network: give one RUN or MODEL")
+    names = [str(Path(target)) for target in targets]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ConfigError(f"{twice[0]} is given twice")
+    return [runs.load(target, overrides=options.set, **choice) for target in targets]
+
+
+def load_network(options: argparse.Namespace) -> Run:
+    """The network that was named."""
+    return load_networks(options, [options.target])[0]
 
 
 class CommandParser(argparse.ArgumentParser):

@@ -9,12 +9,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from alignmixup.cli.arguments import add_options, add_run, given, load_run
+from alignmixup.cli.arguments import add_networks, add_options, given, load_network
 from alignmixup.runs.plan import GalleryOptions
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_run(parser)
+    add_networks(parser)
     add_options(parser, GalleryOptions)
     parser.add_argument("--out", type=Path, default=Path("gallery.png"), metavar="FILE", help="(default: gallery.png)")
 
@@ -23,9 +23,10 @@ def run(options: argparse.Namespace) -> int:
     """Draw the picture."""
     from alignmixup.runs.pictures import picture_gallery
 
-    network = load_run(options, device="cpu")
-    hidden = picture_gallery(network, options.out, **given(options, GalleryOptions))
-    for name in hidden if options.methods else ():
-        print(f"{name} mixes inside the network: there is no image to show")
+    options.device = options.device or "cpu"
+    network = load_network(options)
+    without = picture_gallery(network, options.out, **given(options, GalleryOptions))
+    for name, why in without.items():
+        print(f"no {name}: {why}")
     print(options.out)
     return 0

@@ -1,8 +1,8 @@
-"""Weakly supervised localisation of finished runs, or of stored score maps.
+"""Weakly supervised localisation of trained networks, or of stored score maps.
 
-Turn the class activation maps of finished runs into boxes and compare these with those of the images: MaxBoxAcc,
-MaxBoxAccV2 and Top-1 localisation. Several runs make one table, with mean and spread over the seeds of a method. --maps
-scores stored maps of any network instead. Ends in localization.json and figures.
+Turn the class activation maps of runs, or of a model by name, into boxes and compare these with those of the images:
+MaxBoxAcc, MaxBoxAccV2 and Top-1 localisation. Several runs make one table, with mean and spread over the seeds of a
+method. --maps scores stored maps of any network instead. Ends in localization.json and figures.
 """
 
 from __future__ import annotations
@@ -12,37 +12,34 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from alignmixup.cli.arguments import add_options, add_set, add_trust
+from alignmixup.cli.arguments import add_networks, add_options, load_networks
 from alignmixup.cli.table import new_table, show
 from alignmixup.runs.comparison import mean_and_spread
 from alignmixup.runs.plan import LocalizationProtocol
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("folders", nargs="*", type=Path, metavar="RUN", help="run folders")
+    add_networks(parser, nargs="*")
     parser.add_argument("--maps", type=Path, metavar="DIR", help="score maps, DIR/IMAGE.npy (H, W) in [0, 1]")
     parser.add_argument("--images", type=Path, metavar="DIR", help="with --maps: where the images are, for their sizes")
     add_options(parser, LocalizationProtocol)
     parser.add_argument("--out", type=Path, default=Path("localization"), metavar="DIR", help="(default: localization)")
-    add_set(parser)
-    add_trust(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """Measure, print the table, write record and figures."""
-    from alignmixup import runs
     from alignmixup.runs.localization import measure_localization
     from alignmixup.runs.localization_report import reporting_to, write_report
     from alignmixup.runs.stored_maps import score_stored_maps
 
     protocol = LocalizationProtocol.part_of(options)
-    if bool(options.folders) == (options.maps is not None):
-        raise ValueError("name run folders, or a folder of score maps with --maps")
+    if bool(options.target) == (options.maps is not None):
+        raise ValueError("name run folders or a model, or a folder of score maps with --maps")
     if options.maps is not None and options.boxes is None:
         raise ValueError("--maps needs --boxes: a CSV file, or a folder with localization.txt")
     with reporting_to(options.out):
         measured = []
-        for network in [runs.load(folder, overrides=options.set, trust=options.trust) for folder in options.folders]:
+        for network in load_networks(options, options.target):
             measured.append(measure_localization(network, protocol))
             print(_how(measured[-1].record))
         if options.maps is not None:

@@ -12,7 +12,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from alignmixup.cli.arguments import add_device, add_options, add_run, given, load_run
+from alignmixup.cli.arguments import add_networks, add_options, given, load_network
 from alignmixup.cli.table import new_table, show
 from alignmixup.runs.plan import MorphOptions, PathOptions
 
@@ -21,9 +21,8 @@ _NAMES = {"first": "aligned, geometry of A", "partner": "aligned, geometry of B"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_run(parser)
+    add_networks(parser)
     add_options(parser, MorphOptions)
-    add_device(parser)
     parser.add_argument("--measure", type=int, metavar="N", help="measure N pairs instead of drawing some")
     parser.add_argument(
         "--layer", metavar="NAME", help="with --measure: where to interpolate (default: the run's layer)"
@@ -42,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
         raise ValueError("--measure draws no images: leave --animation out")
     if options.measure is None and options.layer:
         raise ValueError("--layer goes with --measure: images can only be drawn from the layer that the decoder reads")
-    network = load_run(options, device=options.device)
+    network = load_network(options)
     if options.measure is None:
         out = options.out or Path("morph.png")
         picture_morphs(network, out, **vars(asked))

@@ -66,6 +66,7 @@ def load(
     in_memory: bool | None = None,
     test_split: str | None = None,
     test_view: TestView | None = None,
+    test_crop: float | None = None,
     test_only: bool = False,
     cache: bool = True,
     progress: bool = True,
@@ -86,6 +87,8 @@ def load(
         test_split: imagenet and folder: name of the test folder.
         test_view: cub, imagenet and folder: what a test image shows of its file, "center", "squeezed_center" or "whole"
             (see ``alignmixup.data.dataset.TestView``); None for "center", or cub's "squeezed_center".
+        test_crop: imagenet and folder: share of the scaled sides that the centre of a test image is, in (0, 1]; None
+            for 224 / 256, and for 1 where images are decoded into memory.
         test_only: the test images are all that is wanted: imagenet and folder need no ``train`` then (see
             ``alignmixup.data.sets.folder.load_folder``); other sets are loaded whole.
         cache: keep decoded images on disk, beside the data.
@@ -106,7 +109,12 @@ def load(
         raise ValueError(
             f"validation={validation} holds out training images, which test_only=True leaves out: choose one"
         )
-    chosen = {"in_memory": in_memory, "test_split": test_split, "test_view": test_view}
+    chosen: dict[str, Any] = {
+        "in_memory": in_memory,
+        "test_split": test_split,
+        "test_view": test_view,
+        "test_crop": test_crop,
+    }
     chosen = {key: value for key, value in chosen.items() if value is not None}
     _check(name, image_size, chosen)
     options = {"root": root, "download": download, "image_size": image_size, "test_only": test_only}
@@ -157,7 +165,7 @@ def build_loaders(
         common |= {"shuffle": training, "drop_last": training and drop_last, "equal_shards": training}
         if isinstance(split, Split):
             return BatchLoader(split, on_device=on_device, **common)
-        return StreamLoader(split, workers=workers, view=dataset.test_view, **common)
+        return StreamLoader(split, workers=workers, view=dataset.test_view, crop=dataset.test_crop, **common)
 
     check_memory(max(batch_size, eval_batch_size or 1), dataset.channels, dataset.image_size, bytes_each=4)
     train: Loader
@@ -179,6 +187,8 @@ def _check(name: str, image_size: int | None, chosen: dict[str, Any]) -> None:
         raise ValueError(f"image_size must be an integer >= 1, got {image_size!r}")
     if chosen.get("test_view", "center") not in get_args(TestView):
         raise ValueError(f"test_view must be one of {', '.join(get_args(TestView))}, got {chosen['test_view']!r}")
+    if not 0 < chosen.get("test_crop", 1) <= 1:
+        raise ValueError(f"test_crop must be in (0, 1], got {chosen['test_crop']!r}")
     for key in chosen:
         if not _takes(name, key):
             known = ", ".join(other for other in _LOADERS if _takes(other, key))

@@ -127,6 +127,8 @@ class ImageData:
         augment: the preset of ``alignmixup.data.transforms.augment`` that suits the set by default.
         test_view: what a test image that is decoded from its file shows of it; see ``TestView``.
         test_only: there are no training images; the set is for testing a network.
+        test_crop: share of the scaled sides that the centre of a test image is, in (0, 1]; None for that of
+            ``test_view``.
 
     Raises:
         ValueError: an empty split, labels outside [0, number of classes), or constants that do not fit.
@@ -142,6 +144,7 @@ class ImageData:
     augment: str
     test_view: TestView = "center"
     test_only: bool = False
+    test_crop: float | None = None
 
     def __post_init__(self) -> None:
         if len(self.mean) != len(self.std) or min(self.std) <= 0:

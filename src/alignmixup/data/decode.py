@@ -2,6 +2,7 @@
 
 import importlib
 import io
+import math
 import os
 import struct
 import warnings
@@ -23,6 +24,7 @@ from alignmixup.data.transforms.crops import Interpolation
 from alignmixup.outside import require
 
 __all__ = [
+    "crop_margin",
     "decode_all",
     "decode_image",
     "decode_pixels",
@@ -98,11 +100,17 @@ def scaled_whole(image: Any, size: int, *, margin: float = 1.0) -> Any:
     return image.crop((start, start, start + size, start + size)) if start else image
 
 
-def viewed(image: Any, size: int, view: TestView) -> Any:
-    """A PIL image as ``view`` shows it, ``size`` by ``size`` pixels."""
+def viewed(image: Any, size: int, view: TestView, crop: float | None = None) -> Any:
+    """A PIL image as ``view`` shows it, ``size`` by ``size`` pixels; ``crop`` is that of `crop_margin`."""
+    margin = _TEST_MARGIN if crop is None else crop_margin(size, crop)
     if view == "center":
-        return scaled_center(image, size, margin=_TEST_MARGIN)
-    return scaled_whole(image, size, margin=_TEST_MARGIN if view == "squeezed_center" else 1.0)
+        return scaled_center(image, size, margin=margin)
+    return scaled_whole(image, size, margin=margin if view == "squeezed_center" else 1.0)
+
+
+def crop_margin(size: int, crop: float) -> float:
+    """The margin of a centre crop that keeps the share ``crop`` of each side, which is scaled to whole pixels below."""
+    return math.floor(size / crop) / size
 
 
 def to_tensor(image: Any) -> Tensor:

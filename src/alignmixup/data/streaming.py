@@ -28,6 +28,7 @@ class StreamLoader(EpochLoader):
 
     Args:
         view: what an image that is not cut at random shows of its file; see ``alignmixup.data.dataset.TestView``.
+        crop: share of the scaled sides that a centre is; None for that of the view.
         workers: processes that decode; 0 decodes in this one; None takes a number that suits the processor,
             up to 8.
 
@@ -39,6 +40,7 @@ class StreamLoader(EpochLoader):
     _: KW_ONLY
     image_size: int = field()  # without None, the default of the base class
     view: TestView = "center"
+    crop: float | None = None
     workers: int | None = None
 
     def __post_init__(self, split: FileSplit) -> None:
@@ -50,7 +52,7 @@ class StreamLoader(EpochLoader):
             raise ValueError(f"workers must be >= 0, got {workers}")
         self._keys = _BatchKeys(self.order)
         self._batches = DataLoader(
-            _Files(split, self.image_size, self.augment, self.seed, self.view),
+            _Files(split, self.image_size, self.augment, self.seed, view=self.view, crop=self.crop),
             batch_sampler=self._keys,
             num_workers=workers,
             pin_memory=self._device.type == "cuda",
@@ -114,10 +116,20 @@ class _BatchKeys:
 
 
 class _Files(Dataset[tuple[Tensor, Tensor]]):
-    def __init__(self, split: FileSplit, image_size: int, augment: Augment | None, seed: int, view: TestView) -> None:
+    def __init__(
+        self,
+        split: FileSplit,
+        image_size: int,
+        augment: Augment | None,
+        seed: int,
+        *,
+        view: TestView,
+        crop: float | None,
+    ) -> None:
         augment = augment or Augment()
         self._split = split
         self._view: TestView = view
+        self._crop = crop
         self._area = augment.resized_crop
         self._whole = augment.margin > 1
         self._size = augment.enlarged(image_size)
@@ -130,7 +142,7 @@ class _Files(Dataset[tuple[Tensor, Tensor]]):
         epoch, index = key
         path, upright = self._split.root / self._split.paths[index], self._split.upright
         if self._area is None and not self._whole:
-            pixels = to_tensor(viewed(decode_image(path, upright=upright), self._size, self._view))
+            pixels = to_tensor(viewed(decode_image(path, upright=upright), self._size, self._view, self._crop))
         else:
             pixels = decode_pixels(path, upright=upright)
             height, width = pixels.shape[1:]

@@ -5,6 +5,7 @@ et al., On Evaluating Adversarial Robustness, 2019, Sec. 5. A check that warns d
 error under the attack is a lower bound to be distrusted.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -24,6 +25,7 @@ _NOISES = 10  # tries of the attack that asks no gradient
 _FACTORS = (0.5, 2.0, 4.0)  # of epsilon
 _TOLERANCE = 1.0  # percentage points that an error may move the wrong way, at least one image
 _GAIN = 5.0  # percentage points that a stronger attack may find before the usual one counts as weak
+_UNBOUNDED_L2 = (1e3, 10.0)  # epsilon, beyond the diagonal of images of 500 pixels and less, and step
 _ZERO = 5.0  # percent of gradient entries that may be exactly zero
 
 
@@ -47,7 +49,8 @@ def check_attack(
     - ``epsilon``: a larger ball never helps the network.
     - ``unbounded``: free to change every pixel as it likes, the attack fools the network on all images.
     - ``gradients``: few gradients are exactly zero.
-    - ``noise``: random corners of the ball, which need no gradient, are no better than the attack.
+    - ``noise``: random corners of the ball, which need no gradient, are no better than the attack; in l2, points of the
+      ball in the directions of the corners of the cube.
 
     Arguments are those of `robust_error`. The loader is read several times, the attack's restarts are not repeated, and
     ``progress`` hears of each image `passes` times.
@@ -61,9 +64,12 @@ def check_attack(
     usual = replace(attack, restarts=1)
     long = robust_error(model, loader, replace(usual, iterations=_MORE_STEPS * attack.iterations), **given)
     again = robust_error(model, loader, replace(usual, random_start=True, restarts=_RESTARTS), **given)
-    sweep = [_at_epsilon(usual, factor * usual.epsilon) for factor in _FACTORS if factor * usual.epsilon <= 1]
+    sweep = [
+        _at_epsilon(usual, factor * usual.epsilon) for factor in _FACTORS if factor * usual.epsilon <= usual.largest
+    ]
     errors = {item.epsilon: robust_error(model, loader, item, **given)["error_percent"] for item in sweep}
-    free = replace(usual, epsilon=1.0, step=max(usual.step, 4 / max(usual.iterations, 4)))
+    epsilon, step = (1.0, 4 / max(usual.iterations, 4)) if usual.norm == "linf" else _UNBOUNDED_L2
+    free = replace(usual, epsilon=epsilon, step=max(usual.step, step))
     unbounded = robust_error(model, loader, replace(free, iterations=max(free.iterations, 20)), **given)
     clean, noise = _noise_error(model, loader, usual, **given)
     images, error, more = long["images"], long["path_error_percent"][usual.iterations], long["error_percent"]
@@ -127,13 +133,13 @@ def _falls(loss: list[float]) -> bool:
 
 def passes(attack: Attack) -> int:
     """How often `check_attack` reports each image."""
-    return 4 + sum(factor * attack.epsilon <= 1 for factor in _FACTORS)
+    return 4 + sum(factor * attack.epsilon <= attack.largest for factor in _FACTORS)
 
 
 def _at_epsilon(attack: Attack, epsilon: float) -> Attack:
     """The attack in another ball, whose steps still cross it."""
     step = epsilon if attack.iterations == 1 else max(attack.step, 2.5 * epsilon / attack.iterations)
-    return replace(attack, epsilon=epsilon, step=min(step, 1.0))
+    return replace(attack, epsilon=epsilon, step=min(step, attack.largest))
 
 
 @torch.no_grad()
@@ -156,8 +162,9 @@ def _noise_error(
             pixels = normalization.undo(x)
             clean = fooled = model(x).argmax(dim=1) != y
             corners = torch.randint(0, 2, (len(x), _NOISES, *x.shape[1:]), generator=generator, dtype=torch.int8)
+            reach = attack.epsilon / (1.0 if attack.norm == "linf" else math.sqrt(x[0].numel()))
             for corner in corners.unbind(1):
-                moved = (pixels + attack.epsilon * (2 * corner.to(pixels) - 1)).clamp(0, 1)
+                moved = (pixels + reach * (2 * corner.to(pixels) - 1)).clamp(0, 1)
                 fooled = fooled | (model(normalization.apply(moved)).argmax(dim=1) != y)
             totals += torch.tensor([float(clean.sum()), float(fooled.sum()), len(x)], dtype=torch.float64)
             progress(len(x))

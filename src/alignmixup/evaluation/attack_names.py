@@ -2,14 +2,21 @@
 
 from collections.abc import Callable
 from dataclasses import fields
+from functools import partial
 from typing import Any
 
 from alignmixup.evaluation.attacks import Attack, fgsm_attack
+from alignmixup.evaluation.auto_attack import AutoAttack, auto_attack_package
 from alignmixup.near import near
 
-_PRESETS: dict[str, tuple[Callable[..., Attack], tuple[str, ...]]] = {
+AnyAttack = Attack | AutoAttack
+_OF_PGD = tuple(item.name for item in fields(Attack) if item.name not in ("name", "norm"))
+_PRESETS: dict[str, tuple[Callable[..., AnyAttack], tuple[str, ...]]] = {
     "fgsm": (fgsm_attack, ("epsilon",)),
-    "pgd": (Attack, tuple(item.name for item in fields(Attack) if item.name != "name")),
+    "pgd": (Attack, _OF_PGD),
+    "pgd-l2": (partial(Attack, name="pgd-l2", norm="l2", epsilon=0.5, step=0.1), _OF_PGD),
+    "autoattack": (AutoAttack, ("epsilon",)),
+    "autoattack-l2": (partial(AutoAttack, name="autoattack-l2", norm="l2", epsilon=0.5), ("epsilon",)),
 }
 _WORDS = {"true": True, "false": False}
 
@@ -19,13 +26,15 @@ def available() -> tuple[str, ...]:
     return tuple(_PRESETS)
 
 
-def parse_attack(text: str) -> Attack:
+def parse_attack(text: str) -> AnyAttack:
     """An attack written as ``NAME`` or ``NAME:KEY=VALUE,KEY=VALUE``; numbers are written 8/255 or 0.03.
 
     "fgsm" has epsilon 8/255; "pgd" has epsilon 4/255, step 2/255, 20 iterations and one random start. Its other options
-    are those of `Attack`; fgsm takes epsilon alone, one step of that size being what it is.
+    are those of `Attack`; fgsm takes epsilon alone, one step of that size being what it is. "pgd-l2" has epsilon 0.5
+    and step 0.1; "autoattack" (epsilon 8/255) and "autoattack-l2" (0.5) take epsilon alone.
 
     Raises:
+        ImportError: autoattack, without the extra ``attacks``.
         ValueError: unknown name or option (near ones are listed), or a value that cannot be read or is out of range.
 
     Example:
@@ -43,9 +52,12 @@ def parse_attack(text: str) -> Attack:
             raise ValueError(f"{name} has no option {part!r}, written KEY=VALUE; {near(key, known)}")
         options[key] = _read(key, value)
     try:
-        return build(**options)
+        attack = build(**options)
     except ValueError as error:
         raise ValueError(f"attack {text}: {error}") from None
+    if isinstance(attack, AutoAttack):
+        auto_attack_package()  # missed now rather than after the attacks before it
+    return attack
 
 
 def parse_number(text: str) -> float:
@@ -57,8 +69,10 @@ def parse_number(text: str) -> float:
         raise ValueError(f"{text!r} is not a number; write 8/255 or 0.03") from None
 
 
-def describe(attack: Attack) -> str:
+def describe(attack: AnyAttack) -> str:
     """The attack in a table's words: ``pgd 4/255, 20 x 2/255``."""
+    if isinstance(attack, AutoAttack):
+        return f"{attack.name} {_in_255(attack.epsilon)}"
     if attack.iterations == 1 and not attack.random_start and attack.step >= attack.epsilon:
         return f"{attack.name} {_in_255(attack.epsilon)}"
     restarts = f", {attack.restarts} restarts" if attack.restarts > 1 else ""

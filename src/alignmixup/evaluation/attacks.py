@@ -1,9 +1,9 @@
-"""White-box attacks in the maximum norm, and the error of a classifier under them."""
+"""White-box attacks in the maximum or the Euclidean norm, and the error of a classifier under them."""
 
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -14,15 +14,17 @@ from alignmixup.functional.precision import without_autocast
 from alignmixup.modules import device_of, evaluation_mode
 from alignmixup.normalization import Normalization
 
+Norm = Literal["linf", "l2"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Attack:
     """A projected gradient attack on the cross-entropy with the true label.
 
     ``epsilon``, the largest change of a pixel, in [0, 1], and ``step``, that of one iteration, in (0, 1], are in units
-    of pixels in [0, 1], before normalisation. With ``random_start`` it begins at a uniform point of the ball around the
-    image rather than at the image; an image is robust when it withstands all ``restarts``, each with ``iterations``
-    gradients.
+    of pixels in [0, 1], before normalisation; with ``norm="l2"`` both are lengths of the change of the whole image.
+    With ``random_start`` it begins at a uniform point of the ball around the image rather than at the image; an image
+    is robust when it withstands all ``restarts``, each with ``iterations`` gradients.
 
     Raises:
         ValueError: a value out of range, or restarts that would all begin at the image.
@@ -34,17 +36,50 @@ class Attack:
     iterations: int = 20
     restarts: int = 1
     random_start: bool = True
+    norm: Norm = "linf"
 
     def __post_init__(self) -> None:
-        if not 0 <= self.epsilon <= 1:
-            raise ValueError(f"epsilon must be in [0, 1], in units of pixels in [0, 1] (8/255), got {self.epsilon:g}")
-        if not 0 < self.step <= 1:
-            raise ValueError(f"step must be in (0, 1], in units of pixels in [0, 1] (2/255), got {self.step:g}")
+        if self.norm not in get_args(Norm):
+            raise ValueError(f"norm must be one of {', '.join(get_args(Norm))}, got {self.norm!r}")
+        check_epsilon(self.epsilon, self.norm)
+        if not 0 < self.step <= self.largest:
+            words = "in (0, 1], in units of pixels in [0, 1] (2/255)" if self.norm == "linf" else "> 0"
+            raise ValueError(f"step must be {words}, got {self.step:g}")
         for key, value in (("iterations", self.iterations), ("restarts", self.restarts)):
             if type(value) is not int or value < 1:
                 raise ValueError(f"{key} must be an integer >= 1, got {value!r}")
         if self.restarts > 1 and not self.random_start:
             raise ValueError(f"restarts={self.restarts} needs random_start=true: all would begin at the image itself")
+
+    @property
+    def largest(self) -> float:
+        """The largest epsilon that there is: in the maximum norm it reaches every image."""
+        return 1.0 if self.norm == "linf" else math.inf
+
+    def direction(self, gradient: Tensor) -> Tensor:
+        """The step of length 1 that raises the loss most, (B, C, H, W) as the gradient; 0 where that is 0."""
+        if self.norm == "linf":
+            return gradient.sign()
+        return gradient / _length(gradient).clamp_min(torch.finfo(gradient.dtype).tiny)
+
+    def project(self, x: Tensor, clean: Tensor) -> Tensor:
+        """The point of the ball around ``clean`` that is nearest to ``x``, cut to [0, 1]."""
+        if self.norm == "linf":
+            low, high = (clean - self.epsilon).clamp(min=0), (clean + self.epsilon).clamp(max=1)
+            return torch.minimum(torch.maximum(x, low), high)
+        change = x - clean
+        shrunk = (self.epsilon / _length(change).clamp_min(torch.finfo(x.dtype).tiny)).clamp(max=1)
+        return (clean + change * shrunk).clamp(0, 1)
+
+
+def check_epsilon(epsilon: float, norm: Norm) -> None:
+    """Refuse a size of the ball that no attack in this norm has."""
+    if norm == "linf" and not 0 <= epsilon <= 1:
+        raise ValueError(f"epsilon must be in [0, 1], in units of pixels in [0, 1] (8/255), got {epsilon:g}")
+    if norm == "l2" and not 0 <= epsilon < math.inf:
+        raise ValueError(
+            f"epsilon must be >= 0 and finite, the length of a change of pixels in [0, 1], got {epsilon:g}"
+        )
 
 
 @dataclass(frozen=True)
@@ -99,9 +134,13 @@ def pgd(
     iterations: int = 20,
     restarts: int = 1,
     random_start: bool = True,
+    norm: Norm = "linf",
     generator: torch.Generator | None = None,
 ) -> Tensor:
     """Projected gradient ascent: x <- clip(x̄ + clip(x + step · sign ∇L - x̄, -epsilon, epsilon), 0, 1).
+
+    With ``norm="l2"`` the step is along ∇L / ‖∇L‖₂ and the change is scaled down to the length epsilon, before the cut
+    to [0, 1], which makes it shorter still.
 
     Convention:
         - Pixels are in [0, 1] and so are epsilon and step; the normalisation belongs to the network under attack.
@@ -123,7 +162,8 @@ def pgd(
     Source:
         Madry et al., Towards Deep Learning Models Resistant to Adversarial Attacks, ICLR 2018, Sec. 2.1.
     """
-    attack = Attack(epsilon=epsilon, step=step, iterations=iterations, restarts=restarts, random_start=random_start)
+    given: dict[str, Any] = {"iterations": iterations, "restarts": restarts, "random_start": random_start}
+    attack = Attack(epsilon=epsilon, step=step, norm=norm, **given)
     return attack_path(model, pixels, labels, attack, mean=mean, std=std, generator=generator).pixels
 
 
@@ -171,7 +211,6 @@ def _ascend(loss_of: Any, clean: Tensor, start: Tensor, labels: Tensor, attack: 
     """One restart."""
     x, path_wrong, path_loss = start, [], []
     zero = torch.empty(0)
-    low, high = (clean - attack.epsilon).clamp(min=0), (clean + attack.epsilon).clamp(max=1)
     for iteration in range(attack.iterations):
         x = x.detach().requires_grad_()
         with torch.enable_grad():
@@ -183,7 +222,7 @@ def _ascend(loss_of: Any, clean: Tensor, start: Tensor, labels: Tensor, attack: 
         path_loss.append(loss.detach())
         if iteration == 0:
             zero = (gradient == 0).flatten(1).float().mean(dim=1)
-        x = torch.minimum(torch.maximum(x.detach() + attack.step * gradient.sign(), low), high)
+        x = attack.project(x.detach() + attack.step * attack.direction(gradient), clean)
     with torch.no_grad():
         loss, wrong = loss_of(x, labels)
     path = torch.stack([*path_wrong, wrong])
@@ -196,8 +235,29 @@ def _starts(pixels: Tensor, attack: Attack, generator: torch.Generator) -> Tenso
     if not attack.random_start:
         return centre
     # drawn image by image, so that the draws do not depend on the batch size; on the CPU, so not on the device either
-    uniform = torch.rand((len(pixels), attack.restarts, *pixels.shape[1:]), generator=generator)
-    return (centre + attack.epsilon * (2 * uniform - 1).to(pixels)).clamp(0, 1)
+    if attack.norm == "linf":
+        change = 2 * torch.rand((len(pixels), attack.restarts, *pixels.shape[1:]), generator=generator) - 1
+    else:
+        change = _in_unit_ball(len(pixels), attack.restarts, pixels[0].numel(), generator).view(
+            len(pixels), -1, *pixels.shape[1:]
+        )
+    return (centre + attack.epsilon * change.to(pixels)).clamp(0, 1)
+
+
+def _in_unit_ball(images: int, restarts: int, size: int, generator: torch.Generator) -> Tensor:
+    """Uniform points (images, restarts, size) of the unit ball: what is left of a point of the sphere in two more axes.
+
+    Normal numbers come from uniform ones by the inverse of their distribution: those of torch depend on how many are
+    drawn at once.
+    """
+    uniform = torch.rand((images, restarts, size + 2), generator=generator, dtype=torch.float64)
+    normal = torch.erfinv((2 * uniform - 1).clamp(-1 + 1e-12, 1 - 1e-12))
+    return (normal / normal.square().sum(dim=2, keepdim=True).sqrt())[..., :size]
+
+
+def _length(images: Tensor) -> Tensor:
+    """Euclidean length (B, 1, 1, 1) of each of (B, C, H, W)."""
+    return images.square().sum(dim=(1, 2, 3), keepdim=True).sqrt()
 
 
 def _check(model: nn.Module, pixels: Tensor, mean: Sequence[float], std: Sequence[float]) -> None:

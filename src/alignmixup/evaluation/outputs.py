@@ -1,6 +1,6 @@
 """What a classifier says about a data set: computed once, shared by every measure that needs no more."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -56,3 +56,24 @@ def collect_outputs(
     if not logits:
         raise ValueError("nothing to evaluate: the loader yields no batch")
     return Outputs(torch.cat(logits).cpu(), torch.cat(labels).cpu())
+
+
+class ChosenOutputs(nn.Module):
+    """A classifier of which some outputs alone are looked at.
+
+    Args:
+        network: gives logits (B, K).
+        outputs: those that are kept, in this order.
+    """
+
+    index: Tensor
+
+    def __init__(self, network: nn.Module, outputs: Sequence[int]) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("index", torch.tensor(outputs), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The kept logits (B, len(outputs))."""
+        logits: Tensor = self.network(x)
+        return logits[:, self.index]

@@ -1,6 +1,7 @@
 """Mean and spread of the evaluations of several runs, one group a method. Imports no torch."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
 
@@ -8,28 +9,49 @@ _SCORE = "msp"  # the published detector; evaluation.json holds the others too
 _DETECTION = ("detection_accuracy", "auroc", "aupr_in", "aupr_out", "fpr95")
 
 
+@dataclass(frozen=True)
+class Number:
+    """A number of a table, the images that it was measured on, and its 95 % interval where there is one."""
+
+    value: float
+    images: int
+    interval: Sequence[float] | None = None
+
+
 def headline(result: Mapping[str, Any]) -> dict[str, float]:
     """The numbers of one ``evaluation.json`` that a table shows, by names such as ``ece_percent``; those that are
     there.
     """
-    numbers = {key: result[key] for key in ("error_percent", "top5_error_percent", "cross_entropy")}
-    recorded = result.get("recorded") or {}
+    return {key: number.value for key, number in numbers_of(result).items()}
+
+
+def numbers_of(result: Mapping[str, Any]) -> dict[str, Number]:
+    """The same with their circumstances."""
+    images, recorded = result.get("images", 0), result.get("recorded") or {}
+    numbers = {key: Number(result[key], images) for key in ("error_percent", "top5_error_percent", "cross_entropy")}
+    numbers["error_percent"] = Number(result["error_percent"], images, result.get("error_interval_percent"))
     for key in ("best_error_percent", "last10_error_percent"):
         if key in recorded:
-            numbers[key] = recorded[key]
+            numbers[key] = Number(recorded[key], images)
     if calibration := result.get("calibration"):
         for key in ("ece_percent", "overconfidence_percent", "mean_confidence_percent", "brier"):
-            numbers[key] = calibration[key]
-        if "temperature" in calibration:
-            numbers["scaled_ece_percent"] = calibration["temperature"]["after"]["ece_percent"]
+            numbers[key] = Number(calibration[key], calibration.get("images", images))
+        if scaled := calibration.get("temperature"):  # of other images than the rest: its own "before" stands beside it
+            for key, which in (("unscaled_ece_percent", "before"), ("scaled_ece_percent", "after")):
+                numbers[key] = Number(scaled[which]["ece_percent"], scaled["images"])
     for attack in result.get("attacks", {}).get("attacks", ()):
-        numbers[f"{attack['label']} error_percent"] = attack["error_percent"]
-    if ood := result.get("ood", {}).get("mean", {}).get(_SCORE):
-        numbers |= {f"{key}_percent": 100 * ood[key] for key in _DETECTION}
+        interval = attack.get("error_interval_percent")
+        numbers[f"{attack['label']} error_percent"] = Number(
+            attack["error_percent"], attack.get("images", images), interval
+        )
+    if ood := result.get("ood"):
+        seen = min((one["in_images"] for one in ood.get("sets", {}).values()), default=images)
+        numbers |= {f"{key}_percent": Number(100 * ood["mean"][_SCORE][key], seen) for key in _DETECTION}
     if corruptions := result.get("corruptions"):
-        numbers["corruption_error_percent"] = corruptions["mean_error_percent"]
+        seen = corruptions.get("images", images)
+        numbers["corruption_error_percent"] = Number(corruptions["mean_error_percent"], seen)
         if "mce" in corruptions:
-            numbers["mce_percent"] = corruptions["mce"]["mce_percent"]
+            numbers["mce_percent"] = Number(corruptions["mce"]["mce_percent"], seen)
     return numbers
 
 
@@ -70,12 +92,14 @@ def summarise_evaluations(results: Sequence[Mapping[str, Any]]) -> list[dict[str
     Convention:
         - Spread is the sample standard deviation over seeds (n - 1); None with a single one.
         - A number that some run of a method lacks is left out.
+        - ``images`` are the counts of images that a number was measured on; ``interval`` holds those of single runs.
     """
     summaries = []
     for method, group in group_by_method(results).items():
-        rows = [headline(result) for result in group]
+        rows = [numbers_of(result) for result in group]
         common = [key for key in rows[0] if all(key in row for row in rows)]
-        columns = {key: [row[key] for row in rows] for key in common}
+        columns = {key: [row[key].value for row in rows] for key in common}
+        ends = {key: rows[0][key].interval for key in common if len(rows) == 1 and rows[0][key].interval}
         summaries.append(
             {
                 "method": method,
@@ -83,6 +107,8 @@ def summarise_evaluations(results: Sequence[Mapping[str, Any]]) -> list[dict[str
                 "runs": [result["run"] for result in group],
                 "mean": {key: fmean(values) for key, values in columns.items()},
                 "spread": {key: spread(values) for key, values in columns.items()},
+                "interval": ends,
+                "images": {key: sorted({row[key].images for row in rows}) for key in common},
             }
         )
     return summaries

@@ -35,6 +35,9 @@ def draw_attacks(groups: Mapping[str, Sequence[Mapping[str, Any]]], path: Target
 
 def _draw_paths(axes: Any, label: str, several: Sequence[Mapping[str, Any]], *, colour: str) -> None:
     for number, attack in enumerate(several[0]["attacks"]):
+        if "path_error_percent" not in attack:  # autoattack has no one path
+            axes.axhline(fmean(part["attacks"][number]["error_percent"] for part in several), color=colour)
+            continue
         paths = [part["attacks"][number]["path_error_percent"] for part in several]
         mean = [fmean(values) for values in zip(*paths, strict=True)]
         marker, style = ("o", "-") if len(mean) == 2 else ("", (0, DASHES[number % len(DASHES)]))

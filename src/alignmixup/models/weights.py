@@ -21,6 +21,7 @@ _log = logging.getLogger(__name__)
 # under which training scripts keep the state dict, and what wrappers put before the names in it
 _WRAPPINGS = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "weights")
 _PREFIXES = ("module.", "_orig_mod.")
+_COUNTER = "n_averaged"  # of torch's AveragedModel, beside the network
 
 
 def download_weights(entry: Any) -> Mapping[str, Tensor]:
@@ -63,15 +64,16 @@ def load_except_head(model: nn.Module, state: Mapping[str, Tensor], num_classes:
         _log.info("weights loaded; starting afresh for %d classes: %s", num_classes, ", ".join(kept))
 
 
-def read_weights(path: str | Path) -> Mapping[str, Tensor]:
+def read_weights(path: str | Path, *, key: str | None = None) -> Mapping[str, Tensor]:
     """The state dict in a file, .pth or .safetensors, without running any code that the file may hold.
 
     What training scripts wrap it in is taken off: a dictionary with ``state_dict``, ``model``, ``net``..., and
-    ``module.`` or ``_orig_mod.`` before every name.
+    ``module.`` or ``_orig_mod.`` before every name. ``key`` says which of several it is, such as the average of the
+    weights beside the last ones.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is damaged, or no state dict.
+        ValueError: it is damaged, no state dict, or several of one network and no ``key``.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"no weights at {path}: expected a state dict, .pth or .safetensors")
@@ -91,7 +93,7 @@ def read_weights(path: str | Path) -> Mapping[str, Tensor]:
         damaged = "it is damaged" if "weights_only" in str(error) else error
         reason = unsupported[0] if unsupported else damaged
         raise ValueError(f"{path} is not a readable state dict ({type(error).__name__}: {reason})") from error
-    return _unwrapped(state, path)
+    return _unwrapped(_chosen(state, path, key), path)
 
 
 def check_intact(path: str | Path) -> None:
@@ -110,6 +112,36 @@ def check_intact(path: str | Path) -> None:
         raise ValueError(f"{path} is damaged: the checksum of {damaged} is wrong")
 
 
+def _chosen(state: Any, path: str | Path, key: str | None) -> Any:
+    """What a script saved, or the part of it that is named, where there are several of one network."""
+    parts = {} if not isinstance(state, Mapping) or _is_state_dict(state) else _parts(state)
+    if key is not None:
+        if key not in parts:
+            raise ValueError(f"{path} holds no state dict under {key!r}; it has {', '.join(parts) or 'a bare one'}")
+        return state[key]
+    usual = next((name for name in _WRAPPINGS if name in parts), next(iter(parts), None))
+    rivals = [name for name in parts if name != usual and parts[name] & parts[str(usual)]]
+    if rivals:
+        raise ValueError(
+            f"{path} holds several state dicts of a network: {', '.join([str(usual), *rivals])}; say which with --key "
+            "(key=...), or save the one that is wanted by itself"
+        )
+    return state if usual is None else state[usual]
+
+
+def _parts(state: Mapping[Any, Any]) -> dict[str, frozenset[str]]:
+    """The state dicts in what a script saved, each with its last names, which no wrapper changes."""
+    found = {}
+    for key, value in state.items():
+        inner = value
+        while isinstance(inner, Mapping) and not _is_state_dict(inner):
+            inner = next((inner[name] for name in _WRAPPINGS if isinstance(inner.get(name), Mapping)), None)
+        if isinstance(key, str) and isinstance(inner, Mapping) and inner:
+            plain = [name for name in inner if name != _COUNTER]
+            found[key] = frozenset(".".join(name.split(".")[-2:]) for name in plain)
+    return found
+
+
 def _unwrapped(state: Any, path: str | Path) -> Mapping[str, Tensor]:
     """The mapping from names to tensors inside what a script saved."""
     seen = [type(state).__name__]
@@ -124,6 +156,7 @@ def _unwrapped(state: Any, path: str | Path) -> Mapping[str, Tensor]:
             f"{path} is not a state dict: expected a mapping from names to tensors, bare or under one of "
             f"{', '.join(_WRAPPINGS)}; got {' '.join(seen)}"
         )
+    state = {name: value for name, value in state.items() if name != _COUNTER}
     while prefix := next((one for one in _PREFIXES if state and all(key.startswith(one) for key in state)), ""):
         state = {key.removeprefix(prefix): value for key, value in state.items()}
     return cast(Mapping[str, Tensor], state)

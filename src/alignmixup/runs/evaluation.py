@@ -21,6 +21,7 @@ from alignmixup.runs.measurements import Measurements, Progress
 from alignmixup.runs.plan import CONVENTIONS, FILE, FORMAT, PARTS, Plan, build_plan, configuration_of, settings_of
 from alignmixup.runs.record import environment, last_ten, source_revision
 from alignmixup.runs.run import Run
+from alignmixup.runs.stored_evaluation import check_summary, compare, merge_attacks
 from alignmixup.training.config_file import ConfigError
 from alignmixup.training.engine import Engine
 from alignmixup.training.progress.images import image_progress
@@ -28,12 +29,21 @@ from alignmixup.training.progress.images import image_progress
 Result = dict[str, Any]
 
 
-def evaluate(run: Run, *, out: str | Path | None = None, progress: Progress = image_progress, **options: Any) -> Result:
+def evaluate(
+    run: Run,
+    *,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    progress: Progress = image_progress,
+    **options: Any,
+) -> Result:
     """Measure one network.
 
     Args:
         run: the network.
-        out: JSON file to write, with figures beside it; None writes nothing.
+        out: JSON file to write, with figures beside it; None writes nothing. What it answers already is read, and it
+            keeps what is not asked for.
+        overwrite: measure anew what the file answers, and replace what it says of another network or question.
         progress: shows how far a part is.
         options: those of `EvaluationOptions`, such as ``what="all", limit=1000``; what cannot be used is a ValueError
             or an OSError.
@@ -41,7 +51,8 @@ def evaluate(run: Run, *, out: str | Path | None = None, progress: Progress = im
     Returns:
         The numbers with their conventions, settings and circumstances, ready for JSON. Nothing is kept on the run.
     """
-    return evaluate_several([run], build_plan(**options), out=Path(out) if out else None, progress=progress)[0]
+    file = Path(out) if out else None
+    return evaluate_several([run], build_plan(**options), out=file, overwrite=overwrite, progress=progress)[0]
 
 
 def evaluate_several(
@@ -55,19 +66,14 @@ def evaluate_several(
 ) -> list[Result]:
     """Measure networks, each into a file of its own, and write their summary and figures; return one result a run.
 
-    Of several runs, what a run's file already answers about the same weights is read, unless ``overwrite`` measures all
-    anew; ``known`` is told of each file that is read. ``out`` is the JSON file that it ends in: the result of a single
-    run, the summary of several. None reads and writes nothing.
+    What a run's file already answers about the same weights is read, unless ``overwrite`` measures it anew; ``known``
+    is told of each file that answers all. What else the file says of these weights is kept. ``out`` is the JSON file
+    that it ends in: the result of a single run, the summary of several. None reads and writes nothing.
+
+    Raises:
+        ConfigError: a file that is there holds no evaluation, or numbers that would be lost, without ``overwrite``.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise ConfigError("an evaluation runs in one process: start it without torchrun")
-    if plan.baseline and plan.baseline not in [run.folder.path for run in runs if run.folder]:
-        _read_baseline(plan.baseline)  # hours of measuring come after it
-    several = len(runs) > 1
-    files = [_file_of(run, out) if out and several else out for run in runs]
-    if out:
-        for folder in [run.folder for run in runs if run.folder]:
-            folder.check_output(out)
+    files = _places(runs, plan, out)
     with locked(*[file for file in (out, *files) if file]):  # what a file holds already is read, and stays in it
         return _into_files(runs, files, plan, out=out, overwrite=overwrite, progress=progress, known=known)
 
@@ -82,26 +88,47 @@ def _into_files(
     progress: Progress,
     known: Callable[[Path], None],
 ) -> list[Result]:
-    several, results = len(runs) > 1, []
-    for run, file in zip(runs, files, strict=True):
-        stored = _stored(run, plan, file) if file else {}
-        if file and several and not overwrite and _answers(stored, run, plan):
+    found = [
+        compare(run, plan, file, overwrite=overwrite) if file else ({}, plan)
+        for run, file in zip(runs, files, strict=True)
+    ]
+    if out:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    results = []
+    for run, file, (stored, left) in zip(runs, files, found, strict=True):
+        if left.parts:
+            stored = _measure(run, left, file, progress, stored=stored, asked=settings_of(run, plan))  # noqa: PLW2901
+        elif file:
             known(file)
-            results.append(stored)
-        else:
-            results.append(_measure(run, plan, file, progress, stored=stored))
+        results.append(stored)
     if "corruptions" in plan.parts and plan.baseline:
         _add_mce(results, plan.baseline)
         for result, file in zip(results, files, strict=True):
             if file:
                 write_json(file, result)
-    if out and several:
+    if out and len(runs) > 1:
         circumstances = [{key: one[key] for key in ("run", "method", "seed")} for one in results]
         summary = {"format": FORMAT, "methods": summarise_evaluations(results), "runs": circumstances}
         write_json(out, summary | {"settings": results[0]["settings"]})
     if out:
         draw_figures(results, out)
     return results
+
+
+def _places(runs: Sequence[Run], plan: Plan, out: Path | None) -> list[Path | None]:
+    """The file of each run; what makes measuring or writing impossible is refused here."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ConfigError("an evaluation runs in one process: start it without torchrun")
+    if plan.baseline and plan.baseline not in [run.folder.path for run in runs if run.folder]:
+        _check_baseline(plan)  # hours of measuring come after it
+    if out is None:
+        return [None] * len(runs)
+    for folder in [run.folder for run in runs if run.folder]:
+        folder.check_output(out)
+    if len(runs) == 1:
+        return [out]
+    check_summary(out)
+    return [_file_of(run, out) for run in runs]
 
 
 def default_out(runs: Sequence[Run]) -> Path:
@@ -143,15 +170,15 @@ def mean_corruptions(several: Sequence[Mapping[str, Any]]) -> Result:
     return {**first, **mean, "error_percent": errors, "kind_error_percent": means}
 
 
-def _measure(run: Run, plan: Plan, file: Path | None, progress: Progress, *, stored: Result) -> Result:
-    """Everything that the plan asks for, into ``file``, beside the parts that are ``stored`` and not asked for.
+def _measure(run: Run, plan: Plan, file: Path | None, progress: Progress, *, stored: Result, asked: Result) -> Result:
+    """Everything that is left in the plan, into ``file``, beside what is ``stored``; ``asked`` are all its settings.
 
     Each part is written when it is done. Histograms of scores are drawn here, where all scores are.
     """
     with closing(Engine(run.config.train)) as engine:
         measurements = Measurements(run, plan, engine, progress=progress)
-        if "ood" in plan.parts:
-            measurements.ood_sets  # noqa: B018 - what is missing shows before hours of attacks
+        measurements.check()
+        known = {part: value for part, value in stored.get("settings", {}).get("parts", {}).items() if part in PARTS}
         result = {
             "format": FORMAT,
             "run": run.name,
@@ -162,24 +189,27 @@ def _measure(run: Run, plan: Plan, file: Path | None, progress: Progress, *, sto
             "weights": run.weights.name if run.weights else "published",
             **measurements.error(),
             "recorded": recorded_errors(run),
+            **{part: stored[part] for part in known if part in stored},
+            "batch_size": 0,
+            "environment": environment(engine.device),
+            "revision": source_revision(),
         }
-        settings = settings_of(run, plan)
-        asked = settings["parts"]
-        kept = {part: stored["settings"]["parts"][part] for part in PARTS if part in stored and part not in asked}
-        result |= {part: stored[part] for part in kept}
-        result |= {"batch_size": 0, "environment": environment(engine.device), "revision": source_revision()}
-        for part in asked:
-            if part != "error":
+        for part in dict.fromkeys(["error", *plan.parts]):
+            settings = asked["parts"][part]
+            if part == "attacks":
+                before = stored.get(part, {}), known.get(part, {})
+                result[part], settings = merge_attacks(*before, measurements.attacks(), settings)
+            elif part != "error":
                 result[part] = getattr(measurements, part)()
-            kept[part] = asked[part]
-            result["settings"] = settings | {"parts": {name: kept[name] for name in PARTS if name in kept}}
-            result["conventions"] = {key: CONVENTIONS[key] for key in CONVENTIONS if key in ("weights", *kept)}
+            known[part] = settings
+            result["settings"] = asked | {"parts": {name: known[name] for name in PARTS if name in known}}
+            result["conventions"] = {key: CONVENTIONS[key] for key in CONVENTIONS if key in ("weights", *known)}
             result["batch_size"] = measurements.batch_size
             if file:
                 write_json(file, result)
         if file and "ood" in plan.parts:
             title = f"{run.name}, {measurements.dataset.name}"
-            draw_ood(measurements.chosen_logits, measurements.ood_logits, _beside(file, "ood"), title=title)
+            draw_ood(measurements.readable_logits, measurements.ood_logits, _beside(file, "ood"), title=title)
     return result
 
 
@@ -208,31 +238,23 @@ def _file_of(run: Run, out: Path) -> Path:
     return out.with_name(f"{out.stem}-{run.name.replace(':', '-')}.json")
 
 
-def _stored(run: Run, plan: Plan, file: Path) -> Result:
-    """What a file already says of the same weights on the same data; empty without."""
-    try:
-        stored: Result = json.loads(file.read_text(encoding="utf-8"))
-        settings, wanted = dict(stored["settings"]), settings_of(run, plan)
-        parts, _ = settings.pop("parts"), wanted.pop("parts")
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}
-    if stored.get("format") != FORMAT or settings != wanted or not isinstance(parts, dict):
-        return {}
-    return stored | {"run": run.name}  # it may have been measured from another working directory
-
-
-def _answers(stored: Result, run: Run, plan: Plan) -> bool:
-    """Whether every part that is asked for is stored, as it would be measured now."""
-    parts = stored.get("settings", {}).get("parts", {})
-    return all(parts.get(part) == asked for part, asked in settings_of(run, plan)["parts"].items())
-
-
 def _add_mce(results: Sequence[Result], baseline: Path) -> None:
     reference = next((one["corruptions"] for one in results if Path(one["run"]) == baseline), None)
     reference = reference or _read_baseline(baseline)
     for result in results:
         mce = mean_corruption_error(result["corruptions"], reference)
         result["corruptions"]["mce"] = {"baseline": str(baseline), **mce}
+
+
+def _check_baseline(plan: Plan) -> None:
+    """Refuse a baseline whose corruptions are others than those that will be measured."""
+    stored = _read_baseline(Path(str(plan.baseline)))
+    for key, asked in (("kinds", plan.kinds), ("severities", plan.severities)):
+        if sorted(stored[key]) != sorted(asked):
+            raise ConfigError(
+                f"--baseline {plan.baseline} was measured with other {key} ({', '.join(map(str, stored[key]))}): an "
+                "mCE needs the same corruptions of both"
+            )
 
 
 def _read_baseline(baseline: Path) -> Result:

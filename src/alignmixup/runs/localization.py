@@ -28,7 +28,7 @@ from alignmixup.normalization import Normalization
 from alignmixup.outside import require
 from alignmixup.runs.plan import LocalizationProtocol
 from alignmixup.runs.run import Run
-from alignmixup.training.build import build_loaders, example_images, load_data
+from alignmixup.training.build import build_loaders, example_images
 from alignmixup.training.config import Config
 from alignmixup.training.config_file import ConfigError
 from alignmixup.training.engine import Engine
@@ -89,7 +89,7 @@ class Localization:
 def measure_localization(run: Run, protocol: LocalizationProtocol, *, bar: Bar = with_bar) -> Localization:
     """Map the test images of a network's data set, measure, and keep a few for pictures."""
     config = replace(run.config, data=replace(run.config.data, validation=0))  # boxes belong to the test images
-    dataset, boxes = load_whole_images(config, protocol)
+    dataset, boxes = load_whole_images(run, config, protocol)
     pictures = _Pictures(evenly_spaced(len(boxes), min(protocol.pictures, len(boxes))))
     watchers: list[Watcher] = [pictures.see]
     if protocol.maps_out is not None:
@@ -136,14 +136,16 @@ def count_boxes(table: CutTable, contours: Sequence[Contours], step: float) -> d
     return counted
 
 
-def load_whole_images(config: Config, protocol: LocalizationProtocol) -> tuple[ImageData, BoxData]:
+def load_whole_images(run: Run, config: Config, protocol: LocalizationProtocol) -> tuple[ImageData, BoxData]:
     """The data set of a run with all of each test image in view, and its boxes; ``protocol.limit`` images of it."""
     options = config.data
+    if run.choice.crop is not None:
+        raise ConfigError(f"--crop {run.choice.crop}: localisation shows the whole of each image; leave --crop out")
     of_files: dict[str, Any] = {"in_memory": False, "test_view": "whole"} if options.name in _OF_FILES else {}
     if protocol.cutmix_paper and not of_files:
         raise ConfigError(f"--cutmix-paper scales images from their files; {options.name} is in memory")
     whole = replace(options, image_size=protocol.resize or options.image_size)
-    dataset = load_data(replace(config, data=whole), test_only=True, **of_files)
+    dataset = run.load_data(replace(config, data=whole), test_only=True, **of_files)
     boxes = load_boxes(
         options.name, root=options.root, dataset=dataset, source=Path(protocol.boxes) if protocol.boxes else None
     )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from functools import cached_property
@@ -12,24 +13,28 @@ import torch
 from torch import Tensor, nn
 
 from alignmixup.data import BatchLoader, Loader, Split, StreamLoader
+from alignmixup.data.label_map import in_outputs, named_outputs
+from alignmixup.data.sets.listing import few
 from alignmixup.data.splits import hold_out
 from alignmixup.evaluation.attack_checks import check_attack, passes
-from alignmixup.evaluation.attack_names import describe
+from alignmixup.evaluation.attack_names import AnyAttack, describe
 from alignmixup.evaluation.attacks import Attack, robust_error
+from alignmixup.evaluation.auto_attack import AutoAttack, auto_attack_error
 from alignmixup.evaluation.batch_size import first_batch_size, with_fitting_batch_size
 from alignmixup.evaluation.calibration import evaluate_calibration
-from alignmixup.evaluation.corruptions.evaluate import evaluate_corruptions
-from alignmixup.evaluation.error import evaluate_error
+from alignmixup.evaluation.corruptions.evaluate import SMALLEST, evaluate_corruptions
+from alignmixup.evaluation.error import error_interval, evaluate_error
 from alignmixup.evaluation.ood import evaluate_ood
 from alignmixup.evaluation.ood_sets import OodSet, build_ood_set
-from alignmixup.evaluation.outputs import Outputs, collect_outputs
+from alignmixup.evaluation.outputs import ChosenOutputs, Outputs, collect_outputs
 from alignmixup.runs.plan import DEFAULT_OOD, Plan
 from alignmixup.runs.run import Run
-from alignmixup.training.build import load_data
 from alignmixup.training.engine import Engine
 
 if TYPE_CHECKING:
     from alignmixup.data import FileSplit
+
+_log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 Advance = Callable[[int], None]
@@ -41,11 +46,30 @@ class Measurements:
 
     def __init__(self, run: Run, plan: Plan, engine: Engine, *, progress: Progress) -> None:
         self.config, self.plan, self.engine = run.config, plan, engine
-        self.dataset = load_data(run.config, test_only=True)
         self._progress = progress
-        self.model: nn.Module = engine.place(run.network(self.dataset)).eval()
+        self.dataset = run.load_data(test_only=True)
+        network = run.network(self.dataset)
+        if run.label_map is not None and run.choice.outputs == "folders":
+            outputs = named_outputs(self.dataset)
+            self.dataset, network = in_outputs(self.dataset, outputs), ChosenOutputs(network, outputs)
+        self.model: nn.Module = engine.place(network).eval()
         self.batch_size = plan.batch_size or self._first_size()
         self.constants: dict[str, Any] = {"mean": self.dataset.mean, "std": self.dataset.std}
+
+    def check(self) -> None:
+        """Refuse what would be found impossible only after the parts before it."""
+        parts, split = self.plan.parts, self.dataset.test
+        if "corruptions" in parts and not isinstance(split, Split) and not self.plan.limit:
+            raise ValueError("corruptions of images in files need --limit N: they are decoded into memory")
+        if "corruptions" in parts and self.dataset.image_size < SMALLEST:
+            raise ValueError(
+                f"corruptions are for images of {SMALLEST} pixels or more, these have {self.dataset.image_size}: leave "
+                "them out of --what"
+            )
+        if self.plan.corruption_folder and not self.plan.corruption_folder.is_dir():
+            raise FileNotFoundError(f"--corruption-folder {self.plan.corruption_folder} is no folder")
+        if "ood" in parts:
+            self.ood_sets  # noqa: B018 - what is missing shows
 
     @cached_property
     def outputs(self) -> Outputs:
@@ -58,6 +82,26 @@ class Measurements:
 
         outputs, self.batch_size = self._fitting("test images", len(split), work, self.batch_size)
         return outputs
+
+    @cached_property
+    def readable(self) -> Tensor:
+        """Of each test image, whether its logits are finite; the others are named, and count as wrong.
+
+        Raises:
+            ValueError: no image has finite logits.
+        """
+        finite = self.outputs.logits.isfinite().all(dim=1)
+        broken = (~finite).nonzero().flatten().tolist()
+        if len(broken) == len(finite):
+            raise ValueError(f"{len(broken)} of {len(finite)} images have logits that are not finite: it has diverged")
+        if broken:
+            text = "logits that are not finite for %d of %d images (%s): wrong in every error, and left out elsewhere"
+            _log.warning(text, len(broken), len(finite), few([self._name(number) for number in broken]))
+        return finite
+
+    def _name(self, number: int) -> str:
+        paths = self.dataset.test.paths
+        return f"number {number}" if paths is None else paths[number]
 
     @cached_property
     def chosen(self) -> Tensor:
@@ -91,7 +135,7 @@ class Measurements:
         for images in self.ood_sets:
             with self._progress(f"{images.name} images", images=images.num_images) as progress:
                 outputs = collect_outputs(self.model, images, autocast=self.engine.autocast, progress=progress)
-            logits[images.name] = outputs.logits
+            logits[images.name] = outputs.logits[outputs.logits.isfinite().all(dim=1)]
         return logits
 
     @property
@@ -99,14 +143,27 @@ class Measurements:
         """Logits of the test images that the slow parts take."""
         return self.outputs.logits[self.chosen]
 
+    @property
+    def readable_logits(self) -> Tensor:
+        """Those of them that are finite."""
+        return self.chosen_logits[self.readable[self.chosen]]
+
     def error(self) -> dict[str, Any]:
-        """Top-1, top-5, cross-entropy, images."""
-        logits, labels = self.outputs.logits, self.outputs.labels
-        return asdict(evaluate_error(nn.Identity(), [(logits, labels)]))
+        """Top-1 with its interval, top-5, cross-entropy, images; logits that are not finite have no cross-entropy."""
+        logits, labels, readable = self.outputs.logits, self.outputs.labels, self.readable
+        result = asdict(evaluate_error(nn.Identity(), [(logits, labels)]))
+        if not readable.all():
+            finite = evaluate_error(nn.Identity(), [(logits[readable], labels[readable])])
+            result |= {"cross_entropy": finite.cross_entropy, "not_finite": int((~readable).sum())}
+        return result | self._interval(result)
+
+    def _interval(self, result: Mapping[str, Any]) -> dict[str, Any]:
+        return {"error_interval_percent": error_interval(result["error_percent"], result["images"])}
 
     def calibration(self) -> dict[str, Any]:
         """Calibration errors of all test images."""
-        return evaluate_calibration(self.outputs.logits, self.outputs.labels, bins=self.plan.bins)
+        logits, labels = self.outputs.logits[self.readable], self.outputs.labels[self.readable]
+        return {"images": len(labels), **evaluate_calibration(logits, labels, bins=self.plan.bins)}
 
     def attacks(self) -> dict[str, Any]:
         """Error under each attack, and whether the strongest of them can be believed."""
@@ -115,8 +172,9 @@ class Measurements:
         rows = []
         for attack in plan.attacks:
             label = describe(attack)
-            measured = self._under(attack, robust_error, split, title=label, images=len(split))
-            rows.append({"label": label, **asdict(attack), **measured})
+            measure = auto_attack_error if isinstance(attack, AutoAttack) else robust_error
+            measured = self._under(attack, measure, split, title=label, images=len(split))
+            rows.append({"label": label, **asdict(attack), **measured, **self._interval(measured)})
         result: dict[str, Any] = {"images": len(split), "clean_error_percent": clean.error_percent, "attacks": rows}
         if plan.check_images:
             result["checks"] = self._checked(split)
@@ -125,7 +183,7 @@ class Measurements:
     def ood(self) -> dict[str, Any]:
         """Out-of-distribution detection against each set."""
         notes = {images.name: list(images.notes) for images in self.ood_sets}
-        return {**evaluate_ood(self.chosen_logits, self.ood_logits), "notes": notes}
+        return {**evaluate_ood(self.readable_logits, self.ood_logits), "notes": notes}
 
     def corruptions(self) -> dict[str, Any]:
         """Error under each corruption."""
@@ -150,7 +208,8 @@ class Measurements:
         return self._fitting("corruptions", rounds * len(split), work, self.batch_size)[0]
 
     def _checked(self, split: Split | FileSplit) -> dict[str, Any]:
-        several = [attack for attack in self.plan.attacks if attack.iterations > 1 and attack.epsilon > 0]
+        gradient = [attack for attack in self.plan.attacks if isinstance(attack, Attack)]
+        several = [attack for attack in gradient if attack.iterations > 1 and attack.epsilon > 0]
         attack = several[0] if several else Attack()
         images = min(self.plan.check_images, len(split))
         if images < len(split):
@@ -159,7 +218,7 @@ class Measurements:
         return {"attack": describe(attack), **self._under(attack, check_attack, split, title=title, images=passed)}
 
     def _under(
-        self, attack: Attack, measure: Callable[..., Result], split: Split | FileSplit, *, title: str, images: int
+        self, attack: AnyAttack, measure: Callable[..., Result], split: Split | FileSplit, *, title: str, images: int
     ) -> Result:
         def work(size: int, progress: Advance) -> Result:
             loader, seed = self._loader(split, size), self.plan.seed
@@ -174,19 +233,19 @@ class Measurements:
         common: dict[str, Any] = {"batch_size": size, "device": device, "channels_last": channels_last}
         if isinstance(split, Split):
             return BatchLoader(split, **self.constants, **common)
-        workers = self.config.data.workers
-        return StreamLoader(split, image_size=self.dataset.image_size, workers=workers, **self.constants, **common)
+        return self._stream(split, **self.constants, **common)
+
+    def _stream(self, split: FileSplit, **options: Any) -> StreamLoader:
+        seen: dict[str, Any] = {"image_size": self.dataset.image_size, "view": self.dataset.test_view}
+        seen |= {"crop": self.dataset.test_crop, "workers": self.config.data.workers}
+        return StreamLoader(split, **seen, **options)
 
     def _in_memory(self, split: Split | FileSplit) -> Split:
         """Decode images that lie in files; a chosen few, since thousands of them fill gigabytes."""
         if isinstance(split, Split):
             return split
-        if not self.plan.limit:
-            raise ValueError("corruptions of images in files need --limit N: they are decoded into memory")
         none: dict[str, Any] = {"mean": (0.0,) * self.dataset.channels, "std": (1 / 255,) * self.dataset.channels}
-        workers = self.config.data.workers
-        loader = StreamLoader(split, image_size=self.dataset.image_size, batch_size=64, workers=workers, **none)
-        images = torch.cat([x.round().to(torch.uint8) for x, _ in loader])
+        images = torch.cat([x.round().to(torch.uint8) for x, _ in self._stream(split, batch_size=64, **none)])
         return Split(images, split.labels)
 
     def _first_size(self) -> int:

@@ -41,6 +41,7 @@ from alignmixup.training.config_file import bundled_names, load
 
 _ANIMATED = 33  # coefficients of an animation
 _BATCH = 20  # images that a batch of the gallery has at least: Co-Mixup's groups
+_INSIDE = "it mixes inside the network: there is no image to show"
 _PATIENCE = 50  # batches until one is mixed at the input
 
 
@@ -128,28 +129,36 @@ def measure_interpolation(run: Run, out: str | Path | None = None, **options: An
     return record
 
 
-def picture_gallery(run: Run, out: str | Path, **options: Any) -> list[str]:
+def picture_gallery(run: Run, out: str | Path, **options: Any) -> dict[str, str]:
     """Draw what several methods make of the same test images; the run's network finds what is salient.
 
     ``out`` is a PNG file, ``options`` are those of `GalleryOptions`.
 
     Returns:
-        The methods that never mix at the input, and so have no image to show.
+        The methods that have no image to show, and why: they never mix at the input, or, where ``methods`` names none,
+        cannot be built for these data, as one whose autoencoder is not there.
     """
     asked = GalleryOptions(**options)
     dataset, columns = run.data, asked.columns
     order = torch.randperm(len(dataset.test), generator=torch.Generator().manual_seed(asked.seed))
     x, y = run.images(order[: max(columns, _BATCH)])
     plain = GalleryRow("images", pixels(dataset, x[:columns]), [dataset.class_names[k] for k in y[:columns].tolist()])
-    rows, hidden = [plain], []
+    rows, without = [plain], {}
     for name in listed(asked.methods) or methods.available():
-        batch = _mixed_batch(_bundled_mixer(name, run, seed=asked.seed), x, y)
+        try:
+            mixer = _bundled_mixer(name, run, seed=asked.seed)
+        except (ValueError, OSError) as error:
+            if asked.methods:
+                raise
+            without[name] = str(error)
+            continue
+        batch = _mixed_batch(mixer, x, y)
         if batch is None:
-            hidden.append(name)
+            without[name] = _INSIDE
         else:
             rows.append(_gallery_row(name, dataset, batch, columns))
     draw_gallery(rows, _ready(out), title=f"{dataset.name}, saliency by {run.title}")
-    return hidden
+    return without
 
 
 def pixels(dataset: ImageData, x: Tensor) -> np.ndarray:

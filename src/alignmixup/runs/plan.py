@@ -14,7 +14,7 @@ from alignmixup.training.config import to_dict
 from alignmixup.training.config_file import FREE_KEYS
 
 if TYPE_CHECKING:
-    from alignmixup.evaluation.attacks import Attack
+    from alignmixup.evaluation.attack_names import AnyAttack
     from alignmixup.evaluation.localization.contour_boxes import Contours
     from alignmixup.runs.run import Run
 
@@ -26,12 +26,14 @@ DEFAULT_ATTACKS = ("fgsm", "pgd")
 PARTS = ("error", "calibration", "attacks", "ood", "corruptions")
 _SEEN = 100  # of rows, or of columns, in a picture: more than anybody looks at, and hours of drawing
 CONVENTIONS = {
-    "error": "arg-max of the logits in evaluation mode, no mixing; equal logits: the lower class",
+    "error": "arg-max of the logits in evaluation mode, no mixing; equal logits: the lower class; interval: 95 % "
+    "bootstrap percentiles over the images, 10,000 resamples, seed 0",
     "weights": "those in the file named, by default of the last epoch; best and last-10 errors are the run's record",
     "calibration": "equal-width bins (lo, hi]; soft-max in float64; errors times 100; adaptive: equal mass; "
     "temperature fitted on the images at even places, measured on the others",
-    "attacks": "maximum norm, white box, true label, cross-entropy, evaluation mode, float32; epsilon and step in "
-    "units of pixels in [0, 1], before normalisation; every image attacked; error after the last iteration",
+    "attacks": "maximum norm, or the Euclidean one where the name ends in -l2; white box, true label, cross-entropy, "
+    "evaluation mode, float32; epsilon and step in units of pixels in [0, 1], before normalisation; every image "
+    "attacked; error after the last iteration; autoattack: the standard version of its authors' code",
     "corruptions": "mean over kinds of the mean over severities; mCE only against a named baseline",
 }
 
@@ -48,6 +50,54 @@ Listed = str | Sequence[str]  # several values, as a sequence or a text with com
 
 
 @dataclass(frozen=True, kw_only=True)
+class NetworkChoice(Asked):
+    """The weights of a network, and how a model by name sees its test images; a run brings its own of that."""
+
+    checkpoint: str | Path | None = option(None, "file with the weights, .safetensors or .pth, wrapped as usual")
+    key: str | None = option(None, "which of several state dicts in the checkpoint, such as model_ema")
+    weights: Literal["model", "raw"] = option("model", "of a run; raw: before averaging (ema_decay)")
+    data: str | None = option(None, "data set of a MODEL, such as cifar10, imagenet or folder")
+    root: str | None = option(None, "folder of the data")
+    mean: str | None = option(None, "mean of each channel that a MODEL expects, as 0.49,0.48,0.45; with --std")
+    std: str | None = option(None, "deviation of each channel, in units of pixels in [0, 1]")
+    size: int | None = option(None, "side of the images that a MODEL sees (default: the data set's)", minimum=1)
+    crop: float | None = option(
+        None, "imagenet and folder: share of the scaled sides that is shown (default: 0.875)", above=0, maximum=1
+    )
+    labels: str | Path | None = option(
+        None, "JSON or text file with the output of a MODEL for each class folder; or imagenet, for n01440764..."
+    )
+    outputs: Literal["folders", "all"] = option(
+        "folders", "with --labels, which outputs compete: those of the folders that are there, or all"
+    )
+    device: Literal["auto", "cpu", "cuda", "mps"] | None = option(None, "where to compute (default: train.device)")
+    trust: bool = option(
+        False, "import the modules outside this package that a run's configuration names; they can do anything"
+    )
+
+    def _check_options(self) -> None:
+        if (self.mean is None) != (self.std is None):
+            raise ValueError("--mean and --std go together: give both, or neither")
+        if self.key and not self.checkpoint:
+            raise ValueError("--key names a part of a checkpoint: give --checkpoint FILE")
+        if self.outputs == "all" and not self.labels:
+            raise ValueError("--outputs all goes with --labels: without a map, every output is a class of the data")
+
+    @property
+    def of_a_model(self) -> dict[str, Any]:
+        """What is said that a run says itself."""
+        names = ("data", "mean", "std", "size", "crop", "labels")
+        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+
+    def overrides(self) -> list[str]:
+        """The configuration keys that these options stand for."""
+        normalization = f"{self.mean}/{self.std}" if self.mean else None
+        keys = {"data.root": self.root, "data.normalization": normalization, "data.image_size": self.size}
+        keys["train.device"] = self.device
+        return [f"{key}={value}" for key, value in keys.items() if value is not None]
+
+
+@dataclass(frozen=True, kw_only=True)
 class EvaluationOptions(Asked):
     """What is measured of a network."""
 
@@ -58,8 +108,8 @@ class EvaluationOptions(Asked):
     )
     attack: Listed | None = option(
         None,
-        "fgsm, pgd, or with options, such as pgd:epsilon=8/255,step=2/255,iterations=50,restarts=5; may be repeated "
-        "(default: fgsm and pgd)",
+        "fgsm, pgd, pgd-l2, autoattack, autoattack-l2, or with options, such as "
+        "pgd:epsilon=8/255,step=2/255,iterations=50,restarts=5; may be repeated (default: fgsm and pgd)",
     )
     checks: bool = option(True, "check whether the first attack of several iterations can be believed")
     check_images: int = option(200, "images of these checks", minimum=1)
@@ -91,7 +141,7 @@ class Plan:
 
     parts: tuple[str, ...]
     bins: int = 15
-    attacks: tuple[Attack, ...] = ()
+    attacks: tuple[AnyAttack, ...] = ()
     check_images: int = 0
     ood: tuple[str, ...] = ()
     kinds: tuple[str, ...] = ()
@@ -262,6 +312,7 @@ def settings_of(run: Run, plan: Plan) -> dict[str, Any]:
         | {"kinds": list(plan.kinds), "severities": list(plan.severities), "corruption_folder": folder},
     }
     data = {key: value for key, value in config["data"].items() if key not in ("root", "download", "workers")}
+    data |= run.shown
     return {
         "parts": {part: parts[part] for part in PARTS if part == "error" or part in plan.parts},
         "data": data,

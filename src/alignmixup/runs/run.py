@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from alignmixup.outside import is_outside
 from alignmixup.runs.folder import RunFolder
+from alignmixup.runs.plan import NetworkChoice
 from alignmixup.training.config_file import DEFAULT, FREE_KEYS, ConfigError, check_keys
 from alignmixup.training.config_file import load as load_config
 
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from alignmixup.taps import Layout
     from alignmixup.training.config import Config
 
+_log = logging.getLogger(__name__)
 _RUN_KEYS = (*FREE_KEYS, "train.precision", "train.channels_last")
 
 
@@ -40,12 +44,14 @@ class Run:
         config: data, model, method and where to compute.
         weights: file of the weights; None for those that a library publishes.
         folder: the run folder; None for a model by name.
+        choice: which weights of the file, and how a model by name sees its images and names their classes.
     """
 
     name: str
     config: Config
     weights: Path | None
     folder: RunFolder | None
+    choice: NetworkChoice = field(default_factory=NetworkChoice)
 
     @property
     def method(self) -> str:
@@ -65,7 +71,25 @@ class Run:
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of the weights; empty for published ones."""
-        return hashlib.sha256(self.weights.read_bytes()).hexdigest() if self.weights else ""
+        sha256 = hashlib.sha256(self.weights.read_bytes()).hexdigest() if self.weights else ""
+        return f"{sha256}:{self.choice.key}" if self.choice.key else sha256
+
+    @property
+    def shown(self) -> dict[str, Any]:
+        """What was chosen beside the configuration, ready for JSON: crop and label map."""
+        chosen: dict[str, Any] = {} if self.choice.crop is None else {"crop": self.choice.crop}
+        if self.label_map is not None:
+            text = json.dumps(self.label_map, sort_keys=True)
+            chosen["labels"] = f"{self.choice.labels}, {hashlib.sha256(text.encode()).hexdigest()[:12]}"
+            chosen["outputs"] = self.choice.outputs
+        return chosen
+
+    @cached_property
+    def label_map(self) -> dict[str, int] | None:
+        """The output of the network for each class folder, where they do not come in its order."""
+        from alignmixup.data.label_map import read_label_map
+
+        return read_label_map(self.choice.labels) if self.choice.labels else None
 
     @cached_property
     def record(self) -> dict[str, Any] | None:
@@ -77,9 +101,7 @@ class Run:
     @cached_property
     def data(self) -> ImageData:
         """The data set, as the run was trained and tested on it; an OSError or ValueError says what is missing."""
-        from alignmixup.training.build import load_data
-
-        return load_data(self.config)
+        return self.load_data(test_only=self.folder is None)
 
     @cached_property
     def device(self) -> torch.device:
@@ -130,6 +152,30 @@ class Run:
         mixer.load_state_dict(checkpoint.load(file)["ranks"][0]["mixer"])
         return mixer
 
+    def load_data(self, config: Config | None = None, **how: Any) -> ImageData:
+        """The data set anew, with labels that are outputs of the network; ``how`` as in ``training.build.load_data``.
+
+        ``config`` is another than that of the run.
+        """
+        from alignmixup.data.label_map import with_outputs
+        from alignmixup.training.build import load_data
+
+        dataset = load_data(config or self.config, test_crop=self.choice.crop, **how)
+        if self.label_map is None:
+            return dataset
+        count = self._count_outputs(dataset)
+        return with_outputs(dataset, self.label_map, count=count, source=self.choice.labels)
+
+    def _count_outputs(self, dataset: ImageData) -> int:
+        """How many classes the weights are for, whatever the data say."""
+        name = self.config.model.name
+        if self.weights is None:
+            return _published(name).get("classes") or max((self.label_map or {}).values()) + 1
+        from alignmixup.training.build import build_model
+
+        expected = build_model(self.config, dataset).state_dict()
+        return _outputs_of(_read_checkpoint(self.weights, self.choice.key, expected), expected, dataset.num_classes)
+
     def network(self, dataset: ImageData) -> nn.Module:
         """The network with its weights, built anew for the classes and channels of ``dataset``, on the CPU.
 
@@ -144,12 +190,12 @@ class Run:
             check_class_names(self.record, dataset.class_names, source=f"the run {self.name}")
         model = build_model(self.config, dataset)
         if self.weights is None:
-            _check_published(self.config.model.name, model, dataset.num_classes)
+            _check_published(self.config.model.name, dataset)
         elif self.folder and self.weights in (self.folder.weights, self.folder.raw_weights):
             sums = (self.record or {}).get("weights_sha256", {})
             load_model_weights(self.weights, model, sha256=sums.get(self.weights.name))
         else:
-            _load_checkpoint(self.weights, model, dataset)
+            _load_checkpoint(self.weights, self.choice.key, model, dataset)
         return model
 
     def images(self, index: Sequence[int] | Tensor) -> tuple[Tensor, Tensor]:
@@ -234,10 +280,7 @@ def load(
     target: str | Path,
     *,
     overrides: Sequence[str] = (),
-    data: str | None = None,
-    weights: str = "model",
-    checkpoint: str | Path | None = None,
-    trust: bool = False,
+    **options: Any,
 ) -> Run:
     """Find a trained network. Nothing heavy is loaded before it is asked for.
 
@@ -247,33 +290,35 @@ def load(
     Args:
         target: run folder; or as a text, the name of a model that ``models.build`` knows.
         overrides: such as ``data.root=DIR`` and ``train.device=cpu``; of a run, where it computes and nothing else.
-        data: data set of a model by name; a run brings its own.
-        weights: "model" or "raw" weights of a run (before averaging).
-        checkpoint: file with other weights.
-        trust: import the modules that a run's configuration names.
+        options: those of `NetworkChoice`, such as ``data``, ``checkpoint``, ``mean``, ``std``, ``labels`` and
+            ``trust``.
 
     Raises:
-        ConfigError: neither run nor model, a key that cannot be changed, weights or data that are not named, or a run
-            of outside modules without ``trust``.
-        ValueError: no such library, module or function.
-        FileNotFoundError: no weights there.
+        ConfigError: neither run nor model, a key that cannot be changed, weights or data that are not named, an option
+            of a model for a run, or a run of outside modules without ``trust``.
+        ValueError: no such library, module or function, an option out of range, a label map that is none.
+        FileNotFoundError: no weights or label map there.
 
     Example:
         >>> run = load("runs/digits/alignmixup-seed0")  # doctest: +SKIP
         >>> run.model(run.images([0, 1])[0]).shape  # doctest: +SKIP
         torch.Size([2, 10])
     """
-    folder = RunFolder(Path(target))
+    folder, choice = RunFolder(Path(target)), NetworkChoice(**options)
+    overrides = [*overrides, *choice.overrides()]
     if isinstance(target, Path) or folder.config.is_file():
         folder.check()
-        if data is not None:
-            raise ConfigError(f"--data {data}: the run {target} has its own data; --data is for a model by name")
+        for name, value in choice.of_a_model.items():
+            raise ConfigError(
+                f"--{name} {value}: the run {target} has its own data, shown as in its training; --{name} is for a "
+                "model by name"
+            )
         check_keys(overrides, _RUN_KEYS, "an evaluation can change {} alone")
         config = folder.read_config(overrides)
-        if not trust:
+        if not choice.trust:
             refuse_outside(config, f"the run {folder.path}")
-        file = Path(checkpoint) if checkpoint else (folder.weights if weights == "model" else folder.raw_weights)
-        return Run(str(folder.path), config, _existing(file), folder)
+        file = folder.weights if choice.weights == "model" else folder.raw_weights
+        return Run(str(folder.path), config, _existing(Path(choice.checkpoint or file)), folder, choice)
     from alignmixup import models
 
     known = models.available()
@@ -283,10 +328,12 @@ def load(
             "package.module:function)"
         )
     models.options(target)  # an unknown name is refused before any data are read
-    config = _model_config(target, data, overrides)
-    if checkpoint is None and not config.model.options.get("pretrained"):
+    config = _model_config(target, choice.data, overrides)
+    if choice.checkpoint is None and not config.model.options.get("pretrained"):
         raise ConfigError(f"{target} has no weights: give --checkpoint FILE or --set model.pretrained=true")
-    return Run(target, config, _existing(Path(checkpoint)) if checkpoint else None, None)
+    run = Run(target, config, _existing(Path(choice.checkpoint)) if choice.checkpoint else None, None, choice)
+    run.label_map  # noqa: B018 - a map that is none shows before any data are read
+    return run
 
 
 def refuse_outside(config: Config, source: str) -> None:
@@ -304,7 +351,10 @@ def _model_config(name: str, data: str | None, overrides: Sequence[str]) -> Conf
         raise ConfigError(f"{name} is a model by name: say on which images with --data NAME (and --root DIR)")
     others = [text for text in overrides if not text.strip().startswith(("data.", "model."))]
     check_keys(others, _RUN_KEYS, "the evaluation of a model by name can change data.*, model.* and {}")
-    return load_config(DEFAULT, [f"data.name={data}", f"model.name={name}", "method.name=baseline", *overrides])
+    config = load_config(DEFAULT, [f"data.name={data}", f"model.name={name}", "method.name=baseline", *overrides])
+    given = {text.partition("=")[0].strip() for text in overrides}  # other options are the default configuration's
+    options = {key: value for key, value in config.model.options.items() if f"model.{key}" in given}
+    return replace(config, model=replace(config.model, options=options))
 
 
 def _existing(file: Path) -> Path:
@@ -313,19 +363,32 @@ def _existing(file: Path) -> Path:
     return file
 
 
-def _load_checkpoint(file: Path, model: nn.Module, dataset: ImageData) -> None:
-    """Load a state dict strictly; the usual wrappings of training scripts are taken off."""
+def _read_checkpoint(file: Path, key: str | None, expected: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """A state dict without the usual wrappings of training scripts, with the names of ``expected`` if it has them."""
     from alignmixup.models.weights import read_weights
+
+    return _without_wrapper(read_weights(file, key=key), expected)
+
+
+def _outputs_of(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], classes: int) -> int:
+    """For how many classes weights are, beside a network for ``classes``, from which they differ in the head alone."""
+    differing = [name for name, value in state.items() if name in expected and value.shape != expected[name].shape]
+    if differing and all(expected[name].shape[:1] == (classes,) for name in differing):
+        return len(state[differing[0]])
+    return classes
+
+
+def _load_checkpoint(file: Path, key: str | None, model: nn.Module, dataset: ImageData) -> None:
+    """Load a state dict strictly."""
     from alignmixup.training.build import first_lines
 
     expected = model.state_dict()
-    state = _without_wrapper(read_weights(file), expected)
-    differing = [name for name, value in state.items() if name in expected and value.shape != expected[name].shape]
-    if differing and all(expected[name].shape[:1] == (dataset.num_classes,) for name in differing):
-        outputs = state[differing[0]].shape[0]
+    state = _read_checkpoint(file, key, expected)
+    if (outputs := _outputs_of(state, expected, dataset.num_classes)) != dataset.num_classes:
         raise ValueError(
             f"{file} is a network for {outputs} classes and {dataset.name} has {dataset.num_classes}: its answers "
-            "cannot be compared with the labels. Evaluate it on the data it was trained for"
+            "cannot be compared with the labels. Evaluate it on the data it was trained for, or say with --labels FILE "
+            "which output each class folder is (--labels imagenet: the folders of ImageNet)"
         )
     try:
         model.load_state_dict(state, strict=True)
@@ -334,28 +397,62 @@ def _load_checkpoint(file: Path, model: nn.Module, dataset: ImageData) -> None:
 
 
 def _without_wrapper(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """The names without the attribute under which a larger module held the network, where all are below one."""
-    attributes = {name.partition(".")[0] for name in state}
-    if len(attributes) != 1 or not state.keys().isdisjoint(expected):
+    """The names without the attribute under which a larger module held the network, where all of it is below one."""
+    if not state.keys().isdisjoint(expected):
         return state
-    inner = {name.partition(".")[2]: value for name, value in state.items()}
-    return inner if not inner.keys().isdisjoint(expected) else state
+    for attribute in dict.fromkeys(name.partition(".")[0] for name in state):
+        below = [name for name in state if name.startswith(f"{attribute}.")]
+        inner = {name.removeprefix(f"{attribute}."): state[name] for name in below}
+        if inner.keys() == expected.keys() or (len(below) == len(state) and not inner.keys().isdisjoint(expected)):
+            return inner
+    return state
 
 
-def _check_published(name: str, model: nn.Module, classes: int) -> None:
-    """Refuse published weights whose head `models.build` had to start afresh."""
-    library, colon, library_name = name.partition(":")
-    if not colon:
-        raise ConfigError(f"the published weights of {name} are without its last layer: give --checkpoint FILE")
-    published = classes  # a function of the user's own knows what it loads
+def _published(name: str) -> dict[str, Any]:
+    """Classes of a library's published weights, and how images were shown to them; empty where it does not say."""
+    library, _, library_name = name.partition(":")
     if library == "timm":
-        published = getattr(model, "pretrained_cfg", {}).get("num_classes", classes)
-    elif library == "torchvision":
+        from timm.models import get_pretrained_cfg
+
+        found = get_pretrained_cfg(library_name)
+        if found is None:
+            return {}
+        seen = {"mean": found.mean, "std": found.std, "size": found.input_size[-1], "crop": found.crop_pct}
+        return {"classes": found.num_classes, **seen}
+    if library == "torchvision":
         from torchvision.models import get_model_weights
 
-        published = len(get_model_weights(library_name).DEFAULT.meta["categories"])
-    if published != classes:
+        weights = get_model_weights(library_name).DEFAULT
+        shown = weights.transforms()
+        seen = {"mean": tuple(shown.mean), "std": tuple(shown.std), "size": shown.crop_size[0]}
+        crop = shown.crop_size[0] / shown.resize_size[0]
+        return {"classes": len(weights.meta["categories"]), **seen, "crop": crop}
+    return {}
+
+
+def _check_published(name: str, dataset: ImageData) -> None:
+    """Refuse published weights whose head `models.build` had to start afresh; say where they saw images otherwise."""
+    if ":" not in name:
+        raise ConfigError(f"the published weights of {name} are without its last layer: give --checkpoint FILE")
+    published, classes = _published(name), dataset.num_classes
+    if published.get("classes", classes) != classes:  # a function of the user's own knows what it loads
         raise ConfigError(
-            f"the published weights of {name} are for {published} classes and the data have {classes}: the last layer "
-            "would be random. Train it first, or give --checkpoint FILE"
+            f"the published weights of {name} are for {published['classes']} classes and the data have {classes}: the "
+            "last layer would be random. Train it first, give --checkpoint FILE, or say with --labels FILE which "
+            "output each class folder is (--labels imagenet: the folders of ImageNet)"
         )
+    seen = {"mean": dataset.mean, "std": dataset.std, "size": dataset.image_size}
+    if dataset.test_view == "center" and isinstance(getattr(dataset.test, "root", None), Path):
+        seen["crop"] = dataset.test_crop or 224 / 256
+    differing = [key for key, value in seen.items() if key in published and not _alike(published[key], value)]
+    if differing:
+        wanted = " ".join(f"--{key} {_written(published[key])}" for key in ("mean", "std", "size", "crop"))
+        _log.warning("%s was published for %s; it sees another %s here", name, wanted, " and ".join(differing))
+
+
+def _alike(first: Any, second: Any) -> bool:
+    return _written(first) == _written(second)
+
+
+def _written(value: Any) -> str:
+    return ",".join(f"{number:.3g}" for number in (value if isinstance(value, list | tuple) else [value]))

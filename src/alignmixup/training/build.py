@@ -28,6 +28,7 @@ def load_data(
     progress: bool = True,
     in_memory: bool | None = None,
     test_view: TestView | None = None,
+    test_crop: float | None = None,
     test_only: bool = False,
 ) -> ImageData:
     """The data set of a run. Rank 0 goes first, so that one process downloads and fills caches."""
@@ -44,6 +45,7 @@ def load_data(
         test_split=_unless_default(options.test_split),
         in_memory=in_memory,
         test_view=test_view,
+        test_crop=test_crop,
         test_only=test_only and not held_out,
         progress=progress,
     )

@@ -41,6 +41,14 @@ def test_one_column_a_method(capsys):
     alone = capsys.readouterr().out
     assert "runs/baseline-0, digits, 898 test images" in alone
     assert "±" not in alone
+    attack = {"label": "pgd", "error_percent": 60.0, "images": 300, "error_interval_percent": [54.3, 65.7]}
+    limited = RESULTS[:1][0] | {"attacks": {"attacks": [attack]}}
+    print_methods(summarise_evaluations([limited]), [limited])
+    out = capsys.readouterr().out
+    assert "60.00 (54.30 to 65.70)" in out
+    row = next(line for line in out.splitlines() if "pgd" in line)
+    assert "300" in row
+    assert "898" not in row
 
 
 def test_checks_that_warn_are_said(capsys):

@@ -11,22 +11,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from alignmixup.cli.arguments import add_options, add_set, add_trust, given
+from alignmixup.cli.arguments import add_networks, add_options, given, load_networks
 from alignmixup.runs.plan import FILE, EvaluationOptions, build_plan
-from alignmixup.training.config_file import ConfigError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("targets", nargs="+", metavar="RUN|MODEL", help="run folders, or models by name")
-    add_set(parser)
-    add_trust(parser)
-    parser.add_argument(
-        "--weights", choices=("model", "raw"), default="model", help="raw: before averaging (ema_decay)"
-    )
-    parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="other weights: .safetensors or .pth")
-    parser.add_argument("--data", metavar="NAME", help="data set of a MODEL")
-    parser.add_argument("--root", metavar="DIR", help="folder of the data: --set data.root=DIR")
-    parser.add_argument("--device", metavar="NAME", help="auto, cpu, cuda or mps: --set train.device=NAME")
+    add_networks(parser, nargs="+")
     parser.add_argument(
         "--out",
         type=Path,
@@ -34,27 +24,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"folder for {FILE} and figures, or a .json file with figures beside it (default: the run folder; of "
         "several runs, the folder that holds them; of a model, here)",
     )
-    parser.add_argument("--overwrite", action="store_true", help="of several runs, measure all anew")
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="measure anew, and replace what the file says of another network or question",
+    )
     add_options(parser.add_argument_group("what to measure, and how"), EvaluationOptions)
 
 
 def run(options: argparse.Namespace) -> int:
     """Evaluate, print the tables and where everything is."""
-    from alignmixup import runs
     from alignmixup.cli.evaluate.table import print_tables
     from alignmixup.runs.evaluation import default_out, evaluate_several, figure_files
 
     plan = build_plan(**given(options, EvaluationOptions))
-    if options.checkpoint and len(options.targets) > 1:
-        raise ConfigError("--checkpoint is for one network: give one RUN or MODEL")
-    names = [str(Path(target)) for target in options.targets]
-    if twice := [name for name in names if names.count(name) > 1]:
-        raise ConfigError(f"{twice[0]} is given twice")
-    overrides = [*options.set]
-    overrides += [f"data.root={options.root}"] if options.root else []
-    overrides += [f"train.device={options.device}"] if options.device else []
-    chosen = {name: getattr(options, name) for name in ("data", "weights", "checkpoint", "trust")}
-    networks = [runs.load(target, overrides=overrides, **chosen) for target in options.targets]
+    networks = load_networks(options, options.target)
     out = options.out or default_out(networks)
     out = out if out.suffix == ".json" else out / FILE
 

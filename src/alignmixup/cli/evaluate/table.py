@@ -16,7 +16,8 @@ _NAMES = {
     "best_error_percent": "error % (best epoch, record)",
     "last10_error_percent": "error % (last 10, record)",
     "ece_percent": "ECE %",
-    "scaled_ece_percent": "ECE % after temperature",
+    "unscaled_ece_percent": "ECE % of every other image",
+    "scaled_ece_percent": "the same after temperature",
     "overconfidence_percent": "OE %",
     "mean_confidence_percent": "mean confidence %",
     "brier": "Brier score",
@@ -57,17 +58,25 @@ def print_methods(summaries: Sequence[Mapping[str, Any]], results: Sequence[Mapp
     """One row a measure, one column a method: mean ± standard deviation over its seeds."""
     several = any(len(summary["seeds"]) > 1 for summary in summaries)
     title = _title(results) + (", mean ± standard deviation over seeds" if several else "")
+    if any(summary["interval"] for summary in summaries):
+        title += "; in brackets: 95 % bootstrap interval over the images"
     counts = [(summary["method"], len(summary["seeds"])) for summary in summaries]
-    table = new_table("", *(name + (f" ({count} seeds)" if count > 1 else "") for name, count in counts))
+    names = [name + (f" ({count} seeds)" if count > 1 else "") for name, count in counts]
+    table = new_table("", *names, "images")
     keys = dict.fromkeys(key for summary in summaries for key in summary["mean"])
     for key in keys:
-        cells = [
-            mean_and_spread(summary, key, digits=_digits(key)) if key in summary["mean"] else "-"
-            for summary in summaries
-        ]
-        table.add_row(name_of(key), *cells)
+        cells = [_cell(summary, key) if key in summary["mean"] else "-" for summary in summaries]
+        images = sorted({count for summary in summaries for count in summary["images"].get(key, ())})
+        table.add_row(name_of(key), *cells, ", ".join(map(str, images)))
     print(title)  # above the table: as its own title it would be broken to the table's width
     show(table)
+
+
+def _cell(summary: Mapping[str, Any], key: str) -> str:
+    """A number with its spread over seeds, or that of a single run with its 95 % interval."""
+    text = mean_and_spread(summary, key, digits=_digits(key))
+    low, high = summary["interval"].get(key, (None, None))
+    return text if low is None else f"{text} ({low:.{_digits(key)}f} to {high:.{_digits(key)}f})"
 
 
 def print_checks(results: Sequence[Mapping[str, Any]]) -> None:

@@ -4,13 +4,14 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from alignmixup.data.cache import decoded
 from alignmixup.data.dataset import FileSplit, ImageData, PathList, Split, TestView
-from alignmixup.data.decode import decode_all, scaled_center, scaled_whole
+from alignmixup.data.decode import crop_margin, decode_all, scaled_center, scaled_whole
 from alignmixup.data.normalization import normalization
 from alignmixup.data.sets.listing import IMAGE_SUFFIXES, Passed, Walk, few, near_duplicates, order_classes
 
@@ -64,6 +65,7 @@ def load_folder(
     in_memory: bool | None = None,
     test_split: str | None = None,
     test_view: TestView = "center",
+    test_crop: float | None = None,
     test_only: bool = False,
     cache: bool = True,
     progress: bool = True,
@@ -77,8 +79,8 @@ def load_folder(
     Arguments are those of ``alignmixup.data.load``:
         - ``name`` is "folder", or "imagenet", whose test split is always ``val`` and whose images are never turned (see
           ``alignmixup.data.image_file``).
-        - ``in_memory`` decodes images centre-cropped (or whole, with ``test_view="whole"``); None does so for up to 64
-          pixels and 2 GiB.
+        - ``in_memory`` decodes images centre-cropped (or whole, with ``test_view="whole"``), from edge to edge unless
+          ``test_crop`` says otherwise; None does so for up to 64 pixels and 2 GiB.
         - ``test_split``: None for ``test``, or ``val`` where that is absent.
         - ``test_only`` lists no training images. Without ``train`` the classes are the test split's, and without any
           split ``root`` itself holds the class folders.
@@ -110,10 +112,10 @@ def load_folder(
     _log.info("%s: %d training images, %d for testing (%s), %s", name, len(files[0]), len(files[1]), chosen, how)
     splits: Sequence[Split | FileSplit] = files
     if in_memory:
-        splits = _decode(name, files[0], files[1], size, whole=test_view == "whole", cache=cache, progress=progress)
+        splits = _decode(name, files[0], files[1], size, view=test_view, crop=test_crop, cache=cache, progress=progress)
     mean, std = normalization("imagenet", channels=3)
     augment = "resized_crop_flip"
-    return ImageData(name, splits[0], splits[1], class_names, mean, std, size, augment, test_view, test_only)
+    return ImageData(name, splits[0], splits[1], class_names, mean, std, size, augment, test_view, test_only, test_crop)
 
 
 def list_classes(name: str, root: Path, split: str) -> ClassFolders:
@@ -194,21 +196,32 @@ def _filled(name: str, root: Path, found: ClassFolders) -> ClassFolders:
 
 
 def _decode(
-    name: str, train: FileSplit, test: FileSplit, size: int, *, whole: bool, cache: bool, progress: bool
+    name: str,
+    train: FileSplit,
+    test: FileSplit,
+    size: int,
+    *,
+    view: TestView,
+    crop: float | None,
+    cache: bool,
+    progress: bool,
 ) -> tuple[Split, Split]:
     root = train.root
     paths = [root / path for split in (train, test) for path in split.paths]
-    view, suffix = ("whole", "-whole") if whole else ("centre", "")
+    shown, suffix = ("whole", "-whole") if view == "whole" else ("centre", "")
     suffix += "" if len(train) else "-test"
-    upright, scaled = test.upright, scaled_whole if whole else scaled_center
+    upright = test.upright
+
+    def scaled(image: Any, _: Path) -> Any:
+        return scaled_whole(image, size) if view == "whole" else scaled_center(image, size, margin=margin)
 
     def decode() -> Tensor:
-        return decode_all(
-            paths, lambda image, _: scaled(image, size), size=size, title=name, progress=progress, upright=upright
-        )
+        return decode_all(paths, scaled, size=size, title=name, progress=progress, upright=upright)
+
+    margin = 1.0 if crop is None else crop_margin(size, crop)
 
     file = f"decoded-cache-{size}{suffix}.safetensors" if cache else None
-    settings = f"{view} {size} {'upright' if upright else 'as stored'}"
+    settings = f"{shown} {size} {'upright' if upright else 'as stored'}" + (f" {crop}" if crop else "")
     images, count = decoded(paths, decode, root=root, file=file, settings=settings), len(train)
     return (
         Split(images[:count], train.labels, paths=train.paths, upright=upright),

@@ -35,6 +35,7 @@ _CORRUPTIONS: dict[str, Callable[[Tensor, Parameters, Draws], Tensor]] = {
     if hasattr(module, kind)
 }
 _APPROXIMATIONS = {"frost": "synthetic textures in place of the benchmark's photographs"}
+SMALLEST = 8  # pixels that a side has at least
 _PIXELS = 1 << 19  # of one piece of work: some megabytes, which the caches hold in good part
 
 
@@ -166,10 +167,10 @@ def _side(images: Tensor) -> int:
         found = f"{images.dtype} of shape {tuple(images.shape)} on {images.device}"
         raise ValueError(f"images must be uint8 of shape (B, C, H, H) on the CPU, got {found}")
     channels, height, width = images.shape[1:]
-    if channels not in (1, 3) or height != width or height < 8:
+    if channels not in (1, 3) or height != width or height < SMALLEST:
         raise ValueError(
-            f"corruptions are for square RGB or grey images of 8 pixels or more, got {channels} channels of "
-            f"{height}x{width}"
+            f"corruptions are for square RGB or grey images of {SMALLEST} pixels or more, got {channels} "
+            f"channels of {height}x{width}"
         )
     return height
 
