@@ -12,7 +12,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alignmixup.cli.arguments import CommandParser, add_set, add_trust, list_keys
+from alignmixup.cli.arguments import add_set, add_trust, list_keys
+from alignmixup.cli.parser import CommandParser
 from alignmixup.outside import is_outside
 from alignmixup.runs.folder import Mode, RunFolder, default_folder
 from alignmixup.runs.run import refuse_outside
