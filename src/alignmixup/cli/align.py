@@ -32,7 +32,8 @@ def run(options: argparse.Namespace) -> int:
     print(
         f"{record['layer']}, {height} x {width} positions: mean entropy of a match {record['entropy']:.3f} of at most "
         f"{math.log(height * width):.3f}; mean squared distance of matched positions {record['distance']:.4g}, of "
-        f"equal positions {record['distance_unaligned']:.4g}, of all {record['distance_any']:.4g}"
+        f"equal positions {record['distance_unaligned']:.4g}, of all {record['distance_any']:.4g}; "
+        f"{100 * record['moved']:.0f} % of the plan goes to another position"
     )
     print(options.out)
     return 0

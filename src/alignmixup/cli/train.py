@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alignmixup.cli.arguments import add_set, add_trust, list_keys
+from alignmixup.cli.own_data.fit import METHOD, fit
 from alignmixup.cli.parser import CommandParser
 from alignmixup.outside import is_outside
 from alignmixup.runs.folder import Mode, RunFolder, default_folder
 from alignmixup.runs.run import refuse_outside
-from alignmixup.training.config_file import DEFAULT, load
+from alignmixup.training.config_file import DEFAULT, ConfigError, load
+from alignmixup.training.ranks import is_main_process
 
 if TYPE_CHECKING:
     from alignmixup.training.config import Config
@@ -31,6 +33,19 @@ def add_arguments(parser: CommandParser) -> None:
         help=f"TOML file, or the name of a bundled one such as digits/cutmix (default: {DEFAULT}, or with "
         "--resume and --out the run's own)",
     )
+    own = parser.add_argument_group("one's own images")
+    own.add_argument(
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help="folder of class folders, or of train/ and test/ (or val/): size, network and epochs are fitted to it",
+    )
+    own.add_argument(
+        "--method", metavar="NAME", help=f"baseline, mixup, cutmix, manifold_mixup or {METHOD} (the default)"
+    )
+    own.add_argument("--model", metavar="NAME", help="timm:NAME or torchvision:NAME, pretrained (downloaded once)")
+    own.add_argument("--weights", type=Path, metavar="FILE", help="start the --model from this file instead")
+    own.add_argument("--freeze", action="store_true", help="train the --model's head alone")
     add_set(parser)
     add_trust(parser)
     parser.add_argument("--out", metavar="DIR", type=Path, help="run folder (default: runs/<dataset>/<method>-seed<k>)")
@@ -41,17 +56,32 @@ def add_arguments(parser: CommandParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Train and print the result; a resumed run brings its own configuration unless another is named."""
-    if options.resume and options.out and not options.config and RunFolder(options.out).config.is_file():
+    if not options.data and (
+        alone := [name for name in ("method", "model", "weights", "freeze") if getattr(options, name)]
+    ):
+        raise ConfigError(f"--{alone[0]} goes with --data DIR; elsewhere --config NAME or --set {alone[0]}.name=NAME")
+    if options.data and options.config:
+        raise ConfigError(
+            "--data brings its own recipe: leave --config out, or say --set data.name=folder data.root=DIR"
+        )
+    if (
+        options.resume
+        and options.out
+        and not options.config
+        and not options.data
+        and RunFolder(options.out).config.is_file()
+    ):
         config = RunFolder(options.out).read_config(options.set)
         if not options.trust:
             refuse_outside(config, f"the run {options.out}")
     else:
-        config = load(options.config or DEFAULT, options.set)
-    folder = RunFolder(options.out or default_folder(config))
+        config = _own(options) if options.data else load(options.config or DEFAULT, options.set)
+    folder = RunFolder(options.out or _default_folder(options, config))
     mode: Mode = "resume" if options.resume else "overwrite" if options.overwrite else "new"
     record = train_or_say_how(config, folder, mode=mode)
     if record is None:
         return 130
+    options.trained = folder.path
     metrics = record["metrics"]
     print(
         f"{folder.path}: error {metrics['last_error_percent']:.2f} % "
@@ -60,6 +90,21 @@ def run(options: argparse.Namespace) -> int:
         f"{metrics['seconds']:.1f} s, {metrics['images_per_second']:.0f} images/s"
     )
     return 0
+
+
+def _own(options: argparse.Namespace) -> Config:
+    """The configuration for one's own images; says what was found and chosen."""
+    chosen = {name: getattr(options, name) for name in ("model", "weights", "freeze")}
+    chosen["model"] = chosen["model"] or ""
+    found = fit(options.data, method=options.method or METHOD, overrides=options.set, **chosen)
+    if is_main_process():
+        print("\n".join(found.summary), file=sys.stderr)
+    return found.config
+
+
+def _default_folder(options: argparse.Namespace, config: Config) -> Path:
+    found = default_folder(config)
+    return found.parents[1] / options.data.resolve().name / found.name if options.data else found
 
 
 def train_or_say_how(config: Config, folder: RunFolder, *, mode: Mode, way_on: str = "") -> dict[str, Any] | None:
@@ -76,7 +121,6 @@ def train_or_say_how(config: Config, folder: RunFolder, *, mode: Mode, way_on: s
     """
     from alignmixup import runs
     from alignmixup.training.progress.display import default_reporter
-    from alignmixup.training.ranks import is_main_process
     from alignmixup.training.trainer import InterruptedRunError
 
     trust = " --trust" if any(map(is_outside, (config.model.name, config.method.name))) else ""
