@@ -56,21 +56,9 @@ def add_arguments(parser: CommandParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Train and print the result; a resumed run brings its own configuration unless another is named."""
-    if not options.data and (
-        alone := [name for name in ("method", "model", "weights", "freeze") if getattr(options, name)]
-    ):
-        raise ConfigError(f"--{alone[0]} goes with --data DIR; elsewhere --config NAME or --set {alone[0]}.name=NAME")
-    if options.data and options.config:
-        raise ConfigError(
-            "--data brings its own recipe: leave --config out, or say --set data.name=folder data.root=DIR"
-        )
-    if (
-        options.resume
-        and options.out
-        and not options.config
-        and not options.data
-        and RunFolder(options.out).config.is_file()
-    ):
+    _check_own(options)
+    named = options.config or options.data
+    if options.resume and options.out and not named and RunFolder(options.out).config.is_file():
         config = RunFolder(options.out).read_config(options.set)
         if not options.trust:
             refuse_outside(config, f"the run {options.out}")
@@ -90,6 +78,17 @@ def run(options: argparse.Namespace) -> int:
         f"{metrics['seconds']:.1f} s, {metrics['images_per_second']:.0f} images/s"
     )
     return 0
+
+
+def _check_own(options: argparse.Namespace) -> None:
+    """Refuse what does not go together."""
+    alone = [name for name in ("method", "model", "weights", "freeze") if getattr(options, name)]
+    if alone and not options.data:
+        others = {"weights": "model.weights=FILE", "freeze": "optimizer.freeze=true"}
+        key = others.get(alone[0], f"{alone[0]}.name=NAME")
+        raise ConfigError(f"--{alone[0]} goes with --data DIR; elsewhere it is --set {key}")
+    if options.data and options.config:
+        raise ConfigError("--data has its own recipe: leave --config out, or use --set data.name=folder data.root=DIR")
 
 
 def _own(options: argparse.Namespace) -> Config:
