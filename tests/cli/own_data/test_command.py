@@ -26,7 +26,8 @@ def test_what_is_odd(folder: Any, capsys: pytest.CaptureFixture[str]) -> None:
     root = folder(count=30)
     for name in ("A", ".ipynb_checkpoints"):
         (root / name).mkdir()
-        Image.new("RGB", (40, 30)).save(root / name / "0.png")
+        for number in range(2):
+            Image.new("RGB", (40, 30)).save(root / name / f"{number}.png")
     (root / "a" / "broken.png").write_bytes(b"no image")
     (root / "a" / "notes.txt").write_text("x")
     assert main(["data", str(root)]) == 1
@@ -37,7 +38,7 @@ def test_what_is_odd(folder: Any, capsys: pytest.CaptureFixture[str]) -> None:
         "nearly one name",
         ".ipynb_checkpoints",
         "no images (.txt: 1",
-        "1 to 31",
+        "from 2 to 31",
     ):
         assert text in out
     assert "width: 20 to 40 pixels" in out

@@ -105,8 +105,14 @@ def _chosen(report: FolderReport, *, pretrained: bool) -> tuple[list[str], str]:
         )
     if len(first.counts) < 2:
         raise ConfigError(f"{report.root} has one class folder, {next(iter(first.counts))!r}: at least two are needed")
+    if report.unreadable:
+        path, reason = report.unreadable[0]
+        raise ConfigError(
+            f"{len(report.unreadable)} images cannot be used; the first is {path}: {reason}. Remove them; "
+            f"`alignmixup data {report.root}` lists what is odd"
+        )
     if not report.widths or not report.heights:
-        raise ConfigError(f"{report.root}: none of its images can be read: {report.unreadable[:1] or 'there is none'}")
+        raise ConfigError(f"{report.root} holds no image")
     images, chosen = sum(first.counts.values()), [f"data.root={_quoted(report.root)}"]
     text = f"tested on {report.splits[-1].split}/"
     if len(report.splits) == 1:

@@ -116,7 +116,7 @@ def load_folder(
         total = sum(map(len, files)) * 3 * size * size
         in_memory = size <= _IN_MEMORY_SIDE and total <= _IN_MEMORY_BYTES
     how = "decoded into memory" if in_memory else "read from files"
-    testing = "some held out to test on" if train is test else f"{len(files[1])} for testing ({chosen})"
+    testing = "a part of them to test on" if train is test else f"{len(files[1])} for testing ({chosen})"
     _log.info("%s: %d training images, %s, %s", name, len(files[0]), testing, how)
     splits: Sequence[Split | FileSplit] = files
     if in_memory:
