@@ -44,7 +44,7 @@ class SplitReport:
         if self.passed.others:
             kinds = [f"{suffix or 'no ending'}: {count}" for suffix, count in self.passed.others.most_common()]
             lines.append(f"{self.passed.others.total()} files that are no images ({few(kinds)})")
-        return [f"{self.split}: {line}" for line in lines]
+        return lines if self.split == "." else [f"{self.split}: {line}" for line in lines]
 
 
 @dataclass(frozen=True)

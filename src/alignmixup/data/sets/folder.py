@@ -44,7 +44,7 @@ class ClassFolders:
         """What is odd, a line each."""
         alike = [" and ".join(map(repr, group)) for group in near_duplicates(self.images)]
         return [
-            f"{self.split}: {line}"
+            line if self.split == "." else f"{self.split}: {line}"
             for line in (*self.passed.remarks(), *([f"classes of nearly one name: {few(alike)}"] if alike else ()))
         ]
 
