@@ -33,7 +33,7 @@ $(VENV)/.dev: $(BIN)/uv pyproject.toml $(CONSTRAINTS)
 	@touch $@
 
 train: $(VENV)/.train
-	$(BIN)/alignmixup compare
+	$(BIN)/alignmixup compare --jobs 2
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from alignmixup.cli import build_parser
-from alignmixup.cli.arguments import CommandParser, add_options, given, list_keys
+from alignmixup.cli.arguments import add_options, given, list_keys
+from alignmixup.cli.parser import CommandParser
 from alignmixup.options import options_of
 from alignmixup.runs.plan import EvaluationOptions, GalleryOptions, LocalizationProtocol, MatchOptions, MorphOptions
 from alignmixup.training.config import TABLES

@@ -82,7 +82,29 @@ def test_bad_input_is_one_line_and_leaves_nothing(
     error = capsys.readouterr().err
     assert message in error
     assert error.startswith("alignmixup train: ")
-    assert not list(Path("runs").rglob("*.*")) or "wandb" in message
+    assert not list(Path("runs").rglob("*.*"))
+
+
+def test_a_start_that_diverges_leaves_nothing_in_the_way(small: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["train", "--config", "digits/mixup", *small]
+    assert main([*command, "optimizer.lr=1e30"]) == 1
+    assert "finite" in capsys.readouterr().err
+    assert not list(Path("runs").rglob("*.*"))
+    assert main(command) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--method", "cutmix"], "--method goes with --data DIR; elsewhere it is --set method.name=NAME"),
+        (["--freeze"], "--freeze goes with --data DIR; elsewhere it is --set optimizer.freeze=true"),
+        (["--data", "x", "--config", "digits/cutmix"], "--data has its own recipe"),
+        (["--data", "nowhere"], "nowhere is no folder"),
+    ],
+)
+def test_what_does_not_go_together(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", *arguments]) == 1
+    assert message in capsys.readouterr().err
 
 
 def test_a_network_and_a_method_of_the_users_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,6 +39,17 @@ def test_every_combination_has_a_label_and_its_values() -> None:
     assert last.surroundings == variants[1].surroundings == {"optimizer.lr": "0.01"}
 
 
+def test_an_option_of_a_method_that_is_swept_in_is_swept_too() -> None:
+    sweeps = [parse_sweep("method.name=mixup,alignmixup"), parse_sweep("method.epsilon=0.1,1")]
+    variants = expand(["digits/baseline"], sweeps=sweeps)
+    assert [variant.label for variant in variants] == [
+        "baseline,name=mixup",
+        "baseline,name=alignmixup,epsilon=0.1",
+        "baseline,name=alignmixup,epsilon=1",
+    ]
+    assert [variant.config.method.options.get("epsilon") for variant in variants] == [None, 0.1, 1]
+
+
 def test_the_baseline_runs_once_whatever_the_option() -> None:
     sweeps = [parse_sweep("method.alpha=1,2")]
     labels = [variant.label for variant in expand(["digits/baseline", "digits/mixup"], sweeps=sweeps)]

@@ -1,11 +1,14 @@
 """Lines, bars and the numbers that they show."""
 
+import os
+import shutil
 import sys
 from typing import Any
 
 import pytest
 import torch
 
+from alignmixup.cli.compare.display import BarDisplay, default_display
 from alignmixup.training.progress import images as evaluate_progress
 from alignmixup.training.progress.display import (
     BarReporter,
@@ -128,3 +131,31 @@ def test_nothing_waits_on_a_gpu():
     arrived = [value for value in values if value is not None]
     assert arrived == sorted(arrived)
     assert arrived
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120, 200])
+def test_a_bar_is_no_wider_than_the_terminal_and_cuts_no_number(monkeypatch, width):
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setattr(shutil, "get_terminal_size", lambda *_: os.terminal_size((width, 24)))
+    reporter = BarReporter()
+    reporter.start("alignmixup-seed0", epochs=100, batches=4, first_epoch=0)
+    reporter._error = "error 12.34 %"
+    reporter.step(epoch=20, step=2, loss=0.5, images_per_second=12345.0)
+    text = reporter._bars.tasks[0].fields["text"]
+    bar = max(0, min(24, width // 8))
+    assert len("alignmixup-seed0") + 1 + bar + 1 + len(text) <= width
+    assert text.startswith("epoch 21/100")
+    parts = ("epoch 21/100", "0:00 left", "error 12.34 %", "loss 0.5000", "12345 images/s")
+    assert set(text.split("  ")) <= set(parts)
+    if width >= 120:
+        assert text == "  ".join(parts)
+    reporter.close()
+
+
+def test_a_dumb_terminal_gets_plain_lines(monkeypatch):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("TERM", "dumb")
+    assert isinstance(default_reporter(), LineReporter)
+    assert not isinstance(default_display({"a": 1}, total=1), BarDisplay)
+    monkeypatch.setenv("TERM", "xterm")
+    assert isinstance(default_reporter(), BarReporter)

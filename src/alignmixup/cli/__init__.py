@@ -11,13 +11,29 @@ from types import ModuleType
 from typing import Any
 
 from alignmixup import __version__
-from alignmixup.cli import align, benchmark, gallery, layers, localize, methods, morph, report, train, train_style
-from alignmixup.cli.arguments import CommandParser, lower_first
+from alignmixup.cli import (
+    align,
+    benchmark,
+    configs,
+    gallery,
+    layers,
+    localize,
+    methods,
+    morph,
+    report,
+    train,
+    train_style,
+)
+from alignmixup.cli.arguments import lower_first
 from alignmixup.cli.compare import command as compare_command
 from alignmixup.cli.evaluate import command as evaluate_command
-from alignmixup.training.processes.ranks import ToldElsewhereError, dead_workers, speaker
+from alignmixup.cli.own_data import command as data_command
+from alignmixup.cli.parser import CommandParser, Parser, completion
+from alignmixup.cli.parser.next_step import next_step
+from alignmixup.training.processes.ranks import ToldElsewhereError, dead_workers, is_main_process, speaker
 
 _COMMANDS: dict[str, ModuleType] = {
+    "data": data_command,
     "train": train,
     "compare": compare_command,
     "report": report,
@@ -28,8 +44,10 @@ _COMMANDS: dict[str, ModuleType] = {
     "align": align,
     "layers": layers,
     "methods": methods,
+    "configs": configs,
     "benchmark": benchmark,
     "train-style": train_style,
+    "completion": completion,
 }
 # What a user can cause and put right: shown as one line. Anything else is a defect and keeps its traceback.
 _USER_ERRORS = (ValueError, OSError, ImportError, FloatingPointError, ToldElsewhereError)
@@ -47,7 +65,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _show_messages()
     try:
         with dead_workers():
-            return int(options.run(options))
+            status = int(options.run(options))
+        if status == 0 and (after := next_step(options)) and is_main_process():
+            print(f"next: {after}", file=sys.stderr)
+        return status
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 130
@@ -68,7 +89,7 @@ def readable(message: str) -> str:
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of all commands."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="alignmixup",
         description="Train image classifiers with AlignMixup and its rivals, compare and evaluate them.",
         epilog="`alignmixup COMMAND --help` explains a command.",

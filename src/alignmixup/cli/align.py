@@ -30,7 +30,7 @@ def run(options: argparse.Namespace) -> int:
         f"{record['layer']}, {record['positions']}: mean entropy of a match {record['entropy']:.3f} of at most "
         f"{math.log(math.prod(record['size'])):.3f}; mean squared distance of matched positions "
         f"{record['distance']:.4g}, of equal positions {record['distance_unaligned']:.4g}, of all "
-        f"{record['distance_any']:.4g}"
+        f"{record['distance_any']:.4g}; {100 * record['moved']:.0f} % of the plan goes to another position"
     )
     print(options.out)
     return 0

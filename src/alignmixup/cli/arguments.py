@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import re
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args, get_origin
 
@@ -22,6 +23,11 @@ _METAVARS = {int: "N", float: "X", Path: "PATH", str: "TEXT"}
 def lower_first(sentence: str) -> str:
     """The first line of a docstring as help has it: without capital and full stop."""
     return sentence[:1].lower() + sentence[1:].rstrip(".")
+
+
+def plain_text(docstring: str) -> str:
+    """A docstring as a terminal shows it: ``:meth:`name``` and double backticks are markup for other readers."""
+    return re.sub(r":[a-z]+:`~?([^`]*)`", r"`\1`", docstring).replace("``", "`")
 
 
 def add_options(parser: argparse._ActionsContainer, cls: type) -> None:
@@ -103,17 +109,6 @@ def load_network(options: argparse.Namespace) -> Run:
     return load_networks(options, [options.target])[0]
 
 
-class CommandParser(argparse.ArgumentParser):
-    """Parser of one command, whose help may end in a text that is made (with torch loaded) only when asked for."""
-
-    ending: Callable[[], str] | None = None
-
-    def format_help(self) -> str:
-        """Return the help text."""
-        text = super().format_help()
-        return text if self.ending is None else f"{text}\n{self.ending()}"
-
-
 def list_keys() -> str:
     """Every key with its default and meaning, as the end of a help text."""
     formatter = argparse.HelpFormatter(prog="")
@@ -122,7 +117,7 @@ def list_keys() -> str:
         _add_section(formatter, name, f"[{name}]", (cls.__doc__ or "").splitlines()[0], options_of(cls))
         if issubclass(cls, OpenTable):
             _add_section(formatter, name, *_open_options(name))
-    return formatter.format_help()
+    return plain_text(formatter.format_help())
 
 
 def _add_section(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import inspect
 
+from alignmixup.cli.arguments import plain_text
 from alignmixup.cli.table import new_table, show
 
 
@@ -23,12 +24,12 @@ def run(options: argparse.Namespace) -> int:
         table = new_table("method", "what it does", left=("what it does",), box=None, pad_edge=False)
         for name in methods.available():
             summary = (inspect.getdoc(methods.load(name)) or "").partition("\n\n")[0]
-            table.add_row(name, summary.replace("\n", " "))
+            table.add_row(name, plain_text(summary.replace("\n", " ")))
     else:
-        print(inspect.getdoc(methods.load(options.name)), end="\n\n")
+        print(plain_text(inspect.getdoc(methods.load(options.name)) or ""), end="\n\n")
         columns = ("option", "default", "paper", "meaning")
         table = new_table(*columns, left=columns, box=None, pad_edge=False)
         for option in methods.options(options.name).values():
-            table.add_row(option.name, option.written, option.paper or "-", option.meaning)
+            table.add_row(option.name, option.written, option.paper or "-", plain_text(option.meaning))
     show(table)
     return 0

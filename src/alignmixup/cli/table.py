@@ -1,28 +1,103 @@
-"""Tables, as commands print them."""
+"""Tables, as commands print them: whole, or as a list where the terminal is too narrow."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection
+import textwrap
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from alignmixup.outside import require
 
 _WIDTH = 160  # where there is no terminal to ask: written to a file, a table is as wide as it needs to be
+_TEXT = 24  # characters in which a text may be folded; fewer are no table any more
 
 
-def new_table(*columns: str, left: Collection[str] = (), no_wrap: bool = False, **options: Any) -> Any:
-    """A table of rich; texts stand left in its first column and in those named, numbers right in the others."""
+def new_table(
+    *columns: str, left: Collection[str] = (), no_wrap: bool = False, optional: Collection[str] = (), **options: Any
+) -> Any:
+    """A table of rich; texts stand left in its first column and in those named, numbers right in the others.
+
+    Args:
+        columns: headings.
+        left: those of texts, which are folded where there is too little room; names and numbers never are.
+        no_wrap: fold no texts either.
+        optional: columns that `show` leaves out of a narrow terminal, the first ones first, before it makes a list.
+        options: of ``rich.table.Table``.
+    """
     table = require("rich.table").Table(**options)
     for number, heading in enumerate(columns):
-        is_text = not number or heading in left
-        justify, whole = ("left", False) if is_text else ("right", no_wrap)
-        table.add_column(heading, justify=justify, no_wrap=whole, overflow="fold")
+        is_text = heading in left
+        whole = no_wrap or not number or not is_text
+        table.add_column(
+            heading,
+            justify="left" if is_text or not number else "right",
+            no_wrap=whole,
+            overflow="fold",
+        )
+    table.optional = tuple(optional)
     return table
 
 
 def show(*things: Any) -> None:
-    """Print tables and lines."""
-    console = require("rich.console").Console(width=None if sys.stdout.isatty() else _WIDTH, markup=False)
+    """Print tables and lines. No name and no number is ever cut: a table that is too wide is printed as a list."""
+    console = require("rich.console").Console(markup=False)
     for thing in things:
-        console.print(thing)
+        if not sys.stdout.isatty():
+            console.width = max(_WIDTH, _needed(thing, console) if hasattr(thing, "columns") else 0)
+        fitting = _fit(thing, console) if hasattr(thing, "columns") else thing
+        if fitting is not None:
+            console.print(fitting)
+            continue
+        if thing.title:
+            print(thing.title)
+        for line in _as_list(thing, console.width):
+            print(line)
+        if thing.caption:
+            print(thing.caption)
+
+
+def _fit(table: Any, console: Any) -> Any | None:
+    """The table with as many of its columns as are whole in this width; None where not even the others are."""
+    left_out: list[str] = []
+    for heading in ("", *getattr(table, "optional", ())):
+        found = [column for column in table.columns if column.header == heading]
+        for column in found:
+            table.columns.remove(column)
+            left_out.append(" ".join(str(heading).split()))
+        if _needed(table, console) <= console.width:
+            if left_out:
+                note = f"too narrow here for: {', '.join(left_out)}"
+                table.caption = f"{table.caption}\n{note}" if table.caption else note
+            for index, column in enumerate(table.columns):
+                column._index = index
+            return table
+    return None
+
+
+def _needed(table: Any, console: Any) -> int:
+    """Characters of the narrowest form of a table in which all but folded texts is whole."""
+    natural = console.measure(table, options=console.options.update(width=100_000)).maximum
+    return int(natural) - sum(max(0, _width(column) - _TEXT) for column in table.columns if not column.no_wrap)
+
+
+def _width(column: Any) -> int:
+    lines = [line for cell in (column.header, *column.cells) for line in str(cell).splitlines()]
+    return max(map(require("rich.cells").cell_len, lines), default=0)
+
+
+def _as_list(table: Any, width: int) -> Iterator[str]:
+    """Each row as lines: its name, then heading and value of every cell that has one."""
+    headings = [" ".join(str(column.header).split()) for column in table.columns]
+    indent = max(map(len, headings[1:]), default=0) + 2
+    for row in zip(*(column.cells for column in table.columns), strict=True):
+        yield str(row[0])
+        for heading, cell in zip(headings[1:], row[1:], strict=True):
+            text = str(cell).strip()
+            if text and 2 + indent + len(text) <= width:
+                yield f"  {heading:{indent}}{text}"
+            elif text:
+                yield f"  {heading}"
+                yield from textwrap.wrap(
+                    text, max(width, 5), initial_indent="    ", subsequent_indent="    ", break_long_words=False
+                )

@@ -12,11 +12,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alignmixup.cli.arguments import CommandParser, add_set, add_trust, list_keys
+from alignmixup.cli.arguments import add_set, add_trust, list_keys
+from alignmixup.cli.own_data.fit import METHOD, fit
+from alignmixup.cli.parser import CommandParser
 from alignmixup.outside import is_outside
 from alignmixup.runs.folder import Mode, RunFolder, default_folder
 from alignmixup.runs.run import refuse_outside
-from alignmixup.training.config_file import DEFAULT, load
+from alignmixup.training.config_file import DEFAULT, ConfigError, load
 from alignmixup.training.processes.ranks import is_main_process
 
 if TYPE_CHECKING:
@@ -31,6 +33,19 @@ def add_arguments(parser: CommandParser) -> None:
         help=f"TOML file, or the name of a bundled one such as digits/cutmix (default: {DEFAULT}, or with "
         "--resume and --out the run's own)",
     )
+    own = parser.add_argument_group("one's own images")
+    own.add_argument(
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help="folder of class folders, or of train/ and test/ (or val/): size, network and epochs are fitted to it",
+    )
+    own.add_argument(
+        "--method", metavar="NAME", help=f"baseline, mixup, cutmix, manifold_mixup or {METHOD} (the default)"
+    )
+    own.add_argument("--model", metavar="NAME", help="timm:NAME or torchvision:NAME, pretrained (downloaded once)")
+    own.add_argument("--weights", type=Path, metavar="FILE", help="start the --model from this file instead")
+    own.add_argument("--freeze", action="store_true", help="train the --model's head alone")
     add_set(parser)
     add_trust(parser)
     parser.add_argument("--out", metavar="DIR", type=Path, help="run folder (default: runs/<dataset>/<method>-seed<k>)")
@@ -41,17 +56,20 @@ def add_arguments(parser: CommandParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Train and print the result; a resumed run brings its own configuration unless another is named."""
-    if options.resume and options.out and not options.config and RunFolder(options.out).config.is_file():
+    _check_own(options)
+    named = options.config or options.data
+    if options.resume and options.out and not named and RunFolder(options.out).config.is_file():
         config = RunFolder(options.out).read_config(options.set)
         if not options.trust:
             refuse_outside(config, f"the run {options.out}")
     else:
-        config = load(options.config or DEFAULT, options.set)
-    folder = RunFolder(options.out or default_folder(config))
+        config = _own(options) if options.data else load(options.config or DEFAULT, options.set)
+    folder = RunFolder(options.out or _default_folder(options, config))
     mode: Mode = "resume" if options.resume else "overwrite" if options.overwrite else "new"
     record = train_or_say_how(config, folder, mode=mode)
     if record is None:
         return 130
+    options.trained = folder.path
     if not is_main_process():
         return 0
     metrics = record["metrics"]
@@ -62,6 +80,32 @@ def run(options: argparse.Namespace) -> int:
         f"{metrics['seconds']:.1f} s, {metrics['images_per_second']:.0f} images/s"
     )
     return 0
+
+
+def _check_own(options: argparse.Namespace) -> None:
+    """Refuse what does not go together."""
+    alone = [name for name in ("method", "model", "weights", "freeze") if getattr(options, name)]
+    if alone and not options.data:
+        others = {"weights": "model.weights=FILE", "freeze": "optimizer.freeze=true"}
+        key = others.get(alone[0], f"{alone[0]}.name=NAME")
+        raise ConfigError(f"--{alone[0]} goes with --data DIR; elsewhere it is --set {key}")
+    if options.data and options.config:
+        raise ConfigError("--data has its own recipe: leave --config out, or use --set data.name=folder data.root=DIR")
+
+
+def _own(options: argparse.Namespace) -> Config:
+    """The configuration for one's own images; says what was found and chosen."""
+    chosen = {name: getattr(options, name) for name in ("model", "weights", "freeze")}
+    chosen["model"] = chosen["model"] or ""
+    found = fit(options.data, method=options.method or METHOD, overrides=options.set, **chosen)
+    if is_main_process():
+        print("\n".join(found.summary), file=sys.stderr)
+    return found.config
+
+
+def _default_folder(options: argparse.Namespace, config: Config) -> Path:
+    found = default_folder(config)
+    return found.parents[1] / options.data.resolve().name / found.name if options.data else found
 
 
 def train_or_say_how(config: Config, folder: RunFolder, *, mode: Mode, way_on: str = "") -> dict[str, Any] | None:

@@ -118,7 +118,7 @@ def load(
     chosen = {key: value for key, value in chosen.items() if value is not None}
     _check(name, image_size, chosen)
     options = {"root": root, "download": download, "image_size": image_size, "test_only": test_only}
-    options |= {"cache": cache, "progress": progress, **chosen}
+    options |= {"cache": cache, "progress": progress, "train_only": validation is not None, **chosen}
     dataset = _LOADERS[name](**{key: value for key, value in options.items() if _takes(name, key)})
     if normalization is not None:
         mean, std = _normalization(normalization, channels=dataset.channels)

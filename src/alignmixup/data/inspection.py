@@ -44,7 +44,7 @@ class SplitReport:
         if self.passed.others:
             kinds = [f"{suffix or 'no ending'}: {count}" for suffix, count in self.passed.others.most_common()]
             lines.append(f"{self.passed.others.total()} files that are no images ({few(kinds)})")
-        return [f"{self.split}: {line}" for line in lines]
+        return lines if self.split == "." else [f"{self.split}: {line}" for line in lines]
 
 
 @dataclass(frozen=True)
@@ -114,12 +114,13 @@ def inspect_folder(
     *,
     test_split: str | None = None,
     follow: Callable[[Iterable[Any], int], Iterable[Any]] | None = None,
+    limit: int | None = None,
 ) -> FolderReport:
     """Look at all images below ``root``, as ``data.load("folder", ...)`` takes them.
 
     They are in ``train`` and a test split, in one of these alone, or ``root`` itself is a folder of class folders.
-    Every image is decoded, since only that finds damage. ``follow`` wraps the results as they come, of which there will
-    be so many: for a progress bar.
+    Every image is decoded, since only that finds damage; ``limit`` looks at so many evenly spaced ones instead.
+    ``follow`` wraps the results as they come, of which there will be so many: for a progress bar.
 
     Raises:
         FileNotFoundError: there is no such folder.
@@ -135,6 +136,8 @@ def inspect_folder(
     found = [list_classes("folder", root, split) for split in wanted]
     first, others = found[0], found[1:]
     paths = [path for part in found for images in part.images.values() for path in images]
+    if limit is not None and len(paths) > limit:
+        paths = [paths[place * len(paths) // limit] for place in range(limit)]
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         results: Iterable[Any] = pool.map(lambda path: _look(root, path), paths)
         looks = list(follow(results, len(paths)) if follow else results)

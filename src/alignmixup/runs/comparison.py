@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from alignmixup.evaluation.published import published_error
 from alignmixup.evaluation.summary import spread
 from alignmixup.files import locked, write_json
+from alignmixup.outside import require
 from alignmixup.runs.folder import Mode, RunFolder
 from alignmixup.runs.sweep import Variant, expand, parse_sweep
 from alignmixup.training.config_file import ConfigError
@@ -21,8 +24,11 @@ from alignmixup.training.processes.ranks import is_main_process
 if TYPE_CHECKING:
     from alignmixup.runs.jobs.queue import Display, Job, Outcome
 
+_log = logging.getLogger(__name__)
+
 FORMAT = 1
 ERRORS = ("last10_error_percent", "best_error_percent", "last_error_percent")
+_PACKAGES = ("numpy", "safetensors", "matplotlib", "rich", "sklearn")  # without which no run would end
 _AVERAGED = (*ERRORS, "last_cross_entropy", "seconds", "images_per_second")
 
 
@@ -41,7 +47,9 @@ def compare(
 ) -> dict[str, Any]:
     """Train several configurations with several seeds, and with each of several values of options.
 
-    Finished runs are read, unfinished ones continued: the same call picks up where it was stopped.
+    Finished runs are read, unfinished ones continued: the same call picks up where it was stopped. Rows and seeds of an
+    earlier comparison in the same folder stay in ``results.json`` where its ``overrides`` were the same; otherwise the
+    file of then is kept as ``results-1.json``.
 
     Args:
         configs: TOML files or names of bundled configurations.
@@ -67,6 +75,8 @@ def compare(
     from alignmixup.runs.jobs.queue import Display, Job
     from alignmixup.training.trainer import InterruptedRunError
 
+    for package in _PACKAGES:
+        require(package)  # said once, and not by every run
     for name, value in (("seeds", seeds), ("jobs", 1 if jobs is None else jobs)):
         if value < 1:
             raise ConfigError(f"--{name} must be >= 1, got {value}")
@@ -96,11 +106,57 @@ def compare(
         outcomes = _do_all(wanted, root, jobs=jobs, on=on, overwrite=overwrite, display=display or Display)
         if len(outcomes) < len(wanted) or not all(outcome.record or outcome.failure for outcome in outcomes):
             raise InterruptedRunError("interrupted; everything is saved")
-        results = collect_results(variants, outcomes, command=command)
+        if is_main_process():
+            kept = _earlier(root, wanted, data=variants[0].config.data.name, overrides=overrides)
+            known = {variant.label for variant in variants}
+            variants += {one.label: one for one, _ in kept if one.label not in known}.values()
+            outcomes += [outcome for _, outcome in kept]
+        results = collect_results(variants, outcomes, command=command) | {"overrides": list(overrides)}
         if is_main_process() and results["methods"]:
             write_json(file, results)
             draw_comparison(results, root / "comparison.png")
     return results
+
+
+def _earlier(
+    root: Path, wanted: Sequence[Job], *, data: str, overrides: Sequence[str]
+) -> list[tuple[Variant, Outcome]]:
+    """Finished runs of the comparison that ``root`` holds and that this one does not name.
+
+    They stand beside the new ones only where they were trained with the same overrides; other results are set aside,
+    so that nothing is lost.
+    """
+    from alignmixup.runs.jobs.queue import Job, Outcome
+    from alignmixup.runs.record import read_record
+
+    file, now = root / "results.json", {job.name for job in wanted}
+    try:
+        before = json.loads(file.read_text(encoding="utf-8"))
+        rest = [(row, Path(path).name) for row in before["methods"] for path in row["folders"]]
+        rest = [(row, name) for row, name in rest if name not in now]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+    if rest and (before.get("data"), before.get("overrides")) != (data, list(overrides)):
+        number = next(count for count in range(1, len(rest) + 10_000) if not _numbered(file, count).exists())
+        for one in (file, root / "comparison.png"):
+            if one.is_file():
+                one.rename(_numbered(one, number))
+        _log.warning("the results of other settings that %s held are kept as %s", file, _numbered(file, number).name)
+        return []
+    kept = []
+    for row, name in rest:
+        folder = RunFolder(root / name)
+        if folder.state == "finished":
+            config = folder.read_config()
+            outcome = Outcome(Job(row["name"], config, folder), read_record(folder.record))
+            kept.append((Variant(row["name"], config, row["settings"]), outcome))
+    if kept:
+        _log.info("%s keeps %d runs of an earlier comparison", file, len(kept))
+    return kept
+
+
+def _numbered(file: Path, number: int) -> Path:
+    return file.with_stem(f"{file.stem}-{number}")
 
 
 def _do_all(

@@ -164,6 +164,13 @@ class RunFolder:
         with suppress(OSError):
             self.path.rmdir()
 
+    def clear(self) -> None:
+        """Take back `begin` when the run failed before its first checkpoint."""
+        shutil.rmtree(self.path / "tensorboard", ignore_errors=True)
+        for file in self.files:
+            file.unlink(missing_ok=True)
+        self.release()
+
     def check_same(self, config: Config) -> None:
         """Refuse a run of another configuration."""
         difference = first_difference(self.read_config(), config)

@@ -51,16 +51,30 @@ def picture_matches(run: Run, out: str | Path, **options: Any) -> dict[str, Any]
     ``out`` is a PNG file, ``options`` are those of `MatchOptions`.
 
     Returns:
-        Layer, positions of its maps, size of the assignment, and means over it: entropy of a match in nats, and squared
-        distance of matched, of equal, and of all positions.
+        What `measure_matches` measures, of the pairs that are drawn.
     """
     asked = MatchOptions(**options)
+    batch, maps, matched, record = _matched(run, asked)
+    title = f"{run.title}: {record['layer']}, {record['positions']}, ε = {_alignment(run, asked).epsilon:g}"
+    draw_matches(_matches(run.data, batch, maps, matched), _ready(out), lines=asked.lines, title=title)
+    return record
+
+
+def measure_matches(run: Run, **options: Any) -> dict[str, Any]:
+    """Measure how positions of pairs of test images are matched; ``options`` are those of `MatchOptions`.
+
+    Returns:
+        Layer, positions of its maps, size of the assignment, and means over it: entropy of a match in nats; squared
+        distance of matched, of equal, and of all positions; share of the plan's mass that is moved to another position.
+    """
+    return _matched(run, MatchOptions(**options))[3]
+
+
+def _matched(run: Run, asked: MatchOptions) -> tuple[Pairs, PairMaps, Correspondence, dict[str, Any]]:
     layer = run.layer(asked.layer)
     batch, maps = _pair_maps(run, layer, asked, layout=run.layout)
     matched = correspondence(maps)
-    title = f"{run.title}: {layer}, {maps.positions}, ε = {_alignment(run, asked).epsilon:g}"
-    draw_matches(_matches(run.data, batch, maps, matched), _ready(out), lines=asked.lines, title=title)
-    return {
+    record = {
         "layer": layer,
         "positions": maps.positions,
         "size": maps.size,
@@ -68,7 +82,9 @@ def picture_matches(run: Run, out: str | Path, **options: Any) -> dict[str, Any]
         "distance": matched.distance.mean().item(),
         "distance_unaligned": matched.distance_unaligned.mean().item(),
         "distance_any": matched.distance_any.mean().item(),
+        "moved": matched.moved.mean().item(),
     }
+    return batch, maps, matched, record
 
 
 def picture_morphs(run: Run, out: str | Path, **options: Any) -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 from alignmixup.training.config import Config
 from alignmixup.training.config_file import ConfigError, load
 
+_NAMES = ("method.name", "model.name")  # which options there are depends on these
+
 
 @dataclass(frozen=True)
 class Sweep:
@@ -48,7 +50,8 @@ def parse_sweep(text: str) -> Sweep:
 def expand(files: Iterable[str], *, overrides: Sequence[str] = (), sweeps: Sequence[Sweep] = ()) -> list[Variant]:
     """Every configuration with every combination of the swept values.
 
-    An option of a method is swept in the methods that have it; the others, such as the baseline, run as they are.
+    An option of a method is swept in the methods that have it, those that ``method.name`` sweeps in among them; the
+    others, such as the baseline, run as they are.
 
     Raises:
         ConfigError: a key that stands in two sweeps or in none of the configurations, a value that is refused, two
@@ -60,9 +63,9 @@ def expand(files: Iterable[str], *, overrides: Sequence[str] = (), sweeps: Seque
     variants: list[Variant] = []
     used: set[str] = set()
     for file in files:
-        concerned = [sweep for sweep in sweeps if _concerns(sweep.key, load(file, overrides))]
-        used.update(sweep.key for sweep in concerned)
-        variants += _combinations(file, overrides, concerned)
+        found = _combinations(file, overrides, sweeps)
+        used.update(key for variant in found for key in variant.values)
+        variants += found
     for key in keys:
         if key not in used:
             raise ConfigError(f"--sweep {key}: none of the methods has this option; see `alignmixup methods NAME`")
@@ -74,12 +77,23 @@ def expand(files: Iterable[str], *, overrides: Sequence[str] = (), sweeps: Seque
 
 
 def _combinations(file: str, overrides: Sequence[str], sweeps: Sequence[Sweep]) -> list[Variant]:
+    """Every method with the values of the options that it has; which method it is may itself be swept."""
     variants = []
-    for chosen in itertools.product(*(sweep.values for sweep in sweeps)):
-        values = {sweep.key: value for sweep, value in zip(sweeps, chosen, strict=True)}
-        config = load(file, [*overrides, *(f"{key}={value}" for key, value in values.items())])
-        variants.append(Variant(_label(file, values), config, values))
+    naming = [sweep for sweep in sweeps if sweep.key in _NAMES]
+    for names in itertools.product(*(sweep.values for sweep in naming)):
+        named = {sweep.key: name for sweep, name in zip(naming, names, strict=True)}
+        config = load(file, [*overrides, *_written(named)])
+        concerned = [sweep for sweep in sweeps if sweep.key not in _NAMES and _concerns(sweep.key, config)]
+        for chosen in itertools.product(*(sweep.values for sweep in concerned)):
+            values = named | {sweep.key: value for sweep, value in zip(concerned, chosen, strict=True)}
+            values = {sweep.key: values[sweep.key] for sweep in sweeps if sweep.key in values}
+            config = load(file, [*overrides, *_written(values)])
+            variants.append(Variant(_label(file, values), config, values))
     return variants
+
+
+def _written(values: Mapping[str, str]) -> list[str]:
+    return [f"{key}={value}" for key, value in values.items()]
 
 
 def _label(file: str, values: Mapping[str, str]) -> str:

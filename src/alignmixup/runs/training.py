@@ -92,7 +92,15 @@ def _train(config: Config, folder: RunFolder, *, mode: Mode, reporter: Reporter 
         engine.wait()  # every process has read what the first one may now replace
         if engine.is_main:
             (folder.begin if found is None else folder.reopen)(config)
-        return _finish(trainer, folder)
+        try:
+            return _finish(trainer, folder)
+        except InterruptedRunError:
+            raise
+        except Exception:
+            # nothing to continue from, and so nothing that may stand in the way of the corrected command
+            if engine.is_main and not folder.checkpoint.is_file():
+                folder.clear()
+            raise
 
 
 def _prepare(

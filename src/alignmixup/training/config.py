@@ -85,6 +85,7 @@ class OptimizerConfig(Table):
     name: str = option("sgd", "which optimiser", choices=("sgd", "adamw"))
     lr: float = option(0.05, "learning rate at factor 1 of the schedule; used as written, never rescaled", above=0)
     head_lr_factor: float = option(1.0, "lr of the head is so many times lr; the model says what its head is", above=0)
+    freeze: bool = option(False, "train the head alone; the rest, its batch-norm statistics too, stays as it is")
     momentum: float = option(0.9, "momentum of sgd", minimum=0, below=1)
     nesterov: bool = option(False, "Nesterov momentum for sgd")
     beta1: float = option(0.9, "first-moment decay of adamw", minimum=0, below=1)
@@ -170,12 +171,12 @@ class EvaluationConfig(Table):
     every: int = option(1, "epochs between evaluations; the last epoch is always evaluated", minimum=1)
 
 
-# 8x8 images keep a last map of 2x2 positions; the final norm makes aligning that map count.
+# 8x8 images keep a last map of 4x4 positions; the final norm makes aligning that map count.
 _DIGITS_MODEL: dict[str, OptionValue] = {
     "variant": "A",
     "width": 8,
     "stem_stride": 1,
-    "strides": [1, 2, 2, 1],
+    "strides": [1, 2, 1, 1],
     "final_norm": True,
     "in_channels": 1,
 }

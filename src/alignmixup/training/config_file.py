@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -115,7 +116,16 @@ def find(path: str | Path) -> Path:
     bundled = bundled_folder() / f"{name}.toml"
     if bundled.is_file() and not _is_part(name):
         return bundled
-    raise FileNotFoundError(f"no configuration file {file}; {near(name, bundled_names())}")
+    raise FileNotFoundError(f"no configuration file {file}; {near_bundled(name)}")
+
+
+def near_bundled(name: str) -> str:
+    """The end of a message that refuses the name of a configuration: those like it, and where all are listed."""
+    names, last = bundled_names(), name.rpartition("/")[2]
+    alike = [one for one in names if one.rpartition("/")[2] == last][:3]
+    matches = difflib.get_close_matches(name, names, n=3) or alike
+    question = f"did you mean {' or '.join(matches)}? " if matches else ""
+    return f"{question}`alignmixup configs` lists the {len(names)} bundled ones"
 
 
 def bundled_folder() -> Path:
@@ -199,7 +209,7 @@ def _find_base(name: str, file: Path) -> Path:
     base = file.parent / name if is_file else bundled_folder() / f"{name}.toml"
     if base.is_file():
         return base
-    known = near(name.removesuffix(".toml"), bundled_names())
+    known = near_bundled(name.removesuffix(".toml"))
     if is_file:
         raise ConfigError(f"{file}: base {name!r}: there is no {base}; a bundled one has no .toml: {known}")
     raise ConfigError(f"{file}: base {name!r} is no bundled configuration, and a file ends in .toml; {known}")

@@ -46,6 +46,22 @@ def build_optimizer(
     )
 
 
+def freeze_backbone(model: nn.Module) -> None:
+    """Leave only the head to be trained: no gradients for the rest, and its modules in eval mode.
+
+    Call it again after ``model.train()``, which would let batch-norm statistics move.
+
+    Raises:
+        ValueError: the model has no head that can be told.
+    """
+    head = {id(parameter) for parameter in _head_parameters(model)}
+    for parameter in model.parameters():
+        parameter.requires_grad_(id(parameter) in head)
+    for module in model.modules():
+        if module is not model and not any(id(parameter) in head for parameter in module.parameters()):
+            module.eval()
+
+
 def set_learning_rate(optimizer: Optimizer, rate: float) -> None:
     """Use ``rate``, times the group's own factor, for every parameter group from the next update on."""
     for group in optimizer.param_groups:
@@ -84,7 +100,7 @@ def _head_parameters(model: nn.Module) -> list[nn.Parameter]:
     linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
     if not linear:
         raise ValueError(
-            f"optimizer.head_lr_factor needs a head: {type(model).__name__} has no linear layer and no method "
-            "head_parameters()"
+            f"optimizer.head_lr_factor and optimizer.freeze need a head: {type(model).__name__} has no linear layer "
+            "and no method head_parameters()"
         )
     return list(linear[-1].parameters())

@@ -17,7 +17,7 @@ from alignmixup.training import checkpoint
 from alignmixup.training.config import Config, to_dict
 from alignmixup.training.engine import Engine
 from alignmixup.training.losses import CRITERIA
-from alignmixup.training.optimizers import average_weights, build_optimizer, set_learning_rate
+from alignmixup.training.optimizers import average_weights, build_optimizer, freeze_backbone, set_learning_rate
 from alignmixup.training.processes.division import Division
 from alignmixup.training.progress.display import Reporter
 from alignmixup.training.progress.epoch_log import EpochLog
@@ -74,6 +74,8 @@ class Trainer:
         self.trackers: Sequence[Tracker] = ()
         self.reporter = reporter or Reporter()
         self.criterion = CRITERIA[config.train.loss]
+        if config.optimizer.freeze:
+            freeze_backbone(model)
         self.extra_parameters = list(mixer.parameters())
         engine.share(self.extra_parameters)
         self.optimizer = build_optimizer(model, config.optimizer, extra_parameters=self.extra_parameters)
@@ -121,6 +123,8 @@ class Trainer:
     def _train_epoch(self) -> None:
         """From the step where it was left to the end of the epoch; saves, and stops, where that is asked for."""
         self.model.train()
+        if self.config.optimizer.freeze:
+            freeze_backbone(self.model)
         self.mixer.set_epoch(self.epoch)
         self.train_loader.set_epoch(self.epoch, skip_batches=self.log.step)
         self.log.begin(self.epoch)

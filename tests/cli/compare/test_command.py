@@ -1,6 +1,7 @@
 """``alignmixup compare``."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -133,6 +134,48 @@ def test_the_library_gives_what_the_command_writes(small: list[str]) -> None:
         ["digits/baseline", "digits/mixup"], seeds=2, overrides=small[1:], command=written["command"]
     )
     assert json.loads(json.dumps(results)) == written
+
+
+def test_a_smaller_comparison_takes_nothing_from_a_larger_one(
+    small: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = Path("runs/digits/results.json")
+    assert main([*COMMAND, *small]) == 0
+    larger = json.loads(file.read_text())
+    assert main(["compare", "--methods", "mixup", "--seeds", "1", *small]) == 0
+    kept = json.loads(file.read_text())
+    assert {method["name"]: sorted(method["seeds"]) for method in kept["methods"]} == {
+        "mixup": [0, 1],
+        "baseline": [0, 1],
+    }
+    rows = {method["name"]: method for method in kept["methods"]}
+    for method in larger["methods"]:
+        assert rows[method["name"]]["mean"] == pytest.approx(method["mean"])
+    assert rows["mixup"]["difference"]["baseline"] == "baseline"
+    capsys.readouterr()
+    assert main(["compare", "--methods", "cutmix", "--seeds", "1", *small, "optimizer.lr=0.01"]) == 0
+    assert json.loads(Path("runs/digits/results-1.json").read_text()) == kept
+    assert [method["name"] for method in json.loads(file.read_text())["methods"]] == ["cutmix"]
+
+
+def test_a_missing_package_is_said_once(
+    small: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    assert main(["compare", *small]) == 1
+    captured = capsys.readouterr()
+    assert captured.err.count("pip install") == 1
+    assert "Error" not in captured.out
+    assert not Path("runs").exists()
+
+
+def test_the_demo_says_what_alignment_does(small: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    keys = [key for key in small if not key.startswith("model.strides")]
+    assert main(["compare", "--methods", "alignmixup", "--seeds", "1", *keys]) == 0
+    out = capsys.readouterr().out
+    assert "alignmixup-seed0, stage4, 4 x 4 positions, 100 pairs of test images: " in out
+    moved = int(out.partition("test images: ")[2].split()[0])
+    assert moved > 0  # the plan is not the identity
 
 
 @pytest.mark.slow

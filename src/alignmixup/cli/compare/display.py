@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections.abc import Mapping
 from typing import Any
 
 from alignmixup.runs.jobs.queue import Display
-from alignmixup.training.progress.display import BarReporter, LineReporter, Reporter, TimeLeft, new_bars
+from alignmixup.training.progress.display import BarReporter, LineReporter, Reporter, TimeLeft, is_live, new_bars
 
 
 class LineDisplay(Display):
@@ -87,8 +86,8 @@ class BarDisplay(LineDisplay):
 
 
 def default_display(epochs: Mapping[str, int], *, total: int) -> Display:
-    """Bars on a terminal, lines elsewhere."""
-    return (BarDisplay if sys.stdout.isatty() else LineDisplay)(epochs, total=total)
+    """Bars on a terminal, lines elsewhere and where the terminal is dumb."""
+    return (BarDisplay if is_live() else LineDisplay)(epochs, total=total)
 
 
 class _Counter(Reporter):

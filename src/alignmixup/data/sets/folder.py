@@ -45,7 +45,7 @@ class ClassFolders:
         """What is odd, a line each."""
         alike = [" and ".join(map(repr, group)) for group in near_duplicates(self.images)]
         return [
-            f"{self.split}: {line}"
+            line if self.split == "." else f"{self.split}: {line}"
             for line in (*self.passed.remarks(), *([f"classes of nearly one name: {few(alike)}"] if alike else ()))
         ]
 
@@ -67,6 +67,7 @@ def load_folder(
     test_view: TestView = "center",
     test_crop: float | None = None,
     test_only: bool = False,
+    train_only: bool = False,
     cache: bool = True,
     progress: bool = True,
 ) -> ImageData:
@@ -84,6 +85,8 @@ def load_folder(
         - ``test_split``: None for ``test``, or ``val`` where that is absent.
         - ``test_only`` lists no training images. Without ``train`` the classes are the test split's, and without any
           split ``root`` itself holds the class folders.
+        - ``train_only``, for a part held out to test on, takes the training images for both splits and wants no test
+          split; without any split, ``root`` of "folder" itself holds the class folders.
         - ``cache`` keeps images that are decoded into memory as ``decoded-cache-SIZE.safetensors`` in ``root``.
 
     Raises:
@@ -92,11 +95,15 @@ def load_folder(
             damaged images (when streamed: as they are read).
     """
     root = Path(root)
-    train = None if test_only else _filled(name, root, list_classes(name, root, "train"))
-    chosen = test_split or find_test_split(name, root, flat=test_only)
-    test = _filled(name, root, list_classes(name, root, chosen))
+    flat = (
+        train_only and name == "folder" and not any((root / split).is_dir() for split in ("train", *_test_names(name)))
+    )
+    training = "." if flat else "train"
+    train = None if test_only else _filled(name, root, list_classes(name, root, training))
+    chosen = test_split or (training if train_only else find_test_split(name, root, flat=test_only))
+    test = train if train_only and train else _filled(name, root, list_classes(name, root, chosen))
     class_names = tuple(train.images if train else _training_classes(root) or test.images)
-    odd = [line for part in (train, test) if part for line in part.remarks()]
+    odd = [line for part in ((test,) if train is test else (train, test)) if part for line in part.remarks()]
     for line in odd + compare_classes(name, root, class_names, test):
         _log.warning("%s: %s", root, line)
     upright = name == "folder"
@@ -104,12 +111,15 @@ def load_folder(
         (part or ClassFolders("train", {}, Passed())).files(root, class_names, upright=upright)
         for part in (train, test)
     ]
+    if train is test:
+        files[1] = files[0]
     size = 224 if image_size is None else image_size
     if in_memory is None:
         total = sum(map(len, files)) * 3 * size * size
         in_memory = size <= _IN_MEMORY_SIDE and total <= _IN_MEMORY_BYTES
     how = "decoded into memory" if in_memory else "read from files"
-    _log.info("%s: %d training images, %d for testing (%s), %s", name, len(files[0]), len(files[1]), chosen, how)
+    testing = "a part of them to test on" if train is test else f"{len(files[1])} for testing ({chosen})"
+    _log.info("%s: %d training images, %s, %s", name, len(files[0]), testing, how)
     splits: Sequence[Split | FileSplit] = files
     if in_memory:
         splits = _decode(name, files[0], files[1], size, view=test_view, crop=test_crop, cache=cache, progress=progress)
@@ -207,9 +217,10 @@ def _decode(
     progress: bool,
 ) -> tuple[Split, Split]:
     root = train.root
-    paths = [root / path for split in (train, test) for path in split.paths]
+    parts = (train,) if test is train else (train, test)
+    paths = [root / path for split in parts for path in split.paths]
     shown, suffix = ("whole", "-whole") if view == "whole" else ("centre", "")
-    suffix += "" if len(train) else "-test"
+    suffix += "-test" if not len(train) else "-train" if test is train else ""
     upright = test.upright
 
     def scaled(image: Any, _: Path) -> Any:
@@ -223,7 +234,7 @@ def _decode(
     file = f"decoded-cache-{size}{suffix}.safetensors" if cache else None
     settings = f"{shown} {size} {'upright' if upright else 'as stored'}" + (f" {crop}" if crop else "")
     images, count = decoded(paths, decode, root=root, file=file, settings=settings), len(train)
-    return (
-        Split(images[:count], train.labels, paths=train.paths, upright=upright),
-        Split(images[count:], test.labels, paths=test.paths, upright=upright),
-    )
+    first = Split(images[:count], train.labels, paths=train.paths, upright=upright)
+    if test is train:
+        return first, first
+    return first, Split(images[count:], test.labels, paths=test.paths, upright=upright)

@@ -116,12 +116,15 @@ class Correspondence:
         distance: (n,) mean squared distance between the matched positions.
         distance_unaligned: (n,) the same between equal positions.
         distance_any: (n,) the same between all positions.
+        moved: (n,) share of the plan's mass that goes to another position than its own: 0 where the plan is the
+            identity, so that alignment changes nothing.
     """
 
     entropy: Tensor
     distance: Tensor
     distance_unaligned: Tensor
     distance_any: Tensor
+    moved: Tensor
 
 
 def correspondence(maps: PairMaps) -> Correspondence:
@@ -132,4 +135,5 @@ def correspondence(maps: PairMaps) -> Correspondence:
         distance=(maps.assignment * maps.cost).sum(2).mean(1),
         distance_unaligned=maps.cost.diagonal(dim1=1, dim2=2).mean(1),
         distance_any=maps.cost.mean(dim=(1, 2)),
+        moved=1 - rows.diagonal(dim1=1, dim2=2).mean(1),
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
 import time
 from typing import Any
@@ -70,13 +72,16 @@ class BarReporter(Reporter):
 
     def step(self, *, epoch: int, step: int, loss: float, images_per_second: float) -> None:
         done = epoch * self._batches + step
-        left = "" if self._shared else f"  {self._left.after(self._epochs * self._batches - done)} left"
-        text = f"epoch {epoch + 1}/{self._epochs}  loss {loss:.4f}{self._error}  {images_per_second:.0f} images/s{left}"
+        left = "" if self._shared else f"{self._left.after(self._epochs * self._batches - done)} left"
+        parts = (left, self._error, f"loss {loss:.4f}", f"{images_per_second:.0f} images/s")
+        text = fitting(
+            f"epoch {epoch + 1}/{self._epochs}", *parts, beside=max(len(task.description) for task in self._bars.tasks)
+        )
         self._bars.update(self._task, completed=done, text=text)
 
     def epoch(self, row: dict[str, Any]) -> None:
         if "error_percent" in row:
-            self._error = f"  error {row['error_percent']:.2f} %"
+            self._error = f"error {row['error_percent']:.2f} %"
         loss, rate = row["train_loss"], row["images_per_second"]
         self.step(epoch=row["epoch"], step=self._batches, loss=loss, images_per_second=rate)
 
@@ -110,12 +115,36 @@ class TimeLeft:
 def new_bars() -> Any:
     """Bars of rich: title, bar and the task's ``text``; gone when they are closed."""
     progress = require("rich.progress")
-    columns = ("{task.description}", progress.BarColumn(bar_width=24), "{task.fields[text]}")
+    columns = ("{task.description}", progress.BarColumn(bar_width=_bar_width()), "{task.fields[text]}")
     return progress.Progress(*columns, transient=True)
+
+
+def is_live() -> bool:
+    """Whether standard output can show what moves: a terminal that is not dumb."""
+    return sys.stdout.isatty() and os.environ.get("TERM", "").lower() not in ("dumb", "unknown")
+
+
+def fitting(*parts: str, beside: int) -> str:
+    """As many of the parts, the first ones first, as fit the terminal beside the bar and a title of so many characters.
+
+    Empty parts are left out.
+    """
+    room = shutil.get_terminal_size().columns - beside - _bar_width() - 2
+    text = ""
+    for part in filter(None, parts):
+        longer = f"{text}  {part}" if text else part
+        if len(longer) > room:
+            break
+        text = longer
+    return text
+
+
+def _bar_width() -> int:
+    return max(0, min(24, shutil.get_terminal_size().columns // 8))
 
 
 def default_reporter(*, is_main: bool = True) -> Reporter:
     """A bar on a terminal, lines elsewhere, nothing on processes other than the first."""
     if not is_main:
         return Reporter()
-    return BarReporter() if sys.stdout.isatty() else LineReporter()
+    return BarReporter() if is_live() else LineReporter()

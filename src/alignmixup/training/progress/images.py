@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 
-from alignmixup.training.progress.display import TimeLeft, new_bars
+from alignmixup.training.progress.display import TimeLeft, is_live, new_bars
 
 _SECONDS = 10.0  # between lines; what takes less says nothing
 
@@ -17,7 +16,7 @@ def image_progress(title: str, *, images: int) -> Iterator[Callable[[int], None]
     """Context that gives a function to call with the number of images done since the last call."""
     left, done, printed = TimeLeft(), 0, time.monotonic()
     left.start(images)
-    with new_bars() if sys.stdout.isatty() else nullcontext() as bars:
+    with new_bars() if is_live() else nullcontext() as bars:
         task = bars and bars.add_task(title, total=images, text="starting")
 
         def advance(count: int) -> None:

@@ -1,0 +1,160 @@
+"""The configuration that fits a folder of images: what `alignmixup train --data DIR` trains."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from alignmixup.near import near
+from alignmixup.outside import is_outside
+from alignmixup.training.config_file import ConfigError, bundled_names, load
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from alignmixup.data.inspection import FolderReport
+    from alignmixup.training.config import Config
+
+METHOD = "alignmixup"
+_RECIPE = "folder"
+_HELD_OUT = 0.2  # of each class, where there is no test split
+_SIZES = (16, 32, 64)  # of networks trained from scratch: the first that is no smaller than the images
+_PRETRAINED_SIZE = 224
+_IMAGES = 20_000  # that a run sees in all, in 20 to 100 epochs
+_LOOKED_AT = 400  # images whose sizes are looked at before training
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A configuration for a folder of images.
+
+    Args:
+        config: the configuration.
+        summary: what was found and chosen, a line each.
+    """
+
+    config: Config
+    summary: tuple[str, ...]
+
+
+def fit(
+    root: Path,
+    *,
+    method: str = METHOD,
+    model: str = "",
+    weights: Path | None = None,
+    freeze: bool = False,
+    overrides: Sequence[str] = (),
+) -> Fit:
+    """Look at the images below ``root`` and choose what is not given.
+
+    Convention:
+        - Without a test split a fifth of each class is held out, drawn with a fixed seed.
+        - Images are read as RGB, grey ones too. From scratch: 16, 32 or 64 pixels, the first size that is no smaller
+          than the median of the shorter sides. With a ``model`` of torchvision or timm, which is pretrained unless
+          ``overrides`` say otherwise: 224.
+        - About 20,000 images are seen in all, in 20 to 100 epochs.
+
+    Raises:
+        ConfigError: an unknown method, no class folders, fewer than two classes, a class too small to be split.
+        FileNotFoundError: there is no such folder.
+    """
+    from alignmixup.data.inspection import inspect_folder
+
+    known = [name.partition("/")[2] for name in bundled_names() if name.startswith(f"{_RECIPE}/")]
+    if method not in known:
+        raise ConfigError(f"--method {method}: {near(method, known)}; others by --set method.name=NAME")
+    if not model and (weights or freeze):
+        raise ConfigError("--weights and --freeze are of a --model that was trained before, such as timm:resnet18")
+    report = inspect_folder(root, limit=_LOOKED_AT)
+    chosen, text = _chosen(report, pretrained=bool(model))
+    chosen += _of_model(model, weights, freeze=freeze)
+    config = load(f"{_RECIPE}/{method}", [*chosen, *overrides])
+    if model and not any(text.startswith("method.layer=") for text in overrides):
+        # the recipe's layers are those of its own network: in another one they are found automatically
+        left = {key: value for key, value in config.method.options.items() if key != "layer"}
+        config = replace(config, method=replace(config.method, options=left))
+    return Fit(config, (describe(report), *_trouble(report), _plan(config, text)))
+
+
+def describe(report: FolderReport) -> str:
+    """Images, classes and sizes in a line."""
+    counts = report.splits[0].counts
+    size = ""
+    if report.widths and report.heights:
+        width, height = (f"{low}" if low == high else f"{low} to {high}" for low, _, high in _sides(report))
+        size = f", {width} x {height} pixels, {'/'.join(mode for mode, _ in report.modes.most_common(3))}"
+    return f"{report.root}: {report.num_images} images in {len(counts)} classes{size}"
+
+
+def _sides(report: FolderReport) -> list[tuple[int, float, int]]:
+    return [side for side in (report.widths, report.heights) if side]
+
+
+def _trouble(report: FolderReport) -> list[str]:
+    return [f"odd: {line}" for line in report.remarks()]
+
+
+def _chosen(report: FolderReport, *, pretrained: bool) -> tuple[list[str], str]:
+    """Overrides for data and length, and what they say of the split."""
+    first = report.splits[0]
+    if first.split not in ("train", "."):
+        raise ConfigError(
+            f"{report.root} has {first.split}/ and no train/: name the folder that holds train/, or class folders alone"
+        )
+    if len(first.counts) < 2:
+        raise ConfigError(f"{report.root} has one class folder, {next(iter(first.counts))!r}: at least two are needed")
+    if report.unreadable:
+        path, reason = report.unreadable[0]
+        raise ConfigError(
+            f"{len(report.unreadable)} images cannot be used; the first is {path}: {reason}. Remove them; "
+            f"`alignmixup data {report.root}` lists what is odd"
+        )
+    if not report.widths or not report.heights:
+        raise ConfigError(f"{report.root} holds no image")
+    images, chosen = sum(first.counts.values()), [f"data.root={_quoted(report.root)}"]
+    text = f"tested on {report.splits[-1].split}/"
+    if len(report.splits) == 1:
+        small = [name for name, count in first.counts.items() if count < 2]
+        if small:
+            raise ConfigError(
+                f"{report.root}: class {small[0]!r} has {first.counts[small[0]]} images; a part is held out to test "
+                "on, so each needs 2"
+            )
+        chosen.append(f"data.validation={_HELD_OUT}")
+        images = round(images * (1 - _HELD_OUT))
+        text = f"{100 * _HELD_OUT:.0f} % of each class, drawn with a fixed seed, held out to test on"
+    if pretrained:
+        size, epochs = _PRETRAINED_SIZE, 20
+    else:
+        side = min(report.widths[1], report.heights[1])
+        size = next((one for one in _SIZES if one >= side), _SIZES[-1])
+        chosen += [f"model.stem_stride={2 if size == 64 else 1}"]
+        chosen += ["model.strides=[1,2,2,1]", 'data.augment="crop2_flip"'] if size == 16 else []
+        epochs = max(20, min(100, round(_IMAGES / images)))
+    return [*chosen, f"data.image_size={size}", f"train.epochs={epochs}"], text
+
+
+def _of_model(model: str, weights: Path | None, *, freeze: bool) -> list[str]:
+    if not model:
+        return []
+    chosen = [f"model.name={model}", "data.augment=resized_crop_flip", "optimizer.lr=0.01"]
+    if weights:
+        chosen.append(f"model.weights={_quoted(weights)}")
+    elif not is_outside(model) and ":" in model:
+        chosen.append("model.pretrained=true")
+    return [*chosen, *(["optimizer.freeze=true"] if freeze else ["optimizer.head_lr_factor=10.0"])]
+
+
+def _plan(config: Config, split: str) -> str:
+    frozen = ", all but the head frozen" if config.optimizer.freeze else ""
+    return (
+        f"{config.method.name} with {config.model.name}{frozen}: {config.data.image_size} pixels, "
+        f"{config.train.epochs} epochs, {split}"
+    )
+
+
+def _quoted(path: Path) -> str:
+    text = str(path).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{text}"'

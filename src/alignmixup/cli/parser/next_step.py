@@ -1,0 +1,62 @@
+"""What to do next after each command, in one line."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+def next_step(options: argparse.Namespace) -> str:
+    """A command that usually follows the one that ended well; empty where nothing does."""
+    after = _AFTER.get(options.command)
+    return after(options) if after else ""
+
+
+def _run(path: Any) -> str:
+    return shlex.quote(str(path))
+
+
+def _after_train(options: argparse.Namespace) -> str:
+    folder = getattr(options, "trained", None)
+    return f"alignmixup evaluate {_run(folder)} --what error,calibration,corruptions" if folder else ""
+
+
+def _after_compare(options: argparse.Namespace) -> str:
+    folder = getattr(options, "compared", None)
+    return f"alignmixup report {_run(folder)} -o report.html" if folder else ""
+
+
+def _after_picture(command: str) -> Callable[[argparse.Namespace], str]:
+    return lambda options: f"alignmixup {command} {_run(options.folder)}"
+
+
+def _after_evaluate(options: argparse.Namespace) -> str:
+    names = [name for name in getattr(options, "targets", ()) if Path(name).is_dir()]
+    return f"alignmixup report {' '.join(map(_run, names))} -o report.html" if names else ""
+
+
+def _after_methods(options: argparse.Namespace) -> str:
+    if options.name is None:
+        return "alignmixup methods NAME lists the options of one"
+    return "" if ":" in options.name else f"alignmixup train --config digits/{options.name}"
+
+
+_AFTER: dict[str, Callable[[argparse.Namespace], str]] = {
+    "train": _after_train,
+    "compare": _after_compare,
+    "evaluate": _after_evaluate,
+    "localize": lambda _: "alignmixup report RUN -o report.html",
+    "gallery": _after_picture("align"),
+    "align": _after_picture("gallery"),
+    "morph": _after_picture("align"),
+    "layers": lambda options: f"alignmixup train --data DIR --model {options.model}" if options.model else "",
+    "methods": _after_methods,
+    "configs": lambda _: "alignmixup train --config NAME",
+    "data": lambda options: getattr(options, "suggested", ""),
+    "train-style": lambda options: (
+        f"alignmixup train --config cifar100/stylemix --set method.autoencoder={_run(options.out)}"
+    ),
+}
