@@ -69,6 +69,18 @@ def add_trust(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_weights(parser: argparse.ArgumentParser) -> None:
+    """Add ``--weights``."""
+    parser.add_argument(
+        "--weights",
+        choices=("last", "best", "raw", "model"),
+        default="last",
+        metavar="last|best|raw",
+        help="of a run: of the last epoch; of the epoch with the lowest error (on the test set, unless data.validation "
+        "held images out); or before averaging (ema_decay) (default: last)",
+    )
+
+
 def add_run(parser: argparse.ArgumentParser) -> None:
     """Add the run whose network a command draws at work, and where its data are."""
     parser.add_argument("folder", type=Path, metavar="RUN", help="run folder of a trained network")

@@ -6,7 +6,7 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from statistics import fmean
@@ -61,6 +61,11 @@ def summarise(curve: Sequence[dict[str, Any]]) -> dict[str, float | int]:
         "train_seconds": train_seconds,
         "images_per_second": images / train_seconds,
     }
+
+
+def best_chosen_on(config: Mapping[str, Any]) -> str:
+    """Which images chose the best epoch of a run of this configuration; of the test set the choice is optimistic."""
+    return "held-out training images" if config["data"].get("validation") else "the test set"
 
 
 def last_ten(curve: Sequence[dict[str, Any]]) -> list[float]:

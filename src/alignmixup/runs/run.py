@@ -145,7 +145,7 @@ class Run:
         model = build_model(self.config, dataset)
         if self.weights is None:
             _check_published(self.config.model.name, model, dataset.num_classes)
-        elif self.folder and self.weights in (self.folder.weights, self.folder.raw_weights):
+        elif self.folder and self.weights in self.folder.all_weights:
             sums = (self.record or {}).get("weights_sha256", {})
             load_model_weights(self.weights, model, sha256=sums.get(self.weights.name))
         else:
@@ -235,7 +235,7 @@ def load(
     *,
     overrides: Sequence[str] = (),
     data: str | None = None,
-    weights: str = "model",
+    weights: str = "last",
     checkpoint: str | Path | None = None,
     trust: bool = False,
 ) -> Run:
@@ -248,7 +248,7 @@ def load(
         target: run folder; or as a text, the name of a model that ``models.build`` knows.
         overrides: such as ``data.root=DIR`` and ``train.device=cpu``; of a run, where it computes and nothing else.
         data: data set of a model by name; a run brings its own.
-        weights: "model" or "raw" weights of a run (before averaging).
+        weights: of a run: "last" (or "model"), "best" (by the error after each epoch) or "raw" (before averaging).
         checkpoint: file with other weights.
         trust: import the modules that a run's configuration names.
 
@@ -272,7 +272,7 @@ def load(
         config = folder.read_config(overrides)
         if not trust:
             refuse_outside(config, f"the run {folder.path}")
-        file = Path(checkpoint) if checkpoint else (folder.weights if weights == "model" else folder.raw_weights)
+        file = Path(checkpoint) if checkpoint else folder.weights_named(weights)
         return Run(str(folder.path), config, _existing(file), folder)
     from alignmixup import models
 
@@ -309,7 +309,10 @@ def _model_config(name: str, data: str | None, overrides: Sequence[str]) -> Conf
 
 def _existing(file: Path) -> Path:
     if not file.is_file():
-        raise FileNotFoundError(f"no weights at {file}: the run is not finished, or the file is elsewhere")
+        raise FileNotFoundError(
+            f"no weights at {file}: the run is not finished, was not asked to keep them (raw: train.ema_decay), or comes "
+            "from a version that kept the last ones alone"
+        )
     return file
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from alignmixup.cli.arguments import add_options, add_set, add_trust, given
+from alignmixup.cli.arguments import add_options, add_set, add_trust, add_weights, given
 from alignmixup.runs.plan import FILE, EvaluationOptions, build_plan
 from alignmixup.training.config_file import ConfigError
 
@@ -20,9 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("targets", nargs="+", metavar="RUN|MODEL", help="run folders, or models by name")
     add_set(parser)
     add_trust(parser)
-    parser.add_argument(
-        "--weights", choices=("model", "raw"), default="model", help="raw: before averaging (ema_decay)"
-    )
+    add_weights(parser)
     parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="other weights: .safetensors or .pth")
     parser.add_argument("--data", metavar="NAME", help="data set of a MODEL")
     parser.add_argument("--root", metavar="DIR", help="folder of the data: --set data.root=DIR")
