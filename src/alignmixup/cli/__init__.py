@@ -15,6 +15,7 @@ from alignmixup.cli import align, benchmark, gallery, layers, localize, methods,
 from alignmixup.cli.arguments import CommandParser, lower_first
 from alignmixup.cli.compare import command as compare_command
 from alignmixup.cli.evaluate import command as evaluate_command
+from alignmixup.cli.export import command as export_command
 from alignmixup.training.ranks import ToldElsewhereError, speaker
 
 _COMMANDS: dict[str, ModuleType] = {
@@ -23,6 +24,7 @@ _COMMANDS: dict[str, ModuleType] = {
     "report": report,
     "evaluate": evaluate_command,
     "localize": localize,
+    "export": export_command,
     "gallery": gallery,
     "morph": morph,
     "align": align,

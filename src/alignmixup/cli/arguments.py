@@ -93,12 +93,12 @@ def add_device(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"), help="(default: auto)")
 
 
-def load_run(options: argparse.Namespace, *, device: str) -> Run:
+def load_run(options: argparse.Namespace, *, device: str, weights: str = "last") -> Run:
     """The run that was named."""
     from alignmixup import runs
 
     root = [f"data.root={options.data_root}"] if options.data_root else []
-    return runs.load(options.folder, overrides=[*root, f"train.device={device}"], trust=options.trust)
+    return runs.load(options.folder, overrides=[*root, f"train.device={device}"], weights=weights, trust=options.trust)
 
 
 class CommandParser(argparse.ArgumentParser):

@@ -74,6 +74,16 @@ def last_ten(curve: Sequence[dict[str, Any]]) -> list[float]:
     return [row["error_percent"] for row in evaluated if row["epoch"] > evaluated[-1]["epoch"] - 10]
 
 
+def portable(config: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """A configuration without paths of the machine where it ran: their last part is left, of the data "data"."""
+    short = {table: {key: _last_part(value) for key, value in config[table].items()} for table in config}
+    return short | {"data": short["data"] | {"root": "data"}}
+
+
+def _last_part(value: Any) -> Any:
+    return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
+
+
 def environment(device: torch.device, *, world_size: int = 1) -> dict[str, Any]:
     """Versions and hardware."""
     return {

@@ -310,8 +310,8 @@ def _model_config(name: str, data: str | None, overrides: Sequence[str]) -> Conf
 def _existing(file: Path) -> Path:
     if not file.is_file():
         raise FileNotFoundError(
-            f"no weights at {file}: the run is not finished, was not asked to keep them (raw: train.ema_decay), or comes "
-            "from a version that kept the last ones alone"
+            f"no weights at {file}: the run is not finished, was not asked to keep them (raw: train.ema_decay), or "
+            "comes from a version that kept the last ones alone"
         )
     return file
 
