@@ -17,10 +17,10 @@ def trained(small, capsys):
 def test_tells_what_was_written_and_how_it_was_checked(trained, capsys):
     assert main(["export", "run", "-o", "net.pt2", "--weights", "best", "--hub-folder", "hub"]) == 0
     said = capsys.readouterr().out
-    assert "net.pt2: batch x 1 x 8 x 8 images -> 10 logits, float32, model_best.safetensors" in said
-    assert "largest difference to the network on 64 x test images: 0.0e+00" in said
+    assert "net.pt2: batch x 1 x 8 x 8 -> 10 logits, float32, of model_best.safetensors" in said
+    assert "on 64 test images the logits differ by at most 0.0e+00" in said
     assert "Nothing was uploaded. To do so: hf upload YOUR_NAME/MODEL hub" in said
-    assert all(len(line) <= 120 for line in said.splitlines())
+    assert all(len(line) <= 80 for line in said.splitlines())
     assert Path("net.pt2").is_file()
     assert Path("hub/README.md").is_file()
 
@@ -28,7 +28,7 @@ def test_tells_what_was_written_and_how_it_was_checked(trained, capsys):
 def test_a_graph_that_differs_exits_with_1(trained, capsys, monkeypatch):
     monkeypatch.setattr(graph, "_as_pt2", lambda model, x, facts: (b"", lambda images: model(images) * 2))
     assert main(["export", "run", "-o", "net.pt2"]) == 1
-    assert "net.pt2 is not written: on 64 x noise its logits differ" in capsys.readouterr().err
+    assert "net.pt2 is not written: on 64 images of noise its logits differ" in capsys.readouterr().err
     assert not Path("net.pt2").exists()
 
 

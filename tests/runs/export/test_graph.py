@@ -54,15 +54,15 @@ def test_the_file_gives_the_networks_logits_and_knows_its_input(
     assert facts["input"]["mean"] == list(run.data.mean)
     assert facts["classes"] == [str(digit) for digit in range(10)]
     assert facts["weights"] == {"file": "model.safetensors", "sha256": run.fingerprint, "epoch": 1, "epochs": 1}
-    assert {name: found["images"] for name, found in facts["check"].items()} == {"noise": 5, "test images": 5}
+    assert {name: found["images"] for name, found in facts["check"].items()} == {"images of noise": 5, "test images": 5}
     assert str(run.name) not in Path(f"{file}.json").read_text()
 
 
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        (lambda x: x + 1, r"net.pt2 is not written: on 64 x noise its logits differ .* by up to 1, .* allows"),
-        (lambda x: x * float("nan"), r"net.pt2 is not written: of 64 x noise some logits are not finite"),
+        (lambda x: x + 1, r"net.pt2 is not written: on 64 images of noise its logits differ .* by up to 1, .* allows"),
+        (lambda x: x * float("nan"), r"net.pt2 is not written: of 64 images of noise some logits are not finite"),
     ],
 )
 def test_a_file_that_differs_is_not_written(

@@ -53,10 +53,11 @@ def run(options: argparse.Namespace) -> int:
 def print_export(out: Path, facts: Mapping[str, Any]) -> None:
     """Where it is, what goes in and out, and how far it is from the network."""
     shape = " x ".join(map(str, facts["input"]["shape"]))
-    print(f"{out}: {shape} images -> {facts['output']['shape'][1]} logits, float32, {facts['weights']['file']}")
+    print(f"{out}: {shape} -> {facts['output']['shape'][1]} logits, float32, of {facts['weights']['file']}")
     for name, found in facts["check"].items():
+        others = f"; {found['other_class']} get another class" if found["other_class"] else ""
         print(
-            f"  largest difference to the network on {found['images']} x {name}: {found['largest_difference']:.1e} "
-            f"(largest logit {found['largest_logit']:.3g}; {found['other_class']} other classes)"
+            f"  on {found['images']} {name} the logits differ by at most {found['largest_difference']:.1e} "
+            f"(largest: {found['largest_logit']:.3g}){others}"
         )
     print(f"{out}.json: mean, std, size and classes; they are in the file too")

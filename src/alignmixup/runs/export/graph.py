@@ -59,9 +59,9 @@ def export(run: Run, out: str | Path, **options: Any) -> dict[str, Any]:
     run = replace(run, config=replace(run.config, train=replace(run.config.train, device="cpu")))
     facts = facts_of(run)
     model = run.network(run.data).eval()
-    images = {"noise": _noise(facts, asked.images), "test images": _test_images(run, asked.images)}
+    images = {"images of noise": _noise(facts, asked.images), "test images": _test_images(run, asked.images)}
     with _quiet():
-        content, logits = write(model, images["noise"][:2], json.dumps(facts))
+        content, logits = write(model, images["images of noise"][:2], json.dumps(facts))
     facts["check"] = {name: compare(model, logits, x) for name, x in images.items()}
     _refuse_different(facts["check"], asked.tolerance, out)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -92,10 +92,10 @@ def _refuse_different(checks: dict[str, dict[str, Any]], tolerance: float, out: 
     for name, found in checks.items():
         difference, largest = found["largest_difference"], found["largest_logit"]
         if difference is None or largest is None:
-            raise DifferentError(f"{out} is not written: of {found['images']} x {name} some logits are not finite")
+            raise DifferentError(f"{out} is not written: of {found['images']} {name} some logits are not finite")
         if difference > tolerance * max(1, largest):
             raise DifferentError(
-                f"{out} is not written: on {found['images']} x {name} its logits differ from the network's by up to "
+                f"{out} is not written: on {found['images']} {name} its logits differ from the network's by up to "
                 f"{difference:.3g}, the largest being {largest:.3g}, and {found['other_class']} are given another "
                 f"class; --tolerance {tolerance:g} allows {tolerance * max(1, largest):.3g}"
             )
