@@ -199,8 +199,8 @@ _LOCALIZED = {
     "cutmix_paper": "as in the CutMix paper",
 }
 _LOCALIZED_GROUPS = {
-    "Localisation by score maps": "Images with a matching box at the best threshold, in percent; mean ± standard deviation.",
-    "Top-1 localisation": "Class right and IoU of 0.5, in percent, by the choice of the threshold; mean ± standard deviation.",
+    "Localisation by score maps": "Images with a matching box at the best threshold, %, mean ± standard deviation.",
+    "Top-1 localisation": "Class right and IoU of 0.5, %, by choice of the threshold; mean ± standard deviation.",
 }
 
 
