@@ -19,7 +19,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_run(parser)
     add_options(parser, MatchOptions)
     add_device(parser)
-    parser.add_argument("--out", type=Path, default=Path("align.png"), metavar="FILE", help="PNG (default: align.png)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("align.png"), metavar="FILE", help=".png, .pdf or .svg (default: align.png)"
+    )
 
 
 def run(options: argparse.Namespace) -> int:

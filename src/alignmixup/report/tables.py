@@ -99,8 +99,8 @@ _GROUPS: dict[str, dict[str, tuple[str, int]]] = {
         "overconfidence_percent": ("over-confidence", 2),
         "mean_confidence_percent": ("mean confidence", 2),
         "brier": ("Brier score", 3),
-        "unscaled_ece_percent": ("ECE of every other image", 2),
-        "scaled_ece_percent": ("the same after temperature", 2),
+        "unscaled_ece_percent": ("ECE, every other image", 2),
+        "scaled_ece_percent": ("after temperature, every other image", 2),
     },
     "Under attack": {},  # keys that end in " error_percent", by the attack
     "Other data": {
