@@ -89,12 +89,14 @@ def error_table(rows: Sequence[Row]) -> Table:
 
 # group -> key of `evaluation.summary.headline` -> heading, digits
 _GROUPS: dict[str, dict[str, tuple[str, int]]] = {
-    "Error and calibration": {
+    "Error": {
         "error_percent": ("error", 2),
         "top5_error_percent": ("top-5 error", 2),
         "best_error_percent": ("best epoch", 2),
         "last10_error_percent": ("last 10", 2),
         "cross_entropy": ("cross-entropy", 3),
+    },
+    "Calibration": {
         "ece_percent": ("ECE", 2),
         "overconfidence_percent": ("over-confidence", 2),
         "mean_confidence_percent": ("mean confidence", 2),
@@ -113,7 +115,8 @@ _GROUPS: dict[str, dict[str, tuple[str, int]]] = {
     "Corruptions": {"corruption_error_percent": ("mean error", 2), "mce_percent": ("mCE", 2)},
 }
 _NOTES = {
-    "Error and calibration": "In percent but for cross-entropy and Brier score. Best epoch and last 10: of the record.",
+    "Error": "In percent but for cross-entropy. Best epoch and last 10: of the record.",
+    "Calibration": "In percent but for the Brier score.",
     "Under attack": "Error in percent after the attack.",
     "Other data": "In percent: test images told from others by their largest probability, mean over the other sets.",
     "Corruptions": "Error in percent, mean over kinds of the mean over severities.",
@@ -136,7 +139,7 @@ def evaluation_tables(rows: Sequence[Row]) -> list[Table]:
         if key.endswith(" error_percent"):
             groups["Under attack"][key] = (key.removesuffix(" error_percent"), 2)
         elif key not in known:
-            groups["Error and calibration"][key] = (key.removesuffix("_percent").replace("_", " "), 3)
+            groups["Error"][key] = (key.removesuffix("_percent").replace("_", " "), 3)
     return [
         _measured(group, own, [(row, runs) for row, runs in found if runs], numbers)
         for group, own in groups.items()
