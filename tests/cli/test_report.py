@@ -32,10 +32,18 @@ def test_a_page_a_table_and_stored_records_of_real_runs(small: list[str], capsys
     assert Path("table.md").read_text() == table
     assert command("stored", "--markdown", "--columns", "method, seeds") == 0
     assert capsys.readouterr().out.endswith("| Baseline | 1 |\n| Mixup | 1 |\n")
+    assert command("stored", "-o", "table.csv", "--columns", "method,last10") == 0
+    assert Path("table.csv").read_text().startswith("method,last 10\nBaseline,")
+    assert command("stored", "-o", "table.tex") == 0
+    assert Path("table.tex").read_text().startswith("\\begin{tabular}{lrrrrr}\n\\toprule\n")
+    with pytest.raises(ValueError, match="ends as latex and --table says csv"):
+        command("stored", "-o", "table.tex", "--table", "csv")
+    with pytest.raises(FileNotFoundError, match="the runs hold nothing that `alignmixup evaluate` measured"):
+        command("stored", "--table", "csv", "--numbers", "evaluation")
 
 
 def test_bad_input(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="nowhere does not exist"):
         command(str(tmp_path / "nowhere"))
-    with pytest.raises(ValueError, match="--columns chooses the columns of --markdown"):
+    with pytest.raises(ValueError, match="--columns chooses the columns of a table"):
         command(str(tmp_path), "--columns", "method")

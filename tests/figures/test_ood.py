@@ -17,7 +17,9 @@ def test_a_histogram_for_each_set_and_all_roc_curves(tmp_path, drawn, name):
     for axes in histograms:
         shares = [sum(bar.get_height() for bar in bars) for bars in axes.containers]
         assert shares == pytest.approx([1, 1])
-    assert [text.get_text().split()[0] for text in roc.get_legend().get_texts()] == list(sets)
+    assert [text.get_text().split()[0] for text in roc.figure.legends[0].get_texts()][1:] == [
+        f"{name}:" for name in sets
+    ]
     for line in roc.lines[:2]:
         assert (line.get_xdata()[-1], line.get_ydata()[-1]) == (1, 1)
 

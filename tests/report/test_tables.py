@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from alignmixup.report import tables
 from alignmixup.report.collect import find_runs
 from alignmixup.report.rows import Row, build_rows
-from alignmixup.report.tables import COLUMNS, duration, error_table, evaluation_table, localization_table, tabulate
+from alignmixup.report.tables import COLUMNS, duration, error_table, evaluation_tables, localization_tables, tabulate
 
 Make = Callable[..., Path]
 
@@ -45,18 +46,24 @@ def test_the_table_of_errors_has_every_column_with_a_number_and_marks_the_best(r
     assert "unaligned" not in table.note
 
 
-def test_evaluations_are_a_line_a_run_with_every_measure_of_any(rows: list[Row]) -> None:
-    assert evaluation_table(rows) is None
-    numbers = {"error_percent": 21.0, "top5_error_percent": 9.0, "cross_entropy": 1.5}
+def test_evaluations_are_a_table_for_each_kind_of_measure_with_names_and_counts(rows: list[Row]) -> None:
+    assert evaluation_tables(rows) == []
+    numbers = {"error_percent": 21.0, "top5_error_percent": 9.0, "cross_entropy": 1.5, "images": 50}
+    corrupted = {"mean_error_percent": 40.0, "images": 20}
+    attacks = {"attacks": [{"label": "fgsm 8/255", "error_percent": 90.0}], "images": 10}
     rows[0].runs[0].evaluation.update(numbers)  # type: ignore[attr-defined]
-    rows[1].runs[0].evaluation.update(numbers | {"corruptions": {"mean_error_percent": 40.0}})  # type: ignore[attr-defined]
-    table = evaluation_table(rows)
-    assert table is not None
-    assert table.headings == ["method", "seed", "error", "top5 error", "cross entropy", "corruption error"]
-    assert table.rows == [
-        ["Baseline", "0", "21.000", "9.000", "1.500", ""],
-        ["Mixup", "0", "21.000", "9.000", "1.500", "40.000"],
-    ]
+    rows[1].runs[0].evaluation.update(numbers | {"corruptions": corrupted, "attacks": attacks})  # type: ignore[attr-defined]
+    first, attacked, last = evaluation_tables(rows)
+    assert first.headings == ["method", "error", "top-5 error", "cross-entropy", "images", "runs"]
+    assert first.rows == [[name, "21.00", "9.00", "1.500", "50", "1"] for name in ("Baseline", "Mixup")]
+    assert (attacked.headings[1], attacked.rows) == ("fgsm 8/255", [["Mixup", "90.00", "10", "1"]])
+    assert last.rows == [["Mixup", "40.00", "20", "1"]]
+
+
+def test_no_heading_is_the_key_of_a_record(rows: list[Row]) -> None:
+    named = [heading for own in tables._GROUPS.values() for heading, _ in own.values()]
+    assert not [heading for heading in (*named, *tables._LOCALIZED.values()) if "_" in heading or "percent" in heading]
+    assert max(len(own) for own in tables._GROUPS.values()) <= 7  # what fits a printed page
 
 
 def result(data: str, **group: Any) -> dict[str, Any]:
@@ -66,18 +73,16 @@ def result(data: str, **group: Any) -> dict[str, Any]:
 
 def test_groups_are_rows_with_the_papers_numbers_for_its_data_set() -> None:
     numbers = {"mean": {"max_box_acc.largest": 61.5}, "spread": {"max_box_acc.largest": 0.25}}
-    table = localization_table([result("cub", **numbers)])
-    assert table is not None
-    assert table.headings == ["method", "runs", "max box acc, largest", "paper"]
-    assert table.rows == [["CutMix", "1", "61.50 ± 0.25", "Top-1 52.5, MaxBoxAcc-v2 62.6"]]
-    elsewhere = localization_table([result("tiny-imagenet", **numbers)])
-    assert elsewhere is not None
-    assert elsewhere.headings == ["method", "runs", "max box acc, largest"]
+    (table,) = localization_tables([result("cub", **numbers)])
+    assert table.headings == ["method", "MaxBoxAcc", "images", "runs", "paper"]
+    assert table.rows == [["CutMix", "61.50 ± 0.25", "", "1", "Top-1 52.5, MaxBoxAcc-v2 62.6"]]
+    (elsewhere,) = localization_tables([result("tiny-imagenet", **numbers)])
+    assert elsewhere.headings == ["method", "MaxBoxAcc", "images", "runs"]
 
 
 @pytest.mark.parametrize("found", [[], [{"groups": []}], [{}]])
 def test_nothing_measured_is_no_table(found: list[dict[str, Any]]) -> None:
-    assert localization_table(found) is None
+    assert localization_tables(found) == []
 
 
 @pytest.mark.parametrize(("seconds", "said"), [(42, "42.0 s"), (306, "5.1 min"), (11520, "3.2 h")])

@@ -11,14 +11,17 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
+from alignmixup.runs.evaluation import evaluate
 from alignmixup.runs.folder import RunFolder
 from alignmixup.runs.record import read_record
+from alignmixup.runs.run import load as load_run
 from alignmixup.runs.training import train
 from alignmixup.training import checkpoint
 from alignmixup.training.build import build_model, load_data, load_model_weights
 from alignmixup.training.config import Config
-from alignmixup.training.trainer import InterruptedRunError
+from alignmixup.training.trainer import InterruptedRunError, Trainer
 
 MakeConfig = Callable[..., Config]
 
@@ -48,16 +51,70 @@ KILLED = [
 def test_a_run_leaves_everything_in_its_folder(tiny_config: MakeConfig, tmp_path: Path) -> None:
     config, folder = tiny_config("train.ema_decay=0.5"), RunFolder(tmp_path / "run")
     record = train(config, folder)
-    files = {"config.toml", "checkpoint.pt", "model.safetensors", "model_raw.safetensors", "record.json"} | {
-        "curves.png"
-    }
+    weights = {"model.safetensors", "model_best.safetensors", "model_raw.safetensors"}
+    files = {"config.toml", "checkpoint.pt", "record.json", "curves.png"} | weights
     assert {file.name for file in folder.path.iterdir()} == files
+    assert set(record["weights_sha256"]) == weights
     assert read_record(folder.record) == json.loads(json.dumps(record))
     assert len(record["curve"]) == 3
     assert record["curve"][0]["lr"] == config.optimizer.lr
     model = build_model(config, load_data(config))
     load_model_weights(folder.weights, model)
     assert record["metrics"]["parameters"] == sum(p.numel() for p in model.parameters())
+
+
+CONSTANT = ("schedule.name=constant",)
+ERRORS = [60.0, 40.0, 30.0, 30.0, 50.0]
+
+
+def with_errors(monkeypatch: pytest.MonkeyPatch, errors: list[float]) -> None:
+    """Let each epoch be tested with the error that is given for it."""
+    evaluate = Trainer._evaluate
+    monkeypatch.setattr(
+        Trainer, "_evaluate", lambda self: evaluate(self) | {"error_percent": errors[self.epoch]}, raising=True
+    )
+
+
+@pytest.mark.parametrize("extra", [(), ("train.ema_decay=0.5",)])
+def test_the_best_weights_are_those_of_the_first_lowest_error(
+    tiny_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, extra: tuple[str, ...]
+) -> None:
+    with_errors(monkeypatch, ERRORS)
+    whole, third, broken = (RunFolder(tmp_path / name) for name in ("whole", "third", "broken"))
+    record = train(tiny_config(*CONSTANT, *extra, "train.epochs=5"), whole)
+    assert record["metrics"]["best_epoch"] == 2
+    train(tiny_config(*CONSTANT, *extra, "train.epochs=3"), third)
+    best = load_file(whole.best_weights)
+    for file, same in ((third.weights, True), (whole.weights, False)):
+        other = load_file(file)
+        assert all(torch.equal(best[name], other[name]) for name in other) == same
+    train(tiny_config(*CONSTANT, *extra, "train.epochs=4"), broken)
+    train(tiny_config(*CONSTANT, *extra, "train.epochs=5"), broken, mode="resume")
+    assert broken.best_weights.read_bytes() == whole.best_weights.read_bytes()
+
+
+@pytest.mark.parametrize("fifth", [20.0, 50.0])
+def test_an_older_checkpoint_gives_best_weights_of_a_lower_error_alone(
+    tiny_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fifth: float
+) -> None:
+    with_errors(monkeypatch, [*ERRORS[:4], fifth])
+    folder = RunFolder(tmp_path / "run")
+    train(tiny_config(*CONSTANT, "train.epochs=4"), folder)
+    state = checkpoint.load(folder.checkpoint)
+    checkpoint.save(folder.checkpoint, {key: value for key, value in state.items() if key not in ("best", "format")})
+    train(tiny_config(*CONSTANT, "train.epochs=5"), folder, mode="resume")
+    assert folder.best_weights.is_file() == (fifth == 20.0)
+
+
+def test_the_record_says_what_chose_the_best_epoch(tiny_config: MakeConfig, tmp_path: Path) -> None:
+    for number, (held_out, chosen_on) in enumerate([("0.0", "the test set"), ("0.2", "held-out training images")]):
+        config = tiny_config(f"data.validation={held_out}", "train.epochs=2")
+        folder = RunFolder(tmp_path / str(number))
+        record = train(config, folder)
+        assert record["best_chosen_on"] == chosen_on
+        measured = {name: evaluate(load_run(folder.path, weights=name), what="error") for name in ("best", "last")}
+        for name in measured:
+            assert measured[name]["error_percent"] == pytest.approx(record["metrics"][f"{name}_error_percent"])
 
 
 def test_the_same_seed_gives_the_same_numbers(tiny_config: MakeConfig, tmp_path: Path) -> None:

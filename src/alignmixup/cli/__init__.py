@@ -27,6 +27,7 @@ from alignmixup.cli import (
 from alignmixup.cli.arguments import lower_first
 from alignmixup.cli.compare import command as compare_command
 from alignmixup.cli.evaluate import command as evaluate_command
+from alignmixup.cli.export import command as export_command
 from alignmixup.cli.own_data import command as data_command
 from alignmixup.cli.parser import CommandParser, Parser, completion
 from alignmixup.cli.parser.next_step import next_step
@@ -39,6 +40,7 @@ _COMMANDS: dict[str, ModuleType] = {
     "report": report,
     "evaluate": evaluate_command,
     "localize": localize,
+    "export": export_command,
     "gallery": gallery,
     "morph": morph,
     "align": align,

@@ -18,7 +18,9 @@ from alignmixup.runs.plan import MatchOptions
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_networks(parser)
     add_options(parser, MatchOptions)
-    parser.add_argument("--out", type=Path, default=Path("align.png"), metavar="FILE", help="PNG (default: align.png)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("align.png"), metavar="FILE", help=".png, .pdf or .svg (default: align.png)"
+    )
 
 
 def run(options: argparse.Namespace) -> int:

@@ -9,20 +9,37 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
+
+_COMMANDS = {"error": "train", "evaluation": "evaluate", "localization": "localize"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "runs", nargs="+", type=Path, metavar="RUNS", help="run folders, folders above them, or stored records"
     )
-    parser.add_argument("-o", "--out", type=Path, metavar="FILE", help="(default: report.html; --markdown: the screen)")
-    parser.add_argument("--title", default="", help="heading of the page")
-    parser.add_argument("--markdown", action="store_true", help="write the table alone, for documentation")
     parser.add_argument(
-        "--columns", metavar="NAMES", help="columns of the markdown table, separated by commas, such as method,last10"
+        "-o",
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="the page, or a table where it ends in .csv, .md or .tex (default: report.html; --table: the screen)",
+    )
+    parser.add_argument("--title", default="", help="heading of the page")
+    parser.add_argument(
+        "--table", choices=("csv", "markdown", "latex"), help="write tables alone (default: by the ending of --out)"
+    )
+    parser.add_argument("--markdown", dest="table", action="store_const", const="markdown", help="--table markdown")
+    parser.add_argument(
+        "--numbers",
+        choices=("error", "evaluation", "localization"),
+        default="error",
+        help="which tables: of the records, or of what `evaluate` or `localize` left in the folders (default: error)",
+    )
+    parser.add_argument(
+        "--columns", metavar="NAMES", help="columns of the table of errors, separated by commas, such as method,last10"
     )
     parser.add_argument(
         "--records", type=Path, metavar="DIR", help="also store a compact copy of each record in DIR/records"
@@ -36,46 +53,76 @@ def run(options: argparse.Namespace) -> int:
     from alignmixup.runs.folder import RunFolder
     from alignmixup.training.config_file import ConfigError
 
-    if options.columns and not options.markdown:
-        raise ConfigError("--columns chooses the columns of --markdown; the page has them all")
-    out = options.out or Path("report.html")
-    RunFolder(out.parent).check_output(out)
+    kind = _kind(options)
+    if options.columns and (kind is None or options.numbers != "error"):
+        raise ConfigError("--columns chooses the columns of a table of errors (--table); the page has them all")
+    if options.numbers != "error" and kind is None:
+        raise ConfigError(f"--numbers {options.numbers} is of a table (--table, or -o FILE.csv); the page has them all")
+    out = options.out or (Path("report.html") if kind is None else None)
+    if out:
+        RunFolder(out.parent).check_output(out)
     runs = find_runs(options.runs)
     if options.records:
         for one in runs:
             write_compact(one, options.records / "records")
         print(f"{options.records / 'records'}: {len(runs)} records")
-    if options.markdown:
-        text = _tables(runs, options.columns)
-        if options.out is None:
-            print(text, end="")
-            return 0
+    if kind is not None:
+        text = _tables(runs, options, kind)
     else:
         from alignmixup.report.page import build_page
 
         shared = find_shared(options.runs)
         text = build_page(runs, shared=shared, title=options.title, commands=_commands(options.runs))
+    if out is None:
+        print(text, end="")
+        return 0
     out.parent.mkdir(parents=True, exist_ok=True)
     write_text(out, text)
     print(out)
     return 0
 
 
-def _tables(runs: Iterable[Any], columns: str | None) -> str:
-    """One table a data set."""
-    from alignmixup.report.markdown import markdown_table
+def _kind(options: argparse.Namespace) -> str | None:
+    """The format of a table; None where the page is meant."""
+    from alignmixup.report.formats import ENDINGS
+    from alignmixup.training.config_file import ConfigError
+
+    told = ENDINGS.get(options.out.suffix.lower()) if options.out else None
+    if options.table and told and options.table != told:
+        raise ConfigError(f"--out {options.out} ends as {told} and --table says {options.table}: leave one of them out")
+    return options.table or told
+
+
+def _tables(runs: Sequence[Any], options: argparse.Namespace, kind: str) -> str:
+    """The tables of each data set, each under its heading where there are several."""
+    from alignmixup.report.collect import find_shared
+    from alignmixup.report.formats import FORMATS
     from alignmixup.report.names import spell_data
     from alignmixup.report.rows import build_rows
-    from alignmixup.report.tables import tabulate
+    from alignmixup.report.tables import evaluation_tables, localization_tables, tabulate
 
     sets: dict[str, list[Any]] = {}
     for one in runs:
         sets.setdefault(one.data, []).append(one)
-    chosen = [name.strip() for name in columns.split(",")] if columns else None
-    tables = {data: markdown_table(tabulate(build_rows(several), chosen)) for data, several in sets.items()}
-    if len(tables) == 1:
-        return next(iter(tables.values()))
-    return "\n".join(f"### {spell_data(data)}\n\n{table}" for data, table in tables.items())
+    chosen = [name.strip() for name in options.columns.split(",")] if options.columns else None
+    tables: list[tuple[str, Any]] = []
+    if options.numbers == "localization":
+        shared = find_shared(options.runs).localizations
+        found = [*(one.localization for one in runs if one.localization), *shared]
+        tables = [(table.caption, table) for table in localization_tables(found)]
+    else:
+        for data, several in sets.items():
+            own = [tabulate(build_rows(several), chosen)]
+            if options.numbers == "evaluation":
+                own = evaluation_tables(build_rows(several))
+            tables += [(", ".join(filter(None, (spell_data(data), table.caption))), table) for table in own]
+    if not tables:
+        raise FileNotFoundError(f"the runs hold nothing that `alignmixup {_COMMANDS[options.numbers]}` measured")
+    texts = [FORMATS[kind](table) for _, table in tables]
+    if len(texts) == 1:
+        return texts[0]
+    heading = {"csv": "# {}\n", "markdown": "### {}\n\n", "latex": "% {}\n"}[kind]
+    return "\n".join(heading.format(name) + text for (name, _), text in zip(tables, texts, strict=True))
 
 
 def _commands(paths: Iterable[Path]) -> list[str]:

@@ -38,37 +38,41 @@ def draw_ood(
     shown = torch.cat([part for pair in scores.values() for part in pair])
     low, high = float(shown.min()), float(shown.max())
     limits = (low, high) if high > low else (low - 0.5, high + 0.5)
-    with drawing(path, width=3.1 * columns, height=2.7 * rows + (0.3 if title else 0)) as figure:
+    with drawing(
+        path, width=3.1 * columns, height=2.7 * rows + 0.2 * -(-count // columns) + 0.3 * bool(title)
+    ) as figure:
         grid = panels(figure, count, columns=columns)
         for number, (axes, (key, (s_in, s_out))) in enumerate(zip(grid, scores.items(), strict=False)):
-            _draw_histogram(axes, s_in, s_out, limits, colour=series(number + 1))
+            auroc = 100 * detection_metrics(s_in, s_out)["auroc"]
+            label = f"{key}: AUROC {auroc:.1f} %"
+            _draw_histogram(axes, s_in, s_out, limits, colour=series(number + 1), label=label)
             axes.set_title(key)
             axes.set_xlabel(_HEADINGS[name])
         _draw_roc(grid[-1], scores)
-        grid[0].legend(loc="upper center")
+        known = dict(pair for axes in grid[:-1] for pair in zip(*axes.get_legend_handles_labels()[::-1], strict=True))
+        figure.legend(known.values(), known.keys(), loc="outside lower center", ncols=columns)  # covers no curve
         figure.suptitle(title)
 
 
-def _draw_histogram(axes: Any, s_in: Tensor, s_out: Tensor, limits: tuple[float, float], *, colour: str) -> None:
-    for part, tint, label in ((s_in, SOFT, "in-distribution"), (s_out, colour, "other")):
+def _draw_histogram(
+    axes: Any, s_in: Tensor, s_out: Tensor, limits: tuple[float, float], *, colour: str, label: str
+) -> None:
+    for part, tint, name in ((s_in, SOFT, "in-distribution"), (s_out, colour, label)):
         share = [1 / len(part)] * len(part)
-        axes.hist(part.numpy(), bins=_BINS, range=limits, weights=share, color=tint, alpha=0.55, label=label)
+        axes.hist(part.numpy(), bins=_BINS, range=limits, weights=share, color=tint, alpha=0.55, label=name)
     axes.set_xlim(limits)
-    axes.set_ylim(top=1.3 * axes.get_ylim()[1])  # room for the legend
     axes.set_yticks([])
     axes.set_ylabel("share of images")
 
 
 def _draw_roc(axes: Any, scores: Mapping[str, tuple[Tensor, ...]]) -> None:
     metrics = require("sklearn.metrics")
-    for number, (key, (s_in, s_out)) in enumerate(scores.items()):
+    for number, (s_in, s_out) in enumerate(scores.values()):
         is_in = torch.cat((torch.ones(len(s_in)), torch.zeros(len(s_out))))
         false_rate, true_rate, _ = metrics.roc_curve(is_in.numpy(), torch.cat((s_in, s_out)).numpy())
-        auroc = 100 * detection_metrics(s_in, s_out)["auroc"]
-        axes.plot(false_rate, true_rate, color=series(number + 1), label=f"{key} {auroc:.1f}")
+        axes.plot(false_rate, true_rate, color=series(number + 1))
     axes.plot([0, 1], [0, 1], ":", color=INK, linewidth=0.8)
     axes.axhline(0.95, color=SOFT, linewidth=0.8)
     axes.set(xlim=(0, 1), ylim=(0, 1.01))
     axes.set(xlabel="accepted of the others", ylabel="accepted of the test images")
-    axes.set_title("ROC, AUROC in %")
-    axes.legend(fontsize="x-small", loc="lower right")
+    axes.set_title("ROC")

@@ -7,13 +7,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from alignmixup.figures.axes import show_image
-from alignmixup.figures.palette import INK, dashes, series
+from alignmixup.figures.palette import CARD, FIRST, INK, SECOND, dashes, series
 from alignmixup.figures.save import Target, drawing
 
 if TYPE_CHECKING:
     import numpy as np
 
-_TRUTH, _FOUND, _MISSED = "limegreen", "red", "darkorange"
+# what it is, colour and line; each has a rim, so that it is seen on any image: the dashes tell without colours
+_TRUTH = ("true box", "white", "solid")
+_FOUND = ("found, IoU ≥ 0.5", FIRST, "solid")
+_MISSED = ("found, IoU < 0.5", SECOND, (0, (2.5, 1.5)))
+_MAP = "viridis"
 
 
 def draw_threshold_curves(results: Sequence[dict[str, Any]], path: Target, *, title: str = "") -> None:
@@ -69,10 +73,10 @@ def draw_boxes(
     """Draw images with their boxes, and below them the maps and boxes of each network.
 
     ``images`` (N, h, w, 3) in [0, 1] have the size of the maps; ``truth`` holds the boxes (k, 4) of each in pixels,
-    drawn green; a found box is red where it matches by at least 0.5, else orange.
+    drawn white; a found box is blue where it matches by at least 0.5, else dashed and vermilion. The legend says so.
     """
     count = len(images)
-    with drawing(path, width=0.9 + 1.5 * count, height=0.5 + 1.7 * (len(rows) + 1)) as figure:
+    with drawing(path, width=max(0.9 + 1.5 * count, 4.6), height=0.9 + 1.7 * (len(rows) + 1)) as figure:
         grid = figure.subplots(len(rows) + 1, count, squeeze=False)
         for axes, image, boxes, caption in zip(grid[0], images, truth, captions, strict=True):
             _draw_image(axes, image, boxes, caption)
@@ -80,10 +84,11 @@ def draw_boxes(
             for number, axes in enumerate(line):
                 text = f"{row.match[number]:.2f}{'' if row.correct[number] else ', wrong class'}"
                 _draw_image(axes, images[number], truth[number], text)
-                axes.imshow(row.maps[number], cmap="jet", alpha=0.45, vmin=0, vmax=1)
+                axes.imshow(row.maps[number], cmap=_MAP, alpha=0.5, vmin=0, vmax=1)
                 _draw_box(axes, row.boxes[number], _FOUND if row.match[number] >= 0.5 else _MISSED)
             line[0].set_ylabel(row.name, fontsize=8, color=INK)
         grid[0, 0].set_ylabel("true boxes", fontsize=8, color=INK)
+        figure.legend(handles=_legend(), loc="outside lower center", ncols=3, fontsize=7, labelcolor=INK)
 
 
 def _draw_image(axes: Any, image: np.ndarray, truth: np.ndarray, text: str) -> None:
@@ -94,11 +99,33 @@ def _draw_image(axes: Any, image: np.ndarray, truth: np.ndarray, text: str) -> N
         _draw_box(axes, box, _TRUTH)
 
 
-def _draw_box(axes: Any, box: np.ndarray, colour: str) -> None:
+def _legend() -> list[Any]:
+    """What each line is, and what the colours of the maps are; the number below an image is its IoU."""
+    from matplotlib import colormaps
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    boxes = [
+        Line2D([], [], color=colour, linestyle=style, path_effects=_rim(colour), label=name)
+        for name, colour, style in (_TRUTH, _FOUND, _MISSED)
+    ]
+    scores = [Patch(color=colormaps[_MAP](float(end)), label=f"score {end}") for end in (0, 1)]
+    return [*boxes, *scores, Line2D([], [], linestyle="none", label="number: IoU")]
+
+
+def _rim(colour: str) -> list[Any]:
+    """A thin edge of the other lightness around a line."""
+    from matplotlib.patheffects import Normal, Stroke
+
+    return [Stroke(linewidth=2.8, foreground=INK if colour == "white" else CARD), Normal()]
+
+
+def _draw_box(axes: Any, box: np.ndarray, look: tuple[str, str, Any]) -> None:
     from matplotlib.patches import Rectangle
 
     x0, y0, x1, y1 = (int(corner) for corner in box)
     # pixel centres are whole numbers: a box reaches half a pixel beyond the corners that belong to it
-    axes.add_patch(
-        Rectangle((x0 - 0.5, y0 - 0.5), x1 - x0 + 1, y1 - y0 + 1, fill=False, edgecolor=colour, linewidth=1.4)
-    )
+    _, colour, style = look
+    corner, width, height = (x0 - 0.5, y0 - 0.5), x1 - x0 + 1, y1 - y0 + 1
+    line = {"fill": False, "edgecolor": colour, "linestyle": style, "linewidth": 1.4}
+    axes.add_patch(Rectangle(corner, width, height, **line, path_effects=_rim(colour)))

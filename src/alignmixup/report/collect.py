@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from alignmixup.files import read_json, read_record, write_text
+from alignmixup.runs.record import portable
 
 _PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".svg")
 # drawn anew, from the numbers
@@ -93,11 +94,9 @@ def compact(run: Run) -> dict[str, Any]:
 
     Paths of the machine where it ran are left out.
     """
-    config = {table: {key: _without_path(value) for key, value in run.config[table].items()} for table in run.config}
-    config["data"]["root"] = "data"
     curve = [{key: _rounded(row[key]) for key in _KEPT if key in row} for row in run.record["curve"]]
     kept = {key: value for key, value in run.record.items() if key not in ("config", "curve")}
-    return kept | {"label": run.label, "date": run.date, "config": config, "curve": curve}
+    return kept | {"label": run.label, "date": run.date, "config": portable(run.config), "curve": curve}
 
 
 def write_compact(run: Run, folder: Path) -> Path:
@@ -154,10 +153,6 @@ def _place(path: Path) -> str:
 
 def _without_seed(name: str) -> str:
     return re.sub(r"-seed\d+$", "", name)
-
-
-def _without_path(value: Any) -> Any:
-    return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
 
 
 def _rounded(value: float) -> float:

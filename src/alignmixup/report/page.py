@@ -17,7 +17,7 @@ from alignmixup.report.collect import Run, Shared
 from alignmixup.report.names import spell_data
 from alignmixup.report.reproduce import command_for, config_text, split_keys
 from alignmixup.report.rows import KEY, Row, build_rows
-from alignmixup.report.tables import Table, duration, error_table, evaluation_table, localization_table
+from alignmixup.report.tables import Table, duration, error_table, evaluation_tables, localization_tables
 from alignmixup.runs.comparison import mean_and_spread
 from alignmixup.runs.record import last_ten
 
@@ -64,7 +64,7 @@ def build_page(
         palette=palette,
         facts=_facts(runs),
         sets=[_data_set(name, own, alone=len(sets) == 1, limits=limits) for name, own in sets.items()],
-        shared_localization=localization_table(shared.localizations) if shared else None,
+        shared_localization=localization_tables(shared.localizations) if shared else [],
         shared_pictures=embed(
             {file: file.name for file in shared.pictures}, largest=largest_picture, together=all_pictures
         )
@@ -113,10 +113,10 @@ def _data_set(name: str, runs: Sequence[Run], *, alone: bool, limits: Mapping[st
         "lead": _summary(rows),
         "errors": error_table(rows),
         "caveats": _caveats(rows),
-        "evaluation": evaluation_table(rows),
+        "evaluation": evaluation_tables(rows),
         "charts": draw_charts(rows),
         "reliability": draw_reliabilities(rows),
-        "localization": localization_table([run.localization for row in rows for run in row.runs if run.localization]),
+        "localization": localization_tables([run.localization for row in rows for run in row.runs if run.localization]),
         "pictures": embed(pictures, **limits),
         **_configurations(rows),
     }

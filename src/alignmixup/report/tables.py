@@ -9,7 +9,7 @@ from alignmixup.evaluation.summary import headline
 from alignmixup.report.collect import Run
 from alignmixup.report.names import spell
 from alignmixup.report.rows import KEY, Row
-from alignmixup.runs.comparison import mean_and_spread
+from alignmixup.runs.comparison import averaged, mean_and_spread
 
 
 @dataclass(frozen=True)
@@ -87,25 +87,100 @@ def error_table(rows: Sequence[Row]) -> Table:
     return tabulate(rows, filled, caption="Test error", note=_NOTE + unaligned, best=best)
 
 
-def evaluation_table(rows: Sequence[Row]) -> Table | None:
-    """Calibration, attacks, other data, corruptions: whatever `alignmixup evaluate` measured in any run.
+# group -> key of `evaluation.summary.headline` -> heading, digits
+_GROUPS: dict[str, dict[str, tuple[str, int]]] = {
+    "Error": {
+        "error_percent": ("error", 2),
+        "top5_error_percent": ("top-5 error", 2),
+        "best_error_percent": ("best epoch", 2),
+        "last10_error_percent": ("last 10", 2),
+        "cross_entropy": ("cross-entropy", 3),
+    },
+    "Calibration": {
+        "ece_percent": ("ECE", 2),
+        "overconfidence_percent": ("over-confidence", 2),
+        "mean_confidence_percent": ("mean confidence", 2),
+        "brier": ("Brier score", 3),
+        "unscaled_ece_percent": ("ECE, every other image", 2),
+        "scaled_ece_percent": ("after temperature, every other image", 2),
+    },
+    "Under attack": {},  # keys that end in " error_percent", by the attack
+    "Other data": {
+        "detection_accuracy_percent": ("detection accuracy", 2),
+        "auroc_percent": ("AUROC", 2),
+        "aupr_in_percent": ("AUPR, in", 2),
+        "aupr_out_percent": ("AUPR, out", 2),
+        "fpr95_percent": ("FPR95", 2),
+    },
+    "Corruptions": {"corruption_error_percent": ("mean error", 2), "mce_percent": ("mCE", 2)},
+}
+_NOTES = {
+    "Error": "In percent but for cross-entropy. Best epoch and last 10: of the record.",
+    "Calibration": "In percent but for the Brier score.",
+    "Under attack": "Error in percent after the attack.",
+    "Other data": "In percent: test images told from others by their largest probability, mean over the other sets.",
+    "Corruptions": "Error in percent, mean over kinds of the mean over severities.",
+}
+_COUNTED = {"Under attack": "attacks", "Other data": "ood", "Corruptions": "corruptions"}
+
+
+def evaluation_tables(rows: Sequence[Row]) -> list[Table]:
+    """What `alignmixup evaluate` measured, a table for each kind of measure, a row a method: mean ± spread.
 
     Raises:
         ValueError: an evaluation of another version; says what to do.
     """
-    found = [(row, run, _headline(run)) for row in rows for run in row.runs if run.evaluation]
-    keys = list(dict.fromkeys(key for _, _, numbers in found for key in numbers))
-    if not found:
-        return None
+    found = [(row, [run for run in row.runs if run.evaluation]) for row in rows]
+    numbers = {row.label: [_headline(run) for run in runs] for row, runs in found if runs}
+    keys = list(dict.fromkeys(key for several in numbers.values() for one in several for key in one))
+    groups = {group: {key: own[key] for key in own if key in keys} for group, own in _GROUPS.items()}
+    known = {key for own in groups.values() for key in own}
+    for key in keys:
+        if key.endswith(" error_percent"):
+            groups["Under attack"][key] = (key.removesuffix(" error_percent"), 2)
+        elif key not in known:
+            groups["Error"][key] = (key.removesuffix("_percent").replace("_", " "), 3)
+    return [
+        _measured(group, own, [(row, runs) for row, runs in found if runs], numbers)
+        for group, own in groups.items()
+        if own
+    ]
+
+
+def _measured(
+    group: str,
+    headings: Mapping[str, tuple[str, int]],
+    found: Sequence[tuple[Row, Sequence[Run]]],
+    numbers: Mapping[str, Sequence[Mapping[str, float]]],
+) -> Table:
+    lines = []
+    for row, runs in found:
+        cells = [_of_all(numbers[row.label], key, digits) for key, (_, digits) in headings.items()]
+        if any(cells):
+            lines.append([row.name, *cells, _images(group, runs), str(len(runs))])
+    which = sorted({str(run.evaluation.get("weights", "")) for _, runs in found for run in runs})
+    weights = {"model.safetensors": "of the last epoch", "model_best.safetensors": "of the best epoch"}
+    named = " and ".join(weights.get(name, name) for name in which if name)
+    note = _NOTES[group] + (f" Weights {named}." if named else "")
     return Table(
-        ["method", "seed", *(key.removesuffix("_percent").replace("_", " ") for key in keys)],
-        [
-            [row.name, str(run.record["seed"]), *(f"{numbers[key]:.3f}" if key in numbers else "" for key in keys)]
-            for row, run, numbers in found
-        ],
-        caption="Further measures of the final weights",
-        note="In percent but for cross-entropy, Brier score and the measures of detection.",
+        ["method", *(text for text, _ in headings.values()), "images", "runs"], lines, caption=group, note=note
     )
+
+
+def _of_all(several: Sequence[Mapping[str, float]], key: str, digits: int) -> str:
+    """Mean and spread of a number over the runs that have it."""
+    values = [one[key] for one in several if key in one]
+    return mean_and_spread(averaged({key: values}), key, digits=digits) if values else ""
+
+
+def _images(group: str, runs: Sequence[Run]) -> str:
+    """How many images the numbers of a group are of."""
+    counts = set()
+    for run in runs:
+        part = run.evaluation.get(_COUNTED[group], {}) if group in _COUNTED else run.evaluation
+        of_sets = [one["in_images"] for one in part.get("sets", {}).values()]
+        counts.add(min(of_sets, default=part.get("images")))
+    return ", ".join(str(count) for count in sorted(count for count in counts if count is not None))
 
 
 def _headline(run: Run) -> dict[str, float]:
@@ -118,25 +193,41 @@ def _headline(run: Run) -> dict[str, float]:
         ) from None
 
 
-def localization_table(found: Sequence[Mapping[str, Any]]) -> Table | None:
-    """A row for each group of each ``localization.json``, with the paper's numbers if any; None without a group."""
+_LOCALIZED = {
+    "error_percent": "error",
+    "max_box_acc.largest": "MaxBoxAcc",
+    "max_box_acc_v2.all": "MaxBoxAccV2",
+    "max_box_acc.all": "IoU 0.5, all contours",
+    "max_box_acc_v2.largest": "mean of 3 IoU, largest contour",
+    "cutmix_paper": "as in the CutMix paper",
+}
+_LOCALIZED_GROUPS = {
+    "Localisation by score maps": "Images with a matching box at the best threshold, %, mean ± standard deviation.",
+    "Top-1 localisation": "Class right and IoU of 0.5, %, by choice of the threshold; mean ± standard deviation.",
+}
+
+
+def localization_tables(found: Sequence[Mapping[str, Any]]) -> list[Table]:
+    """A row for each group of each ``localization.json``, with the paper's numbers if any; a table for each kind."""
     groups = [(group, one) for one in found for group in one.get("groups", ())]
     keys = list(dict.fromkeys(key for group, _ in groups for key in group["mean"]))
-    if not keys:
-        return None
+    of_boxes = [key for key in _LOCALIZED if key in keys and key.startswith("max_box_acc")]
+    of_boxes += [key for key in keys if key.startswith("max_box_acc") and key not in of_boxes]
+    others = [key for key in keys if key not in of_boxes]
     reported = [_reported(group, one) for group, one in groups]
-    own = [
-        [spell(group["name"]), str(len(group["runs"]))]
-        + [mean_and_spread(group, key) if key in group["mean"] else "" for key in keys]
-        for group, _ in groups
-    ]
-    named = [key.removesuffix("_percent").replace("_", " ").replace(".", ", ") for key in keys]
-    return Table(
-        ["method", "runs", *named, *["paper"] * any(reported)],
-        [[*cells, *[paper] * any(reported)] for cells, paper in zip(own, reported, strict=True)],
-        caption="Localisation by score maps",
-        note="In percent, mean ± standard deviation.",
-    )
+    tables = []
+    for (caption, note), own in zip(_LOCALIZED_GROUPS.items(), (of_boxes, others), strict=True):
+        names = [_LOCALIZED.get(key, key.removeprefix("top1.").removesuffix("_percent")) for key in own]
+        lines = [
+            [spell(group["name"]), *(mean_and_spread(group, key) if key in group["mean"] else "" for key in own)]
+            + [str(one.get("images", "")), str(len(group["runs"]))]
+            + [paper] * any(reported)
+            for (group, one), paper in zip(groups, reported, strict=True)
+        ]
+        if own:
+            headings = ["method", *names, "images", "runs", *["paper"] * any(reported)]
+            tables.append(Table(headings, lines, caption=caption, note=note))
+    return tables
 
 
 def _reported(group: Mapping[str, Any], result: Mapping[str, Any]) -> str:

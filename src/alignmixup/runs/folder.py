@@ -54,6 +54,23 @@ class RunFolder:
         return self.path / "model_raw.safetensors"
 
     @property
+    def best_weights(self) -> Path:
+        """The evaluated weights of the epoch with the lowest error; `best_chosen_on` says of which images."""
+        return self.path / "model_best.safetensors"
+
+    @property
+    def all_weights(self) -> tuple[Path, ...]:
+        """The files of weights that a run may have."""
+        return (self.weights, self.best_weights, self.raw_weights)
+
+    def weights_named(self, name: str) -> Path:
+        """The file of the "last", the "best" or the "raw" weights."""
+        files = {"last": self.weights, "model": self.weights, "best": self.best_weights, "raw": self.raw_weights}
+        if name not in files:
+            raise ValueError(f"weights must be last, best or raw, got {name!r}")
+        return files[name]
+
+    @property
     def curves(self) -> Path:
         """Plot of loss and error."""
         return self.path / "curves.png"
@@ -65,7 +82,7 @@ class RunFolder:
 
     @property
     def _results(self) -> tuple[Path, ...]:
-        return (self.record, self.weights, self.raw_weights, self.curves)
+        return (self.record, *self.all_weights, self.curves)
 
     @property
     def curves_are_current(self) -> bool:

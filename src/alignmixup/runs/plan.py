@@ -55,7 +55,11 @@ class NetworkChoice(Asked):
 
     checkpoint: str | Path | None = option(None, "file with the weights, .safetensors or .pth, wrapped as usual")
     key: str | None = option(None, "which of several state dicts in the checkpoint, such as model_ema")
-    weights: Literal["model", "raw"] = option("model", "of a run; raw: before averaging (ema_decay)")
+    weights: Literal["last", "best", "raw", "model"] = option(
+        "last",
+        "of a run: of the last epoch (also model); of the epoch with the lowest error, on the test set unless "
+        "data.validation held images out; or before averaging (ema_decay)",
+    )
     data: str | None = option(None, "data set of a MODEL, such as cifar10, imagenet or folder")
     root: str | None = option(None, "folder of the data")
     mean: str | None = option(None, "mean of each channel that a MODEL expects, as 0.49,0.48,0.45; with --std")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from statistics import fmean
@@ -63,10 +63,25 @@ def summarise(curve: Sequence[dict[str, Any]]) -> dict[str, float | int]:
     }
 
 
+def best_chosen_on(config: Mapping[str, Any]) -> str:
+    """Which images chose the best epoch of a run of this configuration; of the test set the choice is optimistic."""
+    return "held-out training images" if config["data"].get("validation") else "the test set"
+
+
 def last_ten(curve: Sequence[dict[str, Any]]) -> list[float]:
     """Errors of the tests in the last ten epochs of a curve, in percent: fewer than ten where tests were rarer."""
     evaluated = [row for row in curve if "error_percent" in row]
     return [row["error_percent"] for row in evaluated if row["epoch"] > evaluated[-1]["epoch"] - 10]
+
+
+def portable(config: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """A configuration without paths of the machine where it ran: their last part is left, of the data "data"."""
+    short = {table: {key: _last_part(value) for key, value in config[table].items()} for table in config}
+    return short | {"data": short["data"] | {"root": "data"}}
+
+
+def _last_part(value: Any) -> Any:
+    return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
 
 
 def environment(device: torch.device, *, world_size: int = 1) -> dict[str, Any]:

@@ -191,7 +191,7 @@ class Run:
         model = build_model(self.config, dataset)
         if self.weights is None:
             _check_published(self.config.model.name, dataset)
-        elif self.folder and self.weights in (self.folder.weights, self.folder.raw_weights):
+        elif self.folder and self.weights in self.folder.all_weights:
             sums = (self.record or {}).get("weights_sha256", {})
             load_model_weights(self.weights, model, sha256=sums.get(self.weights.name))
         else:
@@ -317,8 +317,8 @@ def load(
         config = folder.read_config(overrides)
         if not choice.trust:
             refuse_outside(config, f"the run {folder.path}")
-        file = folder.weights if choice.weights == "model" else folder.raw_weights
-        return Run(str(folder.path), config, _existing(Path(choice.checkpoint or file)), folder, choice)
+        file = Path(choice.checkpoint) if choice.checkpoint else folder.weights_named(choice.weights)
+        return Run(str(folder.path), config, _existing(file), folder, choice)
     from alignmixup import models
 
     known = models.available()
@@ -359,7 +359,10 @@ def _model_config(name: str, data: str | None, overrides: Sequence[str]) -> Conf
 
 def _existing(file: Path) -> Path:
     if not file.is_file():
-        raise FileNotFoundError(f"no weights at {file}: the run is not finished, or the file is elsewhere")
+        raise FileNotFoundError(
+            f"no weights at {file}: the run is not finished, was not asked to keep them (raw: train.ema_decay), or "
+            "comes from a version that kept the last ones alone"
+        )
     return file
 
 

@@ -15,9 +15,17 @@ from typing import Any
 from alignmixup.figures.curves import draw_curves
 from alignmixup.files import write_json
 from alignmixup.runs.folder import Mode, RunFolder, State, default_folder
-from alignmixup.runs.record import build_record, read_record
+from alignmixup.runs.record import best_chosen_on, build_record, read_record
 from alignmixup.training import checkpoint
-from alignmixup.training.build import build_loaders, build_mixer, build_model, example_images, load_data, save_model
+from alignmixup.training.build import (
+    build_loaders,
+    build_mixer,
+    build_model,
+    example_images,
+    load_data,
+    save_model,
+    save_tensors,
+)
 from alignmixup.training.config import Config
 from alignmixup.training.config_file import ConfigError, load
 from alignmixup.training.engine import Engine
@@ -182,6 +190,10 @@ def _finish(trainer: Trainer, folder: RunFolder) -> dict[str, Any]:
     record["class_names"] = list(trainer.class_names)
     if engine.is_main:
         record["weights_sha256"] = {folder.weights.name: save_model(folder.weights, trainer.evaluated_model)}
+        if trainer.best is not None and trainer.best["epoch"] == record["metrics"]["best_epoch"]:
+            sha256 = save_tensors(folder.best_weights, trainer.best["weights"])
+            record["weights_sha256"][folder.best_weights.name] = sha256
+            record["best_chosen_on"] = best_chosen_on(record["config"])
         if trainer.average is not None:
             record["weights_sha256"][folder.raw_weights.name] = save_model(folder.raw_weights, trainer.model)
         write_json(folder.record, record)

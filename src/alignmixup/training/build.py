@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -132,9 +133,14 @@ def save_model(path: Path, model: nn.Module) -> str:
     Returns:
         SHA-256 of the file.
     """
+    return save_tensors(path, model.state_dict())
+
+
+def save_tensors(path: Path, state: Mapping[str, Tensor]) -> str:
+    """`save_model`, of a state dict."""
     safetensors = require("safetensors.torch")
     # Cloned: safetensors refuses tensors that share memory, and a strict load wants every name.
-    tensors = {name: value.detach().cpu().contiguous().clone() for name, value in model.state_dict().items()}
+    tensors = {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
     content = safetensors.save(tensors, metadata={"format": "pt"})
     write_atomically(path, lambda file: file.write(content))
     return hashlib.sha256(content).hexdigest()

@@ -49,6 +49,8 @@ class Trainer:
 
     Attributes:
         curve: one entry per finished epoch.
+        best: epoch and weights of the lowest error so far, the first of equals; on the first process alone, and None
+            where a checkpoint does not hold those of the curve's lowest.
         trackers: receive the numbers of each epoch.
         stop_requested: set it (from a signal handler) in any process, and all stop together with everything saved, one
             or two updates later.
@@ -88,6 +90,7 @@ class Trainer:
         self.log = EpochLog(self.batches, device=engine.device, reporter=self.reporter, remedy=_remedy(config))
         self.epoch = 0
         self.curve: list[dict[str, Any]] = []
+        self.best: dict[str, Any] | None = None
         self.stop_requested = False
         self._saved_at = time.monotonic()
 
@@ -181,7 +184,10 @@ class Trainer:
             "images_per_second": images / self.log.seconds,
         }
         due = (self.epoch + 1) % self.config.evaluation.every == 0 or self.epoch + 1 == self.config.train.epochs
-        return row | self._evaluate() if due else row
+        if due:
+            row |= self._evaluate()
+            self._keep_best(row)
+        return row
 
     def _evaluate(self) -> dict[str, float]:
         begin = time.perf_counter()
@@ -210,6 +216,14 @@ class Trainer:
             if number <= self._shared_test_batches:
                 self._grant(*self._asked())
 
+    def _keep_best(self, row: dict[str, Any]) -> None:
+        if not self.engine.is_main:
+            return
+        earlier = [one["error_percent"] for one in self.curve if "error_percent" in one]
+        if row["error_percent"] < min(earlier, default=math.inf):
+            weights = {key: value.detach().cpu().clone() for key, value in self.evaluated_model.state_dict().items()}
+            self.best = {"epoch": self.epoch, "weights": weights}
+
     def _learning_rate(self, update: int) -> float:
         return learning_rate(
             self.config.schedule,
@@ -232,6 +246,7 @@ class Trainer:
             "class_names": list(self.class_names),
             "model": self.model.state_dict(),
             "average": self.average.state_dict() if self.average is not None else None,
+            "best": self.best,
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.engine.scaler.state_dict(),
             "ranks": ranks,
@@ -257,6 +272,7 @@ class Trainer:
                 self.average.load_state_dict(state["average"])
         except RuntimeError as error:
             raise ValueError(f"the checkpoint holds another model: {' '.join(str(error).split())[:300]}") from None
+        self.best = state.get("best")  # older ones have none
         self.optimizer.load_state_dict(state["optimizer"])
         self.engine.scaler.load_state_dict(state["scaler"])
         own = state["ranks"][self.engine.rank % len(state["ranks"])]

@@ -1,0 +1,1 @@
+"""``alignmixup export``."""

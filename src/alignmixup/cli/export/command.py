@@ -1,0 +1,63 @@
+"""A trained network as a file that runs without this package, and a folder for a model hub.
+
+Write the network of a run as a graph: FILE.pt2 of torch.export, or FILE.onnx (pip install "alignmixup[export]"). It
+takes any number of images, and holds what must be done to them and the names of the classes; FILE.json beside it says
+the same. Its logits are compared with the network's on noise and on test images first: where they differ no file is
+written and the exit status is 1. --hub-folder writes weights, configuration and model card as the Hugging Face Hub
+wants them, and uploads nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from alignmixup.cli.arguments import add_networks, add_options, given, load_network
+from alignmixup.runs.export.options import ExportOptions, HubOptions
+from alignmixup.training.config_file import ConfigError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_networks(parser)
+    parser.add_argument("-o", "--out", type=Path, metavar="FILE", help="file that ends in .pt2 or .onnx")
+    add_options(parser, ExportOptions)
+    hub = parser.add_argument_group("for a model hub")
+    hub.add_argument("--hub-folder", type=Path, metavar="DIR", help="folder to fill: safetensors, config, model card")
+    add_options(hub, HubOptions)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Write what is asked for; say where it is and how it was checked."""
+    if options.out is None and options.hub_folder is None:
+        raise ConfigError("say what to write: -o FILE.pt2, -o FILE.onnx or --hub-folder DIR")
+    asked = given(options, ExportOptions)
+    if options.out is not None:
+        ExportOptions(**asked).kind(options.out)  # a wrong ending is said before torch is loaded
+    options.device = "cpu"
+    network = load_network(options)
+    if options.out is not None:
+        from alignmixup.runs.export.graph import export
+
+        print_export(options.out, export(network, options.out, **asked))
+    if options.hub_folder is not None:
+        from alignmixup.runs.export.hub import write_hub_folder
+
+        files = write_hub_folder(network, options.hub_folder, **given(options, HubOptions))
+        print(f"{options.hub_folder}: {', '.join(files)}")
+        print(f"Nothing was uploaded. To do so: hf upload YOUR_NAME/MODEL {options.hub_folder}")
+    return 0
+
+
+def print_export(out: Path, facts: Mapping[str, Any]) -> None:
+    """Where it is, what goes in and out, and how far it is from the network."""
+    shape = " x ".join(map(str, facts["input"]["shape"]))
+    print(f"{out}: {shape} -> {facts['output']['shape'][1]} logits, float32, of {facts['weights']['file']}")
+    for name, found in facts["check"].items():
+        others = f"; {found['other_class']} get another class" if found["other_class"] else ""
+        print(
+            f"  on {found['images']} {name} the logits differ by at most {found['largest_difference']:.1e} "
+            f"(largest: {found['largest_logit']:.3g}){others}"
+        )
+    print(f"{out}.json: mean, std, size and classes; they are in the file too")

@@ -1,0 +1,66 @@
+"""What must be known to use a network's weights: what goes in, what comes out, where they are from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from alignmixup import __version__
+from alignmixup.data.dataset import FileSplit, ImageData
+from alignmixup.runs.record import best_chosen_on, source_revision
+from alignmixup.runs.run import Run
+from alignmixup.training.config import to_dict
+
+FORMAT = 1
+
+
+def facts_of(run: Run) -> dict[str, Any]:
+    """Input, output, classes, weights and origin of a network, ready for JSON; no path of this machine is in it."""
+    x, _ = run.images([0])
+    return {
+        "format": FORMAT,
+        "model": run.config.model.name,
+        "method": run.method,
+        "data": run.data.name,
+        "input": {
+            "name": "images",
+            "shape": ["batch", *x.shape[1:]],
+            "dtype": "float32",
+            "channels": {1: "grey", 3: "RGB"}.get(x.shape[1], str(x.shape[1])),
+            "mean": list(run.data.mean),
+            "std": list(run.data.std),
+            "preparation": preparation(run.data, side=x.shape[-1]),
+        },
+        "output": {
+            "name": "logits",
+            "shape": ["batch", run.data.num_classes],
+            "probabilities": "soft-max of the logits",
+        },
+        "classes": list(run.data.class_names),
+        "weights": weights_of(run),
+        "made_by": {"alignmixup": __version__, "revision": source_revision()["commit"]},
+    }
+
+
+def preparation(data: ImageData, *, side: int) -> str:
+    """What is done to a test image until the network sees it."""
+    margin = round(side * 256 / 224)
+    view = {
+        "center": f"shorter side scaled to {margin} pixels, centre {side} x {side} cut out",
+        "squeezed_center": f"both sides scaled to {margin} pixels, centre {side} x {side} cut out",
+        "whole": f"both sides scaled to {side} pixels",
+    }[data.test_view]
+    from_file = isinstance(data.test, FileSplit) or data.test.paths is not None
+    scaled = f"{view} (bilinear, antialiased)" if from_file else f"{side} x {side} pixels, as the data set has them"
+    return f"{scaled}; values from 0..255 to 0..1; minus mean, divided by std, for each channel"
+
+
+def weights_of(run: Run) -> dict[str, Any]:
+    """Which weights they are, their hash, and the epoch (from 1) that they are of."""
+    found: dict[str, Any] = {"file": run.weights.name if run.weights else "published", "sha256": run.fingerprint}
+    if run.record and run.folder and run.weights in run.folder.all_weights:
+        metrics, best = run.record["metrics"], run.weights == run.folder.best_weights
+        found["epoch"] = metrics["best_epoch"] + 1 if best else metrics["epochs"]
+        found["epochs"] = metrics["epochs"]
+        if best:
+            found["chosen_on"] = best_chosen_on(to_dict(run.config))
+    return found
