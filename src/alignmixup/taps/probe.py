@@ -1,5 +1,6 @@
 """Which layers of a model could be mixed: cuts, through which everything passes, and what is read from them."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
@@ -47,7 +48,8 @@ class Probe:
         edits = [(name, edit) for name in names for edit in ("swap", "noise", "mean")]
         trial = self.run.trial(edits)  # type: ignore[arg-type]
         for number, name in enumerate(names):
-            self._note(name, trial.share(3 * number), trial.carries(3 * number), name in trial.unmixable)
+            if math.isfinite(trial.share(3 * number)):  # noise may overflow, in all rows where they share statistics
+                self._note(name, trial.share(3 * number), trial.carries(3 * number), name in trial.unmixable)
             self._uses[name] = trial.use(3 * number + 1, 3 * number + 2)
 
     def share(self, name: str) -> float:
