@@ -382,22 +382,3 @@ def test_a_layer_that_never_runs_is_named():
     net = Net(lambda net, x: net.used(x), used=conv(), spare=conv())
     with pytest.raises(ValueError, match="Net never runs layer 'spare': name another one"):
         feature_maps(net, X, ["used", "spare"])
-
-
-def test_noise_that_overflows_in_all_rows_hides_no_cut():
-    class Steep(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.conv, self.norm, self.head = nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm1d(8), nn.Linear(8, 4)
-            self.gain = 1.0
-
-        def forward(self, x):
-            return self.head(self.norm(torch.exp(self.gain * self.conv(x).amax((2, 3)))))
-
-    torch.manual_seed(0)
-    model, x = Steep(), torch.randn(2, 3, 8, 8)
-    model.gain = 85 / model.conv(x).amax().item()  # float32 ends at 88, which noise as large as the features passes
-    found = probe(model, x)
-    found.look(["conv"])
-    assert found.is_cut("conv")
-    assert found.share("conv") == pytest.approx(1, abs=1e-3)
