@@ -16,6 +16,8 @@ SOURCE = Path(__file__).parents[1] / "src" / "alignmixup"
 WRITERS = {"write_text", "write_bytes", "savefig", "save_file", "savez", "to_csv", "tofile"}
 # what writes without `files`, and why it may
 ELSEWHERE = {
+    "functional/native.py: written.write_bytes(content)": "renamed afterwards",
+    "runs/export/graph.py: torch.export.save(_graph(model, x), file, extra_files={INSIDE: facts})": "in memory",
     "runs/jobs/queue.py: open(job.log, 'w+', encoding='utf-8')": "a log, read as far as it goes",
     "benchmarks/decoding.py: path.write_bytes(coded.getvalue())": "a folder of its own, removed at the end",
     "benchmarks/decoding.py: Image.fromarray(pixels).save(coded, 'JPEG', quality=QUALITY)": "in memory",

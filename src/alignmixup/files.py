@@ -207,12 +207,16 @@ def _locked(path: Path) -> Iterator[None]:
         yield
         return
     place = path / ".lock" if path.is_dir() else path.with_name(f".{path.name}.lock")
+    made = not place.parent.exists()
     handle = _acquire(place, path)
     try:
         yield
     finally:
         place.unlink(missing_ok=True)  # as long as it is ours
         os.close(handle)
+        if made:
+            with suppress(OSError):  # unless something is in it now
+                place.parent.rmdir()
 
 
 def _acquire(place: Path, path: Path) -> int:

@@ -14,7 +14,7 @@ from alignmixup.training.trainer import Trainer
 def test_trains_into_the_default_folder(small: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "--config", "digits/cutmix", *small, "train.seed=3"]) == 0
     folder = Path("runs/digits/cutmix-seed3")
-    names = {"config.toml", "checkpoint.pt", "model.safetensors", "record.json", "curves.png"}
+    names = {"config.toml", "checkpoint.pt", "model.safetensors", "model_best.safetensors", "record.json", "curves.png"}
     assert {file.name for file in folder.iterdir()} == names
     assert load(folder / "config.toml").method.options == {"alpha": 1.0, "probability": 0.5}
     assert (folder / "curves.png").read_bytes().startswith(b"\x89PNG")

@@ -7,7 +7,7 @@ from alignmixup.evaluation.attacks import Attack
 
 
 def test_presets() -> None:
-    assert available() == ("fgsm", "pgd")
+    assert available() == ("fgsm", "pgd", "pgd-l2", "autoattack", "autoattack-l2")
     assert parse_attack("pgd") == Attack(name="pgd", epsilon=4 / 255, step=2 / 255, iterations=20, restarts=1)
     fast = Attack(name="fgsm", epsilon=8 / 255, step=8 / 255, iterations=1, random_start=False)
     assert parse_attack("fgsm") == fast

@@ -12,10 +12,10 @@ from alignmixup import data, runs
 from alignmixup.cli import main
 from alignmixup.evaluation.attacks import Attack
 from alignmixup.evaluation.corruptions.strengths import EXTRA_KINDS, KINDS
-from alignmixup.runs import measurements
 from alignmixup.runs.evaluation import evaluate_several, figure_files, mean_corruptions
 from alignmixup.runs.measurements import Measurements
 from alignmixup.runs.plan import CONVENTIONS, PARTS, Plan, build_plan, settings_of
+from alignmixup.training import build
 from alignmixup.training.build import load_data, save_model
 from alignmixup.training.config_file import dump, load
 from alignmixup.training.engine import Engine
@@ -96,7 +96,7 @@ def test_images_in_files(folder_run, monkeypatch):
     folder = load_data(folder_run.config)
     streamed = data.load("folder", root=folder_run.config.data.root, image_size=16, in_memory=False)
     whole = measure(folder_run, plan)
-    monkeypatch.setattr(measurements, "load_data", lambda config, **_: streamed)
+    monkeypatch.setattr(build, "load_data", lambda config, **_: streamed)
     result = measure(folder_run, plan)
     assert not streamed.in_memory
     assert folder.in_memory

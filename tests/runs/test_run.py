@@ -138,7 +138,10 @@ def test_what_the_record_says(run):
     curve = [{"epoch": epoch, "error_percent": float(error)} for epoch, error in enumerate(errors)]
     curve.insert(3, {"epoch": 99})  # an epoch that was not evaluated
     metrics = {"best_error_percent": 20.0, "best_epoch": 1, "last_error_percent": 30.0}
-    (run / "record.json").write_text(json.dumps({"format": 1, "metrics": metrics, "curve": curve}))
+    config = {table: {"name": "any"} for table in ("data", "model", "method")}
+    record = {"format": 1, "seed": 0, "config": config, "curve": curve}
+    record["metrics"] = metrics | {"epochs": len(curve), "seconds": 1.0}
+    (run / "record.json").write_text(json.dumps(record))
     numbers = recorded_errors(runs.load(run))
     assert numbers["last10_error_percent"] == pytest.approx(25.5)
     assert numbers["last10_median_error_percent"] == 25.5
@@ -148,7 +151,7 @@ def test_what_the_record_says(run):
 
 def test_each_part_is_loaded_when_it_is_asked_for_and_kept(run):
     found = runs.load(str(run), overrides=["train.device=cpu"])
-    assert set(vars(found)) == {"name", "config", "weights", "folder"}
+    assert set(vars(found)) == {"name", "config", "weights", "folder", "choice"}
     model = found.model
     assert model is found.model
     assert not model.training

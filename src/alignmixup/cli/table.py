@@ -60,7 +60,7 @@ def show(*things: Any) -> None:
 def _fit(table: Any, console: Any) -> Any | None:
     """The table with as many of its columns as are whole in this width; None where not even the others are."""
     left_out: list[str] = []
-    for heading in ("", *getattr(table, "optional", ())):
+    for heading in (None, *getattr(table, "optional", ())):  # the first time with all of them
         found = [column for column in table.columns if column.header == heading]
         for column in found:
             table.columns.remove(column)

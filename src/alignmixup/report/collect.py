@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from alignmixup.files import read_json, read_record, write_text
-from alignmixup.runs.record import portable
 
 _PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".svg")
 # drawn anew, from the numbers
@@ -94,6 +93,8 @@ def compact(run: Run) -> dict[str, Any]:
 
     Paths of the machine where it ran are left out.
     """
+    from alignmixup.runs.record import portable
+
     curve = [{key: _rounded(row[key]) for key in _KEPT if key in row} for row in run.record["curve"]]
     kept = {key: value for key, value in run.record.items() if key not in ("config", "curve")}
     return kept | {"label": run.label, "date": run.date, "config": portable(run.config), "curve": curve}

@@ -205,11 +205,11 @@ def _measure(run: Run, plan: Plan, file: Path | None, progress: Progress, *, sto
             result["settings"] = asked | {"parts": {name: known[name] for name in PARTS if name in known}}
             result["conventions"] = {key: CONVENTIONS[key] for key in CONVENTIONS if key in ("weights", *known)}
             result["batch_size"] = measurements.batch_size
+            if file and part == "ood":  # first: what the file answers is not measured again
+                title = f"{run.name}, {measurements.dataset.name}"
+                draw_ood(measurements.readable_logits, measurements.ood_logits, _beside(file, "ood"), title=title)
             if file:
                 write_json(file, result)
-        if file and "ood" in plan.parts:
-            title = f"{run.name}, {measurements.dataset.name}"
-            draw_ood(measurements.readable_logits, measurements.ood_logits, _beside(file, "ood"), title=title)
     return result
 
 

@@ -170,7 +170,7 @@ def picture_gallery(run: Run, out: str | Path, **options: Any) -> dict[str, str]
             continue
         batch = _mixed_batch(mixer, x, y)
         if batch is None:
-            without[name] = _INSIDE
+            without[name] = _INSIDE if mixer.is_scoped else "it mixes nothing"
         else:
             rows.append(_gallery_row(name, dataset, batch, columns))
     draw_gallery(rows, _ready(out), title=f"{dataset.name}, saliency by {run.title}")

@@ -123,7 +123,7 @@ def _print_alignment(results: dict[str, Any]) -> None:
             found = measure_matches(runs.load(folder, overrides=["train.device=cpu"]), pairs=_PAIRS)
             closer = 100 * (1 - found["distance"] / found["distance_unaligned"])
             print(
-                f"{Path(folder).name}, {found['layer']}, {found['height']} x {found['width']} positions, "
+                f"{Path(folder).name}, {found['layer']}, {found['positions']}, "
                 f"{_PAIRS} pairs of test images: {100 * found['moved']:.0f} % of the transport plan "
                 f"goes to another position;\n"
                 f"the features it matches are {closer:.0f} % nearer to each other than those at equal positions. "

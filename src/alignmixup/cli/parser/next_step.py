@@ -30,11 +30,11 @@ def _after_compare(options: argparse.Namespace) -> str:
 
 
 def _after_picture(command: str) -> Callable[[argparse.Namespace], str]:
-    return lambda options: f"alignmixup {command} {_run(options.folder)}"
+    return lambda options: f"alignmixup {command} {_run(options.target)}" if Path(options.target).is_dir() else ""
 
 
 def _after_evaluate(options: argparse.Namespace) -> str:
-    names = [name for name in getattr(options, "targets", ()) if Path(name).is_dir()]
+    names = [name for name in options.target if Path(name).is_dir()]
     return f"alignmixup report {' '.join(map(_run, names))} -o report.html" if names else ""
 
 
