@@ -369,7 +369,7 @@ def answer_in_python(case: Callable[[], object]) -> tuple[str, bool]:
         warnings.simplefilter("ignore")
         try:
             result = case()
-        except (ValueError, TypeError, RuntimeError, LookupError, OSError) as error:
+        except (ValueError, TypeError, RuntimeError, LookupError, OSError, AttributeError) as error:
             raised_in = Path(traceback.extract_tb(error.__traceback__)[-1].filename)
             return f"{type(error).__name__}: {error}", "alignmixup" in raised_in.parts
     return str(result), isinstance(result, str)
