@@ -17,7 +17,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -405,16 +405,19 @@ def fill_everywhere(scenario: str, place: Path) -> list[tuple[str, str]]:
         replaced(folder, start)
         with watched(folder, tell):
             status, said = do(own.command(folder))
-        outcomes.append((event, clearly(status, said, folder) or then(own, folder, expected)))
+        outcomes.append((event, clearly(status, said, folder, before=listing(start)) or then(own, folder, expected)))
     return outcomes
 
 
-def clearly(status: int, said: str, folder: Path) -> str:
-    """What is wrong with how a command ended on a full disk; empty if nothing is."""
+def clearly(status: int, said: str, folder: Path, *, before: Container[str]) -> str:
+    """What is wrong with how a command ended on a full disk; empty if nothing is.
+
+    What lay there ``before``, such as the lock of a process that was killed, may lie there still.
+    """
     lines = [line for line in said.splitlines() if "No space left on device" in line]
     if not status or len(lines) != 1 or "Traceback" in said:
         return f"ends with {status}: {said[-600:]}"
-    left = [name for name in listing(folder) if name.endswith((".tmp", ".probe", ".lock"))]
+    left = [name for name in listing(folder) if name.endswith((".tmp", ".probe", ".lock")) and name not in before]
     return f"leaves {left}" if left else ""
 
 
