@@ -93,3 +93,8 @@ def test_test_shards_hold_each_image_once():
 def test_unknown_preset():
     with pytest.raises(ValueError, match="unknown augmentation 'flip'"):
         data.build_loaders(data.load("digits"), batch_size=10, augment="flip")
+
+
+def test_a_folder_in_place_of_a_name_is_told_the_way(tmp_path):
+    with pytest.raises(ValueError, match=f"the data set folder with root {tmp_path};"):
+        data.load(str(tmp_path))

@@ -38,6 +38,7 @@ def test_everything_odd_is_said_and_the_worst_first(folder, damage):
     (folder / "train/cat/notes.txt").touch()
     (folder / "train/cat/up").symlink_to("..")
     shutil.copy(folder / "train/dog/0.png", folder / "train/0.png")
+    (folder / "train/decoded-cache-16-train.safetensors").touch()  # one of our own is nothing odd
     report = inspect_folder(folder)
     assert [path for path, _ in report.unreadable] == ["train/cat/1.JPEG", "train/dog/float.tif", "val/dog/0.png"]
     assert report.widths == (20, 20, 90)  # upright

@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from os.path import isdir
 from pathlib import Path
 from typing import Any, get_args
 
@@ -182,7 +183,8 @@ def _takes(name: str, option: str) -> bool:
 
 def _check(name: str, image_size: int | None, chosen: dict[str, Any]) -> None:
     if name not in _LOADERS:
-        raise ValueError(f"unknown data set {name!r}; {near(name, _LOADERS)}")
+        way_out = f"a folder of images is the data set folder with root {name}; " if name and isdir(name) else ""
+        raise ValueError(f"unknown data set {name!r}; {way_out}{near(name, _LOADERS)}")
     if image_size is not None and (type(image_size) is not int or image_size < 1):
         raise ValueError(f"image_size must be an integer >= 1, got {image_size!r}")
     if chosen.get("test_view", "center") not in get_args(TestView):

@@ -8,9 +8,11 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
+from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from alignmixup.near import alternatives
 from alignmixup.outside import is_outside
 from alignmixup.runs.folder import RunFolder
 from alignmixup.runs.plan import NetworkChoice
@@ -140,9 +142,10 @@ class Run:
         from alignmixup.training.build import build_mixer
 
         if not self.folder or not self.has_decoder:
+            config = f"--config {self.folder.path / 'config.toml'} " if self.folder else ""
             raise ValueError(
                 f"{self.name} was trained by {self.config.method.name}, which has no decoder to show feature maps as "
-                f"images: train one with `alignmixup train --config {self.config.data.name}/alignmixup_ae`"
+                f"images: train one with `alignmixup train {config}--set method.name=alignmixup_ae`"
             )
         file = self.folder.checkpoint
         if not file.is_file():
@@ -323,9 +326,12 @@ def load(
 
     known = models.available()
     if target not in known and ":" not in target:
+        path = Path(target)
+        seeds = sorted(str(one.parent) for one in path.parent.glob(f"{escape(path.name)}-seed*/config.toml"))
+        question = f"; did you mean {alternatives(seeds[:3])}?" if seeds else ""
         raise ConfigError(
             f"{target} is no run folder: it has no config.toml; nor is it a model ({', '.join(known)}, "
-            "package.module:function)"
+            f"package.module:function){question}"
         )
     models.options(target)  # an unknown name is refused before any data are read
     config = _model_config(target, choice.data, overrides)

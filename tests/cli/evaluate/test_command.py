@@ -137,6 +137,10 @@ def test_bad_input(small, capsys):
     assert main(["evaluate", "nowhere"]) == 1
     assert "nowhere is no run folder: it has no config.toml" in capsys.readouterr().err
     assert main(["train", "--config", "digits/mixup", *small, "--out", "run"]) == 0
+    Path("named-seed0").mkdir()
+    Path("named-seed0/config.toml").touch()
+    assert main(["evaluate", "named"]) == 1
+    assert "did you mean named-seed0?" in capsys.readouterr().err
     assert main(["evaluate", "run", "--set", "model.width=8"]) == 1
     assert "an evaluation can change data.root" in capsys.readouterr().err
     assert main(["evaluate", "run", "--weights", "raw"]) == 1

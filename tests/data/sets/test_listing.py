@@ -245,3 +245,8 @@ def test_a_pipe_is_no_image(plain):
 def test_images_that_fit_no_memory_are_refused(plain, name):
     with pytest.raises(ValueError, match=r"images of \dx\d+x\d+ need [\d,]+ GiB, and this machine has .*image_size"):
         data.build_loaders(data.load(name, root=plain, image_size=10_000_000), batch_size=4)
+
+
+def test_a_missing_root_of_class_folders_is_told_the_way(tmp_path):
+    with pytest.raises(FileNotFoundError, match="holds the class folders; of a run, with --data-root"):
+        load(tmp_path / "nowhere", test_only=True)

@@ -24,6 +24,8 @@ _SYSTEM_NAMES = frozenset(
     )
 )
 
+_CACHE = re.compile(r"decoded-cache[-\w]*\.safetensors")
+
 
 @dataclass
 class Passed:
@@ -138,7 +140,8 @@ class Walk:
             return False
         if _is_image_name(entry.name):
             return True
-        self.passed.others[os.path.splitext(entry.name)[1].lower()] += 1
+        if not _CACHE.fullmatch(entry.name):  # what this package keeps there is nothing odd
+            self.passed.others[os.path.splitext(entry.name)[1].lower()] += 1
         return False
 
     def _passes_hidden(self, entry: "os.DirEntry[str]") -> bool:
