@@ -223,7 +223,7 @@ def test_no_command_writes_over_the_files_of_a_run(copied: RunFolder, name: str)
     from alignmixup.cli import main
 
     style = ["train-style", "--data", "digits", "--overwrite"]
-    for command in (["report", str(copied.path)], style, ["benchmark", "alignment"]):
+    for command in (["evaluate", str(copied.path)], ["report", str(copied.path)], style, ["benchmark", "alignment"]):
         assert main([*command, "--out", str(copied.path / name)]) == 1
     assert (copied.path / name).read_bytes() == before
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from alignmixup.cli.arguments import add_networks, add_options, given, load_networks
 from alignmixup.runs.plan import FILE, EvaluationOptions, build_plan
+from alignmixup.training.config_file import ConfigError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,6 +41,8 @@ def run(options: argparse.Namespace) -> int:
     plan = build_plan(**given(options, EvaluationOptions))
     networks = load_networks(options, options.target)
     out = options.out or default_out(networks)
+    if out.is_file() and out.suffix != ".json":
+        raise ConfigError(f"--out {out} is there and holds no evaluation: give a .json file or a folder")
     out = out if out.suffix == ".json" else out / FILE
 
     def known(file: Path) -> None:
