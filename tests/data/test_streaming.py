@@ -2,6 +2,7 @@ import importlib
 import inspect
 import multiprocessing
 import os
+import time
 
 import pytest
 import torch
@@ -73,6 +74,9 @@ def test_a_signal_to_the_group_of_a_run_leaves_its_workers_at_work(folder):
     next(batches)
     workers = multiprocessing.active_children()
     assert len(workers) == 2
+    deadline = time.monotonic() + 60  # the second one may still be on its way
+    while os.getpgrp() in [os.getpgid(worker.pid) for worker in workers] and time.monotonic() < deadline:
+        time.sleep(0.05)
     assert os.getpgrp() not in [os.getpgid(worker.pid) for worker in workers]
     assert len(list(batches)) == 5
 
