@@ -14,7 +14,7 @@ def script(shell: str, capsys: pytest.CaptureFixture[str]) -> str:
     return capsys.readouterr().out
 
 
-@pytest.mark.skipif(not shutil.which("bash"), reason="no bash")
+@pytest.mark.skipif(not shutil.which("bash"), reason="no bash: its script is not tried here")
 @pytest.mark.parametrize(
     ("words", "wanted"),
     [
