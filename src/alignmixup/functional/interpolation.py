@@ -53,6 +53,34 @@ def mixup(x: Tensor, perm: Tensor, lam: Tensor | float) -> Tensor:
     return lerp(partners(x, perm), x, weights("lam", lam, x))
 
 
+def paste(x: Tensor, partner: Tensor, mask: Tensor) -> Tensor:
+    """Show the first example where a mask is 1 and the partner where it is 0; between, interpolate in float32 at least.
+
+    Args:
+        x: (B, C, H, W) the first examples.
+        partner: their partners, of the same shape and type.
+        mask: (B, 1, H, W) weights of the first example: bool, or floating point in [0, 1].
+
+    Returns:
+        Shape, dtype and device of ``x``.
+    """
+    if mask.dtype == torch.bool:
+        return torch.where(mask, x, partner)
+    wide = single(x)
+    return torch.lerp(partner.to(wide.dtype), wide, mask.to(wide.dtype)).to(x.dtype)
+
+
+def cell_mask(cells: Tensor, height: int, width: int) -> Tensor:
+    """Spread a grid of cells over an image, each pixel the cell it lies in: (B, n, m) gives (B, H, W).
+
+    Where n does not divide H some cells are a pixel higher than others.
+    """
+    for axis, pixels in ((1, height), (2, width)):
+        index = torch.arange(pixels, device=cells.device) * cells.shape[axis] // pixels
+        cells = cells.index_select(axis, index)
+    return cells
+
+
 def box_mask(box: Tensor, height: int, width: int) -> Tensor:
     """Turn boxes into masks: 1 where the FIRST example stays, 0 inside the box.
 

@@ -122,3 +122,30 @@ def soft_labels(y: Tensor, perm: Tensor, lam: Tensor | float, num_classes: int |
     target = as_target(y, num_classes)
     perm = paired("y", target, perm)
     return torch.lerp(partners(target, perm), target, weights("lam", lam, target)[:, None])
+
+
+def visible_lam(masks: Tensor, shown: Tensor, weights: Tensor, perm: Tensor, lam: Tensor) -> Tensor:
+    """Weigh each label by how much of its object can be seen, in place of the area of its image.
+
+    With m the object masks, M the weights of the first example and S the masks mixed as the images are, the share of the
+    first example is Σ M m / Σ S: its visible object pixels among all visible object pixels.
+
+    Args:
+        masks: (B, H, W) floating point in [0, 1], 1 where the object of an image is.
+        shown: (B, H, W) the masks after mixing, the partner's moved as its image is.
+        weights: (B, H, W) weights of the first example.
+        perm: (B,) partner of each sample.
+        lam: (B,) share by area: it holds where no object is visible, and where one of the two images has an empty mask,
+            which says nothing about where its object is.
+
+    Returns:
+        (B,) float32 in [0, 1].
+
+    Source:
+        Nauen et al., OA-CutMix: Correcting the Label Bias of CutMix, 2026 (arXiv 2606.04820). What holds without a
+        visible object is ours.
+    """
+    own, total = (masks * weights).sum((1, 2)), shown.sum((1, 2))
+    known = masks.amax((1, 2)) > 0
+    known = known & known[perm] & (total > 0)
+    return torch.where(known, own / total.clamp_min(1e-12), lam).clamp(0, 1).float()

@@ -15,6 +15,10 @@ class Baseline(Mixer):
     probability: ClassVar[float] = 0.0  # type: ignore[misc]  # no option here: there is nothing to mix, ever
     active_epochs: ClassVar[None] = None  # type: ignore[misc]
 
+    def check_masks(self, x: Tensor, masks: Tensor | None) -> dict[str, Tensor]:
+        """Take masks, so that one loop serves all methods; whole images keep their labels."""
+        return {}
+
     def draw(self, x: Tensor, target: Tensor) -> None:
         """Draw nothing."""
 

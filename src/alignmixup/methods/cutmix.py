@@ -7,7 +7,7 @@ from torch import Tensor
 
 from alignmixup.functional.interpolation import box_lam, box_mask, cutmix
 from alignmixup.functional.sampling import to_device
-from alignmixup.methods.base import Draw, MixedBatch, PairMixer
+from alignmixup.methods.base import Draw, MixedBatch, RegionMixer
 from alignmixup.options import option
 
 
@@ -23,7 +23,7 @@ class CutMixDraw(Draw):
 
 
 @dataclass(eq=False, kw_only=True)
-class CutMix(PairMixer):
+class CutMix(RegionMixer):
     """Replace a random box of each image by the same box of its partner; labels follow the exact areas.
 
     With ``lam_per="batch"`` one box serves the whole batch, as published; otherwise each pair or sample has its
@@ -47,11 +47,11 @@ class CutMix(PairMixer):
             box=to_device(box, x.device),
         )
 
-    def mix(self, x: Tensor, target: Tensor, draw: Draw) -> MixedBatch:
+    def mix(self, x: Tensor, target: Tensor, draw: Draw, *, masks: Tensor | None = None) -> MixedBatch:
         """Paste the boxes and mix the labels by area."""
         draw = self.expect(CutMixDraw, draw)
-        mixed, mask = cutmix(x, draw.perm, draw.box), partial(box_weights, draw.box, *x.shape[2:])
-        return MixedBatch(mixed, self.mixed_target(target, draw), target, draw, mask=mask)
+        paste = partial(cutmix, perm=draw.perm, box=draw.box)
+        return self.pasted(x, target, draw, paste, partial(box_weights, draw.box, *x.shape[2:]), masks=masks)
 
 
 def box_weights(box: Tensor, height: int, width: int) -> Tensor:

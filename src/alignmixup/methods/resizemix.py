@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from alignmixup.functional.interpolation import box_lam, box_mask, partners
 from alignmixup.functional.precision import single
 from alignmixup.functional.sampling import to_device
-from alignmixup.methods.base import Draw, MixedBatch, PairMixer
+from alignmixup.methods.base import Draw, MixedBatch, RegionMixer
 from alignmixup.options import option
 
 
@@ -27,7 +27,7 @@ class ResizeMixDraw(Draw):
 
 
 @dataclass(eq=False, kw_only=True)
-class ResizeMix(PairMixer):
+class ResizeMix(RegionMixer):
     """Paste the whole partner, made smaller, into a box of each image; labels follow the exact areas.
 
     A cut box may show none of the partner's object. The whole partner always does.
@@ -64,13 +64,15 @@ class ResizeMix(PairMixer):
         lam = box_lam(box, *sides)
         return ResizeMixDraw(lam=to_device(lam, x.device), perm=to_device(perm, x.device), box=to_device(box, x.device))
 
-    def mix(self, x: Tensor, target: Tensor, draw: Draw) -> MixedBatch:
+    def mix(self, x: Tensor, target: Tensor, draw: Draw, *, masks: Tensor | None = None) -> MixedBatch:
         """Paste the partners and mix the labels by area."""
         draw = self.expect(ResizeMixDraw, draw)
         mask = box_mask(draw.box, *x.shape[2:])
-        mixed = torch.where(mask, x, resized_into(partners(x, draw.perm), draw.box))
-        weight = partial(Tensor.float, mask[:, 0])
-        return MixedBatch(mixed, self.mixed_target(target, draw), target, draw, mask=weight)
+
+        def paste(images: Tensor) -> Tensor:
+            return torch.where(mask, images, resized_into(partners(images, draw.perm), draw.box))
+
+        return self.pasted(x, target, draw, paste, partial(Tensor.float, mask[:, 0]), masks=masks)
 
 
 def resized_into(x: Tensor, box: Tensor) -> Tensor:

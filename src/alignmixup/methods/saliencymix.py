@@ -7,7 +7,6 @@ from typing import Literal
 from torch import Tensor
 
 from alignmixup.functional.interpolation import box_lam, cutmix
-from alignmixup.functional.labels import soft_labels
 from alignmixup.functional.saliency import (
     fine_grained_saliency,
     most_salient,
@@ -15,13 +14,13 @@ from alignmixup.functional.saliency import (
     spectral_residual_saliency,
 )
 from alignmixup.functional.sampling import cutmix_box
-from alignmixup.methods.base import Draw, MixedBatch, PairMixer, Pixels
+from alignmixup.methods.base import Draw, MixedBatch, Pixels, RegionMixer
 from alignmixup.methods.cutmix import box_weights
 from alignmixup.options import option
 
 
 @dataclass(eq=False, kw_only=True)
-class SaliencyMix(PairMixer, Pixels):
+class SaliencyMix(RegionMixer, Pixels):
     """CutMix whose box is centred at the most salient pixel of the partner; labels follow the exact areas.
 
     Needs ``mean`` and ``std``, since saliency is that of the 8-bit image. The draw's λ gives the sizes of the boxes,
@@ -57,7 +56,7 @@ class SaliencyMix(PairMixer, Pixels):
                 f"saliency={self.saliency!r}; use variant='as_described' with it"
             )
 
-    def mix(self, x: Tensor, target: Tensor, draw: Draw) -> MixedBatch:
+    def mix(self, x: Tensor, target: Tensor, draw: Draw, *, masks: Tensor | None = None) -> MixedBatch:
         """Find the boxes, paste them, and mix the labels by area."""
         draw = self.expect(Draw, draw)
         if x.ndim != 4 or x.shape[1] not in (1, 3):
@@ -71,8 +70,8 @@ class SaliencyMix(PairMixer, Pixels):
             centres = self._centres(x).index_select(0, draw.perm)
         box = cutmix_box(draw.lam, centres, height, width)
         lam = box_lam(box, height, width)
-        mixed, mask = cutmix(x, draw.perm, box), partial(box_weights, box, height, width)
-        return MixedBatch(mixed, soft_labels(target, draw.perm, lam), target, draw, lam=lam, mask=mask)
+        paste = partial(cutmix, perm=draw.perm, box=box)
+        return self.pasted(x, target, draw, paste, partial(box_weights, box, height, width), lam=lam, masks=masks)
 
     def _centres(self, x: Tensor) -> Tensor:
         """Find the most salient pixel of each image: (B, 2) int64 row and column."""

@@ -98,6 +98,11 @@ class Switch(Mixer, Pixels):
         return next(filter(None, (mixer._reason_for_model() for mixer in self._mixers)), "")
 
     @property
+    def wants_masks(self) -> bool:
+        """Any of the mixers does."""
+        return any(mixer.wants_masks for mixer in self._mixers)
+
+    @property
     def has_auxiliary(self) -> bool:
         """Any of the mixers has one."""
         return any(mixer.has_auxiliary for mixer in self._mixers)
@@ -125,11 +130,12 @@ class Switch(Mixer, Pixels):
         inner = self._mixers[index].draw(x, target)
         return SwitchDraw(index=index, inner=inner)
 
-    def mix(self, x: Tensor, target: Tensor, draw: SwitchDraw) -> MixedBatch:
+    def mix(self, x: Tensor, target: Tensor, draw: SwitchDraw, *, masks: Tensor | None = None) -> MixedBatch:
         """Mix as the drawn mixer does."""
         draw = self.expect(SwitchDraw, draw)
         mixer = self._mixers[draw.index]
-        batch: MixedBatch = mixer.mix(x, target, draw.inner)
+        given = mixer.check_masks(x, masks if mixer.wants_masks else None)
+        batch: MixedBatch = mixer.mix(x, target, draw.inner, **given)
         scoped = self.is_scoped
         return replace(batch, scoped=scoped) if batch.draw is None else replace(batch, draw=draw, scoped=scoped)
 

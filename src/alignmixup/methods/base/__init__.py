@@ -6,5 +6,6 @@ from alignmixup.methods.base.hidden_mixer import HiddenDraw, HiddenMixer
 from alignmixup.methods.base.mixer import Mixer
 from alignmixup.methods.base.pair_mixer import PairMixer
 from alignmixup.methods.base.pixels import Pixels
+from alignmixup.methods.base.region_mixer import RegionMixer
 
-__all__ = ["Draw", "DropIn", "HiddenDraw", "HiddenMixer", "MixedBatch", "Mixer", "PairMixer", "Pixels"]
+__all__ = ["Draw", "DropIn", "HiddenDraw", "HiddenMixer", "MixedBatch", "Mixer", "PairMixer", "Pixels", "RegionMixer"]

@@ -117,7 +117,7 @@ class HiddenMixer(PairMixer):
         """Tell what mixing maps with these axes of positions takes; asked where the method reads positions."""
         return alignment_size(axes, None)
 
-    def __call__(self, x: Tensor, y: Tensor) -> MixedBatch:
+    def __call__(self, x: Tensor, y: Tensor, *, masks: Tensor | None = None) -> MixedBatch:
         """Mix a batch, see :meth:`Mixer.__call__`.
 
         The first batch of a model that takes more than images, with its layer still to be found, stays unmixed.
@@ -128,7 +128,7 @@ class HiddenMixer(PairMixer):
             if not self._layers and self.is_scoped:
                 clean = self.clean(x, y)
                 return MixedBatch(x, clean.target, clean.target, tap=self._tap, scoped=True)
-        return super().__call__(x, y)
+        return super().__call__(x, y, masks=masks)
 
     def prepare(
         self, x: Tensor | None = None, *others: Any, size: int | Sequence[int] | None = None, **options: Any

@@ -14,6 +14,7 @@ from alignmixup.functional.labels import as_target, smooth
 from alignmixup.functional.sampling import coin
 from alignmixup.methods.base.batch import MixedBatch
 from alignmixup.methods.base.drop_in import DropIn
+from alignmixup.methods.base.masks import object_masks
 from alignmixup.methods.base.stream import DrawnFrom, Stream, drawn_seed
 from alignmixup.near import near
 from alignmixup.options import Options, option, options_of
@@ -183,26 +184,55 @@ class Mixer(Options, ABC):
             raise ValueError(f"{type(self).__name__} needs images of shape (B, C, H, W), got {tuple(x.shape)}")
         return x.shape
 
-    def __call__(self, x: Tensor, y: Tensor) -> MixedBatch:
+    def __call__(self, x: Tensor, y: Tensor, *, masks: Tensor | None = None) -> MixedBatch:
         """Mix a batch.
 
         Args:
             x: (B, ...) floating-point images, normalised; never modified.
             y: (B,) class indices, or (B, K) soft or multi-hot labels.
+            masks: (B, H, W) or (B, 1, H, W), bool or in [0, 1]: where the object of each image is. For methods whose
+                labels follow what is visible (``labels="visible"``).
 
         Raises:
-            ValueError: batch sizes differ, labels are out of range, or the number of classes is unknown.
+            ValueError: batch sizes differ, labels are out of range, or the number of classes is unknown; masks are
+                missing, or of another size, or mean nothing to the method.
             TypeError: no tensors, images that are not floating point, or labels that are one-dimensional floats.
             RuntimeError: a method that needs the model is called in a worker process of a loader.
         """
         self._check_process()
         target = self._target(x, y)
+        given = self.check_masks(x, masks)
         if self.is_active and len(x):
             self.prepare(x)
             self.stream.step += 1
             if coin(self.probability, generator=self.generator):
-                return self.use_all(self.mix(x, target, self.draw(x, target)))
+                return self.use_all(self.mix(x, target, self.draw(x, target), **given))
         return self.use_all(MixedBatch(x, target, target, scoped=self.is_scoped))
+
+    @property
+    def wants_masks(self) -> bool:
+        """The method needs to know where the object of each image is."""
+        return False
+
+    def check_masks(self, x: Tensor, masks: Tensor | None) -> dict[str, Tensor]:
+        """Return what :meth:`mix` takes beside the draw: the masks, (B, H, W) float32, as ``masks=``, or nothing.
+
+        Raises:
+            ValueError: masks that are missing, that change nothing, or that do not fit the images.
+            TypeError: no tensor, or one of whole numbers.
+        """
+        name = type(self).__name__
+        if self.wants_masks and masks is None:
+            raise ValueError(
+                f"labels='visible' of {name} needs to know where the objects are: call it as "
+                "mixer(x, y, masks=masks), masks of shape (B, H, W), or use labels='area'"
+            )
+        if masks is None:
+            return {}
+        if not self.wants_masks:
+            way_out = ": build it with labels='visible'" if "labels" in options_of(type(self)) else ""
+            raise ValueError(f"masks change nothing in {name} as it is{way_out}")
+        return {"masks": object_masks(x, masks)}
 
     def use_all(self, batch: MixedBatch) -> MixedBatch:
         """Let the loss of a training batch depend on all parameters of :attr:`module`, where processes must agree.

@@ -1,0 +1,58 @@
+"""RegionMixer: base of the methods that show a partner in a region of each image."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor
+
+from alignmixup.functional.interpolation import lerp, partners
+from alignmixup.functional.labels import visible_lam
+from alignmixup.methods.base.batch import Draw, MixedBatch
+from alignmixup.methods.base.pair_mixer import PairMixer
+from alignmixup.options import option
+
+
+@dataclass(eq=False, kw_only=True)
+class RegionMixer(PairMixer):
+    """Base of the methods that show a partner in a region of each image; labels follow areas, or what can be seen."""
+
+    labels: Literal["area", "visible"] = option(
+        "area",
+        'what a label weighs: the "area" of its image, or the "visible" area of its object, which masks say: '
+        "mixer(x, y, masks=masks)",
+        paper='"area"; "visible" in OA-CutMix',
+    )
+
+    @property
+    def wants_masks(self) -> bool:
+        """Labels follow what is visible."""
+        return self.labels == "visible"
+
+    def pasted(
+        self,
+        x: Tensor,
+        target: Tensor,
+        draw: Draw,
+        paste: Callable[[Tensor], Tensor],
+        mask: Callable[[], Tensor],
+        *,
+        lam: Tensor | None = None,
+        masks: Tensor | None = None,
+    ) -> MixedBatch:
+        """Make the batch of a region.
+
+        Args:
+            x: (B, C, H, W) images.
+            target: (B, K) their labels.
+            draw: the draw.
+            paste: shows the partners' region in any (B, C, H, W) tensor that lies over the images: the images, or masks.
+            mask: gives (B, H, W) float32 weights of the first example.
+            lam: (B,) exact share of the first example by area; None where it is the draw's.
+            masks: (B, H, W) where the objects are; needed where labels follow what is visible.
+        """
+        lam = draw.lam if lam is None else lam
+        for known in self.check_masks(x, masks).values():
+            lam = visible_lam(known, paste(known[:, None])[:, 0], mask(), draw.perm, lam)
+        mixed_target = lerp(partners(target, draw.perm), target, lam)
+        return MixedBatch(paste(x), mixed_target, target, draw, lam=lam, mask=mask)
