@@ -7,15 +7,20 @@ if TYPE_CHECKING:
     from alignmixup import functional
     from alignmixup.methods.alignmixup import AlignMixup
     from alignmixup.methods.alignmixup_ae import AlignMixupAE
+    from alignmixup.methods.attentivemix import AttentiveMix
     from alignmixup.methods.base import MixedBatch, Mixer
     from alignmixup.methods.baseline import Baseline
     from alignmixup.methods.comixup import CoMixup
     from alignmixup.methods.cutmix import CutMix
+    from alignmixup.methods.fmix import FMix
+    from alignmixup.methods.gridmix import GridMix
     from alignmixup.methods.manifold_mixup import ManifoldMixup
     from alignmixup.methods.mixup import Mixup
     from alignmixup.methods.puzzlemix import PuzzleMix
+    from alignmixup.methods.regmixup import RegMixup
     from alignmixup.methods.resizemix import ResizeMix
     from alignmixup.methods.saliencymix import SaliencyMix
+    from alignmixup.methods.smoothmix import SmoothMix
     from alignmixup.methods.stylecutmix import StyleCutMix
     from alignmixup.methods.stylemix import StyleMix
     from alignmixup.methods.switch import Switch
@@ -25,16 +30,21 @@ __version__ = "0.1.0"
 __all__ = [
     "AlignMixup",
     "AlignMixupAE",
+    "AttentiveMix",
     "Baseline",
     "CoMixup",
     "CutMix",
+    "FMix",
+    "GridMix",
     "ManifoldMixup",
     "MixedBatch",
     "Mixer",
     "Mixup",
     "PuzzleMix",
+    "RegMixup",
     "ResizeMix",
     "SaliencyMix",
+    "SmoothMix",
     "StyleCutMix",
     "StyleMix",
     "Switch",

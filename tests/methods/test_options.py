@@ -8,10 +8,12 @@ from alignmixup.functional.comixup.masks import CoMixupSearch
 from alignmixup.functional.puzzlemix.energy import PuzzleSearch
 from alignmixup.functional.transport.options import Alignment
 from alignmixup.methods import alignmixup, comixup, puzzlemix
+from alignmixup.methods.base import RegionMixer
 from alignmixup.models import PreActResNet18
 from alignmixup.options import options_of
 
 BATCHES = 4
+REGIONS = [name for name in methods.available() if issubclass(methods.load(name), RegionMixer)]
 
 # What a method is built with, so that all of its parts take part within a few batches.
 SETTING = {
@@ -20,6 +22,7 @@ SETTING = {
     "manifold_mixup": {"layer": "stage2", "input_probability": 0.3},
     "comixup": {"group": 5, "peak_window": 2, "clean_scale": "cross_entropy"},
     "puzzlemix": {"blocks": [4, 8], "neighbourhood": 2},
+    "attentivemix": {"layer": "stage3", "share": 0.2},
     "stylemix": {"autoencoder": "patches:2"},
     "stylecutmix": {"autoencoder": "patches:2"},
 }
@@ -46,6 +49,10 @@ CASES = {
     ("comixup", "tau"): ({}, 0.2),
     ("comixup", "variant"): ({"omega": 0.9, "tau": 0.3}, "as_released"),
     ("cutmix", "alpha"): ({}, 0.1),
+    ("attentivemix", "alpha"): ({"share": 0.0}, 0.1),
+    ("attentivemix", "lam_per"): ({"share": 0.0}, "sample"),
+    ("attentivemix", "layer"): ({}, "stage2"),
+    ("attentivemix", "attention"): ({}, torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.Flatten())),
     ("puzzlemix", "blocks"): ({}, [2]),
     ("puzzlemix", "neighbourhood"): ({"gamma": 1.0, "beta": 9.0}, 1),
     ("puzzlemix", "transport_size"): ({"blocks": [4]}, 2),
@@ -76,6 +83,8 @@ CASES = {
 
 # Options whose other value does not go with the rest, and what is said of it.
 REFUSED = {("alignmixup_ae", "layout"): "has not the proportions of images"}
+# of what is visible they must be told, see tests/methods/base/test_region_mixer.py
+REFUSED |= {(name, "labels"): "needs to know where the objects are" for name in REGIONS}
 
 # Options that are allowed to change nothing, and why.
 EXCEPTIONS = {

@@ -127,8 +127,8 @@ def soft_labels(y: Tensor, perm: Tensor, lam: Tensor | float, num_classes: int |
 def visible_lam(masks: Tensor, shown: Tensor, weights: Tensor, perm: Tensor, lam: Tensor) -> Tensor:
     """Weigh each label by how much of its object can be seen, in place of the area of its image.
 
-    With m the object masks, M the weights of the first example and S the masks mixed as the images are, the share of the
-    first example is Σ M m / Σ S: its visible object pixels among all visible object pixels.
+    With m the object masks, M the weights of the first example and S the masks mixed as the images are, the share of
+    the first example is Σ M m / Σ S: its visible object pixels among all visible object pixels.
 
     Args:
         masks: (B, H, W) floating point in [0, 1], 1 where the object of an image is.

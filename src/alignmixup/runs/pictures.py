@@ -300,10 +300,12 @@ def _mixed_batch(mixer: Mixer, x: Tensor, y: Tensor) -> MixedBatch | None:
 
 def _gallery_row(name: str, dataset: ImageData, batch: MixedBatch, columns: int) -> GalleryRow:
     """A method's images, labels and masks."""
+    first = 0 if batch.clean_weight is None else len(batch.x) // 2  # the mixtures stand behind the clean images
+    shown = slice(first, first + columns)
     captions = []
-    for target in batch.target[:columns]:
+    for target in batch.target[shown]:
         weight, label = target.topk(min(3, len(target)))
         parts = [(w, dataset.class_names[k]) for w, k in zip(weight.tolist(), label.tolist(), strict=True) if w > 0.005]
         captions.append("\n".join(f"{w:.2f} {text}" for w, text in parts))
     masks = None if batch.mask is None else mask_colours(batch.mask()[:columns])
-    return GalleryRow(name, pixels(dataset, batch.x[:columns]), captions, masks)
+    return GalleryRow(name, pixels(dataset, batch.x[shown]), captions, masks)

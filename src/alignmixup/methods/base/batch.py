@@ -54,6 +54,8 @@ class MixedBatch:
         pairwise: each mixed sample has two parents; False where there may be more.
         mask: for pictures, gives what each place shows: (B, h, w) weights of the first example, or (B, h, w, m) weights
             of the m inputs of the sample's group; None where one λ holds everywhere.
+        clean_weight: share of the clean images in the loss, where they stand in front of as many mixtures: ``x``,
+            ``target``, ``clean_target`` and ``lam`` then have 2 B rows (RegMixup). None where all rows are mixtures.
         scoped: the method mixes some batches inside the model or adds a loss to them, so that none of them unpacks.
     """
 
@@ -66,6 +68,7 @@ class MixedBatch:
     lam: Tensor = None  # type: ignore[assignment]  # never None once it is made
     pairwise: bool = True
     mask: Callable[[], Tensor] | None = None
+    clean_weight: float | None = None
     tap: Attachment | FeatureTap | None = field(default=None, repr=False)
     scoped: bool = field(default=False, repr=False)
 
@@ -81,7 +84,7 @@ class MixedBatch:
 
     @property
     def perm(self) -> Tensor:
-        """Partner of each sample, (B,) int64: itself where the batch is not mixed.
+        """Partner of each sample, (B,) int64: itself where it is not mixed.
 
         Raises:
             TypeError: the samples have more than two parents.
@@ -94,7 +97,8 @@ class MixedBatch:
         if self.draw is None:
             return torch.arange(self.target.shape[0], device=self.target.device)
         perm: Tensor = self.draw.perm
-        return perm
+        # mixtures behind the clean images have their partners among these
+        return perm if self.clean_weight is None else torch.cat((torch.arange(len(perm), device=perm.device), perm))
 
     def __enter__(self) -> "MixedBatch":
         if self.tap is not None:
@@ -110,8 +114,8 @@ class MixedBatch:
     def __iter__(self) -> Iterator[Tensor]:
         if self.scoped or self.hidden or self.auxiliary is not None:
             raise TypeError(
-                "batches of this method are mixed inside the model or have an auxiliary loss (any of them "
-                "may be), so they cannot be unpacked: write "
+                "batches of this method are mixed inside the model, have an auxiliary loss or weigh two (any of them "
+                "may), so they cannot be unpacked: write "
                 "`with mixer(x, y) as batch: loss = batch.loss(model(batch.x), criterion); loss.backward()`, or use "
                 "`mixer.drop_in()` in a loop you cannot edit"
             )
@@ -136,9 +140,18 @@ class MixedBatch:
             raise ValueError(
                 f"cross-entropy with ignore_index={ignored} does not go with mixed labels: give that class the weight 0"
             )
-        loss = criterion(logits, self.target)
-        if weight is not None and reduction == "mean":
-            loss = loss * (len(self.target) / (self.target @ weight.to(self.target)).sum())
+
+        def of(logits: Tensor, target: Tensor) -> Tensor:
+            loss = criterion(logits, target)
+            if weight is not None and reduction == "mean":
+                loss = loss * (len(target) / (target @ weight.to(target)).sum())
+            return loss
+
+        if self.clean_weight is None:
+            loss = of(logits, self.target)
+        else:
+            clean, mixed = map(of, logits.chunk(2), self.target.chunk(2))
+            loss = self.clean_weight * clean + (1 - self.clean_weight) * mixed
         return loss if self.auxiliary is None else loss + self.auxiliary()
 
     def pair_targets(self) -> tuple[Tensor, Tensor, Tensor]:

@@ -44,6 +44,8 @@ class DropIn:
         batch = self.mixer(x, y) if self.mixup_enabled else self.mixer.clean(x, y)
         if batch.auxiliary is not None:
             raise _refusal(self.mixer)
+        if batch.clean_weight not in (None, 0.5):
+            raise TypeError("RegMixup weighs two losses, which a drop-in cannot do: use eta=1")
         if batch.tap is not None:
             self._live = batch.__enter__()
         return batch.x, batch.target

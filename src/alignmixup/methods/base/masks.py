@@ -26,5 +26,7 @@ def object_masks(x: Tensor, masks: Tensor) -> Tensor:
     if masks.numel() and readable(masks):
         least, largest = map(float, masks.aminmax())
         if not (least >= 0 and largest <= 1):  # NaN compares as false
-            raise ValueError(f"masks must be in [0, 1], got values from {least} to {largest}: compare them, as masks > 0")
+            raise ValueError(
+                f"masks must be in [0, 1], got values from {least} to {largest}: compare them, as masks > 0"
+            )
     return masks

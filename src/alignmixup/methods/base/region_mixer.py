@@ -46,7 +46,7 @@ class RegionMixer(PairMixer):
             x: (B, C, H, W) images.
             target: (B, K) their labels.
             draw: the draw.
-            paste: shows the partners' region in any (B, C, H, W) tensor that lies over the images: the images, or masks.
+            paste: shows the partners' region in any (B, C, H, W) tensor that lies over the images: images, or masks.
             mask: gives (B, H, W) float32 weights of the first example.
             lam: (B,) exact share of the first example by area; None where it is the draw's.
             masks: (B, H, W) where the objects are; needed where labels follow what is visible.
