@@ -14,7 +14,18 @@ import torch
 from sklearn.datasets import load_sample_images
 from torch.nn import functional as F
 
-from alignmixup import CoMixup, CutMix, Mixup, PuzzleMix, SaliencyMix
+from alignmixup import (
+    AttentiveMix,
+    CoMixup,
+    CutMix,
+    FMix,
+    GridMix,
+    Mixup,
+    PuzzleMix,
+    ResizeMix,
+    SaliencyMix,
+    SmoothMix,
+)
 from alignmixup.models import PreActResNet18
 
 photos = [torch.from_numpy(image.copy()).permute(2, 0, 1)[None] / 255 for image in load_sample_images().images]
@@ -22,8 +33,8 @@ x = torch.cat([F.interpolate(photo[..., :427, 107:534], size=(128, 128), mode="a
 y = torch.tensor([0, 1])
 
 # %%
-# Puzzle Mix and Co-Mixup look for salient places with the gradients of the network that is trained. Here it is a new
-# one. Of each method the first mixture is shown in which both images can be seen.
+# AttentiveMix, Puzzle Mix and Co-Mixup ask the network that is trained where to look. Here it is a new one. Of each
+# method the first mixture is shown in which both images can be seen.
 
 torch.manual_seed(0)
 model = PreActResNet18(num_classes=2, width=8).train()
@@ -47,7 +58,12 @@ def mixture(method, model=None, **options):
 rows = {
     "Mixup": mixture(Mixup),
     "CutMix": mixture(CutMix),
+    "ResizeMix": mixture(ResizeMix),
+    "FMix": mixture(FMix),
+    "GridMix": mixture(GridMix),
+    "SmoothMix": mixture(SmoothMix),
     "SaliencyMix": mixture(SaliencyMix, **pixels),
+    "AttentiveMix": mixture(AttentiveMix, model, share=0.0),
     "Puzzle Mix": mixture(PuzzleMix, model, **pixels),
     "Co-Mixup": mixture(CoMixup, model),
 }
@@ -55,13 +71,13 @@ rows = {
 # %%
 # The originals, then what the network is shown in place of the first.
 
-figure, grid = plt.subplots(1, 7, figsize=(14, 2.6), layout="constrained")
-for axes, image, title in zip(grid[:2], x, ("first", "second"), strict=True):
+figure, grid = plt.subplots(2, 6, figsize=(13, 5.2), layout="constrained")
+for axes, image, title in zip(grid.flat[:2], x, ("first", "second"), strict=True):
     axes.imshow(image.permute(1, 2, 0))
     axes.set_title(title)
-for axes, (name, (images, target)) in zip(grid[2:], rows.items(), strict=True):
+for axes, (name, (images, target)) in zip(grid.flat[2:], rows.items(), strict=True):
     axes.imshow(images[0].permute(1, 2, 0))
     axes.set_title(f"{name}\nλ = {float(target[0, 0]):.2f}")
-for axes in grid:
+for axes in grid.flat:
     axes.set_axis_off()
 plt.show()

@@ -107,7 +107,7 @@ class AttentiveMix(RegionMixer):
         """The images where the network is, in its precision."""
         network = self._network
         known = next((p for p in network.parameters() if p.is_floating_point()), x)
-        if known.device != x.device:
+        if self._attention is not None and known.device != x.device:
             network.to(x.device)
         return x.detach().to(known.dtype)
 
