@@ -17,6 +17,10 @@ from alignmixup.functional.alignment import align_mix
 needs_compiler = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler: the C code is not tried here")
 
 
+SOONER = ("-O0", "-shared", "-fPIC")
+QUICKLY = f"from alignmixup.functional import native; native.FLAGS = {SOONER}\n"  # in another process
+
+
 @pytest.fixture
 def fresh(monkeypatch, tmp_path):
     """An empty cache folder and an empty one for temporary files, and nothing loaded yet."""
@@ -25,7 +29,7 @@ def fresh(monkeypatch, tmp_path):
         monkeypatch.setenv(variable, str(folder))
     monkeypatch.setattr(tempfile, "tempdir", None)
     monkeypatch.delenv("ALIGNMIXUP_NATIVE", raising=False)
-    monkeypatch.setattr(native, "FLAGS", ("-O0", "-shared", "-fPIC"))  # built sooner
+    monkeypatch.setattr(native, "FLAGS", SOONER)
     native.library.cache_clear()
     yield tmp_path / "alignmixup"
     native.library.cache_clear()
@@ -57,7 +61,7 @@ def again():
 def in_another_process(**environment):
     """Align in another process; give its output."""
     code = (
-        "import torch; from alignmixup.functional import align_mix, native\n"
+        f"{QUICKLY}import torch; from alignmixup.functional import align_mix\n"
         "align_mix(torch.randn(2, 3, 2, 2), torch.tensor([1, 0]), torch.tensor([0.5, 0.5]))\n"
         "print('built' if native.library() else 'tensor operations')"
     )
@@ -222,7 +226,7 @@ def test_texts_of_any_locale(fresh):
 
 @needs_compiler
 def test_processes_that_build_at_once_do_not_disturb_each_other(fresh):
-    code = "from alignmixup.functional import native; assert native.library() is not None"
+    code = f"{QUICKLY}assert native.library() is not None"
     running = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(2)]
     assert [process.wait() for process in running] == [0, 0]
     assert len(list(fresh.iterdir())) == 1

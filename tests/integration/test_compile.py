@@ -2,10 +2,10 @@
 
 import pytest
 import torch
+from tests.networks import plain_net
 from torch._dynamo.testing import CompileCounter, CompileCounterWithBackend
 
 from alignmixup import AlignMixup, ManifoldMixup, methods
-from alignmixup.models import PreActResNet18
 
 
 @pytest.fixture(autouse=True)
@@ -22,11 +22,7 @@ def batches(count):
 
 
 def net():
-    torch.manual_seed(0)
-    model = PreActResNet18(5, width=4, final_norm=True)
-    for stage in (model.stage1, model.stage2, model.stage3, model.stage4):
-        del stage[1]  # each block takes long to trace
-    return model
+    return plain_net(5)
 
 
 def losses(model, mixer, count):

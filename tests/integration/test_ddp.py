@@ -6,18 +6,17 @@ import tempfile
 import pytest
 import torch
 import torch.distributed as dist
+from tests.networks import shallow_resnet
 from tests.processes import in_two_processes
 from torch.nn.parallel import DistributedDataParallel
 
 from alignmixup import AlignMixup
-from alignmixup.models import PreActResNet18
 
 pytestmark = [pytest.mark.filterwarnings("ignore::DeprecationWarning"), pytest.mark.xdist_group("processes")]
 
 
 def build(rank):
-    torch.manual_seed(0)
-    net = PreActResNet18(5, width=4, final_norm=True)
+    net = shallow_resnet(5)
     mixer = AlignMixup(
         net,
         layer="stage3",

@@ -6,12 +6,12 @@ import tempfile
 import pytest
 import torch
 import torch.distributed as dist
+from tests.networks import shallow_resnet
 from tests.processes import in_two_processes
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from alignmixup import methods
-from alignmixup.models import PreActResNet18
 from alignmixup.training.config import TrainConfig
 from alignmixup.training.engine import Engine
 
@@ -21,8 +21,7 @@ STEPS = 4
 
 def build(rank, *, seed):
     """One network, and images and draws of the process; the decoder's first weights follow ``seed``."""
-    torch.manual_seed(0)
-    net = PreActResNet18(5, width=4, final_norm=True)
+    net = shallow_resnet(5)
     for module in net.modules():
         if isinstance(module, nn.BatchNorm2d):  # as if each half of a batch were normalised alone, with one process too
             module.track_running_stats = False

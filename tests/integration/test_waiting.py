@@ -8,9 +8,9 @@ import contextlib
 
 import pytest
 import torch
+from tests.networks import shallow_resnet
 
 from alignmixup import methods
-from alignmixup.models import PreActResNet18
 
 DRAWS = 8  # after which every branch of a method has been seen
 
@@ -46,8 +46,7 @@ def no_values(monkeypatch):
 
 def prepared(name, digits_mixer):
     """A network, its mixer with layers chosen, and a batch; all but the draws on the meta device."""
-    torch.manual_seed(0)
-    net = PreActResNet18(5, width=4, final_norm=True)
+    net = shallow_resnet(5)
     mixer = digits_mixer(name, net)
     x, y = torch.randn(8, 3, 32, 32), torch.arange(8) % 5
     mixer.prepare(x)
