@@ -29,6 +29,7 @@ from alignmixup.training.build import (
 from alignmixup.training.config import Config
 from alignmixup.training.config_file import ConfigError, load
 from alignmixup.training.engine import Engine
+from alignmixup.training.optimizers import describe_rates
 from alignmixup.training.processes.division import Division
 from alignmixup.training.processes.ranks import is_main_process, own_errors
 from alignmixup.training.progress.display import Reporter
@@ -126,9 +127,10 @@ def _prepare(
         train_loader, test_loader = build_loaders(config, dataset, engine, batch_size=division.batch_size)
         model = engine.place(build_model(config, dataset))
         mixer = build_mixer(config, model, dataset)
+        example = example_images(config, dataset, engine)
         # The mixer's hooks must stand before the model is traced, its parameters exist before the optimiser is made.
         with engine.autocast():
-            mixer.prepare(example_images(config, dataset, engine))
+            mixer.prepare(example)
     trainer = Trainer(
         config=config,
         engine=engine,
@@ -138,9 +140,12 @@ def _prepare(
         test_loader=test_loader,
         division=division,
         class_names=dataset.class_names,
+        example=example,
         checkpoint_path=folder.checkpoint,
         reporter=reporter if engine.is_main else Reporter(),
     )
+    if engine.is_main and (rates := describe_rates(trainer.optimizer, config.optimizer.lr)):
+        _logger.info("%s", rates)
     if found is not None:
         with engine.together():
             trainer.load(found)
