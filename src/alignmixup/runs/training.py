@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from alignmixup.figures.curves import draw_curves
+from alignmixup.figures.save import FigureKind
 from alignmixup.files import write_json
 from alignmixup.runs.folder import Mode, RunFolder, State, default_folder
 from alignmixup.runs.record import best_chosen_on, build_record, read_record
@@ -46,6 +47,7 @@ def train(
     overrides: Sequence[str] = (),
     mode: Mode = "new",
     reporter: Reporter | None = None,
+    figures: FigureKind = "png",
 ) -> dict[str, Any]:
     """Train as configured, or continue, or read what is finished; draw the curves and return the record.
 
@@ -55,6 +57,7 @@ def train(
         overrides: of a configuration by name, such as ``train.epochs=5``.
         mode: see `RunFolder.claim`.
         reporter: shows progress on the first process; None shows nothing.
+        figures: kind of file of the curves; that of ``folder`` where it is a `RunFolder`.
 
     Raises:
         InterruptedRunError: a signal asked to stop; everything is saved.
@@ -67,10 +70,10 @@ def train(
     else:
         config = load(config, overrides)
     if not isinstance(folder, RunFolder):
-        folder = RunFolder(Path(folder or default_folder(config)))
+        folder = RunFolder(Path(folder or default_folder(config)), figures)
     record = _train(config, folder, mode=mode, reporter=reporter)
-    if is_main_process() and not folder.curves_are_current:
-        draw_curves(record, folder.curves)
+    for file in folder.curves_to_draw if is_main_process() else ():
+        draw_curves(record, file)
     return record
 
 

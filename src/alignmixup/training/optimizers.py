@@ -130,11 +130,11 @@ def _groups(
         exempt = not config.decay_norm_and_bias and parameter.ndim < 2
         groups.setdefault((place.get(id(parameter), math.inf), exempt), []).append(parameter)
     found = []
-    for depth, exempt in sorted(groups, key=lambda key: (-key[0], key[1])):
-        own: dict[str, Any] = {"params": groups[depth, exempt]}
-        if depth in names:
-            factor = config.head_lr_factor if depth == 0 else config.layer_decay**depth
-            own |= {"lr": config.lr * factor, "lr_factor": factor, "name": names[int(depth)]}
+    for before_head, exempt in sorted(groups, key=lambda key: (-key[0], key[1])):
+        own: dict[str, Any] = {"params": groups[before_head, exempt]}
+        if before_head in names:
+            factor = config.layer_decay**before_head if before_head else config.head_lr_factor
+            own |= {"lr": config.lr * factor, "lr_factor": factor, "name": names[int(before_head)]}
         found.append(own | ({"weight_decay": 0.0} if exempt else {}))
     return found
 
