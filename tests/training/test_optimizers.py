@@ -7,7 +7,13 @@ import torch
 from torch import nn
 
 from alignmixup.training.config import OptimizerConfig
-from alignmixup.training.optimizers import average_weights, build_optimizer, set_learning_rate
+from alignmixup.training.optimizers import (
+    average_weights,
+    build_optimizer,
+    describe_rates,
+    freeze_backbone,
+    set_learning_rate,
+)
 
 
 def network() -> nn.Module:
@@ -151,6 +157,75 @@ def test_the_factor_survives_in_the_state() -> None:
 
 def test_a_factor_needs_a_head() -> None:
     with pytest.raises(
-        ValueError, match=r"optimizer.head_lr_factor and optimizer.freeze need a head: Conv2d has no linear layer"
+        ValueError, match=r"optimizer.head_lr_factor, layer_decay and freeze need a head: Conv2d has no linear layer"
     ):
         build_optimizer(nn.Conv2d(1, 1, 1), OptimizerConfig(head_lr_factor=2.0))
+
+
+def layers() -> nn.Module:
+    """Three layers and a head, for images of one pixel and two channels."""
+    return nn.Sequential(nn.Flatten(), *(nn.Linear(2, 2) for _ in range(3)), nn.Linear(2, 3))
+
+
+EXAMPLE = torch.zeros(2, 2, 1, 1)
+
+
+def rates_of(model: nn.Module, optimizer: torch.optim.Optimizer) -> list[float]:
+    """The rate of each layer's weight, from the first to the head."""
+    rates = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
+    return [rates[id(layer.weight)] for layer in model if id(getattr(layer, "weight", None)) in rates]
+
+
+def test_rates_fall_by_a_factor_with_each_layer_from_the_head_under_the_schedule() -> None:
+    model = layers()
+    config = OptimizerConfig(lr=0.8, layer_decay=0.5, decay_norm_and_bias=False)
+    optimizer = build_optimizer(model, config, example=EXAMPLE)
+    assert rates_of(model, optimizer) == pytest.approx([0.1, 0.2, 0.4, 0.8])
+    set_learning_rate(optimizer, 0.08)
+    assert rates_of(model, optimizer) == pytest.approx([0.01, 0.02, 0.04, 0.08])
+    assert {(group["lr_factor"], group["weight_decay"]) for group in optimizer.param_groups} == {
+        (factor, decay) for factor in (0.125, 0.25, 0.5, 1.0) for decay in (0.0, 1e-4)
+    }
+    assert describe_rates(optimizer, 0.8) == "learning rates of 4 groups: head 0.8, 3 0.4, 2 0.2, 1 0.1"
+
+
+def test_the_head_s_factor_is_of_the_head_alone() -> None:
+    model = layers()
+    config = OptimizerConfig(lr=0.8, layer_decay=0.5, head_lr_factor=10.0)
+    assert rates_of(model, build_optimizer(model, config, example=EXAMPLE)) == pytest.approx([0.1, 0.2, 0.4, 8.0])
+
+
+def test_a_frozen_backbone_leaves_the_head_at_its_rate() -> None:
+    model = layers()
+    freeze_backbone(model)
+    optimizer = build_optimizer(model, OptimizerConfig(lr=0.8, layer_decay=0.5, freeze=True), example=EXAMPLE)
+    assert rates_of(model, optimizer) == [0.8]
+    assert describe_rates(optimizer, 0.8) == ""
+
+
+def test_a_mixer_s_own_parameters_have_the_rate_as_written() -> None:
+    extra = nn.Parameter(torch.zeros(2, 2))
+    config = OptimizerConfig(lr=0.8, layer_decay=0.5)
+    optimizer = build_optimizer(layers(), config, extra_parameters=[extra], example=EXAMPLE)
+    group = next(group for group in optimizer.param_groups if group["params"][0] is extra)
+    assert (group["lr"], group.get("lr_factor", 1.0)) == (0.8, 1.0)
+
+
+def test_the_rates_survive_in_the_state() -> None:
+    config = OptimizerConfig(lr=0.8, layer_decay=0.5)
+    model = layers()
+    again = build_optimizer(model, config, example=EXAMPLE)
+    again.load_state_dict(build_optimizer(layers(), config, example=EXAMPLE).state_dict())
+    set_learning_rate(again, 0.08)
+    assert rates_of(model, again) == pytest.approx([0.01, 0.02, 0.04, 0.08])
+
+
+def test_the_order_of_layers_is_seen_and_not_guessed() -> None:
+    with pytest.raises(ValueError, match="layer_decay needs an example"):
+        build_optimizer(layers(), OptimizerConfig(layer_decay=0.5))
+
+
+@pytest.mark.parametrize("value", [0.0, 1.5])
+def test_a_decay_is_a_share(value: float) -> None:
+    with pytest.raises(ValueError, match=r"optimizer.layer_decay must be in \(0, 1\]"):
+        OptimizerConfig(layer_decay=value)

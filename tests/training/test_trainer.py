@@ -59,6 +59,7 @@ def make_trainer(
         mixer=mixer,
         train_loader=Batches(),
         test_loader=Batches(),
+        example=torch.zeros(2, 5),
         checkpoint_path=path,
         reporter=reporter,
     )
@@ -105,7 +106,7 @@ def test_is_the_plain_loop(tiny_config: MakeConfig) -> None:
 
 
 @pytest.mark.parametrize("stop_after", [1, 3, BATCHES, BATCHES + 2, 3 * BATCHES - 1])
-@pytest.mark.parametrize("extra", [(), ("train.ema_decay=0.9", "train.accumulation=3")])
+@pytest.mark.parametrize("extra", [(), ("train.ema_decay=0.9", "train.accumulation=3", "optimizer.layer_decay=0.5")])
 def test_interrupted_and_resumed_is_bit_for_bit_the_whole_run(
     tiny_config: MakeConfig, tmp_path: Path, stop_after: int, extra: tuple[str, ...]
 ) -> None:

@@ -16,7 +16,13 @@ from alignmixup.runs.plan import GalleryOptions
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_networks(parser)
     add_options(parser, GalleryOptions)
-    parser.add_argument("--out", type=Path, default=Path("gallery.png"), metavar="FILE", help="(default: gallery.png)")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("gallery.png"),
+        metavar="FILE",
+        help=".png, .pdf or .svg (default: gallery.png)",
+    )
 
 
 def run(options: argparse.Namespace) -> int:

@@ -44,7 +44,7 @@ def run(options: argparse.Namespace) -> int:
             print(_how(measured[-1].record))
         if options.maps is not None:
             measured.append(score_stored_maps(options.maps, options.boxes, options.images, protocol=protocol))
-        print_tables(write_report(measured, options.out, step=options.step))
+        print_tables(write_report(measured, options.out, step=options.step, figures=options.figures))
     print(", ".join(str(path) for path in sorted(options.out.glob("locali[sz]ation*"))))
     return 0
 

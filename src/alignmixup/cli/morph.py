@@ -28,7 +28,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--layer", metavar="NAME", help="with --measure: where to interpolate (default: the run's layer)"
     )
     parser.add_argument(
-        "--out", type=Path, metavar="FILE", help="PNG (default: morph.png, or interpolation.png and .json)"
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help=".png, .pdf or .svg (default: morph.png, or interpolation.png and .json)",
     )
 
 

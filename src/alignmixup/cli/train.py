@@ -1,6 +1,6 @@
 """Train a classifier.
 
-Train a classifier. The run folder gets config.toml, checkpoint.pt, model.safetensors, record.json and curves.png.
+Train a classifier. The run folder gets config.toml, checkpoint.pt, model.safetensors, record.json and curves.
 Several processes: torchrun --nproc-per-node N -m alignmixup train ...
 """
 
@@ -12,11 +12,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alignmixup.cli.arguments import add_set, add_trust, list_keys
+from alignmixup.cli.arguments import add_options, add_set, add_trust, list_keys
 from alignmixup.cli.own_data.fit import METHOD, fit
 from alignmixup.cli.parser import CommandParser
 from alignmixup.outside import is_outside
 from alignmixup.runs.folder import Mode, RunFolder, default_folder
+from alignmixup.runs.plan import FigureOptions
 from alignmixup.runs.run import refuse_outside
 from alignmixup.training.config_file import DEFAULT, ConfigError, load
 from alignmixup.training.processes.ranks import is_main_process
@@ -49,6 +50,7 @@ def add_arguments(parser: CommandParser) -> None:
     add_set(parser)
     add_trust(parser)
     parser.add_argument("--out", metavar="DIR", type=Path, help="run folder (default: runs/<dataset>/<method>-seed<k>)")
+    add_options(parser, FigureOptions)
     existing = parser.add_mutually_exclusive_group()
     existing.add_argument("--resume", action="store_true", help="continue the run that the folder holds, if any")
     existing.add_argument("--overwrite", action="store_true", help="delete the run that the folder holds")
@@ -64,7 +66,7 @@ def run(options: argparse.Namespace) -> int:
             refuse_outside(config, f"the run {options.out}")
     else:
         config = _own(options) if options.data else load(options.config or DEFAULT, options.set)
-    folder = RunFolder(options.out or _default_folder(options, config))
+    folder = RunFolder(options.out or _default_folder(options, config), options.figures)
     mode: Mode = "resume" if options.resume else "overwrite" if options.overwrite else "new"
     record = train_or_say_how(config, folder, mode=mode)
     if record is None:

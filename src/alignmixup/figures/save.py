@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from functools import partial
 from html import escape
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal, get_args
 from zlib import crc32
 
 from alignmixup.figures.palette import CARD, GRID, INK, LIGHT, SOFT
@@ -15,6 +15,7 @@ from alignmixup.files import write_atomically
 from alignmixup.outside import require
 
 Target = Path | IO[str]
+FigureKind = Literal["png", "pdf", "svg"]
 _METADATA = {"png": {}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}  # one record, one file
 _STYLE = {
     "axes.axisbelow": True,
@@ -53,6 +54,17 @@ def check_format(path: Path) -> str:
     if ending not in _METADATA:
         raise ValueError(f"a figure is written as .png, .pdf or .svg, got {path}")
     return ending
+
+
+def figure_of_each_kind(file: Path) -> list[Path]:
+    """The names that a figure may have."""
+    return [file.with_suffix(f".{kind}") for kind in get_args(FigureKind)]
+
+
+def figures_to_draw(file: Path, kind: FigureKind) -> list[Path]:
+    """A figure as ``kind``, and as what lies there already of the other kinds, which would else show old numbers."""
+    wanted = file.with_suffix(f".{kind}")
+    return [wanted, *(one for one in figure_of_each_kind(file) if one != wanted and one.is_file())]
 
 
 @contextmanager

@@ -123,7 +123,7 @@ def _read(file: Path) -> Run:
         path=folder,
         evaluation=_evaluation(folder / "evaluation.json", record),
         localization=_json_if_there(folder / "localization.json"),
-        pictures=tuple(sorted(file for file in folder.rglob("*") if _is_picture(file))),
+        pictures=_pictures(folder),
     )
 
 
@@ -132,6 +132,12 @@ def _evaluation(file: Path, record: Mapping[str, Any]) -> dict[str, Any]:
     evaluation, own = _json_if_there(file), record.get("weights_sha256", {}).values()
     measured = evaluation.get("settings", {}).get("weights_sha256")
     return {} if own and measured and measured not in own else evaluation
+
+
+def _pictures(folder: Path) -> tuple[Path, ...]:
+    """What other commands drew; of a figure that is there as PNG and as SVG, the latter."""
+    found = [file for file in folder.rglob("*") if _is_picture(file)]
+    return tuple(sorted(file for file in found if file.suffix != ".png" or file.with_suffix(".svg") not in found))
 
 
 def _is_picture(file: Path) -> bool:

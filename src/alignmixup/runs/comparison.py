@@ -22,6 +22,7 @@ from alignmixup.training.config_file import ConfigError
 from alignmixup.training.processes.ranks import is_main_process
 
 if TYPE_CHECKING:
+    from alignmixup.figures.save import FigureKind
     from alignmixup.runs.jobs.queue import Display, Job, Outcome
 
 _log = logging.getLogger(__name__)
@@ -43,6 +44,7 @@ def compare(
     on: Sequence[str] = (),
     overwrite: bool = False,
     display: Callable[..., Display] | None = None,
+    figures: FigureKind = "png",
     command: str = "",
 ) -> dict[str, Any]:
     """Train several configurations with several seeds, and with each of several values of options.
@@ -56,12 +58,13 @@ def compare(
         seeds: how many: 0 to ``seeds`` - 1, the outer loop.
         overrides: for all, such as ``train.epochs=5``.
         sweeps: ``table.key=value,value,...``, each; a method without the option runs as it is.
-        out: folder of all runs, of ``results.json`` and ``comparison.png``; None for ``runs/<dataset>``.
+        out: folder of all runs, of ``results.json`` and the figure; None for ``runs/<dataset>``.
         jobs: so many runs at a time, each in a process of its own; None for one after another in this process, or for
             all at once on a cluster.
         on: ``("slurm", "gpus_per_node=1", ...)`` trains on a cluster, see `Cluster`; none for this machine.
         overwrite: train everything anew.
         display: makes what shows the progress, from the arguments of `Display`; None shows nothing.
+        figures: kind of file of the figures.
         command: what was typed, for the record.
 
     Returns:
@@ -72,6 +75,7 @@ def compare(
         ConfigError, ValueError, OSError: what cannot be compared or trained, before the first run.
     """
     from alignmixup.figures.comparison import draw_comparison
+    from alignmixup.figures.save import figures_to_draw
     from alignmixup.runs.jobs.queue import Display, Job
     from alignmixup.training.trainer import InterruptedRunError
 
@@ -93,7 +97,7 @@ def compare(
         Job(
             variant.label,
             replace(variant.config, train=replace(variant.config.train, seed=seed)),
-            RunFolder(root / f"{variant.label}-seed{seed}"),
+            RunFolder(root / f"{variant.label}-seed{seed}", figures),
         )
         for seed in range(seeds)
         for variant in variants
@@ -101,8 +105,8 @@ def compare(
     for job in () if overwrite else wanted:
         if job.folder.state != "fresh":
             job.folder.check_same(job.config)
-    file = root / "results.json"
-    with locked(*[file] if is_main_process() else ()):
+    record = root / "results.json"
+    with locked(*[record] if is_main_process() else ()):
         outcomes = _do_all(wanted, root, jobs=jobs, on=on, overwrite=overwrite, display=display or Display)
         if len(outcomes) < len(wanted) or not all(outcome.record or outcome.failure for outcome in outcomes):
             raise InterruptedRunError("interrupted; everything is saved")
@@ -113,8 +117,9 @@ def compare(
             outcomes += [outcome for _, outcome in kept]
         results = collect_results(variants, outcomes, command=command) | {"overrides": list(overrides)}
         if is_main_process() and results["methods"]:
-            write_json(file, results)
-            draw_comparison(results, root / "comparison.png")
+            write_json(record, results)
+            for file in figures_to_draw(root / "comparison.png", figures):
+                draw_comparison(results, file)
     return results
 
 
@@ -126,6 +131,7 @@ def _earlier(
     They stand beside the new ones only where they were trained with the same overrides; other results are set aside,
     so that nothing is lost.
     """
+    from alignmixup.figures.save import figure_of_each_kind
     from alignmixup.runs.jobs.queue import Job, Outcome
     from alignmixup.runs.record import read_record
 
@@ -138,7 +144,7 @@ def _earlier(
         return []
     if rest and (before.get("data"), before.get("overrides")) != (data, list(overrides)):
         number = next(count for count in range(1, len(rest) + 10_000) if not _numbered(file, count).exists())
-        for one in (file, root / "comparison.png"):
+        for one in (file, *figure_of_each_kind(root / "comparison.png")):
             if one.is_file():
                 one.rename(_numbered(one, number))
         _log.warning("the results of other settings that %s held are kept as %s", file, _numbered(file, number).name)
@@ -180,8 +186,9 @@ def _do_all(
     waiting = [job for job in wanted if job not in done]
     outcomes = [Outcome(job, read_record(job.folder.record)) for job in done]
     for outcome in outcomes:
-        if is_main_process() and outcome.record and not outcome.job.folder.curves_are_current:
-            draw_curves(outcome.record, outcome.job.folder.curves)  # it was killed before
+        if is_main_process() and outcome.record:
+            for file in outcome.job.folder.curves_to_draw:  # it was killed before, or they are of another kind
+                draw_curves(outcome.record, file)
     shown = display({job.name: job.config.train.epochs for job in waiting}, total=len(wanted))
     count = max(1, min(jobs or len(waiting), len(waiting)))
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
@@ -16,6 +17,7 @@ from alignmixup.figures.attacks import draw_attacks
 from alignmixup.figures.corruptions import draw_corruptions
 from alignmixup.figures.ood import draw_ood
 from alignmixup.figures.reliability import draw_reliability
+from alignmixup.figures.save import FigureKind, figure_of_each_kind, figures_to_draw
 from alignmixup.files import locked, write_json
 from alignmixup.runs.measurements import Measurements, Progress
 from alignmixup.runs.plan import CONVENTIONS, FILE, FORMAT, PARTS, Plan, build_plan, configuration_of, settings_of
@@ -27,6 +29,7 @@ from alignmixup.training.engine import Engine
 from alignmixup.training.progress.images import image_progress
 
 Result = dict[str, Any]
+_log = logging.getLogger(__name__)
 
 
 def evaluate(
@@ -111,7 +114,7 @@ def _into_files(
         summary = {"format": FORMAT, "methods": summarise_evaluations(results), "runs": circumstances}
         write_json(out, summary | {"settings": results[0]["settings"]})
     if out:
-        draw_figures(results, out)
+        draw_figures(results, out, plan.figures)
     return results
 
 
@@ -142,20 +145,22 @@ def default_out(runs: Sequence[Run]) -> Path:
 
 
 def figure_files(results: Sequence[Mapping[str, Any]], out: Path) -> list[Path]:
-    """Names of the figures beside ``out``: of each part that all results hold; of scores, those of a single run."""
+    """The figures beside ``out``: of each part that all results hold; of scores, those of a single run."""
     shared = [part for part in _DRAWN if all(part in result for result in results)]
-    ood = _beside(out, "ood")
-    return [_beside(out, part) for part in shared] + (
-        [ood] if len(results) == 1 and "ood" in results[0] and ood.is_file() else []
-    )
+    shared += ["ood"] if len(results) == 1 and "ood" in results[0] else []
+    return [file for part in shared for file in figure_of_each_kind(_beside(out, part)) if file.is_file()]
 
 
-def draw_figures(results: Sequence[Mapping[str, Any]], out: Path) -> None:
+def draw_figures(results: Sequence[Mapping[str, Any]], out: Path, kind: FigureKind) -> None:
     """Draw what all results hold beside the JSON file ``out``; scores are drawn while they are measured."""
     groups = group_by_method(results)
     for part, draw in _DRAWN.items():
         if all(part in result for result in results):
-            draw(groups, _beside(out, part))
+            for file in figures_to_draw(_beside(out, part), kind):
+                draw(groups, file)
+    scores = _beside(out, "ood").with_suffix(f".{kind}")
+    if len(results) == 1 and "ood" in results[0] and not scores.is_file():
+        _log.warning("%s needs scores, which are not stored: --what ood --overwrite measures and draws them", scores)
 
 
 def mean_corruptions(several: Sequence[Mapping[str, Any]]) -> Result:
@@ -207,7 +212,8 @@ def _measure(run: Run, plan: Plan, file: Path | None, progress: Progress, *, sto
             result["batch_size"] = measurements.batch_size
             if file and part == "ood":  # first: what the file answers is not measured again
                 title = f"{run.name}, {measurements.dataset.name}"
-                draw_ood(measurements.readable_logits, measurements.ood_logits, _beside(file, "ood"), title=title)
+                for figure in figures_to_draw(_beside(file, "ood"), plan.figures):
+                    draw_ood(measurements.readable_logits, measurements.ood_logits, figure, title=title)
             if file:
                 write_json(file, result)
     return result

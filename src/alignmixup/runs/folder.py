@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from alignmixup.figures.save import FigureKind, figure_of_each_kind, figures_to_draw
 from alignmixup.files import locked, sweep, write_text
 from alignmixup.training.config import Config
 from alignmixup.training.config_file import ConfigError, dump, first_difference, from_dict, load_complete
@@ -24,9 +25,10 @@ State = Literal["fresh", "started", "finished"]
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Paths of a run."""
+    """Paths of a run, and the kind of file of its figures."""
 
     path: Path
+    figures: FigureKind = "png"
 
     @property
     def config(self) -> Path:
@@ -73,7 +75,7 @@ class RunFolder:
     @property
     def curves(self) -> Path:
         """Plot of loss and error."""
-        return self.path / "curves.png"
+        return self.path / f"curves.{self.figures}"
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -82,12 +84,14 @@ class RunFolder:
 
     @property
     def _results(self) -> tuple[Path, ...]:
-        return (self.record, *self.all_weights, self.curves)
+        return (self.record, *self.all_weights, *figure_of_each_kind(self.curves))
 
     @property
-    def curves_are_current(self) -> bool:
-        """Whether the plot was drawn from the present record."""
-        return self.curves.is_file() and self.curves.stat().st_mtime >= self.record.stat().st_mtime
+    def curves_to_draw(self) -> list[Path]:
+        """Files of the plot that were not drawn from the present record."""
+        record = self.record.stat().st_mtime
+        wanted = figures_to_draw(self.curves, self.figures)
+        return [file for file in wanted if not file.is_file() or file.stat().st_mtime < record]
 
     @property
     def state(self) -> State:

@@ -15,6 +15,7 @@ from alignmixup.evaluation.localization.box_accuracy import scale_to_maps
 from alignmixup.evaluation.localization.contour_boxes import Contours, thresholds
 from alignmixup.evaluation.localization.image_pass import MAP_SIZE
 from alignmixup.evaluation.localization.protocols import tabulate_centre
+from alignmixup.figures.save import FigureKind, figures_to_draw
 from alignmixup.figures.score_maps import MapRow, draw_boxes, draw_threshold_curves
 from alignmixup.files import locked, write_json
 from alignmixup.runs.comparison import averaged
@@ -45,7 +46,7 @@ def localize(run: Run, *, out: str | Path | None = None, bar: Bar = with_bar, **
         return measure_localization(run, protocol, bar=bar).record
     with reporting_to(Path(out)):
         measured = measure_localization(run, protocol, bar=bar)
-        write_report([measured], Path(out), step=protocol.step)
+        write_report([measured], Path(out), step=protocol.step, figures=protocol.figures)
     return measured.record
 
 
@@ -54,8 +55,10 @@ def reporting_to(out: Path) -> AbstractContextManager[None]:
     return locked(out / _FILE)
 
 
-def write_report(measured: Sequence[Localization], out: Path, *, step: float) -> dict[str, Any]:
-    """Write ``localization.json``, ``localization_curves.png`` and, where images are shown, ``localization_boxes.png``.
+def write_report(
+    measured: Sequence[Localization], out: Path, *, step: float, figures: FigureKind = "png"
+) -> dict[str, Any]:
+    """Write ``localization.json`` and figures: ``localization_curves`` and, of images, ``localization_boxes``.
 
     Returns:
         What the JSON file holds.
@@ -79,9 +82,11 @@ def write_report(measured: Sequence[Localization], out: Path, *, step: float) ->
     }
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / _FILE, results)
-    _draw_curves(results, out / "localization_curves.png")
+    for file in figures_to_draw(out / "localization_curves.png", figures):
+        _draw_curves(results, file)
     if drawn := [(one.record, one.shown) for one in measured if one.shown]:
-        _draw_pictures(drawn, out / "localization_boxes.png")
+        for file in figures_to_draw(out / "localization_boxes.png", figures):
+            _draw_pictures(drawn, file)
     return results
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from alignmixup import __version__
+from alignmixup.figures.save import FigureKind
 from alignmixup.near import near
 from alignmixup.options import Options, option
 from alignmixup.training.config import to_dict
@@ -102,7 +103,14 @@ class NetworkChoice(Asked):
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluationOptions(Asked):
+class FigureOptions(Asked):
+    """How figures are written that lie beside numbers."""
+
+    figures: FigureKind = option("png", "kind of file of the figures")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationOptions(FigureOptions):
     """What is measured of a network."""
 
     what: Listed = option(
@@ -155,6 +163,7 @@ class Plan:
     limit: int = 0
     batch_size: int | None = None
     seed: int = 0
+    figures: FigureKind = "png"
 
 
 def build_plan(**options: Any) -> Plan:
@@ -193,6 +202,7 @@ def build_plan(**options: Any) -> Plan:
         limit=asked.limit,
         batch_size=batch_size,
         seed=asked.seed,
+        figures=asked.figures,
     )
 
 
@@ -211,7 +221,7 @@ def listed(values: str | Sequence[Any]) -> tuple[Any, ...]:
 
 
 @dataclass(frozen=True)
-class LocalizationProtocol(Asked):
+class LocalizationProtocol(FigureOptions):
     """How localisation is measured."""
 
     boxes: str | Path | None = option(

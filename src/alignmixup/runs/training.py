@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from alignmixup.figures.curves import draw_curves
+from alignmixup.figures.save import FigureKind
 from alignmixup.files import write_json
 from alignmixup.runs.folder import Mode, RunFolder, State, default_folder
 from alignmixup.runs.record import best_chosen_on, build_record, read_record
@@ -29,6 +30,7 @@ from alignmixup.training.build import (
 from alignmixup.training.config import Config
 from alignmixup.training.config_file import ConfigError, load
 from alignmixup.training.engine import Engine
+from alignmixup.training.optimizers import describe_rates
 from alignmixup.training.processes.division import Division
 from alignmixup.training.processes.ranks import is_main_process, own_errors
 from alignmixup.training.progress.display import Reporter
@@ -45,6 +47,7 @@ def train(
     overrides: Sequence[str] = (),
     mode: Mode = "new",
     reporter: Reporter | None = None,
+    figures: FigureKind = "png",
 ) -> dict[str, Any]:
     """Train as configured, or continue, or read what is finished; draw the curves and return the record.
 
@@ -54,6 +57,7 @@ def train(
         overrides: of a configuration by name, such as ``train.epochs=5``.
         mode: see `RunFolder.claim`.
         reporter: shows progress on the first process; None shows nothing.
+        figures: kind of file of the curves; that of ``folder`` where it is a `RunFolder`.
 
     Raises:
         InterruptedRunError: a signal asked to stop; everything is saved.
@@ -66,10 +70,10 @@ def train(
     else:
         config = load(config, overrides)
     if not isinstance(folder, RunFolder):
-        folder = RunFolder(Path(folder or default_folder(config)))
+        folder = RunFolder(Path(folder or default_folder(config)), figures)
     record = _train(config, folder, mode=mode, reporter=reporter)
-    if is_main_process() and not folder.curves_are_current:
-        draw_curves(record, folder.curves)
+    for file in folder.curves_to_draw if is_main_process() else ():
+        draw_curves(record, file)
     return record
 
 
@@ -126,9 +130,10 @@ def _prepare(
         train_loader, test_loader = build_loaders(config, dataset, engine, batch_size=division.batch_size)
         model = engine.place(build_model(config, dataset))
         mixer = build_mixer(config, model, dataset)
+        example = example_images(config, dataset, engine)
         # The mixer's hooks must stand before the model is traced, its parameters exist before the optimiser is made.
         with engine.autocast():
-            mixer.prepare(example_images(config, dataset, engine))
+            mixer.prepare(example)
     trainer = Trainer(
         config=config,
         engine=engine,
@@ -138,9 +143,12 @@ def _prepare(
         test_loader=test_loader,
         division=division,
         class_names=dataset.class_names,
+        example=example,
         checkpoint_path=folder.checkpoint,
         reporter=reporter if engine.is_main else Reporter(),
     )
+    if engine.is_main and (rates := describe_rates(trainer.optimizer, config.optimizer.lr)):
+        _logger.info("%s", rates)
     if found is not None:
         with engine.together():
             trainer.load(found)

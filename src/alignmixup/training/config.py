@@ -85,6 +85,12 @@ class OptimizerConfig(Table):
     name: str = option("sgd", "which optimiser", choices=("sgd", "adamw"))
     lr: float = option(0.05, "learning rate at factor 1 of the schedule; used as written, never rescaled", above=0)
     head_lr_factor: float = option(1.0, "lr of the head is so many times lr; the model says what its head is", above=0)
+    layer_decay: float = option(
+        1.0,
+        "lr of each block is so many times that of the block behind it, from the head back to the first layer",
+        above=0,
+        maximum=1,
+    )
     freeze: bool = option(False, "train the head alone; the rest, its batch-norm statistics too, stays as it is")
     momentum: float = option(0.9, "momentum of sgd", minimum=0, below=1)
     nesterov: bool = option(False, "Nesterov momentum for sgd")

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from alignmixup.training.config import OptimizerConfig
+from alignmixup.training.layer_groups import layer_groups
+
+_SHOWN = 4  # rates at either end
 
 
 def build_optimizer(
-    model: nn.Module, config: OptimizerConfig, *, extra_parameters: Iterable[nn.Parameter] = ()
+    model: nn.Module,
+    config: OptimizerConfig,
+    *,
+    extra_parameters: Iterable[nn.Parameter] = (),
+    example: Tensor | None = None,
 ) -> Optimizer:
     """The optimiser over the model's parameters and those that a mixer trains besides them.
 
@@ -22,7 +30,15 @@ def build_optimizer(
         - ``decay_norm_and_bias = true`` decays everything, as the mixup papers do. Otherwise parameters with
           fewer than two axes (biases, normalisation scales and shifts) are exempt.
         - ``head_lr_factor`` multiplies the rate of the model's ``head_parameters()`` or, in models without that method,
-          of the last linear layer. The schedule multiplies both.
+          of the last linear layer. ``layer_decay`` multiplies the rate of the d-th group before the head
+          (:func:`~alignmixup.training.layer_groups.layer_groups`) by ``layer_decay ** d``. The schedule multiplies all.
+
+    Args:
+        model: the network.
+        config: which optimiser, and its rates.
+        extra_parameters: of a mixer, at the rate of ``config``.
+        example: images (B, C, H, W) as the model gets them, which ``layer_decay`` needs: it runs the model on them to
+            see the order of its layers.
 
     Raises:
         ValueError: nothing to train, or a factor for a model without a head.
@@ -30,7 +46,7 @@ def build_optimizer(
     parameters = [p for p in [*model.parameters(), *extra_parameters] if p.requires_grad]
     if not parameters:
         raise ValueError("the model has no parameter that requires a gradient: nothing to train")
-    groups = _groups(model, parameters, config)
+    groups = _groups(model, parameters, config, example)
     # one pass over the weights instead of one for each term: three times faster on CPU, one kernel on CUDA
     fused = all(p.device.type in ("cpu", "cuda") for p in parameters)
     if config.name == "adamw":
@@ -77,20 +93,50 @@ def average_weights(model: nn.Module, decay: float) -> AveragedModel:
     return AveragedModel(model, multi_avg_fn=update, use_buffers=True)
 
 
-def _groups(model: nn.Module, parameters: list[nn.Parameter], config: OptimizerConfig) -> list[dict[str, Any]]:
-    """Parameters by their rate and decay; one group where all have the same."""
-    factor = config.head_lr_factor
-    head = set() if factor == 1 else {id(p) for p in _head_parameters(model)}
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+def describe_rates(optimizer: Optimizer, rate: float) -> str:
+    """The groups of parameters with a rate of their own, the fastest first; empty where all have the same.
+
+    Args:
+        optimizer: from :func:`build_optimizer`.
+        rate: what the schedule multiplies.
+    """
+    factors: dict[str, float] = {}
+    for group in optimizer.param_groups:
+        factors.setdefault(group.get("name", "the rest"), group.get("lr_factor", 1.0))
+    if len(set(factors.values())) == 1:
+        return ""
+    rates = [f"{name} {rate * factor:.3g}" for name, factor in reversed(factors.items())]
+    if len(rates) > 2 * _SHOWN:
+        rates = [*rates[:_SHOWN], "...", *rates[-_SHOWN + 1 :]]
+    return f"learning rates of {len(factors)} groups: {', '.join(rates)}"
+
+
+def _groups(
+    model: nn.Module, parameters: list[nn.Parameter], config: OptimizerConfig, example: Tensor | None
+) -> list[dict[str, Any]]:
+    """Parameters by their rate and decay, first layers first; one group where all have the same."""
+    told_apart = config.head_lr_factor != 1 or config.layer_decay != 1
+    head = {id(p) for p in _head_parameters(model)} if told_apart else set()
+    place: dict[int, int] = dict.fromkeys(head, 0)  # groups before the head
+    names = {0: "head"} if told_apart else {}
+    if config.layer_decay != 1:
+        if example is None:
+            raise ValueError("optimizer.layer_decay needs an example: images that the model is run on")
+        for depth, group in enumerate(reversed(layer_groups(model, example, head=head)), start=1):
+            place |= {id(p): depth for p in group.parameters}
+            names[depth] = group.name
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
     for parameter in parameters:
         exempt = not config.decay_norm_and_bias and parameter.ndim < 2
-        groups.setdefault((id(parameter) in head, exempt), []).append(parameter)
-    return [
-        {"params": groups[in_head, exempt]}
-        | ({"lr": config.lr * factor, "lr_factor": factor} if in_head else {})
-        | ({"weight_decay": 0.0} if exempt else {})
-        for in_head, exempt in sorted(groups)
-    ]
+        groups.setdefault((place.get(id(parameter), math.inf), exempt), []).append(parameter)
+    found = []
+    for before_head, exempt in sorted(groups, key=lambda key: (-key[0], key[1])):
+        own: dict[str, Any] = {"params": groups[before_head, exempt]}
+        if before_head in names:
+            factor = config.layer_decay**before_head if before_head else config.head_lr_factor
+            own |= {"lr": config.lr * factor, "lr_factor": factor, "name": names[int(before_head)]}
+        found.append(own | ({"weight_decay": 0.0} if exempt else {}))
+    return found
 
 
 def _head_parameters(model: nn.Module) -> list[nn.Parameter]:
@@ -100,7 +146,7 @@ def _head_parameters(model: nn.Module) -> list[nn.Parameter]:
     linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
     if not linear:
         raise ValueError(
-            f"optimizer.head_lr_factor and optimizer.freeze need a head: {type(model).__name__} has no linear layer "
+            f"optimizer.head_lr_factor, layer_decay and freeze need a head: {type(model).__name__} has no linear layer "
             "and no method head_parameters()"
         )
     return list(linear[-1].parameters())

@@ -44,6 +44,7 @@ class Trainer:
         train_loader, test_loader: batches (x, y) on the device.
         division: what a batch of the training loader is of an update; None as ``config`` says.
         class_names: of the labels, in their order.
+        example: images (B, C, H, W) on the device, which ``optimizer.layer_decay`` needs.
         checkpoint_path: where the state goes after each epoch; None saves nothing.
         reporter: shows progress.
 
@@ -67,6 +68,7 @@ class Trainer:
         test_loader: Loader,
         division: Division | None = None,
         class_names: Sequence[str] = (),
+        example: torch.Tensor | None = None,
         checkpoint_path: Path | None = None,
         reporter: Reporter | None = None,
     ) -> None:
@@ -80,7 +82,10 @@ class Trainer:
             freeze_backbone(model)
         self.extra_parameters = list(mixer.parameters())
         engine.share(self.extra_parameters)
-        self.optimizer = build_optimizer(model, config.optimizer, extra_parameters=self.extra_parameters)
+        with engine.autocast():
+            self.optimizer = build_optimizer(
+                model, config.optimizer, extra_parameters=self.extra_parameters, example=example
+            )
         self.average = average_weights(model, config.train.ema_decay) if config.train.ema_decay else None
         self.wrapped = engine.wrap(model)
         self.batches = len(train_loader)

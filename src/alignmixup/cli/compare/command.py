@@ -2,7 +2,7 @@
 
 Train several configurations with several seeds, and with each of several values of options. Finished runs are read,
 unfinished ones continued: the same command picks up where it was stopped. A run that fails is reported at the end and
-the others go on. Ends in a table, results.json and comparison.png; `alignmixup report` makes a page of them.
+the others go on. Ends in a table, results.json and a figure; `alignmixup report` makes a page of them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from alignmixup.cli.arguments import add_set
+from alignmixup.cli.arguments import add_options, add_set
+from alignmixup.runs.plan import FigureOptions
 from alignmixup.training.config_file import ConfigError, bundled_folder, bundled_names
 
 _PAIRS = 100  # of test images, in which alignment is measured
@@ -68,6 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "timeout_min=600 slurm_partition=NAME (default: this machine); local: the same on this machine, to try it out",
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder of all runs (default: runs/<dataset>)")
+    add_options(parser, FigureOptions)
     parser.add_argument("--overwrite", action="store_true", help="train everything anew")
 
 
@@ -94,6 +96,7 @@ def run(options: argparse.Namespace) -> int:
             on=options.on,
             overwrite=options.overwrite,
             display=default_display,
+            figures=options.figures,
             command=command,
         )
     except InterruptedRunError as error:
@@ -106,7 +109,7 @@ def run(options: argparse.Namespace) -> int:
             folder = root or Path("runs") / results["data"]
             if results["data"] == "digits":
                 _print_alignment(results)
-            print(f"{folder / 'results.json'}, {folder / 'comparison.png'}")
+            print(f"{folder / 'results.json'}, {folder / 'comparison'}.{options.figures}")
             options.compared = folder
         _print_failures(results)
     return 1 if results["failures"] else 0

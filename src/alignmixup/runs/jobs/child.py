@@ -17,13 +17,15 @@ from alignmixup.training.progress.display import Reporter
 if TYPE_CHECKING:
     from submitit.helpers import DelayedSubmission
 
+    from alignmixup.figures.save import FigureKind
+
 INTERRUPTED = 130
 
 
 class ChildRun:
     """Trains as it is told, writes its progress to the standard output, returns the exit status."""
 
-    def __call__(self, config: str, folder: str, mode: Mode) -> int:
+    def __call__(self, config: str, folder: str, mode: Mode, figures: FigureKind = "png") -> int:
         """Train."""
         from alignmixup.runs.training import train
         from alignmixup.training.trainer import InterruptedRunError
@@ -32,7 +34,7 @@ class ChildRun:
         with redirect_stdout(sys.stderr):  # what anything else prints belongs to the log
             try:
                 chosen = from_dict(tomllib.loads(config), source="the configuration of this run")
-                train(chosen, RunFolder(Path(folder)), mode=mode, reporter=reporter)
+                train(chosen, RunFolder(Path(folder), figures), mode=mode, reporter=reporter)
             except (InterruptedRunError, KeyboardInterrupt):
                 return INTERRUPTED
             except Exception:
@@ -40,11 +42,11 @@ class ChildRun:
                 return 1
         return 0
 
-    def checkpoint(self, config: str, folder: str, mode: Mode) -> DelayedSubmission:
+    def checkpoint(self, config: str, folder: str, mode: Mode, figures: FigureKind = "png") -> DelayedSubmission:
         """What submitit does when a cluster takes the node back or time is up: continue on another."""
         from submitit.helpers import DelayedSubmission
 
-        return DelayedSubmission(self, config, folder, "resume")
+        return DelayedSubmission(self, config, folder, "resume", figures)
 
 
 class StreamReporter(Reporter):

@@ -44,7 +44,8 @@ class Cluster:
     def __call__(self, job: Job, place: Mapping[str, str], log: TextIO) -> Process:
         """Submit a run; see `queue.Start`. The cluster chooses its place."""
         try:
-            submitted = self._executor.submit(ChildRun(), dump(job.config), str(job.folder.path.resolve()), self._mode)
+            told = (dump(job.config), str(job.folder.path.resolve()), self._mode, job.folder.figures)
+            submitted = self._executor.submit(ChildRun(), *told)
         except Exception as error:  # submitit's own types: the queue refused this run, and others may still pass
             raise OSError(f"the job could not be submitted: {error}") from error
         return ClusterProcess(submitted, log)

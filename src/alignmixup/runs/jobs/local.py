@@ -54,7 +54,7 @@ class LocalProcess(Process):
 
 def start_local(job: Job, place: Mapping[str, str], log: TextIO, *, mode: Mode) -> Process:
     """Start a run on this machine, for `SideBySide`."""
-    command = [sys.executable, "-m", "alignmixup.runs.jobs.child", str(job.folder.path), mode]
+    command = [sys.executable, "-m", "alignmixup.runs.jobs.child", str(job.folder.path), mode, job.folder.figures]
     return LocalProcess(command, dump(job.config), place, log)
 
 
