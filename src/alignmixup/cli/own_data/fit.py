@@ -62,7 +62,7 @@ def fit(
     """
     from alignmixup.data.inspection import inspect_folder
 
-    known = [name.partition("/")[2] for name in bundled_names() if name.startswith(f"{_RECIPE}/")]
+    known = [name.rpartition("/")[2] for name in bundled_names() if name.rpartition("/")[0] == _RECIPE]
     if method not in known:
         raise ConfigError(f"--method {method}: {near(method, known)}; others by --set method.name=NAME")
     if not model and (weights or freeze):
