@@ -5,7 +5,7 @@
       --set data.root=DIR data.augment=none method.layer=stage2 method.input_probability=0.5
 
 The other rows: without `data.augment=none`, with `--data tiny-imagenet`, and on digits with the options of the command
-for aligned and unaligned there. What came out: docs/alignment.md.
+for aligned and unaligned there. What came out: docs/studies/alignment.md.
 """
 
 from collections.abc import Iterator

@@ -4,7 +4,7 @@
     python -m benchmarks.results --check    # exit status 1 if one differs from its records
 
 A table stands between ``<!-- results NAME: COLUMN, COLUMN -->`` and ``<!-- end of results -->``. NAME is a folder of
-``results/``, which ``alignmixup report RUNS --records results/NAME`` fills.
+``results/`` with a file ``records.jsonl``, which ``alignmixup report RUNS --records results/NAME`` fills.
 """
 
 import argparse

@@ -75,6 +75,7 @@ def display_math(translator: Any, node: Any) -> None:
 # pages of the repository that the site takes in under another name
 MOVED = {
     "../results/README.md": "records.md",
+    "../../results/README.md": "../records.md",
     "docs/design.md": "design.md",
     "docs/add-a-method.md": "add-a-method.md",
     "docs/security.md": "security.md",

@@ -5,8 +5,10 @@ from pathlib import Path
 
 from benchmarks.results import ROOT, outdated
 
+from alignmixup.report.collect import find_runs, write_records
+
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-RECORDS = sorted((ROOT / "results").glob("*/records/*.json"))
+RECORDS = sorted((ROOT / "results").glob("*/records.jsonl"))
 
 
 def test_tables_equal_their_records() -> None:
@@ -14,22 +16,25 @@ def test_tables_equal_their_records() -> None:
     assert not differing, f"{', '.join(map(str, differing))}: rebuild with python -m benchmarks.results"
 
 
-def test_records_are_small_and_name_no_machine_path() -> None:
+def test_records_are_in_order_small_and_name_no_machine_path(tmp_path: Path) -> None:
     wrong = []
     for file in RECORDS:
-        text = file.read_text()
-        found = [path for path in ("/tmp", "/home") if path in text]
-        if len(text) >= 300_000:
-            found.append(f"{len(text)} characters")
-        if (root := json.loads(text)["config"]["data"]["root"]) != "data":
-            found.append(f"data.root = {root!r}")
-        wrong += [f"{file.relative_to(ROOT)}: {what}" for what in found]
+        for run in find_runs([file]):
+            text = json.dumps(run.record)
+            found = [path for path in ("/tmp", "/home") if path in text]
+            if len(text) >= 30_000:
+                found.append(f"{len(text)} characters")
+            if (root := run.config["data"]["root"]) != "data":
+                found.append(f"data.root = {root!r}")
+            wrong += [f"{file.relative_to(ROOT)}, {run.key}: {what}" for what in found]
+        if write_records(find_runs([file]), tmp_path / file.parent.name).read_bytes() != file.read_bytes():
+            wrong.append(f"{file.relative_to(ROOT)}: not as `alignmixup report --records` writes it")
     assert not wrong, "\n".join(wrong)
     assert RECORDS
 
 
 def test_a_table_is_put_right(tmp_path: Path) -> None:
-    (name, *_) = sorted({file.parts[-3] for file in RECORDS})
+    (name, *_) = sorted({file.parent.name for file in RECORDS})
     page = tmp_path / "page.md"
     page.write_text(f"<!-- results {name}: method, seeds -->\n| wrong |\n<!-- end of results -->\n")
     assert outdated([page], ROOT / "results", write=False) == [page]

@@ -29,6 +29,7 @@ __all__ = [
     "read_array",
     "read_json",
     "read_record",
+    "read_records",
     "sweep",
     "temporary_name",
     "write_atomically",
@@ -91,8 +92,12 @@ def read_json(path: Path) -> dict[str, Any]:
         FileNotFoundError: no such file.
         ValueError: damaged, or something else.
     """
+    return _object(path.read_bytes(), str(path))
+
+
+def _object(text: bytes, path: str) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(text.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is damaged or no JSON: {error}") from None
     if not isinstance(content, dict):
@@ -111,6 +116,32 @@ def read_record(path: Path) -> dict[str, Any]:
         record = read_json(path)
     except FileNotFoundError:
         raise FileNotFoundError(f"no record at {path}: the run is not finished, or this is no run folder") from None
+    return _checked(record, str(path))
+
+
+def read_records(path: Path) -> list[dict[str, Any]]:
+    """Read a file of stored records, one run a line.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: no line, or one that is damaged, no record, or of a run that another line holds.
+    """
+    records: dict[tuple[str, str, int], dict[str, Any]] = {}
+    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+        place = f"{path}, line {number}"
+        record = _checked(_object(line, place), place)
+        if not isinstance(record.get("label"), str):
+            raise ValueError(f"{place} has no label, the name of its row")
+        key = (record["config"]["data"]["name"], record["label"], record["seed"])
+        if key in records:
+            raise ValueError(f"{place}: {key[1]} with seed {key[2]} is there twice")
+        records[key] = record
+    if not records:
+        raise ValueError(f"{path} holds no record")
+    return list(records.values())
+
+
+def _checked(record: dict[str, Any], path: str) -> dict[str, Any]:
     if record.get("format") != RECORD_FORMAT:
         raise ValueError(f"{path} is no run record of format {RECORD_FORMAT}")
     if complaint := _complaint(record):

@@ -19,7 +19,7 @@ def test_a_page_a_table_and_stored_records_of_real_runs(small: list[str], capsys
     results.write_text(json.dumps(json.loads(results.read_text()) | {"command": "alignmixup compare --seeds 1"}))
     capsys.readouterr()
     assert command("runs/digits", "-o", "pages/report.html", "--records", "stored") == 0
-    assert capsys.readouterr().out == "stored/records: 2 records\npages/report.html\n"
+    assert capsys.readouterr().out == "stored/records.jsonl: 2 records\npages/report.html\n"
     page = Path("pages/report.html").read_text()
     assert "<h1>2 runs on Digits</h1>" in page
     assert "<code>alignmixup compare --seeds 1</code>" in page

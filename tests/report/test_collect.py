@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from alignmixup.report.collect import compact, find_runs, write_compact
+from alignmixup.report.collect import compact, find_runs, write_records
+from alignmixup.report.rows import build_rows
 
 Make = Callable[..., Path]
 
@@ -55,9 +56,50 @@ def test_a_stored_record_holds_the_results_and_no_path(make: Make, tmp_path: Pat
     stored = compact(run)
     assert (stored["config"]["data"]["root"], stored["label"], stored["date"]) == ("data", "mixup", run.date)
     assert stored["curve"][0] == {"epoch": 0, "train_loss": 2.0, "error_percent": 30.1235, "cross_entropy": 1.50617}
-    file = write_compact(run, tmp_path / "results" / "records")
+    file = write_records([run], tmp_path / "results")
     assert "/home" not in file.read_text()
     assert json.loads(file.read_text()) == stored
     (again,) = find_runs([tmp_path / "results"])
     assert (again.label, again.date, again.record["metrics"]) == (run.label, run.date, run.record["metrics"])
     assert compact(again) == stored
+
+
+def test_stored_records_are_lines_in_order_of_which_new_ones_replace_their_own(make: Make, tmp_path: Path) -> None:
+    folders = [make(*row) for row in [("mixup", 10, [30.0]), ("mixup", 9, [20.0]), ("baseline", 0, [10.0])]]
+    results = tmp_path / "results"
+    assert write_records(find_runs(folders[:1]), results) == write_records(find_runs(folders[1:]), results)
+    whole = (results / "records.jsonl").read_text()
+    rows = [json.loads(line) for line in whole.splitlines()]
+    assert [(row["label"], row["seed"]) for row in rows] == [("baseline", 0), ("mixup", 9), ("mixup", 10)]
+    write_records(find_runs([make("mixup", 9, [25.0], root="again")]), results)
+    now = (results / "records.jsonl").read_text().splitlines()
+    changed = [old != new for old, new in zip(whole.splitlines(), now, strict=True)]
+    assert changed == [False, True, False]
+    mixup = build_rows(find_runs([results / "records.jsonl"]))[1]
+    assert (len(mixup.runs), mixup.summary["mean"]["last_error_percent"]) == (2, 27.5)
+
+
+def test_records_of_older_versions_in_a_file_each_are_found(make: Make, tmp_path: Path) -> None:
+    (run,) = find_runs([make("mixup", 3, [30.0])])
+    old = tmp_path / "old" / "records" / "mixup-seed3.json"
+    old.parent.mkdir(parents=True)
+    old.write_text(json.dumps(compact(run)))
+    (found,) = find_runs([tmp_path / "old"])
+    assert compact(found) == compact(run)
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ([], "holds no record"),
+        (["{"], r"records\.jsonl, line 1 is damaged"),
+        ([None, "{}"], "line 2 is no run record of format 1"),
+        ([None, None], "line 2: mixup with seed 3 is there twice"),
+    ],
+)
+def test_a_file_of_records_with_a_wrong_line(make: Make, tmp_path: Path, lines: list[str], message: str) -> None:
+    file = write_records(find_runs([make("mixup", 3, [30.0])]), tmp_path)
+    right = file.read_text().strip()
+    file.write_text("\n".join(line or right for line in lines))
+    with pytest.raises(ValueError, match=message):
+        find_runs([file])

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from alignmixup.report.collect import find_runs, write_compact
+from alignmixup.report.collect import find_runs, write_records
 from alignmixup.report.markdown import markdown_table, rebuild
 from alignmixup.report.tables import Table
 
@@ -28,8 +28,7 @@ def test_a_marked_table_is_made_anew_from_stored_records(make: Make, tmp_path: P
     make("mixup", 0, [20.0, 12.0])
     make("baseline", 1, [22.0, 18.0])
     make("baseline", 0, [20.0, 16.0])
-    for run in find_runs([tmp_path / "runs"]):
-        write_compact(run, tmp_path / "results" / "digits" / "records")
+    write_records(find_runs([tmp_path / "runs"]), tmp_path / "results" / "digits")
     page = "before\n<!-- results digits: method, last10, seconds -->\n{}<!-- end of results -->\nafter\n"
     assert rebuild(page.format("| old |\n"), tmp_path / "results") == page.format(TABLE)
     assert rebuild(page.format(TABLE), tmp_path / "results") == page.format(TABLE)

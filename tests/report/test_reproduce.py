@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from alignmixup.report.collect import find_runs
-from alignmixup.report.reproduce import command_for, config_text, flatten, split_keys
+from alignmixup.report.reproduce import command_for, config_hash, config_text, flatten, split_keys
 from alignmixup.training.config import to_dict
 from alignmixup.training.config_file import load
 
@@ -54,3 +54,12 @@ def test_keys_that_differ_and_keys_that_are_shared(make: Make, tmp_path: Path) -
     assert set(differing) == {"optimizer.lr", "method.name", "method.probability"}
     assert shared["train.batch_size"] == 32
     assert "train.seed" not in shared
+
+
+def test_a_configuration_is_named_by_what_changes_its_result(make: Make) -> None:
+    rows = [(1, ()), (2, ("train.threads=1",)), (3, ("optimizer.lr=0.3",))]
+    one, two, other = (
+        config_hash(run) for row in rows for run in find_runs([make("mixup", row[0], [20.0], overrides=row[1])])
+    )
+    assert one == two != other
+    assert len(one) == 12

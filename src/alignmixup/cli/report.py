@@ -42,14 +42,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--columns", metavar="NAMES", help="columns of the table of errors, separated by commas, such as method,last10"
     )
     parser.add_argument(
-        "--records", type=Path, metavar="DIR", help="also store a compact copy of each record in DIR/records"
+        "--records", type=Path, metavar="DIR", help="also store compact records in DIR/records.jsonl, one run a line"
     )
 
 
 def run(options: argparse.Namespace) -> int:
     """Write the page or the table."""
     from alignmixup.files import write_text
-    from alignmixup.report.collect import find_runs, find_shared, write_compact
+    from alignmixup.report.collect import find_runs, find_shared, write_records
     from alignmixup.runs.folder import RunFolder
     from alignmixup.training.config_file import ConfigError
 
@@ -63,9 +63,7 @@ def run(options: argparse.Namespace) -> int:
         RunFolder(out.parent).check_output(out)
     runs = find_runs(options.runs)
     if options.records:
-        for one in runs:
-            write_compact(one, options.records / "records")
-        print(f"{options.records / 'records'}: {len(runs)} records")
+        print(f"{write_records(runs, options.records)}: {len(runs)} records")
     if kind is not None:
         text = _tables(runs, options, kind)
     else:

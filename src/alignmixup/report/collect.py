@@ -9,11 +9,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from alignmixup.files import read_json, read_record, write_text
+from alignmixup.files import read_json, read_record, read_records, write_text
 
 _PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".svg")
 # drawn anew, from the numbers
 _DRAWN = {"curves", "comparison"}
+# what `write_records` writes in a folder: one run a line
+STORED = "records.jsonl"
+# where records are: of a run, of many, of many as older versions stored them
+_RECORDS = ("record.json", STORED, "records/*.json")
 # the entries of an epoch that tables and charts read
 _KEPT = ("epoch", "train_loss", "error_percent", "cross_entropy")
 
@@ -22,7 +26,7 @@ _KEPT = ("epoch", "train_loss", "error_percent", "cross_entropy")
 class Run:
     """One finished run.
 
-    ``label`` names its row: the folder's name without the seed. ``path`` is its folder, or the file of a stored record;
+    ``label`` names its row: the folder's name without the seed. ``path`` is its folder, or the file with its record;
     ``evaluation`` and ``localization`` are what these commands wrote there, ``pictures`` what others drew.
     """
 
@@ -45,6 +49,11 @@ class Run:
         return str(self.config["data"]["name"])
 
     @property
+    def key(self) -> tuple[str, str, int]:
+        """What a file of records holds once: data set, label and seed."""
+        return self.data, self.label, self.record["seed"]
+
+    @property
     def date(self) -> str:
         """Day on which it ended."""
         stored = self.record.get("date")
@@ -60,16 +69,16 @@ def find_runs(paths: Iterable[Path]) -> list[Run]:
         FileNotFoundError: no such path, or no finished run there.
         ValueError: a file that is no record.
     """
-    runs: dict[Path, Run] = {}
+    runs: dict[Path, list[Run]] = {}
     for path in paths:
         if not path.exists():
             raise FileNotFoundError(f"{path} does not exist")
-        files = [path] if path.is_file() else sorted([*path.rglob("record.json"), *path.rglob("records/*.json")])
+        files = [path] if path.is_file() else sorted(file for name in _RECORDS for file in path.rglob(name))
         if not files:
             raise FileNotFoundError(f"{path} holds no finished run: there is no record.json in it or below it")
         for file in files:
             runs.setdefault(file.resolve(), _read(file))
-    return _tell_apart(list(runs.values()))
+    return _tell_apart([run for several in runs.values() for run in several])
 
 
 @dataclass(frozen=True)
@@ -97,25 +106,33 @@ def compact(run: Run) -> dict[str, Any]:
 
     curve = [{key: _rounded(row[key]) for key in _KEPT if key in row} for row in run.record["curve"]]
     kept = {key: value for key, value in run.record.items() if key not in ("config", "curve")}
-    return kept | {"label": run.label, "date": run.date, "config": portable(run.config), "curve": curve}
+    named = {"format": kept.pop("format"), "label": run.label, "seed": run.record["seed"], "date": run.date}
+    return named | kept | {"config": portable(run.config), "curve": curve}
 
 
-def write_compact(run: Run, folder: Path) -> Path:
-    """Store a run's compact record as ``LABEL-seedK.json``, an epoch of the curve a line."""
-    record = compact(run)
-    curve = record.pop("curve")
-    head = json.dumps(record, indent=2, allow_nan=False).removesuffix("\n}")
-    rows = ",\n".join("    " + json.dumps(row, allow_nan=False) for row in curve)
-    file = folder / f"{run.label}-seed{record['seed']}.json".replace("/", "-")
+def write_records(runs: Iterable[Run], folder: Path) -> Path:
+    """Store compact records in the folder's ``records.jsonl``, one run a line, in the order of `Run.key`.
+
+    Runs that are there already stay, except those with the key of a new one.
+    """
+    file = folder / STORED
+    stored = {run.key: run for run in [*(_read(file) if file.is_file() else []), *runs]}
+    lines = [json.dumps(compact(stored[key]), allow_nan=False) for key in sorted(stored)]
     folder.mkdir(parents=True, exist_ok=True)
-    write_text(file, f'{head},\n  "curve": [\n{rows}\n  ]\n}}\n')
+    write_text(file, "".join(f"{line}\n" for line in lines))
     return file
 
 
-def _read(file: Path) -> Run:
+def _read(file: Path) -> list[Run]:
+    if file.suffix == ".jsonl":
+        return [Run(label=record["label"], record=record, path=file) for record in read_records(file)]
     record = read_record(file)
     if file.name != "record.json":
-        return Run(label=record.get("label", _without_seed(file.stem)), record=record, path=file)
+        return [Run(label=record.get("label", _without_seed(file.stem)), record=record, path=file)]
+    return [_read_folder(file, record)]
+
+
+def _read_folder(file: Path, record: Mapping[str, Any]) -> Run:
     folder = file.parent
     return Run(
         label=_without_seed(folder.name),
@@ -145,7 +162,7 @@ def _is_picture(file: Path) -> bool:
 
 
 def _tell_apart(runs: Sequence[Run]) -> list[Run]:
-    found = Counter((run.data, run.label, run.record["seed"]) for run in runs)
+    found = Counter(run.key for run in runs)
     twice = {(data, label) for (data, label, _), count in found.items() if count > 1}
     return [
         replace(run, label=f"{_place(run.path)}/{run.label}") if (run.data, run.label) in twice else run for run in runs

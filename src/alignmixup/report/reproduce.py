@@ -1,5 +1,6 @@
-"""The command that makes a run again, and what distinguishes its configuration from others."""
+"""The command that makes a run again; its configuration: a name, and what distinguishes it from others."""
 
+import hashlib
 import json
 import shlex
 from collections.abc import Mapping, Sequence
@@ -32,6 +33,13 @@ def command_for(run: Run) -> str:
     chosen = [*root, *settings[name]]
     ending = f" --set {' '.join(shlex.quote(text) for text in chosen)}" if chosen else ""
     return f"alignmixup train --config {name}{ending}"
+
+
+def config_hash(run: Run) -> str:
+    """Twelve digits that runs share if their configurations mean the same; seed and what `FREE_KEYS` names aside."""
+    free = (*FREE_KEYS, "train.seed")
+    kept = {key: value for key, value in flatten(run.config).items() if key not in free}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def config_text(run: Run) -> str:

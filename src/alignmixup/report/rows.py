@@ -64,7 +64,7 @@ def _row(label: str, runs: Sequence[Run]) -> Row:
     return Row(
         label=label,
         runs=tuple(runs),
-        summary=summarise_runs(label, {str(run.path): dict(run.record) for run in runs}),
+        summary=summarise_runs(label, {f"{run.path} seed {run.record['seed']}": dict(run.record) for run in runs}),
         published=published_error(config["data"]["name"], config["model"]["name"], config["method"]["name"]),
     )
 

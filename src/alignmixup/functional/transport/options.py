@@ -25,7 +25,7 @@ class Alignment(Options):
     )
     solver: Solver = option(
         "newton",
-        '"newton" converges; "plain" is the published iteration, see docs/solver.md',
+        '"newton" converges; "plain" is the published iteration, see docs/studies/solver.md',
         paper='"plain": 100 rounds or a batch-mean stop',
     )
     normalize_cost: bool = option(

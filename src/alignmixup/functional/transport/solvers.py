@@ -2,7 +2,7 @@
 
 Both take finite costs (B, r, s), treat every sample on its own and return ``(plan, rounds)``. They never read
 a tensor's value on the host, except on CPU, where that is free and lets them stop early. Input checks and the
-public entry point are in `alignmixup.functional.transport.plan`; docs/solver.md tells why it is done this way.
+public entry point are in `alignmixup.functional.transport.plan`; docs/studies/solver.md tells why it is done this way.
 """
 
 from __future__ import annotations
