@@ -35,7 +35,7 @@ def one_hot(y: Tensor, num_classes: int) -> Tensor:
         torch._assert_async(in_range, f"a label is out of range for num_classes={num_classes}")
     # vmap can't write several batches into one tensor
     put = Tensor.scatter if transformed(y) else Tensor.scatter_
-    return put(torch.zeros(y.shape[0], num_classes, device=y.device), 1, y[:, None], 1.0)
+    return put(torch.zeros(y.shape[0], num_classes, dtype=torch.float32, device=y.device), 1, y[:, None], 1.0)
 
 
 def smooth(target: Tensor, amount: float, *, multi_label: bool = False) -> Tensor:

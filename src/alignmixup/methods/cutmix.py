@@ -5,7 +5,7 @@ from functools import partial
 
 from torch import Tensor
 
-from alignmixup.functional.interpolation import box_lam, box_mask, cutmix
+from alignmixup.functional.interpolation import box_mask, cutmix
 from alignmixup.functional.sampling import to_device
 from alignmixup.methods.base import Draw, MixedBatch, PairMixer
 from alignmixup.options import option
@@ -40,12 +40,8 @@ class CutMix(PairMixer):
         """Draw partners, boxes and the λ that the clipped boxes leave."""
         batch, _, height, width = self.check_images(x)
         perm = self.draw_perm(batch)
-        box = self.draw_box(self.draw_lam(perm), perm, height, width)
-        return CutMixDraw(
-            lam=to_device(box_lam(box, height, width), x.device),
-            perm=to_device(perm, x.device),
-            box=to_device(box, x.device),
-        )
+        box, lam = self.draw_box_and_lam(self.draw_lam(perm), perm, height, width)
+        return CutMixDraw(lam=to_device(lam, x.device), perm=to_device(perm, x.device), box=to_device(box, x.device))
 
     def mix(self, x: Tensor, target: Tensor, draw: Draw) -> MixedBatch:
         """Paste the boxes and mix the labels by area."""

@@ -33,6 +33,7 @@ class Stream:
         self._given = generator
         self._own = torch.Generator()
         self._started: tuple[int, ...] | None = None
+        self._looked_up: torch.Generator | None = None
         epoch = torch.zeros((), dtype=torch.int64, device="cpu")
         self._epoch: torch.Tensor = epoch.share_memory_()  # type: ignore[no-untyped-call]
         self._rank = 0
@@ -49,7 +50,16 @@ class Stream:
     @property
     def generator(self) -> torch.Generator:
         """The generator, standing where the numbers of this batch begin or continue."""
-        return self._at_this_batch()
+        return self._looked_up or self._at_this_batch()
+
+    def __enter__(self) -> "Stream":
+        """Begin the next batch, inside which nothing that its numbers depend on can change."""
+        self.step += 1
+        self._looked_up = self._at_this_batch()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._looked_up = None
 
     def _at_this_batch(self) -> torch.Generator:
         worker = get_worker_info()
@@ -102,7 +112,7 @@ class Stream:
         # A worker that is started afresh (spawn) does not know the process group. Generators go as bytes: as tensors
         # they would lie in shared memory that is gone before it looks.
         given = None if self._given is None else bytes(self._given.get_state().tolist())
-        return {**vars(self), "_rank": self._find_rank(), "_given": given, "_own": None, "_started": None}
+        return {**vars(self), "_rank": self._find_rank(), "_given": given, "_own": None, "_started": None, "_looked_up": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
