@@ -55,7 +55,12 @@ def mixup(x: Tensor, perm: Tensor, lam: Tensor | float) -> Tensor:
         tensor([1., 2.])
     """
     perm = paired("x", x, perm)
-    return lerp(partners(x, perm), x, weights("lam", lam, x))
+    return mix_pairs(x, perm, weights("lam", lam, x))
+
+
+def mix_pairs(x: Tensor, perm: Tensor, lam: Tensor) -> Tensor:
+    """Interpolate as :func:`mixup` does, with partners and weights (B,) that are known to fit."""
+    return lerp(partners(x, perm), x, lam)
 
 
 def box_mask(box: Tensor, height: int, width: int) -> Tensor:
@@ -145,7 +150,7 @@ def paste_one(x: Tensor, perm: Tensor, box: Box) -> Tensor:
 
 
 def _checked(box: Tensor, height: int, width: int) -> tuple[Tensor, Box | None]:
-    """Boxes as int64, which on the CPU must lie in the image; and the one box that serves all, where that can be seen."""
+    """Boxes as int64, on the CPU inside the image; and the one box that serves all, where that can be seen."""
     height, width = count("height", height), count("width", width)
     box = integers("box", box, "B 4")
     if not box.shape[0] or not readable(box):

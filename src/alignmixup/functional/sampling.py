@@ -25,7 +25,7 @@ def beta(alpha: float, size: int, *, generator: Generator) -> Tensor:
         (size,) float64 on the CPU, in [0, 1].
     """
     first, second = _log_gamma(alpha, 2, size, generator).unbind()
-    return torch.sigmoid(first - second)
+    return (first - second).sigmoid_()
 
 
 def _log_gamma(alpha: float, rows: int, columns: int, generator: Generator) -> Tensor:

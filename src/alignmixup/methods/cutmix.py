@@ -5,7 +5,7 @@ from functools import partial
 
 from torch import Tensor
 
-from alignmixup.functional.interpolation import box_mask, cutmix
+from alignmixup.functional.interpolation import box_mask, cutmix, paste_one
 from alignmixup.functional.sampling import to_device
 from alignmixup.methods.base import Draw, MixedBatch, PairMixer
 from alignmixup.options import option
@@ -41,12 +41,18 @@ class CutMix(PairMixer):
         batch, _, height, width = self.check_images(x)
         perm = self.draw_perm(batch)
         box, lam = self.draw_box_and_lam(self.draw_lam(perm), perm, height, width)
-        return CutMixDraw(lam=to_device(lam, x.device), perm=to_device(perm, x.device), box=to_device(box, x.device))
+        lam, perm, box = (to_device(drawn, x.device) for drawn in (lam, perm, box))
+        return self.stream.vouch(CutMixDraw(lam=lam, perm=perm, box=box), x)
 
     def mix(self, x: Tensor, target: Tensor, draw: Draw) -> MixedBatch:
         """Paste the boxes and mix the labels by area."""
         draw = self.expect(CutMixDraw, draw)
-        mixed, mask = cutmix(x, draw.perm, draw.box), partial(box_weights, draw.box, *x.shape[2:])
+        is_one = draw.box.shape[0] == 1 or draw.box.stride(0) == 0
+        if is_one and self.stream.is_vouched(draw, x):
+            mixed = paste_one(x, draw.perm, tuple(draw.box[0].tolist()))
+        else:
+            mixed = cutmix(x, draw.perm, draw.box)
+        mask = partial(box_weights, draw.box, *x.shape[2:])
         return MixedBatch(mixed, self.mixed_target(target, draw), target, draw, mask=mask)
 
 

@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from alignmixup.functional.interpolation import box_lam, lerp, one_box_lam, partners
+from alignmixup.functional.interpolation import box_lam, mix_pairs, one_box_lam
 from alignmixup.functional.sampling import (
     beta,
     box_centres,
@@ -41,7 +41,7 @@ class PairMixer(Mixer):
         """Draw partners and mixing coefficients."""
         perm = self.draw_perm(x.shape[0])
         lam = self.draw_lam(perm).float()
-        return Draw(lam=to_device(lam, x.device), perm=to_device(perm, x.device))
+        return self.stream.vouch(Draw(lam=to_device(lam, x.device), perm=to_device(perm, x.device)), x)
 
     def draw_perm(self, size: int) -> Tensor:
         """Draw each sample's partner, (B,) int64 on the CPU; partners are mutual with one λ per pair."""
@@ -82,4 +82,4 @@ class PairMixer(Mixer):
 
     def mixed_target(self, target: Tensor, draw: Draw) -> Tensor:
         """Mix the labels by the drawn coefficients, (B, K); the draw is checked where it mixes the images."""
-        return lerp(partners(target, draw.perm), target, draw.lam)
+        return mix_pairs(target, draw.perm, draw.lam)
