@@ -3,7 +3,7 @@ import importlib
 import pytest
 import torch
 
-from alignmixup.functional.interpolation import box_lam
+from alignmixup.functional.interpolation import box_lam, one_box_lam
 from alignmixup.functional.sampling import (
     beta,
     box_centres,
@@ -12,6 +12,7 @@ from alignmixup.functional.sampling import (
     cutmix_box,
     dirichlet,
     matching,
+    one_box_centre,
     one_cutmix_box,
     permutation,
     random_start,
@@ -163,3 +164,13 @@ def test_one_box_is_the_box_of_the_tensors():
         pairs = zip(lam.tolist(), centres.tolist(), strict=True)
         boxes = [one_cutmix_box(each, centre, height, width) for each, centre in pairs]
         assert torch.equal(torch.tensor(boxes), cutmix_box(lam, centres, height, width))
+
+
+def test_one_centre_and_one_share_are_those_of_the_tensors():
+    for seed in range(50):
+        one, many = seeded(seed), seeded(seed)
+        assert list(one_box_centre(7, 12, generator=one)) == box_centres(1, 7, 12, generator=many)[0].tolist()
+        assert torch.equal(one.get_state(), many.get_state())
+    corners = [(0, 0, y, x) for y in range(8) for x in range(13)]
+    two = [box_lam(torch.tensor([box, (0, 0, 0, 0)]), 7 + 1, 13)[0] for box in corners]  # not one box for all
+    assert [one_box_lam(box, 7 + 1, 13) for box in corners] == [float(lam) for lam in two]

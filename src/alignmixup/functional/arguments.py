@@ -5,7 +5,7 @@ CPU only: elsewhere that would wait for the device.
 """
 
 from collections.abc import Callable
-from functools import wraps
+from functools import cache, wraps
 from itertools import chain
 from numbers import Integral, Real
 from typing import Any, ParamSpec, TypeVar
@@ -59,11 +59,12 @@ def readable(*tensors: Tensor) -> bool:
 
     They can on the CPU, outside ``torch.compile`` and the transforms of ``torch.func``.
     """
-    return (
-        not torch.compiler.is_compiling()
-        and all(t.device.type == "cpu" and type(t) in (Tensor, torch.nn.Parameter) for t in tensors)
-        and not transformed(*tensors)
-    )
+    if torch.compiler.is_compiling():
+        return False
+    for tensor in tensors:
+        if not tensor.is_cpu or type(tensor) not in (Tensor, torch.nn.Parameter):
+            return False
+    return not transformed(*tensors)
 
 
 def floating(name: str, value: Tensor, axes: str, *, like: Tensor | None = None, **sizes: int) -> Tensor:
@@ -133,12 +134,12 @@ def paired(name: str, x: Tensor, perm: Tensor, axes: str = "B ...") -> Tensor:
     """Check floating-point samples and their partners, ``x[perm]``; give ``perm`` as int64."""
     floating(name, x, axes)
     check_tensor("perm", perm, "B")
-    if perm.ndim != 1 or len(perm) != len(x):
+    if perm.ndim != 1 or perm.shape[0] != x.shape[0]:
         raise ValueError(
             f"{name} of shape {tuple(x.shape)} does not match perm of shape {tuple(perm.shape)}: "
             "perm must have shape (B,), the partner of each sample"
         )
-    return integers("perm", perm, "B", below=len(x), like=x)
+    return integers("perm", perm, "B", below=x.shape[0], like=x)
 
 
 def weights(name: str, value: Tensor | float, like: Tensor, batch: int | None = None) -> Tensor:
@@ -158,7 +159,7 @@ def weights(name: str, value: Tensor | float, like: Tensor, batch: int | None = 
         TypeError: not floating point.
         ValueError: another shape or device, or, for numbers and on the CPU, a weight out of range.
     """
-    batch = len(like) if batch is None else batch
+    batch = like.shape[0] if batch is None else batch
     wide = torch.promote_types(like.dtype, torch.float32) if like.dtype in FLOATING else None
     if not isinstance(value, Tensor):
         if not isinstance(value, Real) or isinstance(value, bool):
@@ -194,7 +195,7 @@ def check_tensor(name: str, value: Tensor, axes: str) -> None:
 
 
 def _check_place(name: str, value: Tensor, axes: str, like: Tensor | None, sizes: dict[str, int]) -> None:
-    if not _fits(value.shape, axes.split(), sizes):
+    if not _fits(value.shape, axes, sizes):
         known = ", ".join(f"{axis} = {size}" for axis, size in sizes.items() if axis in axes.split())
         raise ValueError(
             f"{name} must have shape {_shape(axes)}{f' with {known}' if known else ''}, got {tuple(value.shape)}"
@@ -206,15 +207,28 @@ def _check_place(name: str, value: Tensor, axes: str, like: Tensor | None, sizes
         )
 
 
-def _fits(shape: torch.Size, axes: list[str], sizes: dict[str, int]) -> bool:
-    names = axes[:-1] if axes and axes[-1] == "..." else axes
-    open_end = names is not axes or (bool(axes) and axes[-1].startswith("*"))
-    if len(shape) < len(names) or (len(shape) > len(names) and not open_end):
+def _fits(shape: torch.Size, axes: str, sizes: dict[str, int]) -> bool:
+    # the compiler warns of caches, and reads what is written anyway
+    names, is_open, may_be_empty = (_parse if torch.compiler.is_compiling() else _parsed)(axes)
+    if len(shape) < len(names) or (len(shape) > len(names) and not is_open):
         return False
-    for place, (name, size) in enumerate(zip(names, shape, strict=False)):
-        if size != (int(name) if name.isdigit() else sizes.get(name, size)) or (size == 0 and place > 0):
+    for place, (name, written) in enumerate(names):
+        size = shape[place]
+        if size != (sizes.get(name, size) if written is None else written) or (size == 0 and place > 0):
             return False
-    return 0 not in shape[len(names) :] or names is not axes
+    return may_be_empty or 0 not in shape[len(names) :]
+
+
+def _parse(axes: str) -> tuple[list[tuple[str, int | None]], bool, bool]:
+    """Names of axes with the sizes that are written; whether more axes may follow, and whether those may be empty."""
+    names = axes.split()
+    rest = bool(names) and names[-1] == "..."
+    is_open = rest or (bool(names) and names[-1].startswith("*"))
+    named = names[:-1] if rest else names
+    return [(name, int(name) if name.isdigit() else None) for name in named], is_open, rest
+
+
+_parsed = cache(_parse)  # it takes longer than all other checks
 
 
 def _shape(axes: str) -> str:

@@ -1,10 +1,15 @@
 """Interpolation of samples with their partners: by a coefficient (mixup) or by a box (CutMix)."""
 
+from ctypes import c_float
+
 import torch
 from torch import Tensor
 
 from alignmixup.functional.arguments import count, integers, paired, readable, transformed, weights
 from alignmixup.functional.precision import single
+
+Box = tuple[int, int, int, int]
+"""One box in Python's numbers: y0, x0, y1, x1, half-open."""
 
 
 def lerp(partner: Tensor, first: Tensor, lam: Tensor) -> Tensor:
@@ -50,7 +55,12 @@ def mixup(x: Tensor, perm: Tensor, lam: Tensor | float) -> Tensor:
         tensor([1., 2.])
     """
     perm = paired("x", x, perm)
-    return lerp(partners(x, perm), x, weights("lam", lam, x))
+    return mix_pairs(x, perm, weights("lam", lam, x))
+
+
+def mix_pairs(x: Tensor, perm: Tensor, lam: Tensor) -> Tensor:
+    """Interpolate as :func:`mixup` does, with partners and weights (B,) that are known to fit."""
+    return lerp(partners(x, perm), x, lam)
 
 
 def paste(x: Tensor, partner: Tensor, mask: Tensor) -> Tensor:
@@ -92,7 +102,7 @@ def box_mask(box: Tensor, height: int, width: int) -> Tensor:
     Returns:
         (B, 1, H, W) bool on the device of ``box``.
     """
-    box = _checked(box, height, width)
+    box, _ = _checked(box, height, width)
     y0, x0, y1, x1 = box.view(-1, 4, 1).unbind(dim=1)
     rows = torch.arange(height, device=box.device)
     columns = torch.arange(width, device=box.device)
@@ -112,10 +122,18 @@ def box_lam(box: Tensor, height: int, width: int) -> Tensor:
     Returns:
         (B,) float32 in [0, 1].
     """
-    box = _checked(box, height, width)
-    sides = (box[:1] if _is_one(box) else box).reshape(-1, 2, 2)
-    share = 1.0 - (sides[:, 1] - sides[:, 0]).prod(1).float() / (height * width)
-    return share.expand(box.shape[0]) if _is_one(box) else share
+    box, one = _checked(box, height, width)
+    if one is not None:
+        return torch.full((box.shape[0],), one_box_lam(one, height, width), dtype=torch.float32, device=box.device)
+    sides = box.view(-1, 2, 2)
+    return 1.0 - (sides[:, 1] - sides[:, 0]).prod(1).float() / (height * width)
+
+
+def one_box_lam(box: Box, height: int, width: int) -> float:
+    """Give the share outside one box as :func:`box_lam` does, in Python's numbers, rounded as float32 is."""
+    y0, x0, y1, x1 = box
+    inside = c_float((y1 - y0) * (x1 - x0)).value / c_float(height * width).value
+    return c_float(1.0 - c_float(inside).value).value
 
 
 def cutmix(x: Tensor, perm: Tensor, box: Tensor) -> Tensor:
@@ -138,41 +156,39 @@ def cutmix(x: Tensor, perm: Tensor, box: Tensor) -> Tensor:
     perm = paired("x", x, perm, "B C H W")
     if isinstance(box, Tensor) and box.ndim == 1:
         box = box[None]
-    boxes = _checked(box, *x.shape[2:])
-    if len(boxes) not in (1, len(x)):
+    boxes, one = _checked(box, *x.shape[2:])
+    if boxes.shape[0] not in (1, x.shape[0]):
         raise ValueError(f"box must have shape (B, 4) with B = {len(x)}, or (4,), got {tuple(box.shape)}")
     if boxes.device != x.device:
         raise ValueError(f"box is on {boxes.device}, x on {x.device}: move it with box.to({str(x.device)!r})")
-    if _same_on_cpu(boxes):
-        y0, x0, y1, x1 = boxes[0].tolist()
-        mixed = x.clone()
-        if mixed.requires_grad:
-            mixed[:, :, y0:y1, x0:x1] = x[:, :, y0:y1, x0:x1].index_select(0, perm)
-        else:  # without a copy between, which autograd needs
-            torch.index_select(x[:, :, y0:y1, x0:x1], 0, perm, out=mixed[:, :, y0:y1, x0:x1])
-        return mixed
-    return torch.where(box_mask(boxes, x.shape[2], x.shape[3]), x, partners(x, perm))
+    if one is None:
+        return torch.where(box_mask(boxes, x.shape[2], x.shape[3]), x, partners(x, perm))
+    return paste_one(x, perm, one)
 
 
-def _checked(box: Tensor, height: int, width: int) -> Tensor:
-    """Boxes as int64; on the CPU they must lie in the image."""
+def paste_one(x: Tensor, perm: Tensor, box: Box) -> Tensor:
+    """Paste one box for all images, of which its pixels alone need to move."""
+    y0, x0, y1, x1 = box
+    inside, mixed = x[:, :, y0:y1, x0:x1], x.clone()
+    if mixed.requires_grad:
+        mixed[:, :, y0:y1, x0:x1] = inside.index_select(0, perm)
+    else:  # without a copy between, which autograd needs
+        torch.index_select(inside, 0, perm, out=mixed[:, :, y0:y1, x0:x1])
+    return mixed
+
+
+def _checked(box: Tensor, height: int, width: int) -> tuple[Tensor, Box | None]:
+    """Boxes as int64, on the CPU inside the image; and the one box that serves all, where that can be seen."""
     height, width = count("height", height), count("width", width)
     box = integers("box", box, "B 4")
-    if box.numel() and readable(box):
-        for y0, x0, y1, x1 in (box[:1] if _is_one(box) else box).tolist():
-            if not (0 <= y0 <= y1 <= height and 0 <= x0 <= x1 <= width):
-                raise ValueError(
-                    f"a box must be y0, x0, y1, x1 with 0 <= y0 <= y1 <= {height} and 0 <= x0 <= x1 <= {width}, "
-                    f"got {[y0, x0, y1, x1]}: clip it to the image"
-                )
-    return box
-
-
-def _is_one(boxes: Tensor) -> bool:
-    """Whether these are one box, expanded."""
-    return boxes.stride(0) == 0
-
-
-def _same_on_cpu(boxes: Tensor) -> bool:
-    """Whether one box serves all images and may be looked at: then its pixels alone need to move."""
-    return len(boxes) > 0 and readable(boxes) and (_is_one(boxes) or bool((boxes == boxes[0]).all()))
+    if not box.shape[0] or not readable(box):
+        return box, None
+    is_one = box.stride(0) == 0 or box.shape[0] == 1
+    seen = (box[:1] if is_one else box).tolist()
+    for y0, x0, y1, x1 in seen:
+        if not (0 <= y0 <= y1 <= height and 0 <= x0 <= x1 <= width):
+            raise ValueError(
+                f"a box must be y0, x0, y1, x1 with 0 <= y0 <= y1 <= {height} and 0 <= x0 <= x1 <= {width}, "
+                f"got {[y0, x0, y1, x1]}: clip it to the image"
+            )
+    return box, tuple(seen[0]) if all(other == seen[0] for other in seen) else None

@@ -25,17 +25,23 @@ def one_hot(y: Tensor, num_classes: int) -> Tensor:
             nothing waits).
     """
     y, num_classes = integers("y", y, "B"), count("num_classes", num_classes)
-    if readable(y):
-        if y.numel() and (bad := [label for label in map(int, y.aminmax()) if not 0 <= label < num_classes]):
-            raise ValueError(
-                f"label {bad[0]} is out of range for num_classes={num_classes}: expected 0 to {num_classes - 1}"
-            )
-    elif not transformed(y):
+    rows = torch.zeros(y.shape[0], num_classes, dtype=torch.float32, device=y.device)
+    if not readable(y) and not transformed(y):
         in_range = ((y >= 0) & (y < num_classes)).all()
         torch._assert_async(in_range, f"a label is out of range for num_classes={num_classes}")
     # vmap can't write several batches into one tensor
     put = Tensor.scatter if transformed(y) else Tensor.scatter_
-    return put(torch.zeros(y.shape[0], num_classes, device=y.device), 1, y[:, None], 1.0)
+    try:
+        return put(rows, 1, y[:, None], 1.0)  # on the CPU it looks at every index itself
+    except RuntimeError:
+        if not readable(y):
+            raise
+        bad = next((label for label in map(int, y.aminmax()) if not 0 <= label < num_classes), None)
+        if bad is None:
+            raise
+        raise ValueError(
+            f"label {bad} is out of range for num_classes={num_classes}: expected 0 to {num_classes - 1}"
+        ) from None
 
 
 def smooth(target: Tensor, amount: float, *, multi_label: bool = False) -> Tensor:

@@ -5,7 +5,6 @@ Everything is drawn on the CPU in float64 and moved afterwards, so one seed give
 """
 
 import math
-from collections.abc import Sequence
 
 import torch
 from torch import Generator, Tensor
@@ -25,8 +24,8 @@ def beta(alpha: float, size: int, *, generator: Generator) -> Tensor:
     Returns:
         (size,) float64 on the CPU, in [0, 1].
     """
-    first, second = _log_gamma(alpha, 2, size, generator)
-    return torch.sigmoid(first - second)
+    first, second = _log_gamma(alpha, 2, size, generator).unbind()
+    return (first - second).sigmoid_()
 
 
 def _log_gamma(alpha: float, rows: int, columns: int, generator: Generator) -> Tensor:
@@ -37,9 +36,10 @@ def _log_gamma(alpha: float, rows: int, columns: int, generator: Generator) -> T
     if not (alpha > 0 and math.isfinite(alpha)):
         raise ValueError(f"alpha must be a positive finite number, got {alpha}")
     shape = torch.full((rows, columns), alpha + 1.0, dtype=torch.float64)
-    log_gamma = torch._standard_gamma(shape, generator=generator).log()
+    log_gamma = torch._standard_gamma(shape, generator=generator).log_()
     uniform = torch.rand(rows, columns, dtype=torch.float64, generator=generator).clamp_min_(1e-300)
-    return log_gamma + uniform.log() / max(alpha, 1e-300)  # of smaller ones the quotients would all be infinite
+    # of a smaller alpha the quotients would all be infinite
+    return log_gamma.add_(uniform.log_().div_(max(alpha, 1e-300)))
 
 
 def permutation(size: int, *, generator: Generator) -> Tensor:
@@ -78,6 +78,12 @@ def box_centres(size: int, height: int, width: int, *, generator: Generator) -> 
     rows = torch.randint(height, (size,), generator=generator)
     columns = torch.randint(width, (size,), generator=generator)
     return torch.stack([rows, columns], dim=1)
+
+
+def one_box_centre(height: int, width: int, *, generator: Generator) -> tuple[int, int]:
+    """Draw one box centre as :func:`box_centres` does, in Python's numbers."""
+    row, column = (int(torch.randint(side, (), generator=generator)) for side in (height, width))
+    return row, column
 
 
 def dirichlet(alpha: float, groups: int, size: int, *, generator: Generator) -> Tensor:
@@ -125,7 +131,7 @@ def cutmix_box(lam: Tensor | float, centres: Tensor, height: int, width: int) ->
     return torch.cat([low, torch.maximum(high, low)], dim=1)
 
 
-def one_cutmix_box(lam: float, centre: Sequence[int], height: int, width: int) -> tuple[int, int, int, int]:
+def one_cutmix_box(lam: float, centre: tuple[int, int], height: int, width: int) -> tuple[int, int, int, int]:
     """Place one box as :func:`cutmix_box` does, in Python's numbers: a fifth of the time of one box in tensors."""
     (row, column), ratio = centre, math.sqrt(min(max(1.0 - lam, 0.0), 1.0))
     y, x = math.floor(ratio * height) // 2, math.floor(ratio * width) // 2

@@ -5,7 +5,7 @@ from functools import partial
 
 from torch import Tensor
 
-from alignmixup.functional.interpolation import box_lam, box_mask, cutmix
+from alignmixup.functional.interpolation import box_mask, cutmix, paste_one
 from alignmixup.functional.sampling import to_device
 from alignmixup.methods.base import Draw, MixedBatch, RegionMixer
 from alignmixup.options import option
@@ -40,17 +40,18 @@ class CutMix(RegionMixer):
         """Draw partners, boxes and the λ that the clipped boxes leave."""
         batch, _, height, width = self.check_images(x)
         perm = self.draw_perm(batch)
-        box = self.draw_box(self.draw_lam(perm), perm, height, width)
-        return CutMixDraw(
-            lam=to_device(box_lam(box, height, width), x.device),
-            perm=to_device(perm, x.device),
-            box=to_device(box, x.device),
-        )
+        box, lam = self.draw_box_and_lam(self.draw_lam(perm), perm, height, width)
+        lam, perm, box = (to_device(drawn, x.device) for drawn in (lam, perm, box))
+        return self.stream.vouch(CutMixDraw(lam=lam, perm=perm, box=box), x)
 
     def mix(self, x: Tensor, target: Tensor, draw: Draw, *, masks: Tensor | None = None) -> MixedBatch:
         """Paste the boxes and mix the labels by area."""
         draw = self.expect(CutMixDraw, draw)
-        paste = partial(cutmix, perm=draw.perm, box=draw.box)
+        is_one = draw.box.shape[0] == 1 or draw.box.stride(0) == 0
+        if is_one and self.stream.is_vouched(draw, x):
+            paste = partial(paste_one, perm=draw.perm, box=tuple(draw.box[0].tolist()))
+        else:
+            paste = partial(cutmix, perm=draw.perm, box=draw.box)
         return self.pasted(x, target, draw, paste, partial(box_weights, draw.box, *x.shape[2:]), masks=masks)
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from alignmixup.functional.interpolation import mixup
+from alignmixup.functional.interpolation import mix_pairs, mixup
 from alignmixup.methods.base import Draw, MixedBatch, PairMixer
 from alignmixup.options import option
 
@@ -22,5 +22,6 @@ class Mixup(PairMixer):
     def mix(self, x: Tensor, target: Tensor, draw: Draw) -> MixedBatch:
         """Interpolate images and labels."""
         draw = self.expect(Draw, draw)
-        mixed = mixup(x, draw.perm, draw.lam)
+        interpolate = mix_pairs if self.stream.is_vouched(draw, x) else mixup
+        mixed = interpolate(x, draw.perm, draw.lam)
         return MixedBatch(mixed, self.mixed_target(target, draw), target, draw)

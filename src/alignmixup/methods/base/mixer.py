@@ -204,9 +204,9 @@ class Mixer(Options, ABC):
         given = self.check_masks(x, masks)
         if self.is_active and len(x):
             self.prepare(x)
-            self.stream.step += 1
-            if coin(self.probability, generator=self.generator):
-                return self.use_all(self.mix(x, target, self.draw(x, target), **given))
+            with self.stream as stream:
+                if coin(self.probability, generator=stream.generator):
+                    return self.use_all(self.mix(x, target, self.draw(x, target), **given))
         return self.use_all(MixedBatch(x, target, target, scoped=self.is_scoped))
 
     @property
@@ -268,7 +268,8 @@ class Mixer(Options, ABC):
             raise ValueError(f"images on {x.device} and labels on {y.device}: move the labels, y.to({str(x.device)!r})")
         if not x.is_floating_point():
             raise TypeError(f"images must be floating point, got {x.dtype}: convert and normalise them before mixing")
-        return smooth(as_target(y, self.num_classes), self.label_smoothing, multi_label=self.multi_label)
+        target = as_target(y, self.num_classes)
+        return smooth(target, self.label_smoothing, multi_label=self.multi_label) if self.label_smoothing else target
 
     def prepare(
         self, x: Tensor | None = None, *others: Any, size: int | Sequence[int] | None = None, **options: Any

@@ -6,12 +6,13 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from alignmixup.functional.interpolation import lerp, partners
+from alignmixup.functional.interpolation import box_lam, mix_pairs, one_box_lam
 from alignmixup.functional.sampling import (
     beta,
     box_centres,
     cutmix_box,
     matching,
+    one_box_centre,
     one_cutmix_box,
     permutation,
     to_device,
@@ -40,7 +41,7 @@ class PairMixer(Mixer):
         """Draw partners and mixing coefficients."""
         perm = self.draw_perm(x.shape[0])
         lam = self.draw_lam(perm).float()
-        return Draw(lam=to_device(lam, x.device), perm=to_device(perm, x.device))
+        return self.stream.vouch(Draw(lam=to_device(lam, x.device), perm=to_device(perm, x.device)), x)
 
     def draw_perm(self, size: int) -> Tensor:
         """Draw each sample's partner, (B,) int64 on the CPU; partners are mutual with one λ per pair."""
@@ -63,15 +64,22 @@ class PairMixer(Mixer):
 
     def draw_box(self, lam: Tensor, perm: Tensor, height: int, width: int) -> Tensor:
         """Draw a box that leaves a share λ of each image outside, (B, 4) int64 on the CPU, shared as λ is."""
+        return self.draw_box_and_lam(lam, perm, height, width)[0]
+
+    def draw_box_and_lam(self, lam: Tensor, perm: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
+        """Draw boxes as :meth:`draw_box`; give with them the shares that stay outside, (B,) float32 on the CPU."""
         size = perm.shape[0]
-        boxes = min(size, 1) if self.lam_per == "batch" else size
-        centres = box_centres(boxes, height, width, generator=self.generator)
-        if boxes == 1:
-            return torch.tensor([one_cutmix_box(float(lam[0]), centres[0].tolist(), height, width)]).expand(size, 4)
+        if self.lam_per == "batch" or size == 1:
+            centre = one_box_centre(height, width, generator=self.generator)
+            one = one_cutmix_box(lam[0].item(), centre, height, width)
+            share = torch.full((size,), one_box_lam(one, height, width), dtype=torch.float32, device="cpu")
+            return torch.tensor([one], device="cpu").expand(size, 4), share
+        centres = box_centres(size, height, width, generator=self.generator)
         if self.lam_per == "pair":
             centres = centres[perm.minimum(perm[perm])]
-        return cutmix_box(lam, centres.expand(size, 2), height, width)
+        box = cutmix_box(lam, centres, height, width)
+        return box, box_lam(box, height, width)
 
     def mixed_target(self, target: Tensor, draw: Draw) -> Tensor:
         """Mix the labels by the drawn coefficients, (B, K); the draw is checked where it mixes the images."""
-        return lerp(partners(target, draw.perm), target, draw.lam)
+        return mix_pairs(target, draw.perm, draw.lam)

@@ -2,13 +2,16 @@
 
 import os
 from copy import deepcopy
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed
 from torch.utils.data import get_worker_info
 
-from alignmixup.seeds import reseed
+from alignmixup.functional.arguments import readable
+from alignmixup.seeds import mix_bits, reseed
+
+D = TypeVar("D")
 
 
 class Stream:
@@ -32,7 +35,11 @@ class Stream:
         self.step = 0
         self._given = generator
         self._own = torch.Generator()
-        self._started: tuple[int, ...] | None = None
+        self._place: tuple[int, ...] | None = None  # what the numbers of many batches depend on, and its bits
+        self._bits = 0
+        self._started: int | None = None  # the step whose numbers the generator stands in
+        self._looked_up: torch.Generator | None = None
+        self._own_draw: tuple[Any, torch.Size] | None = None
         epoch = torch.zeros((), dtype=torch.int64, device="cpu")
         self._epoch: torch.Tensor = epoch.share_memory_()  # type: ignore[no-untyped-call]
         self._rank = 0
@@ -49,17 +56,38 @@ class Stream:
     @property
     def generator(self) -> torch.Generator:
         """The generator, standing where the numbers of this batch begin or continue."""
-        return self._at_this_batch()
+        return self._looked_up or self._at_this_batch()
+
+    def __enter__(self) -> "Stream":
+        """Begin the next batch, inside which nothing that its numbers depend on can change."""
+        self.step += 1
+        self._looked_up = self._at_this_batch()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._looked_up = self._own_draw = None
+
+    def vouch(self, draw: D, x: torch.Tensor) -> D:
+        """Say that this draw fits these images, so that it need not be checked in the batch that it is drawn for."""
+        if self._looked_up is not None and readable(x):
+            self._own_draw = draw, x.shape
+        return draw
+
+    def is_vouched(self, draw: object, x: torch.Tensor) -> bool:
+        """Tell whether a draw was made for the batch at hand, by a method that vouches for it."""
+        return self._own_draw is not None and self._own_draw[0] is draw and self._own_draw[1] == x.shape
 
     def _at_this_batch(self) -> torch.Generator:
         worker = get_worker_info()
         if self._given is not None and worker is None:
             return self._given
         place = (0, 0) if worker is None else (worker.id + 1, worker.seed)
-        key = (self.seed, self._find_rank(in_worker=worker is not None), *place, self.epoch, self.step)
-        if key != self._started:
-            reseed(self._own, *key)
-            self._started = key
+        where = (self.seed, self._find_rank(in_worker=worker is not None), *place, self.epoch)
+        if where != self._place:
+            self._place, self._bits, self._started = where, mix_bits(*where), None
+        if self.step != self._started:
+            reseed(self._own, self.step, state=self._bits)
+            self._started = self.step
         return self._own
 
     # What torch.compiler.disable sets, without the seconds that importing it takes: drawing is never traced.
@@ -102,7 +130,15 @@ class Stream:
         # A worker that is started afresh (spawn) does not know the process group. Generators go as bytes: as tensors
         # they would lie in shared memory that is gone before it looks.
         given = None if self._given is None else bytes(self._given.get_state().tolist())
-        return {**vars(self), "_rank": self._find_rank(), "_given": given, "_own": None, "_started": None}
+        return {
+            **vars(self),
+            "_rank": self._find_rank(),
+            "_given": given,
+            "_own": None,
+            "_started": None,
+            "_looked_up": None,
+            "_own_draw": None,
+        }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
