@@ -6,7 +6,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from alignmixup.functional.interpolation import lerp, partners
+from alignmixup.functional.interpolation import mix_pairs
 from alignmixup.functional.labels import visible_lam
 from alignmixup.methods.base.batch import Draw, MixedBatch
 from alignmixup.methods.base.pair_mixer import PairMixer
@@ -51,8 +51,8 @@ class RegionMixer(PairMixer):
             lam: (B,) exact share of the first example by area; None where it is the draw's.
             masks: (B, H, W) where the objects are; needed where labels follow what is visible.
         """
+        mixed = paste(x)  # first: it checks the draw
         lam = draw.lam if lam is None else lam
         for known in self.check_masks(x, masks).values():
             lam = visible_lam(known, paste(known[:, None])[:, 0], mask(), draw.perm, lam)
-        mixed_target = lerp(partners(target, draw.perm), target, lam)
-        return MixedBatch(paste(x), mixed_target, target, draw, lam=lam, mask=mask)
+        return MixedBatch(mixed, mix_pairs(target, draw.perm, lam), target, draw, lam=lam, mask=mask)
