@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from alignmixup.methods.base import MixedBatch, Mixer
+from alignmixup.methods.base import Annotation, MixedBatch, Mixer
 
 
 @dataclass(eq=False, kw_only=True)
@@ -14,6 +14,7 @@ class Baseline(Mixer):
 
     probability: ClassVar[float] = 0.0  # type: ignore[misc]  # no option here: there is nothing to mix, ever
     active_epochs: ClassVar[None] = None  # type: ignore[misc]
+    carries: ClassVar[tuple[Annotation, ...]] = ("masks", "boxes")
 
     def draw(self, x: Tensor, target: Tensor) -> None:
         """Draw nothing."""

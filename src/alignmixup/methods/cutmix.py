@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass
 from functools import partial
+from typing import ClassVar
 
 from torch import Tensor
 
 from alignmixup.functional.interpolation import box_lam, box_mask, cutmix
 from alignmixup.functional.sampling import to_device
-from alignmixup.methods.base import Draw, MixedBatch, PairMixer
+from alignmixup.methods.base import Annotation, Draw, MixedBatch, PairMixer, Parents
 from alignmixup.options import option
 
 
@@ -36,6 +37,8 @@ class CutMix(PairMixer):
     alpha: float = option(1.0, paper="1.0")
     probability: float = option(1.0, paper="0.5 on CIFAR, 1.0 on ImageNet")
 
+    carries: ClassVar[tuple[Annotation, ...]] = ("masks", "boxes")
+
     def draw(self, x: Tensor, target: Tensor) -> CutMixDraw:
         """Draw partners, boxes and the λ that the clipped boxes leave."""
         batch, _, height, width = self.check_images(x)
@@ -51,7 +54,8 @@ class CutMix(PairMixer):
         """Paste the boxes and mix the labels by area."""
         draw = self.expect(CutMixDraw, draw)
         mixed, mask = cutmix(x, draw.perm, draw.box), partial(box_weights, draw.box, *x.shape[2:])
-        return MixedBatch(mixed, self.mixed_target(target, draw), target, draw, mask=mask)
+        parents = Parents(draw.perm)
+        return MixedBatch(mixed, self.mixed_target(target, draw), target, draw, mask=mask, parents=parents)
 
 
 def box_weights(box: Tensor, height: int, width: int) -> Tensor:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import ClassVar, Literal
 
 from torch import Tensor
 
@@ -15,7 +15,7 @@ from alignmixup.functional.saliency import (
     spectral_residual_saliency,
 )
 from alignmixup.functional.sampling import cutmix_box
-from alignmixup.methods.base import Draw, MixedBatch, PairMixer, Pixels
+from alignmixup.methods.base import Annotation, Draw, MixedBatch, PairMixer, Parents, Pixels
 from alignmixup.methods.cutmix import box_weights
 from alignmixup.options import option
 
@@ -49,6 +49,8 @@ class SaliencyMix(PairMixer, Pixels):
         paper="described per image, released per batch",
     )
 
+    carries: ClassVar[tuple[Annotation, ...]] = ("masks", "boxes")
+
     def _check_options(self) -> None:
         super()._check_options()
         if self.variant == "as_released" and self.saliency != "fine_grained":
@@ -72,7 +74,8 @@ class SaliencyMix(PairMixer, Pixels):
         box = cutmix_box(draw.lam, centres, height, width)
         lam = box_lam(box, height, width)
         mixed, mask = cutmix(x, draw.perm, box), partial(box_weights, box, height, width)
-        return MixedBatch(mixed, soft_labels(target, draw.perm, lam), target, draw, lam=lam, mask=mask)
+        labels, parents = soft_labels(target, draw.perm, lam), Parents(draw.perm)
+        return MixedBatch(mixed, labels, target, draw, lam=lam, mask=mask, parents=parents)
 
     def _centres(self, x: Tensor) -> Tensor:
         """Find the most salient pixel of each image: (B, 2) int64 row and column."""

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import KW_ONLY, dataclass, fields
+from dataclasses import KW_ONLY, dataclass, fields, replace
 from inspect import signature
 from typing import Any, ClassVar, Self, TypeVar
 
@@ -12,6 +12,7 @@ from torch.utils.data import get_worker_info
 
 from alignmixup.functional.labels import as_target, smooth
 from alignmixup.functional.sampling import coin
+from alignmixup.methods.base.annotations import Annotation, Annotations
 from alignmixup.methods.base.batch import MixedBatch
 from alignmixup.methods.base.drop_in import DropIn
 from alignmixup.methods.base.stream import DrawnFrom, Stream, drawn_seed
@@ -67,6 +68,7 @@ class Mixer(Options, ABC):
 
     needs_model: ClassVar[str] = ""  # what for, where a method cannot do without
     looks_inside: ClassVar[bool] = False  # it runs the model itself: never in a compiled graph of the training step
+    carries: ClassVar[tuple[Annotation, ...]] = ()  # annotations of the images that its batches can bring along
     _fixed_by: ClassVar[tuple[str, ...]] = ()  # options that a switch around the mixer has in its place
     __eq__, __hash__ = object.__eq__, object.__hash__  # a mixer is itself, whatever the options it shares
 
@@ -183,18 +185,44 @@ class Mixer(Options, ABC):
             raise ValueError(f"{type(self).__name__} needs images of shape (B, C, H, W), got {tuple(x.shape)}")
         return x.shape
 
-    def __call__(self, x: Tensor, y: Tensor) -> MixedBatch:
+    def __call__(
+        self,
+        x: Tensor,
+        y: Tensor,
+        *,
+        masks: Tensor | None = None,
+        boxes: Sequence[Tensor] | Tensor | None = None,
+    ) -> MixedBatch:
         """Mix a batch.
 
         Args:
             x: (B, ...) floating-point images, normalised; never modified.
             y: (B,) class indices, or (B, K) soft or multi-hot labels.
+            masks: (B, H, W) or (B, C, H, W) values at the images' pixels, to be mixed along as ``batch.masks``.
+            boxes: for each image (N, 4 + k) boxes ``x0, y0, x1, y1`` in pixels, with any further columns, such as a
+                class; to be mixed along as ``batch.boxes``.
 
         Raises:
-            ValueError: batch sizes differ, labels are out of range, or the number of classes is unknown.
-            TypeError: no tensors, images that are not floating point, or labels that are one-dimensional floats.
+            ValueError: batch sizes differ, labels are out of range, or the number of classes is unknown; masks or boxes
+                that do not fit the images.
+            TypeError: no tensors, images that are not floating point, or labels that are one-dimensional floats; masks
+                or boxes with a method that cannot bring them along.
             RuntimeError: a method that needs the model is called in a worker process of a loader.
         """
+        if masks is None and boxes is None:
+            return self._mixed(x, y)
+        wanted: dict[Annotation, bool] = {"masks": masks is not None, "boxes": boxes is not None}
+        if lost := [name for name, given in wanted.items() if given and name not in self.carries]:
+            raise TypeError(
+                f"{type(self).__name__} cannot bring {' and '.join(lost)} along: 'Masks and boxes' in the documentation "
+                "lists the methods that can"
+            )
+        annotations = Annotations.checked(x, masks, boxes)
+        batch = self._mixed(x, y)
+        hidden = batch.hidden if batch.parents is None else batch.parents.watching(batch.hidden)
+        return replace(batch, annotations=annotations, hidden=hidden)
+
+    def _mixed(self, x: Tensor, y: Tensor) -> MixedBatch:
         self._check_process()
         target = self._target(x, y)
         if self.is_active and len(x):
