@@ -375,6 +375,28 @@ def test_masks_say_what_the_labels_say(name, make, net, batch):
             torch.testing.assert_close(own * one_hot + (1 - own) * one_hot[mixed.draw.perm], mixed.target)
 
 
+def test_masks_and_boxes_travel_along_or_are_refused(name, make, net, batch):
+    mixer = make(name)
+    x, y = batch
+    given = {"masks": torch.rand(7, 2, 16, 16), "boxes": torch.tensor([[2.0, 3.0, 9.0, 8.0]]).expand(7, 1, 4)}
+    for kind, value in given.items():
+        if kind not in mixer.carries:
+            with pytest.raises(TypeError, match=f"cannot bring {kind} along"):
+                mixer(x, y, **{kind: value})
+            continue
+        for _ in range(HIDDEN):
+            with mixer(x, y, **{kind: value}) as mixed, torch.no_grad():
+                forward(net, mixed.x)
+            assert (mixed.parents is None) == (not mixed.mixed)
+            if kind == "masks":
+                assert mixed.masks.shape == value.shape
+                assert bool(((mixed.masks >= -1e-5) & (mixed.masks <= 1 + 1e-5)).all())
+            else:
+                for row, found in enumerate(mixed.boxes):
+                    assert set(found.parent.tolist()) <= {row, int(mixed.perm[row])}
+                assert all(bool(((found.weight > 0) & (found.weight <= 1 + 1e-5)).all()) for found in mixed.boxes)
+
+
 def test_lam_perm_and_mixed_say_what_the_labels_say(name, make, net, batch):
     mixer = make(name)
     for mixed in [mixer(*batch) for _ in range(HIDDEN)] + [mixer.clean(*batch)]:

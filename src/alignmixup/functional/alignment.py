@@ -12,7 +12,7 @@ from alignmixup.functional.alignment_native import (
     is_permutation,
 )
 from alignmixup.functional.arguments import floating, paired, transformed, weights
-from alignmixup.functional.cells import cells_of
+from alignmixup.functional.cells import Cells, cells_of
 from alignmixup.functional.interpolation import lerp, partners
 from alignmixup.functional.native import runs_natively
 from alignmixup.functional.parts import in_parts, parts
@@ -90,6 +90,7 @@ def align_mix(
     solver: Solver = Alignment.solver,
     normalize_cost: bool = Alignment.normalize_cost,
     max_positions: int | None = Alignment.max_positions,
+    values: Tensor | None = None,
 ) -> Tensor:
     """Interpolate feature maps after aligning one to the positions of the other.
 
@@ -122,9 +123,11 @@ def align_mix(
         solver: which solver finds the plan, see :func:`sinkhorn`.
         normalize_cost: divide each sample's cost by its mean, so that ``epsilon`` is relative to the feature scale.
         max_positions: most positions of a plan; None aligns every position by itself, whatever that costs.
+        values: ``(B, D, *positions)`` what to interpolate in place of the features that are matched, such as masks at
+            the same positions.
 
     Returns:
-        Mixed features; shape, dtype and device of ``features``.
+        Mixed features; shape, dtype and device of ``features``, or of ``values``.
 
     Source:
         Venkataramanan et al., AlignMixup, CVPR 2022, Eqs. (5) to (9). Deviation: cells in large maps, and λ has a
@@ -136,7 +139,7 @@ def align_mix(
         raise ValueError(f"keep must be 'first' or 'partner', got {keep!r}")
     cells = cells_of(features.shape[2:], max_positions)
     whole = cells.volume == 1
-    maps = features.flatten(2) if whole else cells.split(features[cells.covered(features.shape[2:])])
+    maps = _as_cells(features, cells)
     with torch.no_grad():
         cost = _pair_costs(maps.detach(), perm)
         if not whole:
@@ -145,12 +148,18 @@ def align_mix(
             cost = relative_cost(cost)
         plan = sinkhorn(cost, epsilon, iterations, tolerance, solver=solver)
         assignment = assignment_matrix(plan.plan)
-    mixed = _interpolate(maps, perm, lam, assignment, keep, False)  # compiled, a default would be missing
+    others = features if values is None else values
+    mixed = _interpolate(maps if values is None else _as_cells(others, cells), perm, lam, assignment, keep, False)
     if whole:
-        return mixed.view(features.shape)
-    result = lerp(partners(features, perm), features, lam)
-    result[cells.covered(features.shape[2:])] = cells.join(mixed, features.shape[1])
+        return mixed.view(others.shape)
+    result = lerp(partners(others, perm), others, lam)
+    result[cells.covered(others.shape[2:])] = cells.join(mixed, others.shape[1])
     return result
+
+
+def _as_cells(maps: Tensor, cells: Cells) -> Tensor:
+    """Maps (B, C, *positions) as (B, C * volume, cells), without what lies around whole cells."""
+    return maps.flatten(2) if cells.volume == 1 else cells.split(maps[cells.covered(maps.shape[2:])])
 
 
 def _pair_costs(features: Tensor, perm: Tensor) -> Tensor:

@@ -1,20 +1,23 @@
 """AlignMixup."""
 
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Literal
+from typing import ClassVar, Literal
 
+import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from alignmixup.functional.alignment import Keep, align_mix
 from alignmixup.functional.cells import AlignmentSize, alignment_size
 from alignmixup.functional.sampling import coin
 from alignmixup.functional.transport.options import Alignment
-from alignmixup.methods.base import HiddenDraw, HiddenMixer
+from alignmixup.methods.base import Annotation, HiddenDraw, HiddenMixer, Parents
+from alignmixup.methods.base.annotations import spread
 from alignmixup.options import option
-from alignmixup.taps import Hidden, Inputs, Probe
+from alignmixup.taps import Hidden, Inputs, LayerMix, Probe
 from alignmixup.taps.layer_check import LayerReport
 
 
@@ -23,6 +26,94 @@ class AlignDraw(HiddenDraw):
     """Draw of AlignMixup."""
 
     keep: Keep
+
+
+@dataclass(frozen=True, eq=False)
+class AlignedParents(Parents):
+    """One of the parents is in place, the other where the assignment brings it, position by position of the map.
+
+    Attributes:
+        layer: name of the layer where the features are aligned.
+        keep: which one is in place.
+        options: of the alignment.
+        seen: the features of the clean examples, once the model has seen the batch.
+    """
+
+    layer: str
+    keep: Keep
+    options: Mapping[str, object]
+    seen: list[Tensor] = field(default_factory=list)
+    in_place: ClassVar[bool] = False
+
+    def watching(self, hidden: Mapping[str, Hidden | LayerMix]) -> Mapping[str, Hidden | LayerMix]:
+        """Keep what the layer's function is given."""
+        mix = hidden[self.layer]
+        assert isinstance(mix, LayerMix)
+        return {**hidden, self.layer: replace(mix, function=partial(_keep, seen=self.seen, then=mix.function))}
+
+    def maps(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Carry one image's values by the assignment, as means over the map's positions."""
+        first, partner = super().maps(values)
+        carried = self._carried(F.adaptive_avg_pool2d(values.float(), self._grid(values.shape[2:])))
+        carried = F.interpolate(carried, values.shape[2:], mode="nearest-exact").to(values.dtype)
+        return (first, carried) if self.keep == "first" else (carried, partner)
+
+    def boxes(self, boxes: list[Tensor], size: tuple[int, int]) -> tuple[list[Tensor], list[Tensor]]:
+        """Carry one image's boxes: around the positions that receive at least half as much of one as any does."""
+        first, partner = super().boxes(boxes, size)
+        grid, most = self._grid(size), max(map(len, boxes), default=0)
+        if not most:
+            return first, partner
+        shares = torch.zeros(len(boxes), most, *grid, device=self.seen[-1].device)
+        for row, own in enumerate(boxes):
+            for number, box in enumerate(own):
+                rows, columns = spread(box[:4].cpu(), size)
+                covered = (rows[:, None] * columns)[None].float()
+                shares[row, number] = F.adaptive_avg_pool2d(covered, grid)[0].to(shares.device)
+        carried = self._carried(shares).cpu()
+        kept, moved = (first, partner) if self.keep == "first" else (partner, first)
+        scale = torch.tensor([size[1] / grid[1], size[0] / grid[0]] * 2)
+        moved = [
+            torch.stack([
+                torch.cat(((_around(carried[row, number]) * scale).to(box), box[4:]))
+                for number, box in enumerate(own)
+            ]) if len(own) else own
+            for row, own in enumerate(moved)
+        ]  # fmt: skip
+        return (kept, moved) if self.keep == "first" else (moved, kept)
+
+    def _carried(self, values: Tensor) -> Tensor:
+        """What samples show of one parent's values (B, D, h, w)."""
+        features = self.seen[-1]
+        lam = 0.0 if self.keep == "first" else 1.0
+        return align_mix(features, self.perm, lam, self.keep, **self.options, values=values)  # type: ignore[arg-type]
+
+    def _grid(self, size: Sequence[int]) -> tuple[int, int]:
+        """Height and width of the map that shows images of a size (H, W)."""
+        if not self.seen:
+            raise RuntimeError(
+                "this batch is aligned inside the model: read its masks and boxes after model(batch.x) in the block"
+            )
+        shape = self.seen[-1].shape[2:]
+        if len(shape) != 2 or not 0.5 < shape[0] * size[1] / (shape[1] * size[0]) < 2:
+            raise ValueError(
+                f"positions {tuple(shape)} of layer {self.layer!r} are no grid over images of {size[0]} x {size[1]}: "
+                "masks and boxes cannot follow the alignment there, name another layer"
+            )
+        return shape[0], shape[1]
+
+
+def _keep(features: Tensor, *, seen: list[Tensor], then: Hidden) -> Tensor:
+    """Keep the map, which comes after those of tokens without a place, and go on."""
+    seen[:] = [features.detach()]
+    return then(features)
+
+
+def _around(carried: Tensor) -> Tensor:
+    """The box ``x0, y0, x1, y1`` around the positions (h, w) that have at least half of the largest value."""
+    part = carried >= carried.max() / 2
+    rows, columns = (part.any(axis).nonzero()[:, 0] for axis in (1, 0))
+    return torch.stack((columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)).float()
 
 
 @dataclass(eq=False, kw_only=True)
@@ -47,6 +138,8 @@ class AlignMixup(HiddenMixer, Alignment):
         paper="a fair coin per batch",
     )
 
+    carries: ClassVar[tuple[Annotation, ...]] = ("masks", "boxes")
+
     def find_layers(self, found: Probe) -> tuple[str, ...]:
         """Take the last feature map."""
         return (found.last(),)
@@ -62,7 +155,7 @@ class AlignMixup(HiddenMixer, Alignment):
                 "(global average pooling), so the alignment cancels and this is Manifold mixup of the pooled features, "
                 "as in the published network; name an earlier layer, or put a BatchNorm and ReLU before the pooling "
                 "(final_norm=True in PreActResNet18, with layer='stage4'), to make alignment count",
-                stacklevel=5,
+                stacklevel=6,
             )
         return reports
 
@@ -81,3 +174,8 @@ class AlignMixup(HiddenMixer, Alignment):
     def interpolation(self, perm: Tensor, lam: Tensor, keep: Keep) -> Hidden:
         """Align, then interpolate."""
         return partial(align_mix, perm=perm, lam=lam, keep=keep, **vars(Alignment.part_of(self)))
+
+    def parents(self, draw: HiddenDraw) -> Parents:
+        """Tell where a sample shows its parents, once the model has seen it."""
+        assert draw.layer is not None
+        return AlignedParents(draw.perm, draw.layer, draw.keep, vars(Alignment.part_of(self)))

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from alignmixup.methods.base import MixedBatch, Mixer
+from alignmixup.methods.base import Annotation, MixedBatch, Mixer
 
 
 @dataclass(eq=False, kw_only=True)
@@ -14,10 +14,7 @@ class Baseline(Mixer):
 
     probability: ClassVar[float] = 0.0  # type: ignore[misc]  # no option here: there is nothing to mix, ever
     active_epochs: ClassVar[None] = None  # type: ignore[misc]
-
-    def check_masks(self, x: Tensor, masks: Tensor | None) -> dict[str, Tensor]:
-        """Take masks, so that one loop serves all methods; whole images keep their labels."""
-        return {}
+    carries: ClassVar[tuple[Annotation, ...]] = ("masks", "boxes")
 
     def draw(self, x: Tensor, target: Tensor) -> None:
         """Draw nothing."""

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from alignmixup.functional.alignment import Keep
 from alignmixup.functional.interpolation import mixup
-from alignmixup.methods.base import HiddenDraw, HiddenMixer
+from alignmixup.methods.base import Annotation, HiddenDraw, HiddenMixer
 from alignmixup.options import option
 from alignmixup.taps import Hidden, Probe
 
@@ -35,6 +35,7 @@ class ManifoldMixup(HiddenMixer):
     input_probability: float = option(1 / 3, paper="1/3")
 
     reads_positions: ClassVar[bool] = False
+    carries: ClassVar[tuple[Annotation, ...]] = ("masks", "boxes")
 
     def find_layers(self, found: Probe) -> tuple[str, ...]:
         """Take the ends of two early stages."""

@@ -1,11 +1,12 @@
 """Input mixup."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor
 
 from alignmixup.functional.interpolation import mix_pairs, mixup
-from alignmixup.methods.base import Draw, MixedBatch, PairMixer
+from alignmixup.methods.base import Annotation, Draw, MixedBatch, PairMixer, Parents
 from alignmixup.options import option
 
 
@@ -19,9 +20,11 @@ class Mixup(PairMixer):
 
     alpha: float = option(1.0, paper="1.0 on CIFAR-10 and CIFAR-100, 0.2 on ImageNet (0.1 to 0.4 tried)")
 
+    carries: ClassVar[tuple[Annotation, ...]] = ("masks", "boxes")
+
     def mix(self, x: Tensor, target: Tensor, draw: Draw) -> MixedBatch:
         """Interpolate images and labels."""
         draw = self.expect(Draw, draw)
         interpolate = mix_pairs if self.stream.is_vouched(draw, x) else mixup
         mixed = interpolate(x, draw.perm, draw.lam)
-        return MixedBatch(mixed, self.mixed_target(target, draw), target, draw)
+        return MixedBatch(mixed, self.mixed_target(target, draw), target, draw, parents=Parents(draw.perm))

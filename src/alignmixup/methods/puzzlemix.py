@@ -11,7 +11,7 @@ from alignmixup.functional.labels import soft_labels
 from alignmixup.functional.puzzlemix.energy import PuzzleSearch, block_saliency
 from alignmixup.functional.puzzlemix.images import puzzlemix, puzzlemix_mask, puzzlemix_transport
 from alignmixup.functional.sampling import choice, coin, to_device
-from alignmixup.methods.base import Draw, MixedBatch, PairMixer, Pixels
+from alignmixup.methods.base import Annotation, Draw, MixedBatch, PairMixer, Parents, Pixels
 from alignmixup.methods.base.gradients import CleanLoss, input_gradient, saliency_of
 from alignmixup.methods.base.pair_mixer import LamPer
 from alignmixup.options import option
@@ -47,6 +47,24 @@ class PuzzleMixDraw(Draw):
 
     blocks: int
     adversary: Adversary | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class BlocksMoved(Parents):
+    """Blocks of both images lie where the plans brought them."""
+
+    mask: Tensor
+    plans: tuple[Tensor, Tensor]
+    in_place: ClassVar[bool] = False
+
+    def maps(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Move the values' blocks likewise."""
+        wide = values if values.is_floating_point() else values.double()
+        first, partner = (
+            puzzlemix(wide, self.perm, share, self.plans)
+            for share in (torch.ones_like(self.mask), torch.zeros_like(self.mask))
+        )
+        return first.to(values.dtype), partner.to(values.dtype)
 
 
 @dataclass(eq=False, kw_only=True)
@@ -94,6 +112,11 @@ class PuzzleMix(PairMixer, Pixels, CleanLoss, PuzzleSearch):
     )
 
     looks_inside: ClassVar[bool] = True
+
+    @property
+    def carries(self) -> tuple[Annotation, ...]:  # type: ignore[override]
+        """Masks; boxes only where blocks are not moved, which takes objects apart."""
+        return ("masks",) if self.transport else ("masks", "boxes")
 
     @property
     def has_auxiliary(self) -> bool:
@@ -150,7 +173,10 @@ class PuzzleMix(PairMixer, Pixels, CleanLoss, PuzzleSearch):
         fine, plans = self._plans(mask, saliency, draw.perm)
         mixed_target = soft_labels(target, draw.perm, ratio)
         mixed = puzzlemix(first, draw.perm, fine, plans, partner)
-        return MixedBatch(mixed, mixed_target, target, draw, auxiliary=auxiliary, lam=ratio, mask=lambda: mask)
+        parents = Parents(draw.perm) if plans is None else BlocksMoved(draw.perm, fine, plans)
+        return MixedBatch(
+            mixed, mixed_target, target, draw, auxiliary=auxiliary, lam=ratio, mask=lambda: mask, parents=parents
+        )
 
     def _plans(self, mask: Tensor, saliency: Tensor, perm: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor] | None]:
         """Plan the moves of both images, on the grid of the mask or a finer one; the mask comes on that grid."""

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import partial
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -10,7 +11,7 @@ from torch.nn import functional as F
 from alignmixup.functional.interpolation import box_lam, box_mask, partners
 from alignmixup.functional.precision import single
 from alignmixup.functional.sampling import to_device
-from alignmixup.methods.base import Draw, MixedBatch, RegionMixer
+from alignmixup.methods.base import Draw, MixedBatch, Parents, RegionMixer
 from alignmixup.options import option
 
 
@@ -24,6 +25,29 @@ class ResizeMixDraw(Draw):
     """
 
     box: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class PartnerResized(Parents):
+    """The whole partner lies in the box."""
+
+    box: Tensor
+    in_place: ClassVar[bool] = False
+
+    def maps(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Resize the partner's values; those that are no floats take the nearest."""
+        first, partner = super().maps(values)
+        return first, resized_into(partner, self.box)
+
+    def boxes(self, boxes: list[Tensor], size: tuple[int, int]) -> tuple[list[Tensor], list[Tensor]]:
+        """Scale and move the partner's boxes."""
+        first, partner = super().boxes(boxes, size)
+        moved = []
+        for own, (y0, x0, y1, x1) in zip(partner, self.box.tolist(), strict=True):
+            corner, side = own.new_tensor([x0, y0, x0, y0]), own.new_tensor([x1 - x0, y1 - y0, x1 - x0, y1 - y0])
+            whole = own.new_tensor([size[1], size[0], size[1], size[0]])
+            moved.append(torch.cat((corner + own[:, :4] * side / whole, own[:, 4:]), 1))
+        return first, moved
 
 
 @dataclass(eq=False, kw_only=True)
@@ -72,11 +96,14 @@ class ResizeMix(RegionMixer):
         def paste(images: Tensor) -> Tensor:
             return torch.where(mask, images, resized_into(partners(images, draw.perm), draw.box))
 
-        return self.pasted(x, target, draw, paste, partial(Tensor.float, mask[:, 0]), masks=masks)
+        parents, weight = PartnerResized(draw.perm, draw.box), partial(Tensor.float, mask[:, 0])
+        return self.pasted(x, target, draw, paste, weight, masks=masks, parents=parents)
 
 
 def resized_into(x: Tensor, box: Tensor) -> Tensor:
-    """Put each whole image (B, C, H, W), bilinearly resized, into its box (B, 4); what lies around has no meaning.
+    """Put each whole image (B, C, H, W), resized, into its box (B, 4); what lies around has no meaning.
+
+    Floats are interpolated bilinearly, other values taken from the nearest pixel.
 
     Boxes are not looked at, so that nothing waits for a device.
     """
@@ -88,5 +115,6 @@ def resized_into(x: Tensor, box: Tensor) -> Tensor:
     columns, rows = grid
     shape = (x.shape[0], x.shape[2], x.shape[3])
     places = torch.stack((columns[:, None, :].expand(shape), rows[:, :, None].expand(shape)), 3)
-    wide = single(x)
-    return F.grid_sample(wide, places.to(wide.dtype), padding_mode="border", align_corners=False).to(x.dtype)
+    wide, mode = (single(x), "bilinear") if x.is_floating_point() else (x.double(), "nearest")
+    places = places.to(wide.dtype)
+    return F.grid_sample(wide, places, mode=mode, padding_mode="border", align_corners=False).to(x.dtype)

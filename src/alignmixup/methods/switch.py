@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 from torch import Tensor, nn
 
 from alignmixup.functional.sampling import choice
-from alignmixup.methods.base import MixedBatch, Mixer, Pixels
+from alignmixup.methods.base import Annotation, MixedBatch, Mixer, Pixels
 from alignmixup.options import option
 
 
@@ -101,6 +101,11 @@ class Switch(Mixer, Pixels):
     def wants_masks(self) -> bool:
         """Any of the mixers does."""
         return any(mixer.wants_masks for mixer in self._mixers)
+
+    @property
+    def carries(self) -> tuple[Annotation, ...]:  # type: ignore[override]
+        """What all of the mixers can bring along."""
+        return tuple(name for name in get_args(Annotation) if all(name in mixer.carries for mixer in self._mixers))
 
     @property
     def has_auxiliary(self) -> bool:

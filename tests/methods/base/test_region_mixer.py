@@ -82,7 +82,7 @@ def test_what_masks_must_be():
     mixer = CutMix(num_classes=6, labels="visible")
     with pytest.raises(ValueError, match=r"labels='visible' of CutMix needs to know where the objects are"):
         mixer(x, y)
-    with pytest.raises(ValueError, match=r"must have shape \(6, 24, 17\), got \(6, 17, 24\)"):
+    with pytest.raises(ValueError, match=r"masks must be .*, got \(6, 17, 24\)"):
         mixer(x, y, masks=masks.mT)
     with pytest.raises(TypeError, match=r"bool or in \[0, 1\], got torch.uint8: compare them, as masks > 0"):
         mixer(x, y, masks=masks.byte())
@@ -90,12 +90,8 @@ def test_what_masks_must_be():
         mixer(x, y, masks=masks.float() * 255)
     with pytest.raises(ValueError, match=r"nan"):
         mixer(x, y, masks=masks.float() / 0)
-    with pytest.raises(TypeError, match="masks must be a tensor, got list"):
+    with pytest.raises(TypeError, match=r"masks must be a tensor .*, got list"):
         mixer(x, y, masks=[1])
-    with pytest.raises(ValueError, match="masks change nothing in CutMix as it is: build it with labels='visible'"):
-        CutMix(num_classes=6)(x, y, masks=masks)
-    with pytest.raises(ValueError, match=r"masks change nothing in Mixup as it is$"):
-        Mixup(num_classes=6)(x, y, masks=masks)
     assert not methods.build("baseline", num_classes=6)(x, y, masks=masks).mixed
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from types import TracebackType
 from typing import Any
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from alignmixup.methods.base.annotations import Annotations, MixedBoxes, Parents
 from alignmixup.taps import Attachment, FeatureTap, Hidden, LayerMix
 
 Criterion = Callable[[Tensor, Tensor], Tensor]
@@ -56,6 +57,9 @@ class MixedBatch:
             of the m inputs of the sample's group; None where one λ holds everywhere.
         clean_weight: share of the clean images in the loss, where they stand in front of as many mixtures: ``x``,
             ``target``, ``clean_target`` and ``lam`` then have 2 B rows (RegMixup). None where all rows are mixtures.
+        parents: where the samples show their two parents, so that annotations can follow; None for a batch that is not
+            mixed, and for methods whose annotations cannot.
+        annotations: masks and boxes that came with the images.
         scoped: the method mixes some batches inside the model or adds a loss to them, so that none of them unpacks.
     """
 
@@ -69,6 +73,8 @@ class MixedBatch:
     pairwise: bool = True
     mask: Callable[[], Tensor] | None = None
     clean_weight: float | None = None
+    parents: Parents | None = field(default=None, repr=False)
+    annotations: Annotations | None = field(default=None, repr=False)
     tap: Attachment | FeatureTap | None = field(default=None, repr=False)
     scoped: bool = field(default=False, repr=False)
 
@@ -81,6 +87,30 @@ class MixedBatch:
     def mixed(self) -> bool:
         """Tell whether the samples are mixed: False in eval mode, for a clean batch, or for a baseline."""
         return self.draw is not None and not getattr(self.draw, "clean", False)
+
+    @cached_property
+    def masks(self) -> Tensor | None:
+        """The masks that came with the images, mixed as the images are; None if none came.
+
+        Shape, dtype and device as given. Float masks are weighed as the images are. Masks of integers or booleans are
+        pasted, by methods that show one image at each place.
+
+        Raises:
+            ValueError: masks of integers or booleans, where samples show both images at one place.
+            RuntimeError: the batch is aligned inside the model, which has not seen it yet.
+        """
+        return None if self.annotations is None else self.annotations.mixed_masks(self)
+
+    @cached_property
+    def boxes(self) -> list[MixedBoxes] | None:
+        """What the samples show of the boxes that came with the images, one entry a sample; None if none came.
+
+        Boxes that cannot be seen at all are left out. Waits for the device.
+
+        Raises:
+            RuntimeError: the batch is aligned inside the model, which has not seen it yet.
+        """
+        return None if self.annotations is None else self.annotations.mixed_boxes(self)
 
     @property
     def perm(self) -> Tensor:

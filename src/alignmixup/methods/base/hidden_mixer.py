@@ -14,6 +14,7 @@ from alignmixup.functional.alignment import Keep
 from alignmixup.functional.cells import AlignmentSize, alignment_size
 from alignmixup.functional.interpolation import mixup
 from alignmixup.functional.sampling import choice, coin
+from alignmixup.methods.base.annotations import Parents
 from alignmixup.methods.base.batch import Draw, MixedBatch
 from alignmixup.methods.base.pair_mixer import PairMixer
 from alignmixup.options import option
@@ -117,18 +118,15 @@ class HiddenMixer(PairMixer):
         """Tell what mixing maps with these axes of positions takes; asked where the method reads positions."""
         return alignment_size(axes, None)
 
-    def __call__(self, x: Tensor, y: Tensor, *, masks: Tensor | None = None) -> MixedBatch:
-        """Mix a batch, see :meth:`Mixer.__call__`.
-
-        The first batch of a model that takes more than images, with its layer still to be found, stays unmixed.
-        """
+    def _mixed(self, x: Tensor, y: Tensor, masks: Tensor | None) -> MixedBatch:
+        # the first batch of a model that takes more than images, with its layer still to be found, stays unmixed
         self._check_process()
         if self.is_active and len(x):
             self.prepare(x)
             if not self._layers and self.is_scoped:
                 clean = self.clean(x, y)
                 return MixedBatch(x, clean.target, clean.target, tap=self._tap, scoped=True)
-        return super().__call__(x, y, masks=masks)
+        return super()._mixed(x, y, masks)
 
     def prepare(
         self, x: Tensor | None = None, *others: Any, size: int | Sequence[int] | None = None, **options: Any
@@ -208,11 +206,17 @@ class HiddenMixer(PairMixer):
         mixed_target = self.mixed_target(target, draw)
         if draw.layer is None:
             mixed = mixup(x, draw.perm, draw.lam)
-            return MixedBatch(mixed, mixed_target, target, draw, tap=self._tap, scoped=self.is_scoped)
+            parents = Parents(draw.perm)
+            return MixedBatch(mixed, mixed_target, target, draw, tap=self._tap, scoped=self.is_scoped, parents=parents)
         function = self.interpolation(draw.perm, draw.lam, draw.keep)
         forms = self._forms.get(draw.layer, ())
         mix = LayerMix(function, forms, self.layout, whole=not self.reads_positions)
-        return MixedBatch(x, mixed_target, target, draw, {draw.layer: mix}, tap=self._tap, scoped=True)
+        parents = self.parents(draw)
+        return MixedBatch(x, mixed_target, target, draw, {draw.layer: mix}, tap=self._tap, scoped=True, parents=parents)
+
+    def parents(self, draw: HiddenDraw) -> Parents:
+        """Tell where a sample mixed at a hidden layer shows its parents: here in place."""
+        return Parents(draw.perm)
 
     def draw_layer(self) -> str | None:
         """Draw where to mix: None for the input, or a layer's name."""

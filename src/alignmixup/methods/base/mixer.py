@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import KW_ONLY, dataclass, fields
+from dataclasses import KW_ONLY, dataclass, fields, replace
 from inspect import signature
 from typing import Any, ClassVar, Self, TypeVar
 
@@ -12,6 +12,7 @@ from torch.utils.data import get_worker_info
 
 from alignmixup.functional.labels import as_target, smooth
 from alignmixup.functional.sampling import coin
+from alignmixup.methods.base.annotations import Annotation, Annotations
 from alignmixup.methods.base.batch import MixedBatch
 from alignmixup.methods.base.drop_in import DropIn
 from alignmixup.methods.base.masks import object_masks
@@ -68,6 +69,7 @@ class Mixer(Options, ABC):
 
     needs_model: ClassVar[str] = ""  # what for, where a method cannot do without
     looks_inside: ClassVar[bool] = False  # it runs the model itself: never in a compiled graph of the training step
+    carries: ClassVar[tuple[Annotation, ...]] = ()  # annotations of the images that its batches can bring along
     _fixed_by: ClassVar[tuple[str, ...]] = ()  # options that a switch around the mixer has in its place
     __eq__, __hash__ = object.__eq__, object.__hash__  # a mixer is itself, whatever the options it shares
 
@@ -184,21 +186,45 @@ class Mixer(Options, ABC):
             raise ValueError(f"{type(self).__name__} needs images of shape (B, C, H, W), got {tuple(x.shape)}")
         return x.shape
 
-    def __call__(self, x: Tensor, y: Tensor, *, masks: Tensor | None = None) -> MixedBatch:
+    def __call__(
+        self,
+        x: Tensor,
+        y: Tensor,
+        *,
+        masks: Tensor | None = None,
+        boxes: Sequence[Tensor] | Tensor | None = None,
+    ) -> MixedBatch:
         """Mix a batch.
 
         Args:
             x: (B, ...) floating-point images, normalised; never modified.
             y: (B,) class indices, or (B, K) soft or multi-hot labels.
-            masks: (B, H, W) or (B, 1, H, W), bool or in [0, 1]: where the object of each image is. For methods whose
-                labels follow what is visible (``labels="visible"``).
+            masks: (B, H, W) or (B, C, H, W) values at the images' pixels, to be mixed along as ``batch.masks``. With
+                ``labels="visible"`` they say where the object of each image is: one channel, bool or in [0, 1].
+            boxes: for each image (N, 4 + k) boxes ``x0, y0, x1, y1`` in pixels, with any further columns, such as a
+                class; to be mixed along as ``batch.boxes``.
 
         Raises:
-            ValueError: batch sizes differ, labels are out of range, or the number of classes is unknown; masks are
-                missing, or of another size, or mean nothing to the method.
-            TypeError: no tensors, images that are not floating point, or labels that are one-dimensional floats.
+            ValueError: batch sizes differ, labels are out of range, or the number of classes is unknown; masks or boxes
+                that do not fit the images, or masks that are missing.
+            TypeError: no tensors, images that are not floating point, or labels that are one-dimensional floats; masks
+                or boxes with a method that cannot bring them along.
             RuntimeError: a method that needs the model is called in a worker process of a loader.
         """
+        if masks is None and boxes is None:
+            return self._mixed(x, y, None)
+        wanted: dict[Annotation, bool] = {"masks": masks is not None, "boxes": boxes is not None}
+        if lost := [name for name, given in wanted.items() if given and name not in self.carries]:
+            raise TypeError(
+                f"{type(self).__name__} cannot bring {' and '.join(lost)} along: 'Masks and boxes' in the "
+                "documentation lists the methods that can"
+            )
+        annotations = Annotations.checked(x, masks, boxes)
+        batch = self._mixed(x, y, masks)
+        hidden = batch.hidden if batch.parents is None else batch.parents.watching(batch.hidden)
+        return replace(batch, annotations=annotations, hidden=hidden)
+
+    def _mixed(self, x: Tensor, y: Tensor, masks: Tensor | None) -> MixedBatch:
         self._check_process()
         target = self._target(x, y)
         given = self.check_masks(x, masks)
@@ -218,20 +244,16 @@ class Mixer(Options, ABC):
         """Return what :meth:`mix` takes beside the draw: the masks, (B, H, W) float32, as ``masks=``, or nothing.
 
         Raises:
-            ValueError: masks that are missing, that change nothing, or that do not fit the images.
+            ValueError: masks that are missing, or that do not fit the images.
             TypeError: no tensor, or one of whole numbers.
         """
-        name = type(self).__name__
-        if self.wants_masks and masks is None:
+        if not self.wants_masks:
+            return {}
+        if masks is None:
             raise ValueError(
-                f"labels='visible' of {name} needs to know where the objects are: call it as "
+                f"labels='visible' of {type(self).__name__} needs to know where the objects are: call it as "
                 "mixer(x, y, masks=masks), masks of shape (B, H, W), or use labels='area'"
             )
-        if masks is None:
-            return {}
-        if not self.wants_masks:
-            way_out = ": build it with labels='visible'" if "labels" in options_of(type(self)) else ""
-            raise ValueError(f"masks change nothing in {name} as it is{way_out}")
         return {"masks": object_masks(x, masks)}
 
     def use_all(self, batch: MixedBatch) -> MixedBatch:

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from torch import Tensor
 
 from alignmixup.functional.interpolation import mix_pairs
 from alignmixup.functional.labels import visible_lam
+from alignmixup.methods.base.annotations import Annotation, Parents
 from alignmixup.methods.base.batch import Draw, MixedBatch
 from alignmixup.methods.base.pair_mixer import PairMixer
 from alignmixup.options import option
@@ -24,6 +25,8 @@ class RegionMixer(PairMixer):
         paper='"area"; "visible" in OA-CutMix',
     )
 
+    carries: ClassVar[tuple[Annotation, ...]] = ("masks", "boxes")
+
     @property
     def wants_masks(self) -> bool:
         """Labels follow what is visible."""
@@ -39,6 +42,7 @@ class RegionMixer(PairMixer):
         *,
         lam: Tensor | None = None,
         masks: Tensor | None = None,
+        parents: Parents | None = None,
     ) -> MixedBatch:
         """Make the batch of a region.
 
@@ -50,9 +54,11 @@ class RegionMixer(PairMixer):
             mask: gives (B, H, W) float32 weights of the first example.
             lam: (B,) exact share of the first example by area; None where it is the draw's.
             masks: (B, H, W) where the objects are; needed where labels follow what is visible.
+            parents: where the samples show their two parents; None for both in place.
         """
         mixed = paste(x)  # first: it checks the draw
         lam = draw.lam if lam is None else lam
         for known in self.check_masks(x, masks).values():
             lam = visible_lam(known, paste(known[:, None])[:, 0], mask(), draw.perm, lam)
-        return MixedBatch(mixed, mix_pairs(target, draw.perm, lam), target, draw, lam=lam, mask=mask)
+        parents, mixed_target = parents or Parents(draw.perm), mix_pairs(target, draw.perm, lam)
+        return MixedBatch(mixed, mixed_target, target, draw, lam=lam, mask=mask, parents=parents)
