@@ -1,6 +1,7 @@
 """Finished runs found in folders: their records and what else was measured and drawn there."""
 
 import json
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -84,7 +85,7 @@ def find_shared(paths: Iterable[Path]) -> Shared:
     """What lies in those of the folders that are no run themselves."""
     folders = [path for path in paths if path.is_dir() and not (path / "record.json").is_file()]
     found = [_json_if_there(folder / "localization.json") for folder in folders]
-    pictures = [file for folder in folders for file in sorted(folder.iterdir()) if _is_picture(file)]
+    pictures = [file for folder in folders for file in sorted(folder.iterdir()) if _is_picture(file, folder)]
     return Shared(tuple(one for one in found if one), tuple(pictures))
 
 
@@ -123,7 +124,7 @@ def _read(file: Path) -> Run:
         path=folder,
         evaluation=_evaluation(folder / "evaluation.json", record),
         localization=_json_if_there(folder / "localization.json"),
-        pictures=tuple(sorted(file for file in folder.rglob("*") if _is_picture(file))),
+        pictures=tuple(sorted(file for file in folder.rglob("*") if _is_picture(file, folder))),
     )
 
 
@@ -134,8 +135,10 @@ def _evaluation(file: Path, record: Mapping[str, Any]) -> dict[str, Any]:
     return {} if own and measured and measured not in own else evaluation
 
 
-def _is_picture(file: Path) -> bool:
-    return file.suffix.lower() in _PICTURES and file.stem not in _DRAWN
+def _is_picture(file: Path, folder: Path) -> bool:
+    """Whether it is a picture in ``folder`` and no link to what lies elsewhere, which a page would show to others."""
+    named = file.suffix.lower() in _PICTURES and file.stem not in _DRAWN
+    return named and file.is_file() and Path(os.path.realpath(file)).is_relative_to(os.path.realpath(folder))
 
 
 def _tell_apart(runs: Sequence[Run]) -> list[Run]:

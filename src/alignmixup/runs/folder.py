@@ -6,7 +6,7 @@ told in docs/training.md and docs/runs.md. Every file is replaced as a whole, so
 
 from __future__ import annotations
 
-import json
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from alignmixup.files import locked, sweep, write_text
+from alignmixup.files import locked, read_json, sweep, write_text
 from alignmixup.training.config import Config
 from alignmixup.training.config_file import ConfigError, dump, first_difference, from_dict, load_complete
 
@@ -116,7 +116,7 @@ class RunFolder:
 
     def check_output(self, file: Path) -> None:
         """Refuse to write something else over a file of the run."""
-        if self.config.is_file() and file.resolve() in [own.resolve() for own in self.files]:
+        if self.config.is_file() and os.path.realpath(file) in map(os.path.realpath, self.files):
             raise ConfigError(f"--out {file} is a file of the run itself: name another")
 
     @contextmanager
@@ -200,7 +200,7 @@ class RunFolder:
     def _record_fits(self) -> bool:
         """Whether the record is whole, and of the configuration and the epochs that the folder is configured for."""
         try:
-            record = json.loads(self.record.read_text(encoding="utf-8"))
+            record = read_json(self.record)
             recorded, trained = from_dict(record["config"], source=str(self.record)), record["metrics"]["epochs"]
             config = self.read_config()
         except (OSError, ValueError, KeyError, TypeError):

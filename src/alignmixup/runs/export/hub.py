@@ -142,7 +142,8 @@ def _hub_config(run: Run, facts: Mapping[str, Any]) -> dict[str, Any]:
 def _build_options(run: Run) -> dict[str, Any]:
     from alignmixup import models
 
-    options = {key: value for key, value in run.config.model.options.items() if key not in _LOADED_ANYWAY}
+    options = models.without_start(run.config.model.name, run.config.model.options)
+    options = {key: value for key, value in options.items() if key not in _LOADED_ANYWAY}
     if "in_channels" in models.options(run.config.model.name):
         options.setdefault("in_channels", run.data.channels)
     return options
