@@ -110,7 +110,7 @@ def test_training_on_sends_nothing_unless_the_user_says_so(tiny_config: MakeConf
 
 def test_training_on_fetches_no_weights(tmp_path: Path) -> None:
     config = load("digits/mixup", ["model.name=vgg16_gap", "model.pretrained=true"])
-    with pytest.raises(ConfigError, match="has no checkpoint yet and model.pretrained = true"):
+    with pytest.raises(ConfigError, match=r"has no checkpoint yet and model\.pretrained = true"):
         trained_on(config, tmp_path)
     (tmp_path / "checkpoint.pt").touch()
     assert trained_on(config, tmp_path) == config

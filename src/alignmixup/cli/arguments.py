@@ -73,7 +73,7 @@ def add_trust(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--trust",
         action="store_true",
-        help="allow what a run's configuration names: modules outside this package, which can do anything, and the network",
+        help="allow what a run names: modules outside this package, which can do anything, and the network",
     )
 
 

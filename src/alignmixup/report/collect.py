@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from alignmixup.files import read_json, read_record, write_text
+from alignmixup.files import write_text
+from alignmixup.records import read_evaluation, read_localization, read_record
 
 _PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".svg")
 # drawn anew, from the numbers
@@ -69,7 +70,7 @@ def find_runs(paths: Iterable[Path]) -> list[Run]:
         if not files:
             raise FileNotFoundError(f"{path} holds no finished run: there is no record.json in it or below it")
         for file in files:
-            runs.setdefault(file.resolve(), _read(file))
+            runs.setdefault(Path(os.path.realpath(file)), _read(file))
     return _tell_apart(list(runs.values()))
 
 
@@ -84,7 +85,7 @@ class Shared:
 def find_shared(paths: Iterable[Path]) -> Shared:
     """What lies in those of the folders that are no run themselves."""
     folders = [path for path in paths if path.is_dir() and not (path / "record.json").is_file()]
-    found = [_json_if_there(folder / "localization.json") for folder in folders]
+    found = [_localization(folder) for folder in folders]
     pictures = [file for folder in folders for file in sorted(folder.iterdir()) if _is_picture(file, folder)]
     return Shared(tuple(one for one in found if one), tuple(pictures))
 
@@ -123,14 +124,15 @@ def _read(file: Path) -> Run:
         record=record,
         path=folder,
         evaluation=_evaluation(folder / "evaluation.json", record),
-        localization=_json_if_there(folder / "localization.json"),
+        localization=_localization(folder),
         pictures=tuple(sorted(file for file in folder.rglob("*") if _is_picture(file, folder))),
     )
 
 
 def _evaluation(file: Path, record: Mapping[str, Any]) -> dict[str, Any]:
     """What was measured about the weights of the record; nothing of those from before."""
-    evaluation, own = _json_if_there(file), record.get("weights_sha256", {}).values()
+    evaluation = read_evaluation(file) if file.is_file() else {}
+    own = record.get("weights_sha256", {}).values()
     measured = evaluation.get("settings", {}).get("weights_sha256")
     return {} if own and measured and measured not in own else evaluation
 
@@ -163,5 +165,6 @@ def _rounded(value: float) -> float:
     return value if isinstance(value, int) else float(f"{value:.6g}")
 
 
-def _json_if_there(file: Path) -> dict[str, Any]:
-    return read_json(file) if file.is_file() else {}
+def _localization(folder: Path) -> dict[str, Any]:
+    file = folder / "localization.json"
+    return read_localization(file) if file.is_file() else {}

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from alignmixup.files import locked, read_json, sweep, write_text
+from alignmixup.files import locked, sweep, write_text
+from alignmixup.records import read_json
 from alignmixup.training.config import Config
 from alignmixup.training.config_file import ConfigError, dump, first_difference, from_dict, load_complete
 

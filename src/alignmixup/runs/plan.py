@@ -76,7 +76,8 @@ class NetworkChoice(Asked):
     )
     device: Literal["auto", "cpu", "cuda", "mps"] | None = option(None, "where to compute (default: train.device)")
     trust: bool = option(
-        False, "allow what a run's configuration names: modules outside this package, which can do anything, and the network"
+        False,
+        "allow what a run names: modules outside this package, which can do anything, and the network",
     )
 
     def _check_options(self) -> None:

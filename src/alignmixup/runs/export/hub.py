@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-import json
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -15,6 +14,7 @@ from alignmixup import methods
 from alignmixup.evaluation.summary import spread
 from alignmixup.files import write_atomically, write_json, write_text
 from alignmixup.outside import is_outside, require
+from alignmixup.records import read_evaluation
 from alignmixup.runs.export.facts import facts_of
 from alignmixup.runs.export.options import HubOptions
 from alignmixup.runs.folder import RunFolder
@@ -176,7 +176,7 @@ def _evaluated(run: Run) -> Iterator[tuple[str, str, str]]:
     """What `alignmixup evaluate` measured of these weights: measure, value, images."""
     assert run.folder is not None
     file = run.folder.path / FILE
-    found = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    found = read_evaluation(file) if file.is_file() else {}
     if found.get("settings", {}).get("weights_sha256") != run.fingerprint:
         return
     if calibration := found.get("calibration"):
