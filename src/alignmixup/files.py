@@ -27,17 +27,12 @@ __all__ = [
     "clear_leftovers",
     "locked",
     "read_array",
-    "read_json",
-    "read_record",
-    "read_records",
     "sweep",
     "temporary_name",
     "write_atomically",
     "write_json",
     "write_text",
 ]
-
-RECORD_FORMAT = 1
 
 _logger = logging.getLogger(__name__)
 _TEMPORARY = re.compile(r"\.probe|\..+\.\d+\.tmp")
@@ -83,94 +78,6 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write a JSON file atomically; a number that is not finite is refused."""
     write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON file that holds an object.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: damaged, or something else.
-    """
-    return _object(path.read_bytes(), str(path))
-
-
-def _object(text: bytes, path: str) -> dict[str, Any]:
-    try:
-        content = json.loads(text.decode("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is damaged or no JSON: {error}") from None
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} is no JSON object")
-    return content
-
-
-def read_record(path: Path) -> dict[str, Any]:
-    """Read the record of a finished run.
-
-    Raises:
-        FileNotFoundError: there is none.
-        ValueError: damaged, or something else.
-    """
-    try:
-        record = read_json(path)
-    except FileNotFoundError:
-        raise FileNotFoundError(f"no record at {path}: the run is not finished, or this is no run folder") from None
-    return _checked(record, str(path))
-
-
-def read_records(path: Path) -> list[dict[str, Any]]:
-    """Read a file of stored records, one run a line.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: no line, or one that is damaged, no record, or of a run that another line holds.
-    """
-    records: dict[tuple[str, str, int], dict[str, Any]] = {}
-    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
-        place = f"{path}, line {number}"
-        record = _checked(_object(line, place), place)
-        if not isinstance(record.get("label"), str):
-            raise ValueError(f"{place} has no label, the name of its row")
-        key = (record["config"]["data"]["name"], record["label"], record["seed"])
-        if key in records:
-            raise ValueError(f"{place}: {key[1]} with seed {key[2]} is there twice")
-        records[key] = record
-    if not records:
-        raise ValueError(f"{path} holds no record")
-    return list(records.values())
-
-
-def _checked(record: dict[str, Any], path: str) -> dict[str, Any]:
-    if record.get("format") != RECORD_FORMAT:
-        raise ValueError(f"{path} is no run record of format {RECORD_FORMAT}")
-    if complaint := _complaint(record):
-        raise ValueError(f"{path} is damaged: {complaint}")
-    return record
-
-
-def _complaint(record: Mapping[str, Any]) -> str:
-    """What is not as records have it, of what their readers rely on; empty if all is."""
-    objects = {key: record.get(key) for key in ("config", "metrics")}
-    objects |= {key: record.get(key, {}) for key in ("environment", "revision", "weights_sha256")}
-    config = objects["config"] if isinstance(objects["config"], dict) else {}
-    objects |= {f"config.{table}": config.get(table) for table in ("data", "model", "method")}
-    for name, value in objects.items():
-        if not isinstance(value, dict):
-            return f"{name} is no object"
-    curve = record.get("curve")
-    if not isinstance(curve, list) or not curve or not all(isinstance(row, dict) for row in curve):
-        return "curve is no list of epochs"
-    metrics = {key: record["metrics"].get(key) for key in ("epochs", "seconds")} | record["metrics"]
-    rows = [{"epoch": row.get("epoch")} | row for row in curve]
-    kept = ("epoch", "train_loss", "error_percent", "cross_entropy")
-    numbers = [*metrics.items(), *((key, row[key]) for row in rows for key in kept if key in row)]
-    texts = [(f"config.{table}.name", config[table].get("name")) for table in ("data", "model", "method")]
-    for kind, values in (((int,), [("seed", record.get("seed"))]), ((int, float), numbers), ((str,), texts)):
-        for name, value in values:
-            if not isinstance(value, kind) or isinstance(value, bool):
-                return f"{name} is {value!r:.50}"
-    return ""
 
 
 def read_array(path: Path, *, mapped: bool = False) -> Any:
@@ -226,7 +133,7 @@ def locked(*paths: Path) -> Iterator[None]:
         OSError: another process has one of them, or the lock's file cannot be written.
     """
     with ExitStack() as stack:
-        for path in sorted({path.resolve() for path in paths}):
+        for path in sorted({Path(os.path.realpath(path)) for path in paths}):
             clear_leftovers(path if path.is_dir() else path.parent)
             stack.enter_context(_locked(path))
         yield

@@ -73,7 +73,7 @@ def add_trust(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--trust",
         action="store_true",
-        help="import the modules outside this package that a run's configuration names; they can do anything",
+        help="allow what a run names: modules outside this package, which can do anything, and the network",
     )
 
 

@@ -8,7 +8,6 @@ every configuration and the commands that make it again. Trains nothing.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -125,9 +124,11 @@ def _tables(runs: Sequence[Any], options: argparse.Namespace, kind: str) -> str:
 
 def _commands(paths: Iterable[Path]) -> list[str]:
     """What was typed to make the runs, where `compare` left it in the folders."""
+    from alignmixup.records import read_results
+
     commands: list[Any] = []
     for path in paths:
         results = path / "results.json"
-        content = json.loads(results.read_text(encoding="utf-8")) if results.is_file() else {}
+        content = read_results(results) if results.is_file() else {}
         commands.append(content.get("command") or None)
     return [] if None in commands else commands

@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING, Any
 from alignmixup.cli.arguments import add_options, add_set, add_trust, list_keys
 from alignmixup.cli.own_data.fit import METHOD, fit
 from alignmixup.cli.parser import CommandParser
-from alignmixup.outside import is_outside
 from alignmixup.runs.folder import Mode, RunFolder, default_folder
 from alignmixup.runs.plan import FigureOptions
-from alignmixup.runs.run import refuse_outside
 from alignmixup.training.config_file import DEFAULT, ConfigError, load
+from alignmixup.training.foreign import outside_names, sending, trained_on
 from alignmixup.training.processes.ranks import is_main_process
 
 if TYPE_CHECKING:
@@ -63,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
     if options.resume and options.out and not named and RunFolder(options.out).config.is_file():
         config = RunFolder(options.out).read_config(options.set)
         if not options.trust:
-            refuse_outside(config, f"the run {options.out}")
+            config = trained_on(config, options.out, options.set)
     else:
         config = _own(options) if options.data else load(options.config or DEFAULT, options.set)
     folder = RunFolder(options.out or _default_folder(options, config), options.figures)
@@ -127,7 +126,7 @@ def train_or_say_how(config: Config, folder: RunFolder, *, mode: Mode, way_on: s
     from alignmixup.training.progress.display import default_reporter
     from alignmixup.training.trainer import InterruptedRunError
 
-    trust = " --trust" if any(map(is_outside, (config.model.name, config.method.name))) else ""
+    trust = " --trust" if outside_names(config) or sending(config) else ""
     command = way_on or f"{same_launcher()} train --resume --out {shlex.quote(str(folder.path))}{trust}"
     try:
         return runs.train(config, folder, mode=mode, reporter=default_reporter(is_main=is_main_process()))

@@ -16,9 +16,9 @@ from pathlib import Path
 from alignmixup.cli.arguments import add_options, add_set, add_trust
 from alignmixup.cli.train import train_or_say_how
 from alignmixup.runs.folder import Mode, RunFolder
-from alignmixup.runs.run import refuse_outside
 from alignmixup.training.config import Config
 from alignmixup.training.config_file import FREE_KEYS, ConfigError, check_keys, load
+from alignmixup.training.foreign import only_read
 from alignmixup.training.style.config import StyleConfig, unfinished_file
 
 _FIGURE_IMAGES = 7
@@ -95,7 +95,7 @@ def _resolve(options: argparse.Namespace, style: StyleConfig) -> tuple[Config, R
     check_keys(options.set, _RUN_KEYS, "with --run the run decides; open are {}")
     config = folder.read_config(options.set)
     if not options.trust:
-        refuse_outside(config, f"the run {folder.path}")
+        config = only_read(config, f"the run {folder.path}", options.set)
     if options.data not in (None, config.data.name):
         raise ConfigError(f"--data {options.data}: the run's network was trained on {config.data.name}")
     return config, folder

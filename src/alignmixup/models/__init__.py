@@ -6,15 +6,15 @@ from typing import Any, cast
 
 from torch import nn
 
-from alignmixup.models.by_name import build_named
+from alignmixup.models.by_name import RENORMALISING, build_named
 from alignmixup.models.preact_resnet import PreActResNet18
 from alignmixup.models.resnet_gap import build_resnet50_gap
 from alignmixup.models.vgg_gap import VGG16GAP
 from alignmixup.near import near
 from alignmixup.options import Option, parameters_of
-from alignmixup.outside import find
+from alignmixup.outside import find, is_outside
 
-__all__ = ["VGG16GAP", "PreActResNet18", "available", "build", "options"]
+__all__ = ["VGG16GAP", "PreActResNet18", "available", "build", "options", "without_start"]
 
 _BUILDERS: dict[str, Callable[..., nn.Module]] = {
     "preact_resnet18": PreActResNet18,
@@ -35,6 +35,19 @@ def options(name: str) -> dict[str, Option]:
     """Options of the model ``name`` that ``build`` accepts, by their names, with types and defaults."""
     given = ("name", "num_classes")
     return {key: item for key, item in parameters_of(_builder(name)).items() if key not in given}
+
+
+def without_start(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options that build the same network without the weights that it starts from, which are neither read nor fetched.
+
+    A function outside this package keeps all of its options: what it makes of them is its own.
+    """
+    if is_outside(name):
+        return dict(options)
+    kept = {key: value for key, value in options.items() if key not in ("pretrained", "weights")}
+    if options.get("pretrained") and name in RENORMALISING:
+        kept.setdefault("transform_input", True)
+    return kept
 
 
 def build(name: str, *, num_classes: int, options: Mapping[str, Any] | None = None) -> nn.Module:

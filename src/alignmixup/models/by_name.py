@@ -14,7 +14,9 @@ from alignmixup.models.weights import download_weights, load_except_head, read_w
 from alignmixup.near import near
 from alignmixup.outside import require
 
-__all__ = ["build_named"]
+__all__ = ["RENORMALISING", "build_named"]
+
+RENORMALISING = ("torchvision:googlenet", "torchvision:inception_v3")  # their published weights expect it
 
 
 def build_named(
@@ -26,6 +28,7 @@ def build_named(
     small_stem: bool = False,
     in_channels: int = 3,
     image_size: int | None = None,
+    transform_input: bool | None = None,
 ) -> nn.Module:
     """A classifier of torchvision or timm; timm adapts its pretrained weights to other channels and sizes.
 
@@ -41,6 +44,8 @@ def build_named(
         in_channels: channels of the images; of torchvision, the first convolution starts afresh unless it is 3.
         image_size: side of the images, for models built for one size (ViT, Swin, MaxViT...); None means the model's
             own.
+        transform_input: torchvision's googlenet and inception_v3 normalise their inputs once more, as their published
+            weights expect; None means where ``pretrained``.
 
     Raises:
         ValueError: unknown name (near names are listed), option out of range or impossible for this model.
@@ -51,10 +56,14 @@ def build_named(
     check_sizes(num_classes=num_classes, in_channels=in_channels)
     if image_size is not None:
         check_sizes(image_size=image_size)
+    if transform_input is not None and name not in RENORMALISING:
+        raise ValueError(f"transform_input is of {' and '.join(RENORMALISING)}: leave it out of {name}")
     own = weights is not None
     model = build(
         model_name, num_classes, pretrained=pretrained, own_weights=own, in_channels=in_channels, image_size=image_size
     )
+    if transform_input is not None:
+        cast(Any, model).transform_input = transform_input
     if weights is not None:
         load_except_head(model, read_weights(weights), num_classes)
     if small_stem:

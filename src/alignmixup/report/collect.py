@@ -1,6 +1,7 @@
 """Finished runs found in folders: their records and what else was measured and drawn there."""
 
 import json
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,7 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from alignmixup.files import read_json, read_record, read_records, write_text
+from alignmixup.files import write_text
+from alignmixup.records import read_evaluation, read_localization, read_record, read_records
 
 _PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".svg")
 # drawn anew, from the numbers
@@ -77,7 +79,7 @@ def find_runs(paths: Iterable[Path]) -> list[Run]:
         if not files:
             raise FileNotFoundError(f"{path} holds no finished run: there is no record.json in it or below it")
         for file in files:
-            runs.setdefault(file.resolve(), _read(file))
+            runs.setdefault(Path(os.path.realpath(file)), _read(file))
     return _tell_apart([run for several in runs.values() for run in several])
 
 
@@ -92,8 +94,8 @@ class Shared:
 def find_shared(paths: Iterable[Path]) -> Shared:
     """What lies in those of the folders that are no run themselves."""
     folders = [path for path in paths if path.is_dir() and not (path / "record.json").is_file()]
-    found = [_json_if_there(folder / "localization.json") for folder in folders]
-    pictures = [file for folder in folders for file in sorted(folder.iterdir()) if _is_picture(file)]
+    found = [_localization(folder) for folder in folders]
+    pictures = [file for folder in folders for file in sorted(folder.iterdir()) if _is_picture(file, folder)]
     return Shared(tuple(one for one in found if one), tuple(pictures))
 
 
@@ -139,26 +141,29 @@ def _read_folder(file: Path, record: Mapping[str, Any]) -> Run:
         record=record,
         path=folder,
         evaluation=_evaluation(folder / "evaluation.json", record),
-        localization=_json_if_there(folder / "localization.json"),
+        localization=_localization(folder),
         pictures=_pictures(folder),
     )
 
 
 def _evaluation(file: Path, record: Mapping[str, Any]) -> dict[str, Any]:
     """What was measured about the weights of the record; nothing of those from before."""
-    evaluation, own = _json_if_there(file), record.get("weights_sha256", {}).values()
+    evaluation = read_evaluation(file) if file.is_file() else {}
+    own = record.get("weights_sha256", {}).values()
     measured = evaluation.get("settings", {}).get("weights_sha256")
     return {} if own and measured and measured not in own else evaluation
 
 
 def _pictures(folder: Path) -> tuple[Path, ...]:
     """What other commands drew; of a figure that is there as PNG and as SVG, the latter."""
-    found = [file for file in folder.rglob("*") if _is_picture(file)]
+    found = [file for file in folder.rglob("*") if _is_picture(file, folder)]
     return tuple(sorted(file for file in found if file.suffix != ".png" or file.with_suffix(".svg") not in found))
 
 
-def _is_picture(file: Path) -> bool:
-    return file.suffix.lower() in _PICTURES and file.stem not in _DRAWN
+def _is_picture(file: Path, folder: Path) -> bool:
+    """Whether it is a picture in ``folder`` and no link to what lies elsewhere, which a page would show to others."""
+    named = file.suffix.lower() in _PICTURES and file.stem not in _DRAWN
+    return named and file.is_file() and Path(os.path.realpath(file)).is_relative_to(os.path.realpath(folder))
 
 
 def _tell_apart(runs: Sequence[Run]) -> list[Run]:
@@ -183,5 +188,6 @@ def _rounded(value: float) -> float:
     return value if isinstance(value, int) else float(f"{value:.6g}")
 
 
-def _json_if_there(file: Path) -> dict[str, Any]:
-    return read_json(file) if file.is_file() else {}
+def _localization(folder: Path) -> dict[str, Any]:
+    file = folder / "localization.json"
+    return read_localization(file) if file.is_file() else {}

@@ -125,13 +125,9 @@ _COUNTED = {"Under attack": "attacks", "Other data": "ood", "Corruptions": "corr
 
 
 def evaluation_tables(rows: Sequence[Row]) -> list[Table]:
-    """What `alignmixup evaluate` measured, a table for each kind of measure, a row a method: mean ± spread.
-
-    Raises:
-        ValueError: an evaluation of another version; says what to do.
-    """
+    """What `alignmixup evaluate` measured, a table for each kind of measure, a row a method: mean ± spread."""
     found = [(row, [run for run in row.runs if run.evaluation]) for row in rows]
-    numbers = {row.label: [_headline(run) for run in runs] for row, runs in found if runs}
+    numbers = {row.label: [headline(run.evaluation) for run in runs] for row, runs in found if runs}
     keys = list(dict.fromkeys(key for several in numbers.values() for one in several for key in one))
     groups = {group: {key: own[key] for key in own if key in keys} for group, own in _GROUPS.items()}
     known = {key for own in groups.values() for key in own}
@@ -181,16 +177,6 @@ def _images(group: str, runs: Sequence[Run]) -> str:
         of_sets = [one["in_images"] for one in part.get("sets", {}).values()]
         counts.add(min(of_sets, default=part.get("images")))
     return ", ".join(str(count) for count in sorted(count for count in counts if count is not None))
-
-
-def _headline(run: Run) -> dict[str, float]:
-    try:
-        return headline(run.evaluation)
-    except (KeyError, TypeError) as error:
-        file = run.path / "evaluation.json"
-        raise ValueError(
-            f"{file} is of another version ({error}): run `alignmixup evaluate {run.path}` again"
-        ) from None
 
 
 _LOCALIZED = {

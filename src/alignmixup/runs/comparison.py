@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +15,7 @@ from alignmixup.evaluation.published import published_error
 from alignmixup.evaluation.summary import spread
 from alignmixup.files import locked, write_json
 from alignmixup.outside import require
+from alignmixup.records import read_results
 from alignmixup.runs.folder import Mode, RunFolder
 from alignmixup.runs.sweep import Variant, expand, parse_sweep
 from alignmixup.training.config_file import ConfigError
@@ -137,10 +137,10 @@ def _earlier(
 
     file, now = root / "results.json", {job.name for job in wanted}
     try:
-        before = json.loads(file.read_text(encoding="utf-8"))
+        before = read_results(file)
         rest = [(row, Path(path).name) for row in before["methods"] for path in row["folders"]]
         rest = [(row, name) for row, name in rest if name not in now]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError):
         return []
     if rest and (before.get("data"), before.get("overrides")) != (data, list(overrides)):
         number = next(count for count in range(1, len(rest) + 10_000) if not _numbered(file, count).exists())

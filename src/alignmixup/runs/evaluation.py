@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +18,7 @@ from alignmixup.figures.ood import draw_ood
 from alignmixup.figures.reliability import draw_reliability
 from alignmixup.figures.save import FigureKind, figure_of_each_kind, figures_to_draw
 from alignmixup.files import locked, write_json
+from alignmixup.records import read_evaluation
 from alignmixup.runs.measurements import Measurements, Progress
 from alignmixup.runs.plan import CONVENTIONS, FILE, FORMAT, PARTS, Plan, build_plan, configuration_of, settings_of
 from alignmixup.runs.record import environment, last_ten, source_revision
@@ -265,8 +265,8 @@ def _check_baseline(plan: Plan) -> None:
 
 def _read_baseline(baseline: Path) -> Result:
     try:
-        errors: Result = json.loads((baseline / FILE).read_text(encoding="utf-8"))["corruptions"]
-    except (OSError, ValueError, KeyError):
+        errors: Result = read_evaluation(baseline / FILE)["corruptions"]
+    except (OSError, KeyError):
         raise ConfigError(
             f"--baseline {baseline}: no errors under corruptions in {baseline / FILE}; evaluate it first with the "
             "same --corruptions, or give it as one of the runs"

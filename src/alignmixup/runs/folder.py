@@ -6,7 +6,7 @@ told in docs/training.md and docs/runs.md. Every file is replaced as a whole, so
 
 from __future__ import annotations
 
-import json
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -16,6 +16,7 @@ from typing import Literal
 
 from alignmixup.figures.save import FigureKind, figure_of_each_kind, figures_to_draw
 from alignmixup.files import locked, sweep, write_text
+from alignmixup.records import read_json
 from alignmixup.training.config import Config
 from alignmixup.training.config_file import ConfigError, dump, first_difference, from_dict, load_complete
 
@@ -120,7 +121,7 @@ class RunFolder:
 
     def check_output(self, file: Path) -> None:
         """Refuse to write something else over a file of the run."""
-        if self.config.is_file() and file.resolve() in [own.resolve() for own in self.files]:
+        if self.config.is_file() and os.path.realpath(file) in map(os.path.realpath, self.files):
             raise ConfigError(f"--out {file} is a file of the run itself: name another")
 
     @contextmanager
@@ -204,7 +205,7 @@ class RunFolder:
     def _record_fits(self) -> bool:
         """Whether the record is whole, and of the configuration and the epochs that the folder is configured for."""
         try:
-            record = json.loads(self.record.read_text(encoding="utf-8"))
+            record = read_json(self.record)
             recorded, trained = from_dict(record["config"], source=str(self.record)), record["metrics"]["epochs"]
             config = self.read_config()
         except (OSError, ValueError, KeyError, TypeError):

@@ -77,7 +77,8 @@ class NetworkChoice(Asked):
     )
     device: Literal["auto", "cpu", "cuda", "mps"] | None = option(None, "where to compute (default: train.device)")
     trust: bool = option(
-        False, "import the modules outside this package that a run's configuration names; they can do anything"
+        False,
+        "allow what a run names: modules outside this package, which can do anything, and the network",
     )
 
     def _check_options(self) -> None:

@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 
-from alignmixup.files import RECORD_FORMAT as FORMAT
-from alignmixup.files import read_record  # noqa: F401 - where callers look for it
+from alignmixup.records import RECORD_FORMAT as FORMAT
+from alignmixup.records import read_record  # noqa: F401 - where callers look for it
 from alignmixup.training.config import Config, to_dict
 
 _PACKAGES = ("alignmixup", "torchvision", "timm", "numpy", "scikit-learn", "safetensors")

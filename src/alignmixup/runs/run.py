@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from alignmixup.near import alternatives
-from alignmixup.outside import is_outside
 from alignmixup.runs.folder import RunFolder
 from alignmixup.runs.plan import NetworkChoice
 from alignmixup.training.config_file import DEFAULT, FREE_KEYS, ConfigError, check_keys
 from alignmixup.training.config_file import load as load_config
+from alignmixup.training.foreign import only_read
 
 if TYPE_CHECKING:
     import torch
@@ -176,7 +176,7 @@ class Run:
             return _published(name).get("classes") or max((self.label_map or {}).values()) + 1
         from alignmixup.training.build import build_model
 
-        expected = build_model(self.config, dataset).state_dict()
+        expected = build_model(self.config, dataset, start=False).state_dict()
         return _outputs_of(_read_checkpoint(self.weights, self.choice.key, expected), expected, dataset.num_classes)
 
     def network(self, dataset: ImageData) -> nn.Module:
@@ -191,7 +191,7 @@ class Run:
 
         if self.record is not None:
             check_class_names(self.record, dataset.class_names, source=f"the run {self.name}")
-        model = build_model(self.config, dataset)
+        model = build_model(self.config, dataset, start=self.weights is None)
         if self.weights is None:
             _check_published(self.config.model.name, dataset)
         elif self.folder and self.weights in self.folder.all_weights:
@@ -287,8 +287,8 @@ def load(
 ) -> Run:
     """Find a trained network. Nothing heavy is loaded before it is asked for.
 
-    A run folder is data, and no code of its own runs, unless its network or method is a module outside this package.
-    That is what ``trust`` is for; see docs/security.md.
+    A run folder is data: no code that it names runs, and nothing is fetched because it says so. ``trust`` allows both;
+    see docs/security.md.
 
     Args:
         target: run folder; or as a text, the name of a model that ``models.build`` knows.
@@ -319,7 +319,7 @@ def load(
         check_keys(overrides, _RUN_KEYS, "an evaluation can change {} alone")
         config = folder.read_config(overrides)
         if not choice.trust:
-            refuse_outside(config, f"the run {folder.path}")
+            config = only_read(config, f"the run {folder.path}", overrides)
         file = Path(choice.checkpoint) if choice.checkpoint else folder.weights_named(choice.weights)
         return Run(str(folder.path), config, _existing(file), folder, choice)
     from alignmixup import models
@@ -340,16 +340,6 @@ def load(
     run = Run(target, config, _existing(Path(choice.checkpoint)) if choice.checkpoint else None, None, choice)
     run.label_map  # noqa: B018 - a map that is none shows before any data are read
     return run
-
-
-def refuse_outside(config: Config, source: str) -> None:
-    """Refuse a configuration that names code outside this package."""
-    for key, name in (("model.name", config.model.name), ("method.name", config.method.name)):
-        if is_outside(name):
-            raise ConfigError(
-                f'{source} has {key} = "{name}", code outside this package that would run: if you know it, allow it '
-                "with --trust (trust=True)"
-            )
 
 
 def _model_config(name: str, data: str | None, overrides: Sequence[str]) -> Config:

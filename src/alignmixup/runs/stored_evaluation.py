@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from alignmixup.records import read_evaluation, read_json
 from alignmixup.runs.plan import FORMAT, Plan, settings_of
 from alignmixup.runs.run import Run
 from alignmixup.training.config_file import ConfigError
@@ -92,12 +92,11 @@ def _read(file: Path) -> Result:
     stored = _content(file)
     if not isinstance(stored.get("settings"), dict) or "error_percent" not in stored:
         raise ConfigError(f"--out {file} is there and holds no evaluation of a network: name another file")
-    return stored
+    return read_evaluation(file)
 
 
 def _content(file: Path) -> Result:
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        return read_json(file)
     except (OSError, ValueError):
         return {}
-    return content if isinstance(content, dict) else {}

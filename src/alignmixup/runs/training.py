@@ -128,7 +128,7 @@ def _prepare(
         with engine.main_first():
             dataset = load_data(config, progress=engine.is_main)
         train_loader, test_loader = build_loaders(config, dataset, engine, batch_size=division.batch_size)
-        model = engine.place(build_model(config, dataset))
+        model = engine.place(build_model(config, dataset, start=found is None))
         mixer = build_mixer(config, model, dataset)
         example = example_images(config, dataset, engine)
         # The mixer's hooks must stand before the model is traced, its parameters exist before the optimiser is made.

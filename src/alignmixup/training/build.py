@@ -93,19 +93,23 @@ def example_images(config: Config, dataset: ImageData, engine: Engine) -> Tensor
     return next(iter(loader))[0]
 
 
-def build_model(config: Config, dataset: ImageData) -> nn.Module:
-    """The network, initialised from ``train.seed``; ``in_channels`` follows the images where it is not given."""
-    options = dict(config.model.options)
+def build_model(config: Config, dataset: ImageData, *, start: bool = True) -> nn.Module:
+    """The network, initialised from ``train.seed``; ``in_channels`` follows the images where it is not given.
+
+    ``start=False`` leaves out published or other weights to start from, for a network that gets its own.
+    """
+    name = config.model.name
+    options = dict(config.model.options) if start else models.without_start(name, config.model.options)
     torch.manual_seed(config.train.seed)
     try:
-        if "in_channels" in models.options(config.model.name):
+        if "in_channels" in models.options(name):
             given = options.setdefault("in_channels", dataset.channels)
             if given != dataset.channels:
                 raise ValueError(
                     f"model.in_channels = {given}, and the images of {dataset.name} have {dataset.channels}: "
                     f"set model.in_channels={dataset.channels}, or leave it out"
                 )
-        return models.build(config.model.name, num_classes=dataset.num_classes, options=options)
+        return models.build(name, num_classes=dataset.num_classes, options=options)
     except (ValueError, TypeError, RuntimeError, MemoryError) as error:  # torch's, of sizes that no memory holds
         first_line = str(error).partition("\n")[0]
         raise ConfigError(f"[model]: {first_line or type(error).__name__}") from error

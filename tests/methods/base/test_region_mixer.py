@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from alignmixup import CutMix, Mixup, Switch, methods
+from alignmixup import CutMix, Switch, methods
 from alignmixup.methods.base import RegionMixer
 from alignmixup.methods.cutmix import CutMixDraw
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-import json
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -15,6 +14,7 @@ from alignmixup import methods
 from alignmixup.evaluation.summary import spread
 from alignmixup.files import write_atomically, write_json, write_text
 from alignmixup.outside import is_outside, require
+from alignmixup.records import read_evaluation
 from alignmixup.runs.export.facts import facts_of
 from alignmixup.runs.export.options import HubOptions
 from alignmixup.runs.folder import RunFolder
@@ -142,7 +142,8 @@ def _hub_config(run: Run, facts: Mapping[str, Any]) -> dict[str, Any]:
 def _build_options(run: Run) -> dict[str, Any]:
     from alignmixup import models
 
-    options = {key: value for key, value in run.config.model.options.items() if key not in _LOADED_ANYWAY}
+    options = models.without_start(run.config.model.name, run.config.model.options)
+    options = {key: value for key, value in options.items() if key not in _LOADED_ANYWAY}
     if "in_channels" in models.options(run.config.model.name):
         options.setdefault("in_channels", run.data.channels)
     return options
@@ -175,7 +176,7 @@ def _evaluated(run: Run) -> Iterator[tuple[str, str, str]]:
     """What `alignmixup evaluate` measured of these weights: measure, value, images."""
     assert run.folder is not None
     file = run.folder.path / FILE
-    found = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    found = read_evaluation(file) if file.is_file() else {}
     if found.get("settings", {}).get("weights_sha256") != run.fingerprint:
         return
     if calibration := found.get("calibration"):

@@ -95,7 +95,7 @@ def build_autoencoder(
             )
         if weights is None:
             raise ConfigError('encoder = "residual" needs the weights of a trained network')
-        network = build_model(config, dataset)
+        network = build_model(config, dataset, start=False)
         load_model_weights(weights, network)
         given = {"in_channels": dataset.channels, **config.model.options}
         settings = {key: given[key] for key in _NETWORK_OPTIONS if key in given}
