@@ -14,7 +14,7 @@ from alignmixup.records import read_evaluation, read_json, read_localization, re
 from alignmixup.runs.plan import FILE
 
 ROOT = Path(__file__).parents[1]
-RECORD = next((ROOT / "results" / "digits" / "records").glob("*.json"))
+RECORD = ROOT / "results" / "digits" / "records.jsonl"
 LOCALIZATION = ROOT / "results" / "tiny-imagenet-localization" / "localization-preact_resnet18.json"
 DETECTION = {"detection_accuracy": 0.5, "auroc": 0.5, "aupr_in": 0.5, "aupr_out": 0.5, "fpr95": 0.5}
 CALIBRATION = {f"{key}_percent": 10.0 for key in ("ece", "overconfidence", "mean_confidence", "accuracy")}
@@ -79,7 +79,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     run = tmp_path / "all" / "run"
     run.mkdir(parents=True)
     contents: dict[str, Any] = {
-        "run/record.json": json.loads(RECORD.read_text()),
+        "run/record.json": json.loads(RECORD.read_text().splitlines()[0]),
         f"run/{FILE}": EVALUATION,
         "localization.json": json.loads(LOCALIZATION.read_text()),
         "results.json": RESULTS,

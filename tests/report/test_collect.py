@@ -15,7 +15,9 @@ Make = Callable[..., Path]
 
 def test_runs_are_found_in_folders_above_them_once(make: Make, tmp_path: Path) -> None:
     folders = [make("mixup", seed, [30.0]) for seed in (0, 1)]
-    (folders[0] / "evaluation.json").write_text('{"error_percent": 30.0}')
+    (folders[0] / "evaluation.json").write_text(
+        '{"error_percent": 30.0, "top5_error_percent": 5.0, "cross_entropy": 1.0}'
+    )
     for name in ("curves.png", "morph.png", "note.txt"):
         (folders[0] / name).write_bytes(b"x")
     runs = find_runs([tmp_path, folders[0], folders[1] / "record.json"])
@@ -23,7 +25,7 @@ def test_runs_are_found_in_folders_above_them_once(make: Make, tmp_path: Path) -
         ("mixup", 0, "digits"),
         ("mixup", 1, "digits"),
     ]
-    assert runs[0].evaluation == {"error_percent": 30.0}
+    assert runs[0].evaluation == evaluation
     assert [picture.name for picture in runs[0].pictures] == ["morph.png"]
     assert re.fullmatch(r"\d{4}-\d\d-\d\d", runs[0].date)
 

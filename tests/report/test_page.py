@@ -118,7 +118,7 @@ def test_an_evaluation_of_another_version_says_what_to_do(make: Make) -> None:
     folder = make("mixup", 0, [30.0])
     (folder / "evaluation.json").write_text('{"other": 1}')
     with pytest.raises(
-        ValueError, match=r"evaluation\.json is of another version .*: run `alignmixup evaluate .* again"
+        ValueError, match=r"evaluation\.json is damaged: error_percent is missing; .*: run `alignmixup evaluate` again"
     ):
         build_page(find_runs([folder]))
 

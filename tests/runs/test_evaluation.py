@@ -213,7 +213,9 @@ def test_the_library_gives_what_the_command_writes(run, tmp_path, capsys):
 
 def test_figures_are_of_the_parts_that_all_have(tmp_path):
     several = [{"method": "a", "calibration": {}, "attacks": {}}, {"method": "b", "calibration": {}}]
-    assert figure_files(several, Path("x/found.json")) == [Path("x/found-calibration.png")]
+    for part in ("calibration", "attacks"):
+        (tmp_path / f"found-{part}.png").touch()
+    assert figure_files(several, tmp_path / "found.json") == [tmp_path / "found-calibration.png"]
     assert figure_files([{"method": "a", "ood": {}}], tmp_path / "found.json") == []  # not drawn
 
 

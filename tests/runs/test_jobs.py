@@ -264,7 +264,7 @@ def test_a_job_that_is_killed_says_how_the_cluster_saw_it_end(tmp_path: Path) ->
 def test_a_job_that_loses_its_node_continues_on_another() -> None:
     again = ChildRun().checkpoint("config", "folder", "overwrite")
     assert isinstance(again.function, ChildRun)
-    assert again.args == ("config", "folder", "resume")
+    assert again.args == ("config", "folder", "resume", "png")
 
 
 @pytest.mark.parametrize(

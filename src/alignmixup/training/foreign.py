@@ -23,6 +23,7 @@ REACHING = {
     "method.mixers": "imports",
     "data.download": "fetches",
     "model.pretrained": "fetches",
+    "method.attention": "fetches",
     "train.trackers": "sends",
     "data.root": "reads",
     "model.weights": "reads",
@@ -81,6 +82,11 @@ def trained_on(config: Config, folder: Path, overrides: Sequence[str] = ()) -> C
     if config.model.options.get("pretrained") and not (folder / "checkpoint.pt").is_file():
         raise ConfigError(
             f"{source} has no checkpoint yet and model.pretrained = true, which fetches published weights: allow it "
+            "with --trust"
+        )
+    if isinstance(attention := config.method.options.get("attention"), str):
+        raise ConfigError(
+            f'{source} has method.attention = "{attention}", a network whose published weights are fetched: allow it '
             "with --trust"
         )
     return config
