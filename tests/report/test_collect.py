@@ -15,9 +15,8 @@ Make = Callable[..., Path]
 
 def test_runs_are_found_in_folders_above_them_once(make: Make, tmp_path: Path) -> None:
     folders = [make("mixup", seed, [30.0]) for seed in (0, 1)]
-    (folders[0] / "evaluation.json").write_text(
-        '{"error_percent": 30.0, "top5_error_percent": 5.0, "cross_entropy": 1.0}'
-    )
+    evaluation = {"error_percent": 30.0, "top5_error_percent": 5.0, "cross_entropy": 1.0}
+    (folders[0] / "evaluation.json").write_text(json.dumps(evaluation))
     for name in ("curves.png", "morph.png", "note.txt"):
         (folders[0] / name).write_bytes(b"x")
     runs = find_runs([tmp_path, folders[0], folders[1] / "record.json"])

@@ -265,7 +265,7 @@ def test_published_weights_that_see_other_images_than_theirs_say_so(
     own: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     plain = torch.nn.Linear(1, 1)
-    monkeypatch.setattr("alignmixup.training.build.build_model", lambda config, dataset: plain)
+    monkeypatch.setattr("alignmixup.training.build.build_model", lambda config, dataset, start=True: plain)
     for file in Path("images").iterdir():
         file.rename(file.with_name({"n03": "n01440764", "n07": "n01443537"}[file.name]))
 

@@ -96,7 +96,7 @@ def test_missing_weights(run):
 def test_published_weights_for_other_classes(monkeypatch):
     found = runs.load("torchvision:resnet18", data="digits", overrides=["model.pretrained=true"])
     plain = torch.nn.Linear(1, 1)
-    monkeypatch.setattr("alignmixup.training.build.build_model", lambda config, dataset: plain)
+    monkeypatch.setattr("alignmixup.training.build.build_model", lambda config, dataset, start=True: plain)
     with pytest.raises(
         ConfigError, match="published weights of torchvision:resnet18 are for 1000 classes and the data"
     ):
@@ -124,7 +124,9 @@ def test_a_model_of_the_users_own(tmp_path, monkeypatch):
 
 
 def test_networks_whose_published_weights_have_no_last_layer(monkeypatch):
-    monkeypatch.setattr("alignmixup.training.build.build_model", lambda config, dataset: torch.nn.Identity())
+    monkeypatch.setattr(
+        "alignmixup.training.build.build_model", lambda config, dataset, start=True: torch.nn.Identity()
+    )
     found = runs.load("vgg16_gap", data="digits", overrides=["model.pretrained=true"])
     with pytest.raises(ConfigError, match="vgg16_gap are without its last layer: give --checkpoint FILE"):
         found.network(data.load("digits"))
@@ -135,9 +137,10 @@ def test_what_the_record_says(run):
     assert found.record is None
     assert recorded_errors(found) is None
     errors = [50.0, *range(20, 31)]
-    curve = [{"epoch": epoch, "error_percent": float(error)} for epoch, error in enumerate(errors)]
-    curve.insert(3, {"epoch": 99})  # an epoch that was not evaluated
-    metrics = {"best_error_percent": 20.0, "best_epoch": 1, "last_error_percent": 30.0}
+    rows = enumerate([errors[0], None, *errors[1:]])  # the second epoch was not evaluated
+    curve = [{"epoch": n, "train_loss": 1.0, **({} if e is None else {"error_percent": float(e)})} for n, e in rows]
+    metrics = {"best_error_percent": 20.0, "best_epoch": 2, "last_error_percent": 30.0, "last10_error_percent": 25.5}
+    metrics |= {"last_cross_entropy": 1.0, "images_per_second": 1.0}
     config = {table: {"name": "any"} for table in ("data", "model", "method")}
     record = {"format": 1, "seed": 0, "config": config, "curve": curve}
     record["metrics"] = metrics | {"epochs": len(curve), "seconds": 1.0}
