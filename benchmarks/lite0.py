@@ -5,7 +5,7 @@
 
 The package (Apache-2.0) keeps the tensors of another implementation: other names, the same order. The file serves
 `model.name=timm:tf_efficientnet_lite0 model.weights=lite0.safetensors`; images are normalised with mean and deviation
-0.5 (`data.normalization=half`). What it gives on photographs: docs/studies/photographs.md.
+0.5 (`data.normalization=half`).
 """
 
 import argparse
