@@ -9,7 +9,7 @@ from alignmixup.evaluation.localization.protocols import tabulate_centre
 from alignmixup.runs.localization import Localization, count_boxes
 from alignmixup.runs.localization_report import write_report
 from alignmixup.runs.plan import LocalizationProtocol
-from alignmixup.runs.stored_maps import score_stored_maps
+from alignmixup.runs.stored.maps import score_stored_maps
 
 
 def test_numbers_are_those_of_the_library():

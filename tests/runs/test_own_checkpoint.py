@@ -276,7 +276,7 @@ def test_published_weights_that_see_other_images_than_theirs_say_so(
         )
         assert run.network(run.data) is plain
         assert run.data.num_classes == 1000
-        return "".join(record.getMessage() for record in caplog.records if record.name == "alignmixup.runs.run")
+        return "".join(record.getMessage() for record in caplog.records if record.name == "alignmixup.runs.checkpoint")
 
     assert load("torchvision:resnet18", size=224, crop=0.875) == ""
     said = load("timm:vit_tiny_patch16_224.augreg_in21k_ft_in1k", size=200)

@@ -30,7 +30,7 @@ def run(options: argparse.Namespace) -> int:
     """Measure, print the table, write record and figures."""
     from alignmixup.runs.localization import measure_localization
     from alignmixup.runs.localization_report import reporting_to, write_report
-    from alignmixup.runs.stored_maps import score_stored_maps
+    from alignmixup.runs.stored.maps import score_stored_maps
 
     protocol = LocalizationProtocol.part_of(options)
     if bool(options.target) == (options.maps is not None):

@@ -23,7 +23,7 @@ from alignmixup.runs.measurements import Measurements, Progress
 from alignmixup.runs.plan import CONVENTIONS, FILE, FORMAT, PARTS, Plan, build_plan, configuration_of, settings_of
 from alignmixup.runs.record import environment, last_ten, source_revision
 from alignmixup.runs.run import Run
-from alignmixup.runs.stored_evaluation import check_summary, compare, merge_attacks
+from alignmixup.runs.stored.evaluation import check_summary, compare, merge_attacks
 from alignmixup.training.config_file import ConfigError
 from alignmixup.training.engine import Engine
 from alignmixup.training.progress.images import image_progress
