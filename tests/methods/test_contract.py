@@ -9,6 +9,7 @@ from tests.networks import shallow_resnet
 from torch import nn
 
 from alignmixup import Baseline, Mixer, methods
+from alignmixup.options import options_of
 from alignmixup.taps import FeatureTap
 
 pytestmark = [
@@ -258,6 +259,22 @@ def test_every_kind_of_lambda(name, make, net, batch, lam_per):
             assert (len(value.unique(dim=0)) == 1) == (lam_per == "batch"), key
             if lam_per == "pair":
                 assert torch.equal(value, value[perm]), key
+
+
+def test_a_draw_says_all_of_its_batch(name, make, net, batch):
+    """What is shared is decided when it is drawn: mixing reads the draw alone, whatever the mixer's option says."""
+    one, shared = make(name), make(name)
+    if "lam_per" not in options_of(type(one)):
+        return
+    one.lam_per, shared.lam_per = "sample", "batch"
+    x, target = batch[0], nn.functional.one_hot(batch[1], 5).float()
+    one.prepare(x)
+    shared.prepare(x)
+    for _ in range(HIDDEN):
+        draw = one.draw(x, target)
+        first, again = one.mix(x, target, draw), shared.mix(x, target, draw)
+        assert torch.equal(first.x, again.x)
+        assert torch.equal(first.target, again.target)
 
 
 def test_pair_targets_give_the_same_loss(name, make, net, batch):

@@ -1,6 +1,7 @@
 """Groups of a network's parameters by depth, against those that timm gives to its own networks."""
 
 import pytest
+import timm
 import torch
 from torch import nn
 
@@ -25,7 +26,6 @@ def groups_of(model: nn.Module, size: int = 32, channels: int = 3) -> list[Layer
     ],
 )
 def test_are_those_of_timm(name: str, size: int, others: tuple[str, ...]) -> None:
-    timm = pytest.importorskip("timm")
     model = timm.create_model(name, num_classes=3)
     theirs = timm.models.group_parameters(model, model.group_matcher(coarse=False), reverse=True)
     groups = groups_of(model, size)

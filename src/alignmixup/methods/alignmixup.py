@@ -15,7 +15,7 @@ from alignmixup.functional.cells import AlignmentSize, alignment_size
 from alignmixup.functional.sampling import coin
 from alignmixup.functional.transport.options import Alignment
 from alignmixup.methods.base import Annotation, HiddenDraw, HiddenMixer, Parents
-from alignmixup.methods.base.annotations import spread
+from alignmixup.methods.base.annotations import extent, spread
 from alignmixup.options import option
 from alignmixup.taps import Hidden, Inputs, LayerMix, Probe
 from alignmixup.taps.layer_check import LayerReport
@@ -75,7 +75,7 @@ class AlignedParents(Parents):
         scale = torch.tensor([size[1] / grid[1], size[0] / grid[0]] * 2)
         moved = [
             torch.stack([
-                torch.cat(((_around(carried[row, number]) * scale).to(box), box[4:]))
+                torch.cat(((extent(_half(carried[row, number])) * scale).to(box), box[4:]))
                 for number, box in enumerate(own)
             ]) if len(own) else own
             for row, own in enumerate(moved)
@@ -109,11 +109,9 @@ def _keep(features: Tensor, *, seen: list[Tensor], then: Hidden) -> Tensor:
     return then(features)
 
 
-def _around(carried: Tensor) -> Tensor:
-    """The box ``x0, y0, x1, y1`` around the positions (h, w) that have at least half of the largest value."""
-    part = carried >= carried.max() / 2
-    rows, columns = (part.any(axis).nonzero()[:, 0] for axis in (1, 0))
-    return torch.stack((columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)).float()
+def _half(carried: Tensor) -> Tensor:
+    """Which positions have at least half of the largest value."""
+    return carried >= carried.max() / 2
 
 
 @dataclass(eq=False, kw_only=True)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from alignmixup import models
-from alignmixup.functional.interpolation import cell_mask, partners, paste
+from alignmixup.functional.interpolation import cell_mask
 from alignmixup.functional.sampling import to_device
 from alignmixup.methods.base import Draw, MixedBatch, RegionMixer
 from alignmixup.options import option
@@ -129,12 +129,7 @@ class AttentiveMix(RegionMixer):
         attention = features.float().abs().mean(1)[draw.perm]
         pasted = most_attended(attention, 1 - draw.lam, at_least=int(self.share > 0))
         mask = cell_mask(~pasted, *x.shape[2:])
-        shown = mask.float()
-
-        def show(images: Tensor) -> Tensor:
-            return paste(images, partners(images, draw.perm), mask[:, None])
-
-        return self.pasted(x, target, draw, show, lambda: shown, lam=shown.mean((1, 2)), masks=masks)
+        return self.shown(x, target, draw, mask, lam=mask.float().mean((1, 2)), masks=masks)
 
 
 def most_attended(attention: Tensor, share: Tensor, *, at_least: int) -> Tensor:

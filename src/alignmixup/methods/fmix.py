@@ -6,7 +6,6 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from alignmixup.functional.interpolation import partners, paste
 from alignmixup.functional.sampling import to_device
 from alignmixup.methods.base import Draw, MixedBatch, RegionMixer
 from alignmixup.options import option
@@ -66,16 +65,11 @@ class FMix(RegionMixer):
     def mix(self, x: Tensor, target: Tensor, draw: Draw, *, masks: Tensor | None = None) -> MixedBatch:
         """Make the masks, show the partners, and mix the labels by area."""
         draw = self.expect(FMixDraw, draw)
-        batch, _, height, width = self.check_images(x)
-        count = 1 if self.lam_per == "batch" else batch
-        values = low_frequency_images(draw.noise[:count], height, width, self.decay, self.variant)
-        mask, lam = split(values, draw.lam[:count], self.softness)
-        mask, lam = mask.expand(batch, height, width), lam.expand(batch)
-
-        def show(images: Tensor) -> Tensor:
-            return paste(images, partners(images, draw.perm), mask[:, None])
-
-        return self.pasted(x, target, draw, show, lambda: mask, lam=lam, masks=masks)
+        _, _, height, width = self.check_images(x)
+        noise = draw.noise[:1] if draw.noise.stride(0) == 0 else draw.noise  # one spectrum for all
+        values = low_frequency_images(noise, height, width, self.decay, self.variant)
+        mask, lam = split(values, draw.lam, self.softness)
+        return self.shown(x, target, draw, mask, lam=lam, masks=masks)
 
 
 def low_frequency_images(noise: Tensor, height: int, width: int, decay: float, variant: str) -> Tensor:
@@ -97,7 +91,7 @@ def low_frequency_images(noise: Tensor, height: int, width: int, decay: float, v
 
 
 def split(values: Tensor, lam: Tensor, softness: float) -> tuple[Tensor, Tensor]:
-    """Give the brightest share λ of the pixels of each image (B, H, W) to the first example.
+    """Give the brightest share λ (B,) of the pixels of each image, (B, H, W) or one (1, H, W), to the first example.
 
     Returns:
         (B, H, W) float32 weights of the first example, 1 to 0 in order of brightness: a step, or with ``softness`` a
@@ -109,4 +103,4 @@ def split(values: Tensor, lam: Tensor, softness: float) -> tuple[Tensor, Tensor]
     shown = (lam * pixels).round()[:, None]
     soft = torch.minimum(shown, pixels - shown).clamp(1, max(int(softness * pixels), 1))
     mask = ((shown + soft - 1 - rank) / (2 * soft - 1)).clamp(0, 1)
-    return mask.view(values.shape), shown[:, 0] / pixels
+    return mask.view(-1, *values.shape[1:]), shown[:, 0] / pixels

@@ -1,12 +1,11 @@
 """GridMix."""
 
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import Tensor
 
-from alignmixup.functional.interpolation import cell_mask, partners, paste
+from alignmixup.functional.interpolation import cell_mask
 from alignmixup.functional.sampling import to_device
 from alignmixup.methods.base import Draw, MixedBatch, RegionMixer
 from alignmixup.options import option
@@ -57,9 +56,4 @@ class GridMix(RegionMixer):
     def mix(self, x: Tensor, target: Tensor, draw: Draw, *, masks: Tensor | None = None) -> MixedBatch:
         """Show the partners' cells and mix the labels by area."""
         draw = self.expect(GridMixDraw, draw)
-        mask = cell_mask(draw.cells, *x.shape[2:])
-
-        def show(images: Tensor) -> Tensor:
-            return paste(images, partners(images, draw.perm), mask[:, None])
-
-        return self.pasted(x, target, draw, show, partial(Tensor.float, mask), masks=masks)
+        return self.shown(x, target, draw, cell_mask(draw.cells, *x.shape[2:]), masks=masks)

@@ -6,7 +6,6 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from alignmixup.functional.interpolation import partners, paste
 from alignmixup.functional.sampling import box_centres, to_device
 from alignmixup.methods.base import Draw, MixedBatch, RegionMixer
 from alignmixup.options import option
@@ -69,11 +68,7 @@ class SmoothMix(RegionMixer):
         draw = self.expect(SmoothMixDraw, draw)
         sigma = self.largest_sigma - (self.largest_sigma - self.least_sigma) * draw.lam
         mask = 1 - spots(draw.centre, sigma, *x.shape[2:], shape=self.shape)
-
-        def show(images: Tensor) -> Tensor:
-            return paste(images, partners(images, draw.perm), mask[:, None])
-
-        return self.pasted(x, target, draw, show, lambda: mask, lam=mask.mean((1, 2)), masks=masks)
+        return self.shown(x, target, draw, mask, lam=mask.mean((1, 2)), masks=masks)
 
 
 def spots(centre: Tensor, sigma: Tensor, height: int, width: int, *, shape: str) -> Tensor:

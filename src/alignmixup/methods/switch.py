@@ -139,7 +139,7 @@ class Switch(Mixer, Pixels):
         """Mix as the drawn mixer does."""
         draw = self.expect(SwitchDraw, draw)
         mixer = self._mixers[draw.index]
-        given = mixer.check_masks(x, masks if mixer.wants_masks else None)
+        given = {"masks": masks} if mixer.wants_masks else {}
         batch: MixedBatch = mixer.mix(x, target, draw.inner, **given)
         scoped = self.is_scoped
         return replace(batch, scoped=scoped) if batch.draw is None else replace(batch, draw=draw, scoped=scoped)

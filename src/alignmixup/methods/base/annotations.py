@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from alignmixup.functional.arguments import FLOATING, readable
 from alignmixup.functional.interpolation import lerp, partners
 from alignmixup.taps import Hidden, LayerMix
 
@@ -96,9 +97,10 @@ class Annotations:
         if not masks.is_floating_point():
             mixed = torch.where(weight > 0, first, partner)
         elif weight.ndim == 1:
-            mixed = lerp(partner.clone(), first, weight)
+            mixed = lerp(partner, first, weight)
         else:
-            mixed = torch.lerp(partner.to(weight.dtype), first.to(weight.dtype), weight).to(masks.dtype)
+            wide = torch.promote_types(masks.dtype, weight.dtype)
+            mixed = torch.lerp(partner.to(wide), first.to(wide), weight.to(wide)).to(masks.dtype)
         return mixed if self.masks.ndim == 4 else mixed[:, 0]
 
     def mixed_boxes(self, batch: "MixedBatch") -> list[MixedBoxes] | None:
@@ -152,8 +154,9 @@ def _shown(boxes: Tensor, weight: Tensor, parent: int) -> MixedBoxes:
         else:
             rows, columns = (side.float() for side in spread(box[:4].cpu(), (weight.shape[0], weight.shape[1])))
             share = float(rows @ weight @ columns / (rows.sum() * columns.sum()))
-            part = (weight > 0) & (rows[:, None] > 0) & (columns > 0)
-            seen = _around(part, box) if share > 0 else box
+            if share > 0:
+                visible = extent((weight > 0) & (rows[:, None] > 0) & (columns > 0)).to(box)
+                seen = torch.cat((box[:2].maximum(visible[:2]), box[2:4].minimum(visible[2:]), box[4:]))
         if share > 0:
             kept.append(seen[None])
             shares.append(share)
@@ -163,12 +166,10 @@ def _shown(boxes: Tensor, weight: Tensor, parent: int) -> MixedBoxes:
     return MixedBoxes(torch.cat(kept), weights, torch.full_like(index, parent), index)
 
 
-def _around(part: Tensor, box: Tensor) -> Tensor:
-    """Cut a box to the rectangle around the pixels (H, W) that are seen of it."""
+def extent(part: Tensor) -> Tensor:
+    """The rectangle ``x0, y0, x1, y1`` around places (H, W) of which there is one at least, (4,) int64."""
     rows, columns = (part.any(axis).nonzero()[:, 0] for axis in (1, 0))
-    low = torch.stack((columns[0], rows[0])).to(box)
-    high = torch.stack((columns[-1], rows[-1])).to(box) + 1
-    return torch.cat((box[:2].maximum(low), box[2:4].minimum(high), box[4:]))
+    return torch.stack((columns[0], rows[0], columns[-1] + 1, rows[-1] + 1))
 
 
 def _joined(parts: list[MixedBoxes]) -> MixedBoxes:
@@ -185,6 +186,28 @@ def _checked_masks(masks: Tensor, x: Tensor) -> Tensor:
         )
     if masks.device != x.device:
         raise ValueError(f"masks on {masks.device} and images on {x.device}: move them, masks.to({str(x.device)!r})")
+    return masks
+
+
+def object_masks(masks: Tensor, x: Tensor) -> Tensor:
+    """Check that masks say where the objects of images (B, C, H, W) are; give them as (B, H, W) float32.
+
+    Raises:
+        ValueError: another size or device, several channels, or, on the CPU, values that are not in [0, 1].
+        TypeError: no tensor, or whole numbers, which may be classes or grey levels.
+    """
+    masks = _checked_masks(masks, x)
+    if masks.ndim == 4 and masks.shape[1] != 1:
+        raise ValueError(f"masks of objects have one channel, got {tuple(masks.shape)}: join them, as masks.amax(1)")
+    if masks.dtype != torch.bool and masks.dtype not in FLOATING:
+        raise TypeError(f"masks of objects must be bool or in [0, 1], got {masks.dtype}: compare them, as masks > 0")
+    masks = masks.detach().reshape(len(x), *x.shape[2:]).float()
+    if masks.numel() and readable(masks):
+        least, largest = map(float, masks.aminmax())
+        if not (least >= 0 and largest <= 1):  # NaN compares as false
+            raise ValueError(
+                f"masks of objects must be in [0, 1], got values from {least} to {largest}: compare them, as masks > 0"
+            )
     return masks
 
 

@@ -15,7 +15,6 @@ from alignmixup.functional.sampling import coin
 from alignmixup.methods.base.annotations import Annotation, Annotations
 from alignmixup.methods.base.batch import MixedBatch
 from alignmixup.methods.base.drop_in import DropIn
-from alignmixup.methods.base.masks import object_masks
 from alignmixup.methods.base.stream import DrawnFrom, Stream, drawn_seed
 from alignmixup.near import near
 from alignmixup.options import Options, option, options_of
@@ -227,7 +226,9 @@ class Mixer(Options, ABC):
     def _mixed(self, x: Tensor, y: Tensor, masks: Tensor | None) -> MixedBatch:
         self._check_process()
         target = self._target(x, y)
-        given = self.check_masks(x, masks)
+        if self.wants_masks and masks is None:
+            raise ValueError(self._no_masks())
+        given = {"masks": masks} if self.wants_masks else {}
         if self.is_active and len(x):
             self.prepare(x)
             with self.stream as stream:
@@ -240,21 +241,11 @@ class Mixer(Options, ABC):
         """The method needs to know where the object of each image is."""
         return False
 
-    def check_masks(self, x: Tensor, masks: Tensor | None) -> dict[str, Tensor]:
-        """Return what :meth:`mix` takes beside the draw: the masks, (B, H, W) float32, as ``masks=``, or nothing.
-
-        Raises:
-            ValueError: masks that are missing, or that do not fit the images.
-            TypeError: no tensor, or one of whole numbers.
-        """
-        if not self.wants_masks:
-            return {}
-        if masks is None:
-            raise ValueError(
-                f"labels='visible' of {type(self).__name__} needs to know where the objects are: call it as "
-                "mixer(x, y, masks=masks), masks of shape (B, H, W), or use labels='area'"
-            )
-        return {"masks": object_masks(x, masks)}
+    def _no_masks(self) -> str:
+        return (
+            f"labels='visible' of {type(self).__name__} needs to know where the objects are: call it as "
+            "mixer(x, y, masks=masks), masks of shape (B, H, W), or use labels='area'"
+        )
 
     def use_all(self, batch: MixedBatch) -> MixedBatch:
         """Let the loss of a training batch depend on all parameters of :attr:`module`, where processes must agree.

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, Literal
 
 from torch import Tensor
 
-from alignmixup.functional.interpolation import mix_pairs
+from alignmixup.functional.interpolation import mix_pairs, partners, paste
 from alignmixup.functional.labels import visible_lam
-from alignmixup.methods.base.annotations import Annotation, Parents
+from alignmixup.methods.base.annotations import Annotation, Parents, object_masks
 from alignmixup.methods.base.batch import Draw, MixedBatch
 from alignmixup.methods.base.pair_mixer import PairMixer
 from alignmixup.options import option
@@ -37,7 +38,7 @@ class RegionMixer(PairMixer):
         x: Tensor,
         target: Tensor,
         draw: Draw,
-        paste: Callable[[Tensor], Tensor],
+        show: Callable[[Tensor], Tensor],
         mask: Callable[[], Tensor],
         *,
         lam: Tensor | None = None,
@@ -50,15 +51,28 @@ class RegionMixer(PairMixer):
             x: (B, C, H, W) images.
             target: (B, K) their labels.
             draw: the draw.
-            paste: shows the partners' region in any (B, C, H, W) tensor that lies over the images: images, or masks.
+            show: shows the partners' region in any (B, C, H, W) tensor that lies over the images: images, or masks.
             mask: gives (B, H, W) float32 weights of the first example.
             lam: (B,) exact share of the first example by area; None where it is the draw's.
             masks: (B, H, W) where the objects are; needed where labels follow what is visible.
             parents: where the samples show their two parents; None for both in place.
         """
-        mixed = paste(x)  # first: it checks the draw
+        mixed = show(x)  # first: it checks the draw
         lam = draw.lam if lam is None else lam
-        for known in self.check_masks(x, masks).values():
-            lam = visible_lam(known, paste(known[:, None])[:, 0], mask(), draw.perm, lam)
+        if self.wants_masks:
+            if masks is None:
+                raise ValueError(self._no_masks())
+            known = object_masks(masks, x)
+            lam = visible_lam(known, show(known[:, None])[:, 0], mask(), draw.perm, lam)
         parents, mixed_target = parents or Parents(draw.perm), mix_pairs(target, draw.perm, lam)
         return MixedBatch(mixed, mixed_target, target, draw, lam=lam, mask=mask, parents=parents)
+
+    def shown(
+        self, x: Tensor, target: Tensor, draw: Draw, mask: Tensor, *, lam: Tensor | None = None, masks: Tensor | None
+    ) -> MixedBatch:
+        """Make the batch of a mask (B, H, W), bool or weights, that shows the first example in place; see `pasted`."""
+
+        def show(images: Tensor) -> Tensor:
+            return paste(images, partners(images, draw.perm), mask[:, None])
+
+        return self.pasted(x, target, draw, show, partial(Tensor.float, mask), lam=lam, masks=masks)
