@@ -53,8 +53,8 @@ class MixedBatch:
             from the images gives them, for others they are those of ``draw``. With more than two parents it is the
             weight of the example of the same number (Co-Mixup).
         pairwise: each mixed sample has two parents; False where there may be more.
-        mask: for pictures and masks, gives what each place shows: (B, h, w) weights of the first example, or (B, h, w, m) weights
-            of the m inputs of the sample's group; None where one λ holds everywhere.
+        mask: for pictures and masks, gives what each place shows: (B, h, w) weights of the first example, or
+            (B, h, w, m) weights of the m inputs of the sample's group; None where one λ holds everywhere.
         clean_weight: share of the clean images in the loss, where they stand in front of as many mixtures: ``x``,
             ``target``, ``clean_target`` and ``lam`` then have 2 B rows (RegMixup). None where all rows are mixtures.
         parents: where the samples show their two parents, so that annotations can follow; None for a batch that is not
