@@ -40,7 +40,7 @@ class Killed(Dataset[int]):
         return index
 
 
-# torch looks for free descriptors by opening files, and its own SIGCHLD handler may raise between opening and closing one
+# torch counts free descriptors by opening files, and its SIGCHLD handler may raise between opening and closing one
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning", "ignore:unclosed file:ResourceWarning")
 def test_a_killed_loader_worker_is_an_error_of_the_machine_in_one_sentence() -> None:
     with pytest.raises(ChildProcessError, match=r"^[^\n]* worker [^\n]*: lower data.workers[^\n]*$"), own_errors():
