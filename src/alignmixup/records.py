@@ -2,9 +2,13 @@
 
 A form says what readers rely on: a type; a tuple of forms, any of which fits; ``[form]`` of a list; ``{"key": form}``
 of an object, where ``"key?"`` may be missing and `EVERY` is the form of all values. Other keys may stand there and are
-not looked at. Imports no torch.
+not looked at.
+
+What is measured is written with a checksum of all of it, so that no flipped bit is read as another number. A file
+without one, of an older version or written by hand, is read as it is. Imports no torch.
 """
 
+import hashlib
 import json
 import math
 import os
@@ -12,6 +16,8 @@ from collections.abc import Callable, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+
+from alignmixup.files import write_json
 
 __all__ = [
     "RECORD_FORMAT",
@@ -21,12 +27,15 @@ __all__ = [
     "read_record",
     "read_records",
     "read_results",
+    "sealed",
+    "write_sealed",
 ]
 
 RECORD_FORMAT = 1
 EVERY = "*"
 _LARGEST = 1e30  # nothing that is measured is larger, and figures and sums of such numbers overflow
 _DEEPEST = 40
+_SEAL = "sha256_of_the_rest"
 
 _NUMBER = (int, float)
 _OPTIONAL = (int, float, type(None))
@@ -126,7 +135,24 @@ def _object(text: bytes, place: str) -> dict[str, Any]:
         raise ValueError(f"{place} is no JSON object")
     if complaint := _oversized(content, "", 0):
         raise ValueError(f"{place} is damaged: {complaint}")
+    seal = content.pop(_SEAL, None)
+    if seal is not None and seal != _digest(content):
+        raise ValueError(f"{place} is damaged or was edited: its checksum differs; if you edited it, remove {_SEAL}")
     return content
+
+
+def write_sealed(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON file that `read_json` reads, atomically, with a checksum; a number that is not finite is refused."""
+    write_json(path, sealed(content))
+
+
+def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The content, and a checksum of it that `read_json` compares and leaves out."""
+    return {**content, _SEAL: _digest(json.loads(json.dumps(content)))}
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def read_record(path: Path) -> dict[str, Any]:

@@ -96,6 +96,7 @@ def _resolve(options: argparse.Namespace, style: StyleConfig) -> tuple[Config, R
     config = folder.read_config(options.set)
     if not options.trust:
         config = only_read(config, f"the run {folder.path}", options.set)
+    folder.check_recorded()
     if options.data not in (None, config.data.name):
         raise ConfigError(f"--data {options.data}: the run's network was trained on {config.data.name}")
     return config, folder

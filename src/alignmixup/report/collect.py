@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from alignmixup.files import write_text
-from alignmixup.records import read_evaluation, read_localization, read_record, read_records
+from alignmixup.records import read_evaluation, read_localization, read_record, read_records, sealed
 
 _PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".svg")
 # drawn anew, from the numbers
@@ -119,7 +119,7 @@ def write_records(runs: Iterable[Run], folder: Path) -> Path:
     """
     file = folder / STORED
     stored = {run.key: run for run in [*(_read(file) if file.is_file() else []), *runs]}
-    lines = [json.dumps(compact(stored[key]), allow_nan=False) for key in sorted(stored)]
+    lines = [json.dumps(sealed(compact(stored[key])), allow_nan=False) for key in sorted(stored)]
     folder.mkdir(parents=True, exist_ok=True)
     write_text(file, "".join(f"{line}\n" for line in lines))
     return file

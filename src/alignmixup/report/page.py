@@ -2,6 +2,7 @@
 
 import base64
 import json
+import zlib
 from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
@@ -181,6 +182,9 @@ def embed(pictures: Mapping[Path, str], *, largest: int, together: int) -> tuple
 
     Returns:
         Caption and address of each; and captions of those left out, with their sizes.
+
+    Raises:
+        ValueError: a PNG that is damaged: it has checksums, other kinds have none.
     """
     shown, left_out, used = [], [], 0
     for file, caption in pictures.items():
@@ -190,9 +194,23 @@ def embed(pictures: Mapping[Path, str], *, largest: int, together: int) -> tuple
             continue
         used += size
         ending = file.suffix.lower()
-        kind = _TYPES.get(ending, ending.removeprefix("."))
-        shown.append((caption, f"data:image/{kind};base64,{base64.b64encode(file.read_bytes()).decode()}"))
+        kind, content = _TYPES.get(ending, ending.removeprefix(".")), file.read_bytes()
+        if kind == "png" and not _is_intact(content):
+            raise ValueError(f"{file} is damaged or no PNG: draw it again, or remove it")
+        shown.append((caption, f"data:image/{kind};base64,{base64.b64encode(content).decode()}"))
     return shown, left_out
+
+
+def _is_intact(png: bytes) -> bool:
+    """Whether the chunks of a PNG follow each other and have their checksums."""
+    start, last = 8, b""
+    while start + 12 <= len(png):
+        length = int.from_bytes(png[start : start + 4], "big")
+        last, end = png[start + 4 : start + 8], start + 8 + length
+        if zlib.crc32(png[start + 4 : end]) != int.from_bytes(png[end : end + 4], "big"):
+            return False
+        start = end + 4
+    return png.startswith(b"\x89PNG\r\n\x1a\n") and last == b"IEND" and start == len(png)
 
 
 def _places(runs: Sequence[Run]) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -13,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from alignmixup.evaluation.published import published_error
 from alignmixup.evaluation.summary import spread
-from alignmixup.files import locked, write_json
+from alignmixup.files import locked
 from alignmixup.outside import require
-from alignmixup.records import read_results
+from alignmixup.records import read_results, write_sealed
 from alignmixup.runs.folder import Mode, RunFolder
 from alignmixup.runs.sweep import Variant, expand, parse_sweep
 from alignmixup.training.config_file import ConfigError
@@ -93,6 +94,9 @@ def compare(
             f"the configurations use different data sets: {', '.join(sorted(sets))}; compare one at a time"
         )
     root = Path(out) if out else Path("runs", *sets)
+    record = root / "results.json"
+    if os.path.lexists(record) and not record.is_file():
+        raise ConfigError(f"{record} is no file: --out takes another folder")
     wanted = [
         Job(
             variant.label,
@@ -105,7 +109,6 @@ def compare(
     for job in () if overwrite else wanted:
         if job.folder.state != "fresh":
             job.folder.check_same(job.config)
-    record = root / "results.json"
     with locked(*[record] if is_main_process() else ()):
         outcomes = _do_all(wanted, root, jobs=jobs, on=on, overwrite=overwrite, display=display or Display)
         if len(outcomes) < len(wanted) or not all(outcome.record or outcome.failure for outcome in outcomes):
@@ -117,7 +120,7 @@ def compare(
             outcomes += [outcome for _, outcome in kept]
         results = collect_results(variants, outcomes, command=command) | {"overrides": list(overrides)}
         if is_main_process() and results["methods"]:
-            write_json(record, results)
+            write_sealed(record, results)
             for file in figures_to_draw(root / "comparison.png", figures):
                 draw_comparison(results, file)
     return results
@@ -128,10 +131,9 @@ def _earlier(
 ) -> list[tuple[Variant, Outcome]]:
     """Finished runs of the comparison that ``root`` holds and that this one does not name.
 
-    They stand beside the new ones only where they were trained with the same overrides; other results are set aside,
-    so that nothing is lost.
+    They stand beside the new ones only where they were trained with the same overrides. Other results are set aside,
+    and so is a file that cannot be read: nothing is lost.
     """
-    from alignmixup.figures.save import figure_of_each_kind
     from alignmixup.runs.jobs.queue import Job, Outcome
     from alignmixup.runs.record import read_record
 
@@ -140,14 +142,13 @@ def _earlier(
         before = read_results(file)
         rest = [(row, Path(path).name) for row in before["methods"] for path in row["folders"]]
         rest = [(row, name) for row, name in rest if name not in now]
-    except (OSError, ValueError):
+    except FileNotFoundError:
+        return []
+    except ValueError as error:
+        _log.warning("%s; it is kept as %s", error, _set_aside(file).name)
         return []
     if rest and (before.get("data"), before.get("overrides")) != (data, list(overrides)):
-        number = next(count for count in range(1, len(rest) + 10_000) if not _numbered(file, count).exists())
-        for one in (file, *figure_of_each_kind(root / "comparison.png")):
-            if one.is_file():
-                one.rename(_numbered(one, number))
-        _log.warning("the results of other settings that %s held are kept as %s", file, _numbered(file, number).name)
+        _log.warning("the results of other settings that %s held are kept as %s", file, _set_aside(file).name)
         return []
     kept = []
     for row, name in rest:
@@ -159,6 +160,17 @@ def _earlier(
     if kept:
         _log.info("%s keeps %d runs of an earlier comparison", file, len(kept))
     return kept
+
+
+def _set_aside(file: Path) -> Path:
+    """Rename ``results.json`` and its figures by the first number that is free, and return its new name."""
+    from alignmixup.figures.save import figure_of_each_kind
+
+    number = next(count for count in itertools.count(1) if not _numbered(file, count).exists())
+    for one in (file, *figure_of_each_kind(file.with_name("comparison.png"))):
+        if one.is_file():
+            one.rename(_numbered(one, number))
+    return _numbered(file, number)
 
 
 def _numbered(file: Path, number: int) -> Path:

@@ -17,8 +17,8 @@ from alignmixup.figures.corruptions import draw_corruptions
 from alignmixup.figures.ood import draw_ood
 from alignmixup.figures.reliability import draw_reliability
 from alignmixup.figures.save import FigureKind, figure_of_each_kind, figures_to_draw
-from alignmixup.files import locked, write_json
-from alignmixup.records import read_evaluation
+from alignmixup.files import locked
+from alignmixup.records import read_evaluation, write_sealed
 from alignmixup.runs.measurements import Measurements, Progress
 from alignmixup.runs.plan import CONVENTIONS, FILE, FORMAT, PARTS, Plan, build_plan, configuration_of, settings_of
 from alignmixup.runs.record import environment, last_ten, source_revision
@@ -108,11 +108,11 @@ def _into_files(
         _add_mce(results, plan.baseline)
         for result, file in zip(results, files, strict=True):
             if file:
-                write_json(file, result)
+                write_sealed(file, result)
     if out and len(runs) > 1:
         circumstances = [{key: one[key] for key in ("run", "method", "seed")} for one in results]
         summary = {"format": FORMAT, "methods": summarise_evaluations(results), "runs": circumstances}
-        write_json(out, summary | {"settings": results[0]["settings"]})
+        write_sealed(out, summary | {"settings": results[0]["settings"]})
     if out:
         draw_figures(results, out, plan.figures)
     return results
@@ -215,7 +215,7 @@ def _measure(run: Run, plan: Plan, file: Path | None, progress: Progress, *, sto
                 for figure in figures_to_draw(_beside(file, "ood"), plan.figures):
                     draw_ood(measurements.readable_logits, measurements.ood_logits, figure, title=title)
             if file:
-                write_json(file, result)
+                write_sealed(file, result)
     return result
 
 

@@ -16,7 +16,7 @@ from typing import Literal
 
 from alignmixup.figures.save import FigureKind, figure_of_each_kind, figures_to_draw
 from alignmixup.files import locked, sweep, write_text
-from alignmixup.records import read_json
+from alignmixup.records import read_json, read_record
 from alignmixup.training.config import Config
 from alignmixup.training.config_file import ConfigError, dump, first_difference, from_dict, load_complete
 
@@ -201,6 +201,18 @@ class RunFolder:
                 f"{self.path} holds a run of another configuration: {difference}; "
                 "--overwrite deletes it, --out chooses another folder"
             )
+
+    def check_recorded(self) -> None:
+        """Refuse a configuration under which the weights that are here were not trained: the record has its own.
+
+        Raises:
+            ValueError: one of the two files was changed, or is damaged.
+        """
+        if not self.record.is_file():
+            return
+        recorded = from_dict(read_record(self.record)["config"], source=str(self.record))
+        if difference := first_difference(recorded, self.read_config()):
+            raise ValueError(f"{self.config} is not what {self.record} tells of, one of them was changed: {difference}")
 
     def _record_fits(self) -> bool:
         """Whether the record is whole, and of the configuration and the epochs that the folder is configured for."""

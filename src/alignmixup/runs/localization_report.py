@@ -17,7 +17,8 @@ from alignmixup.evaluation.localization.image_pass import MAP_SIZE
 from alignmixup.evaluation.localization.protocols import tabulate_centre
 from alignmixup.figures.save import FigureKind, figures_to_draw
 from alignmixup.figures.score_maps import MapRow, draw_boxes, draw_threshold_curves
-from alignmixup.files import locked, write_json
+from alignmixup.files import locked
+from alignmixup.records import write_sealed
 from alignmixup.runs.comparison import averaged
 from alignmixup.runs.localization import Bar, Localization, Shown, count_boxes, measure_localization, with_bar
 from alignmixup.runs.plan import LocalizationProtocol
@@ -81,7 +82,7 @@ def write_report(
         "revision": source_revision(),
     }
     out.mkdir(parents=True, exist_ok=True)
-    write_json(out / _FILE, results)
+    write_sealed(out / _FILE, results)
     for file in figures_to_draw(out / "localization_curves.png", figures):
         _draw_curves(results, file)
     if drawn := [(one.record, one.shown) for one in measured if one.shown]:

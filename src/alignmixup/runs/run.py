@@ -298,7 +298,8 @@ def load(
     Raises:
         ConfigError: neither run nor model, a key that cannot be changed, weights or data that are not named, an option
             of a model for a run, or a run of outside modules without ``trust``.
-        ValueError: no such library, module or function, an option out of range, a label map that is none.
+        ValueError: a configuration that is not the record's, no such library, module or function, an option out of
+            range, a label map that is none.
         FileNotFoundError: no weights or label map there.
 
     Example:
@@ -319,6 +320,7 @@ def load(
         config = folder.read_config(overrides)
         if not choice.trust:
             config = only_read(config, f"the run {folder.path}", overrides)
+        folder.check_recorded()
         file = Path(choice.checkpoint) if choice.checkpoint else folder.weights_named(choice.weights)
         return Run(str(folder.path), config, _existing(file), folder, choice)
     from alignmixup import models

@@ -14,7 +14,7 @@ from typing import Any
 
 from alignmixup.figures.curves import draw_curves
 from alignmixup.figures.save import FigureKind
-from alignmixup.files import write_json
+from alignmixup.records import write_sealed
 from alignmixup.runs.folder import Mode, RunFolder, State, default_folder
 from alignmixup.runs.record import best_chosen_on, build_record, read_record
 from alignmixup.training import checkpoint
@@ -204,7 +204,7 @@ def _finish(trainer: Trainer, folder: RunFolder) -> dict[str, Any]:
             record["best_chosen_on"] = best_chosen_on(record["config"])
         if trainer.average is not None:
             record["weights_sha256"][folder.raw_weights.name] = save_model(folder.raw_weights, trainer.model)
-        write_json(folder.record, record)
+        write_sealed(folder.record, record)
     engine.wait()
     return record
 

@@ -14,7 +14,7 @@ from alignmixup import methods
 from alignmixup.evaluation.summary import spread
 from alignmixup.files import write_atomically, write_json, write_text
 from alignmixup.outside import is_outside, require
-from alignmixup.records import read_evaluation
+from alignmixup.records import read_evaluation, write_sealed
 from alignmixup.runs.export.facts import facts_of
 from alignmixup.runs.export.options import HubOptions
 from alignmixup.runs.folder import RunFolder
@@ -64,7 +64,7 @@ def write_hub_folder(run: Run, folder: str | Path, **options: Any) -> list[str]:
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(RunFolder(folder).weights, lambda file: file.write(content))
     write_json(folder / "config.json", _hub_config(run, facts))
-    write_json(folder / "record.json", record)
+    write_sealed(folder / "record.json", record)
     for file, text in texts.items():
         write_text(folder / file, text)
     return sorted(["model.safetensors", "config.json", "record.json", *texts])
