@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from alignmixup.cli import build_parser, main
+from alignmixup.records import read_json
 
 
 def command(*arguments: str) -> int:
@@ -16,7 +17,7 @@ def command(*arguments: str) -> int:
 def test_a_page_a_table_and_stored_records_of_real_runs(small: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["compare", "--methods", "baseline,mixup", "--seeds", "1", *small]) == 0
     (results,) = Path("runs/digits").glob("results.json")
-    results.write_text(json.dumps(json.loads(results.read_text()) | {"command": "alignmixup compare --seeds 1"}))
+    results.write_text(json.dumps(read_json(results) | {"command": "alignmixup compare --seeds 1"}))
     capsys.readouterr()
     assert command("runs/digits", "-o", "pages/report.html", "--records", "stored") == 0
     assert capsys.readouterr().out == "stored/records.jsonl: 2 records\npages/report.html\n"

@@ -59,7 +59,7 @@ def test_a_stored_record_holds_the_results_and_no_path(make: Make, tmp_path: Pat
     assert stored["curve"][0] == {"epoch": 0, "train_loss": 2.0, "error_percent": 30.1235, "cross_entropy": 1.50617}
     file = write_records([run], tmp_path / "results")
     assert "/home" not in file.read_text()
-    assert json.loads(file.read_text()) == stored
+    assert {key: value for key, value in json.loads(file.read_text()).items() if "sha256" not in key} == stored
     (again,) = find_runs([tmp_path / "results"])
     assert (again.label, again.date, again.record["metrics"]) == (run.label, run.date, run.record["metrics"])
     assert compact(again) == stored

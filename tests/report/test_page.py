@@ -15,6 +15,8 @@ from alignmixup.figures.palette import DARK, LIGHT
 from alignmixup.report.collect import Shared, find_runs
 from alignmixup.report.page import build_page, embed
 
+PNG = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg==")
+
 Make = Callable[..., Path]
 VOID = {"meta", "img", "br"}
 SHORT = ("schedule.name=cosine",)
@@ -71,7 +73,7 @@ def page(make: Make, tmp_path: Path) -> str:
     for seed in (0, 1):
         make("baseline", seed, [60.0, 30.0 + seed], name="cifar100/baseline", overrides=("model.width=8", *SHORT))
         folder = make("cutmix", seed, [50.0, 20.0 + seed], name="cifar100/cutmix", overrides=("model.width=8", *SHORT))
-    (folder / "morph.png").write_bytes(b"x")
+    (folder / "morph.png").write_bytes(PNG)
     (folder / "evaluation.json").write_text('{"error_percent": 21.0, "top5_error_percent": 9.0, "cross_entropy": 1.5}')
     return build_page(find_runs([tmp_path]), made_on=date(2026, 1, 2))
 
@@ -175,12 +177,19 @@ def test_a_row_that_differs_in_many_keys_is_folded(make: Make, tmp_path: Path) -
     assert '<th scope="row">model.width</th>' in page or '<th scope="row">train.batch_size</th>' in page
 
 
+def test_a_damaged_picture_is_refused(tmp_path: Path) -> None:
+    for content in (PNG[:-1], PNG[:-20], b"", PNG + b"x", PNG[:20] + b"x" + PNG[21:]):
+        (tmp_path / "a.png").write_bytes(content)
+        with pytest.raises(ValueError, match=r"a\.png is damaged or no PNG: draw it again, or remove it"):
+            embed({tmp_path / "a.png": "a"}, largest=1000, together=1000)
+
+
 def test_pictures_are_data_and_large_ones_are_named(tmp_path: Path) -> None:
-    sizes = {"a.png": 10, "b.gif": 2000, "c.webp": 30, "d.jpg": 30, "e.svg": 30, "f.png": 90}
+    sizes = {"a.png": len(PNG), "b.gif": 2000, "c.webp": 30, "d.jpg": 30, "e.svg": 30, "f.png": 190}
     for name, size in sizes.items():
-        (tmp_path / name).write_bytes(b"x" * size)
-    shown, left_out = embed({tmp_path / name: f"the {name}" for name in sizes}, largest=1000, together=120)
-    assert shown[0] == ("the a.png", f"data:image/png;base64,{base64.b64encode(b'x' * 10).decode()}")
+        (tmp_path / name).write_bytes(PNG if name == "a.png" else b"x" * size)
+    shown, left_out = embed({tmp_path / name: f"the {name}" for name in sizes}, largest=1000, together=len(PNG) + 110)
+    assert shown[0] == ("the a.png", f"data:image/png;base64,{base64.b64encode(PNG).decode()}")
     assert [address.partition(";")[0].removeprefix("data:image/") for _, address in shown] == [
         "png", "webp", "jpeg", "svg+xml",
     ]  # fmt: skip

@@ -12,6 +12,7 @@ from alignmixup import data, runs
 from alignmixup.cli import main
 from alignmixup.evaluation.attacks import Attack
 from alignmixup.evaluation.corruptions.strengths import EXTRA_KINDS, KINDS
+from alignmixup.records import read_json
 from alignmixup.runs.evaluation import evaluate_several, figure_files, mean_corruptions
 from alignmixup.runs.measurements import Measurements
 from alignmixup.runs.plan import CONVENTIONS, PARTS, Plan, build_plan, settings_of
@@ -201,10 +202,10 @@ def test_the_library_gives_what_the_command_writes(run, tmp_path, capsys):
     asked = {"attack": "fgsm", "severities": [5], "corruptions": ["contrast"], "baseline": Path(run.name)}
     record = runs.evaluate(run, what="all", limit=20, **asked)
     assert not (tmp_path / "evaluation.json").exists()  # nothing is written where no file is named
-    written = json.loads((tmp_path / "a.json").read_text())
+    written = read_json(tmp_path / "a.json")
     assert json.loads(json.dumps(record)) == written
     assert written["corruptions"]["mce"]["mce_percent"] == pytest.approx(100)
-    assert runs.evaluate(run, what="error", out=tmp_path / "b.json") == json.loads((tmp_path / "b.json").read_text())
+    assert runs.evaluate(run, what="error", out=tmp_path / "b.json") == read_json(tmp_path / "b.json")
     assert figure_files([record], tmp_path / "a.json") == [
         tmp_path / f"a-{part}.png" for part in ("calibration", "attacks", "corruptions", "ood")
     ]

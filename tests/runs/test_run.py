@@ -11,6 +11,7 @@ import torch
 from alignmixup import data, models, runs
 from alignmixup.runs.evaluation import recorded_errors
 from alignmixup.training.build import save_model
+from alignmixup.training.config import to_dict
 from alignmixup.training.config_file import ConfigError, dump
 from alignmixup.training.config_file import load as load_config
 
@@ -141,7 +142,7 @@ def test_what_the_record_says(run):
     curve = [{"epoch": n, "train_loss": 1.0, **({} if e is None else {"error_percent": float(e)})} for n, e in rows]
     metrics = {"best_error_percent": 20.0, "best_epoch": 2, "last_error_percent": 30.0, "last10_error_percent": 25.5}
     metrics |= {"last_cross_entropy": 1.0, "images_per_second": 1.0}
-    config = {table: {"name": "any"} for table in ("data", "model", "method")}
+    config = to_dict(runs.load(run).config)
     record = {"format": 1, "seed": 0, "config": config, "curve": curve}
     record["metrics"] = metrics | {"epochs": len(curve), "seconds": 1.0}
     (run / "record.json").write_text(json.dumps(record))

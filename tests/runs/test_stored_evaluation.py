@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from alignmixup import runs
+from alignmixup.records import read_json
 from alignmixup.runs import measurements
 from alignmixup.runs.measurements import Measurements
 from alignmixup.training.build import build_model, load_data, save_model
@@ -34,8 +35,7 @@ def out(run: runs.Run) -> Path:
 
 
 def read(file: Path) -> dict[str, Any]:
-    stored: dict[str, Any] = json.loads(file.read_text())
-    return stored
+    return read_json(file)
 
 
 def forbid(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,9 +11,11 @@ import torch
 
 from alignmixup import methods, models, runs
 from alignmixup.cli import main
+from alignmixup.training import checkpoint
+from alignmixup.training.build import check_fits, load_data
 from alignmixup.training.config import TABLES, Config
-from alignmixup.training.config_file import ConfigError, load
-from alignmixup.training.foreign import REACHING, only_read, outside_names, trained_on
+from alignmixup.training.config_file import ConfigError, bundled_names, load
+from alignmixup.training.foreign import LOWERED, REACHING, only_read, outside_names, trained_on
 
 MakeConfig = Callable[..., Config]
 
@@ -85,7 +87,9 @@ def test_code_is_found_wherever_it_is_named(override: str) -> None:
         only_read(config, "somebody's run")
 
 
-@pytest.mark.parametrize("text", ["C:/weights.pth", "C:\\weights.pth", "a: b", "mixup", "torchvision:resnet18"])
+@pytest.mark.parametrize(
+    "text", ["C:/weights.pth", "C:\\weights.pth", "a: b", "mixup", "patches:2", "torchvision:resnet18"]
+)
 def test_what_is_no_name_of_code_is_none(tiny_config: MakeConfig, text: str) -> None:
     config = load("digits/switch", [f"method.mixers=['{text}']"])
     assert outside_names(config) == []
@@ -160,3 +164,54 @@ def test_a_planted_mixer_of_a_switch_never_runs(
     for command in (["evaluate", "run"], ["gallery", "run"], ["train", "--resume", "--out", "other"]):
         assert main(command) == 1
     assert not Path("ran").exists()
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "data.image_size=100000",
+        "train.batch_size=10000000",
+        "train.accumulation=10000000",
+        "model.width=100000",
+        "model.strides=[1, 1, 1, 100000]",
+        "method.iterations=1000000000",
+    ],
+)
+def test_a_number_that_would_exhaust_the_machine_is_the_users_own_or_refused(override: str) -> None:
+    config = load("digits/alignmixup", [override])
+    key, number = override.split("=", maxsplit=1)[0], re.findall(r"\d+", override)[-1]
+    for opened in (only_read, lambda config, _, own=(): trained_on(config, Path("run"), own)):
+        with pytest.raises(ConfigError, match=rf"has {key} = {number}, which may exhaust this machine .* --trust"):
+            opened(config, "somebody's run")
+        assert opened(config, "somebody's run", [override]) == config
+
+
+def test_what_changes_no_number_is_lowered_to_what_a_machine_has() -> None:
+    asked = ["data.workers=100000", "evaluation.batch_size=100000000"]
+    config = load("digits/alignmixup", asked)
+    found = only_read(config, "somebody's run")
+    assert (found.data.workers, found.evaluation.batch_size) == (LOWERED["data.workers"], 4096)
+    assert only_read(config, "somebody's run", asked) == config
+
+
+def test_no_bundled_configuration_asks_for_too_much() -> None:
+    for name in bundled_names():
+        config = load(name)
+        assert only_read(config, name) == replace(config, data=replace(config.data, download=False)), name
+
+
+def test_a_network_that_the_weights_do_not_fit_takes_no_memory(
+    tiny_config: MakeConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of the largest network that may be named, one layer would need 20 TB."""
+    runs.train(tiny_config("train.epochs=1"), tmp_path / "run")
+    config, record = tmp_path / "run" / "config.toml", tmp_path / "run" / "record.json"
+    config.write_text(re.sub(r"width = \d+", "width = 16384", config.read_text()))
+    record.unlink()
+    for command in (["evaluate", str(tmp_path / "run")], ["align", str(tmp_path / "run")]):
+        assert main(command) == 1
+        assert "does not fit the model of its configuration: stem.0.weight is [4" in capsys.readouterr().err
+    large = load(str(config))
+    found = checkpoint.load(tmp_path / "run" / "checkpoint.pt")
+    with pytest.raises(ValueError, match=r"is \[4, 1, 3, 3\] there, and \[16384, 1, 3, 3\] as configured"):
+        check_fits(large, load_data(large), found["model"], tmp_path)

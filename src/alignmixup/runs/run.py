@@ -185,17 +185,21 @@ class Run:
             ConfigError: unknown model or option, or published weights for other classes.
             ValueError: weights of another model, or of one for another number of classes.
         """
-        from alignmixup.training.build import build_model, load_model_weights
+        from alignmixup.training.build import build_model, check_fits, fill, read_model_weights
         from alignmixup.training.trainer import check_class_names
 
         if self.record is not None:
             check_class_names(self.record, dataset.class_names, source=f"the run {self.name}")
+        tensors = None
+        if self.folder and self.weights in self.folder.all_weights:
+            sums = (self.record or {}).get("weights_sha256", {})
+            tensors = read_model_weights(self.weights, sha256=sums.get(self.weights.name))
+            check_fits(self.config, dataset, tensors, self.weights)
         model = build_model(self.config, dataset, start=self.weights is None)
         if self.weights is None:
             check_published(self.config.model.name, dataset)
-        elif self.folder and self.weights in self.folder.all_weights:
-            sums = (self.record or {}).get("weights_sha256", {})
-            load_model_weights(self.weights, model, sha256=sums.get(self.weights.name))
+        elif tensors is not None:
+            fill(model, tensors, self.weights)
         else:
             load_checkpoint(self.weights, self.choice.key, model, dataset)
         return model

@@ -22,6 +22,7 @@ from alignmixup.training.build import (
     build_loaders,
     build_mixer,
     build_model,
+    check_fits,
     example_images,
     load_data,
     save_model,
@@ -128,6 +129,8 @@ def _prepare(
         with engine.main_first():
             dataset = load_data(config, progress=engine.is_main)
         train_loader, test_loader = build_loaders(config, dataset, engine, batch_size=division.batch_size)
+        if found is not None:
+            check_fits(config, dataset, found["model"], folder.checkpoint)
         model = engine.place(build_model(config, dataset, start=found is None))
         mixer = build_mixer(config, model, dataset)
         example = example_images(config, dataset, engine)

@@ -115,6 +115,27 @@ def build_model(config: Config, dataset: ImageData, *, start: bool = True) -> nn
         raise ConfigError(f"[model]: {first_line or type(error).__name__}") from error
 
 
+def check_fits(config: Config, dataset: ImageData, weights: Mapping[str, Tensor], source: Path) -> None:
+    """Refuse a configured network that these weights do not fit, before it takes memory, which may be all there is.
+
+    Networks of other libraries are as large as their names say.
+
+    Raises:
+        ValueError: a name or a shape differs.
+    """
+    if ":" in config.model.name:
+        return
+    with torch.device("meta"):
+        wanted = build_model(config, dataset, start=False).state_dict()
+    there, configured = ({name: list(value.shape) for name, value in one.items()} for one in (weights, wanted))
+    for name in dict.fromkeys([*configured, *there]):
+        if there.get(name) != configured.get(name):
+            raise ValueError(
+                f"{source} does not fit the model of its configuration: {name} is {there.get(name, 'missing')} there, "
+                f"and {configured.get(name, 'missing')} as configured"
+            )
+
+
 def build_mixer(config: Config, model: nn.Module, dataset: ImageData) -> Mixer:
     """The mixing method for ``model`` and the images of ``dataset``; every process draws its own mixes."""
     try:
@@ -151,11 +172,28 @@ def save_tensors(path: Path, state: Mapping[str, Tensor]) -> str:
 
 
 def load_model_weights(path: Path, model: nn.Module, *, sha256: str | None = None) -> None:
-    """Load what `save_model` wrote; ``sha256`` is what it returned, None where that is not known.
+    """Load what `save_model` wrote; arguments and errors as of `read_model_weights` and `fill`."""
+    fill(model, read_model_weights(path, sha256=sha256), path)
+
+
+def fill(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Give a model the weights that were read from ``path``.
+
+    Raises:
+        ValueError: the weights of another model.
+    """
+    try:
+        model.load_state_dict(tensors, strict=True)
+    except RuntimeError as error:
+        raise ValueError(f"{path} does not fit the model of its configuration: {first_lines(error)}") from error
+
+
+def read_model_weights(path: Path, *, sha256: str | None = None) -> dict[str, Tensor]:
+    """Read what `save_model` wrote; ``sha256`` is what it returned, None where that is not known.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: damaged, or the weights of another model.
+        ValueError: damaged.
     """
     safetensors = require("safetensors.torch")
     if not path.is_file():
@@ -167,9 +205,10 @@ def load_model_weights(path: Path, model: nn.Module, *, sha256: str | None = Non
             "or was exchanged. --checkpoint FILE measures other weights"
         )
     try:
-        model.load_state_dict(safetensors.load(content), strict=True)
-    except Exception as error:  # safetensors raises its own error type, torch RuntimeError
-        raise ValueError(f"{path} does not fit the model of its configuration: {first_lines(error)}") from error
+        tensors: dict[str, Tensor] = safetensors.load(content)
+    except Exception as error:  # safetensors raises its own error type
+        raise ValueError(f"{path} is damaged or no safetensors file: {first_lines(error)}") from error
+    return tensors
 
 
 def first_lines(error: Exception) -> str:

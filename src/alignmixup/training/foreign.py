@@ -1,11 +1,12 @@
 """What a configuration that somebody else wrote may do. Imports no torch.
 
-Opening a run reads data and computes. It imports nothing that is named, fetches nothing and sends nothing, unless the
-user says so. docs/security.md has the table, and a test knows every key.
+Opening a run reads data and computes. It imports nothing that is named, fetches nothing, sends nothing and takes no
+more than a machine has, unless the user says so. docs/security.md has the table, and a test knows every key.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from alignmixup.outside import is_outside
-from alignmixup.training.config import Config
+from alignmixup.training.config import Config, to_dict
 from alignmixup.training.config_file import ConfigError
 
 # Keys that do more than choose what is computed, and what that is.
@@ -29,8 +30,18 @@ REACHING = {
     "model.weights": "reads",
     "method.autoencoder": "reads",
 }
+# What would exhaust a machine: the largest number of each that a stranger may ask for, of a table for all its options.
+LARGEST = {
+    "data.image_size": 4096,
+    "train.batch_size": 65536,
+    "train.accumulation": 65536,
+    "model": 16384,
+    "method": 16384,
+}
+# These change no number: more is taken for so many.
+LOWERED = {"data.workers": 16, "evaluation.batch_size": 4096}
 _LOCAL_TRACKERS = {"tensorboard"}  # they write into the run folder and nowhere else
-_NAME = re.compile(r"[^\W\d][\w.]*:\w+")  # what `outside.find` takes, and no path of Windows
+_NAME = re.compile(r"[^\W\d][\w.]*:[^\W\d]\w*")  # what `outside.find` takes, and no path of Windows
 
 
 def refuse_outside(config: Config, source: str) -> None:
@@ -53,14 +64,27 @@ def outside_names(config: Config) -> list[tuple[str, str]]:
 
 
 def only_read(config: Config, source: str, overrides: Sequence[str] = ()) -> Config:
-    """The configuration of somebody's run, to be measured and looked at: it names no code and fetches nothing, unless
-    the user's own ``overrides``, which are in it, say so.
+    """The configuration of somebody's run, to be measured and looked at: it names no code, fetches nothing and asks for
+    nothing that would exhaust the machine, unless the user's own ``overrides``, which are in it, say so.
 
     Raises:
-        ConfigError: it names code outside this package.
+        ConfigError: it names code outside this package, or has a number above `LARGEST`.
     """
     refuse_outside(config, source)
-    return config if "data.download" in _keys(overrides) else replace(config, data=replace(config.data, download=False))
+    tables, own = to_dict(config), _keys(overrides)
+    for table, options in tables.items():
+        for key, value in options.items():
+            largest = LARGEST.get(f"{table}.{key}", LARGEST.get(table, math.inf))
+            if f"{table}.{key}" not in own and (found := max(_integers(value), default=0)) > largest:
+                raise ConfigError(
+                    f"{source} has {table}.{key} = {found}, which may exhaust this machine (more than {largest}): if "
+                    "you mean it, allow it with --trust (trust=True)"
+                )
+    for name, largest in LOWERED.items():
+        table, _, key = name.partition(".")
+        if name not in own and tables[table][key] > largest:
+            config = replace(config, **{table: replace(getattr(config, table), **{key: largest})})
+    return config if "data.download" in own else replace(config, data=replace(config.data, download=False))
 
 
 def trained_on(config: Config, folder: Path, overrides: Sequence[str] = ()) -> Config:
@@ -99,6 +123,17 @@ def sending(config: Config) -> list[str]:
 
 def _keys(overrides: Sequence[str]) -> set[str]:
     return {text.partition("=")[0].strip() for text in overrides}
+
+
+def _integers(value: Any) -> Iterator[int]:
+    if isinstance(value, int):
+        yield abs(value)
+    elif isinstance(value, dict):
+        for one in value.values():
+            yield from _integers(one)
+    elif isinstance(value, list | tuple):
+        for one in value:
+            yield from _integers(one)
 
 
 def _texts(value: Any) -> Iterator[str]:

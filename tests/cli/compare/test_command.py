@@ -9,6 +9,7 @@ import torch
 
 from alignmixup import runs
 from alignmixup.cli import main
+from alignmixup.records import read_json
 from alignmixup.runs import comparison
 from alignmixup.runs.jobs.queue import Job, Outcome
 from alignmixup.training.trainer import Trainer
@@ -129,7 +130,7 @@ def test_the_short_recipe_has_a_folder_of_its_own(small: list[str], monkeypatch:
 
 def test_the_library_gives_what_the_command_writes(small: list[str]) -> None:
     assert main([*COMMAND, *small]) == 0
-    written = json.loads(Path("runs/digits/results.json").read_text())
+    written = read_json(Path("runs/digits/results.json"))
     results = runs.compare(
         ["digits/baseline", "digits/mixup"], seeds=2, overrides=small[1:], command=written["command"]
     )
