@@ -130,7 +130,8 @@ def configurations(draw: random.Random) -> Iterator[Case]:
                 )
             )
         changed = "; ".join(changed_lines(text, damaged))
-        names = ("mine.toml", key, *re.findall(r"\w+", changed[:200]))
+        tables = ("[model]", "[method]")  # what of them is wrong is the value, which a text shows anywhere
+        names = ("mine.toml", key, *(tables if kind == "text" else ()), *re.findall(r"\w+", changed[:200]))
         yield Case(f"{kind}: {changed[:150]!r}", command, names, write("mine.toml", damaged))
 
 

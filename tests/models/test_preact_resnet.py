@@ -120,6 +120,8 @@ def test_gradients_reach_every_parameter():
         ({"variant": "C"}, 'variant must be "A" or "B", got \'C\''),
         ({"width": 0}, "width must be an integer >= 1, got 0"),
         ({"stem_stride": 1.5}, "stem_stride must be an integer >= 1, got 1.5"),
+        ({"stem_stride": 100_000_000}, "stem_stride must be <= 4096, larger than any image, got 100000000"),
+        ({"strides": (1, 2, 5000, 1)}, "strides must be <= 4096"),
         ({"in_channels": True}, "in_channels must be an integer >= 1, got True"),
         ({"strides": (1, 2)}, "strides must hold 4 numbers"),
         ({"strides": (1, 2, 0, 1)}, "strides must be an integer >= 1, got 0"),

@@ -142,11 +142,16 @@ def _stage(in_channels: int, out_channels: int, *, stride: int, variant: Variant
     return nn.Sequential(first, PreActBlock(out_channels, out_channels, stride=1, variant=variant))
 
 
+_LARGEST_STRIDE = 4096
+
+
 def check_sizes(**values: object) -> None:
-    """Raise ValueError unless each value is an integer >= 1 (a bool is not)."""
+    """Raise ValueError unless each value is an integer >= 1 (a bool is not), and each stride one that convolutions take."""
     for name, value in values.items():
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise ValueError(f"{name} must be an integer >= 1, got {value!r}")
+        if "stride" in name and value > _LARGEST_STRIDE:
+            raise ValueError(f"{name} must be <= {_LARGEST_STRIDE}, larger than any image, got {value}")
 
 
 def check_each(name: str, values: Sequence[int], *, count: int, of: str) -> None:
