@@ -112,7 +112,7 @@ def test_metadata_sizes_are_those_of_the_boxes(folder, tmp_path):
 def test_a_source_must_be_there(folder, tmp_path):
     dataset = data.load("folder", root=folder)
     with pytest.raises(
-        ValueError, match="the boxes of folder are not part of its images: name in --boxes .source=. a CSV file"
+        ValueError, match=r"the boxes of folder are not part of its images: name in --boxes .source=. a CSV file"
     ):
         load_boxes("folder", root=folder, dataset=dataset)
     with pytest.raises(FileNotFoundError, match=r"no boxes at .*absent"):

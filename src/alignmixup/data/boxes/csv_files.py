@@ -32,7 +32,7 @@ def read_box_csv(path: str | Path) -> BoxTable:
 
     Convention:
         - columns are separated by commas, semicolons or tabs; names with the separator in them stand in double quotes.
-        - a header that names the corners (x0 or xmin or left... ; x1, y1, x2, y2) says their order, and may name further
+        - a header that names the corners (x0 or xmin or left... ; x1, y1, x2, y2) says their order. It may name further
           columns where one is called path, file, image...; a header of other names is refused.
         - pixels count from 0, and the last one belongs to the box.
         - a path may start anywhere, have a drive, and backslashes; a box that is there twice is one.
