@@ -15,7 +15,7 @@ from alignmixup.evaluation.published import published_error
 from alignmixup.evaluation.summary import spread
 from alignmixup.files import locked, write_json
 from alignmixup.outside import require
-from alignmixup.records import read_results
+from alignmixup.records import last_ten, read_results
 from alignmixup.runs.folder import Mode, RunFolder
 from alignmixup.runs.sweep import Variant, expand, parse_sweep
 from alignmixup.training.config_file import ConfigError
@@ -235,6 +235,7 @@ def summarise_runs(name: str, records: Mapping[str, dict[str, Any]]) -> dict[str
         "name": name,
         "seeds": [record["seed"] for record in records.values()],
         "folders": list(records),
+        "last10_epochs_evaluated": max(len(last_ten(record["curve"])) for record in records.values()),
         **averaged(values),
         "runs": [{key: record["metrics"][key] for key in _AVERAGED} for record in records.values()],
     }

@@ -18,10 +18,10 @@ from alignmixup.figures.ood import draw_ood
 from alignmixup.figures.reliability import draw_reliability
 from alignmixup.figures.save import FigureKind, figure_of_each_kind, figures_to_draw
 from alignmixup.files import locked, write_json
-from alignmixup.records import read_evaluation
+from alignmixup.records import last_ten, read_evaluation
 from alignmixup.runs.measurements import Measurements, Progress
 from alignmixup.runs.plan import CONVENTIONS, FILE, FORMAT, PARTS, Plan, build_plan, configuration_of, settings_of
-from alignmixup.runs.record import environment, last_ten, source_revision
+from alignmixup.runs.record import environment, source_revision
 from alignmixup.runs.run import Run
 from alignmixup.runs.stored.evaluation import check_summary, compare, merge_attacks
 from alignmixup.training.config_file import ConfigError

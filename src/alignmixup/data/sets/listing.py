@@ -19,7 +19,9 @@ _HIDDEN = (".", "~$")
 _SYSTEM_NAMES = frozenset(
     (
         *("__macosx", "__pycache__", "@eadir", "@tmp", "@recycle", "@recently-snapshot", "#recycle", "#snapshot"),
+        *("@__thumb", "@synoresource", "@sharebin", "~snapshot", "_vti_cnf", "cvs", "node_modules"),
         *("$recycle.bin", "recycler", "system volume information", "lost+found"),
+        *("network trash folder", "temporary items"),
         *("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"),
     )
 )
