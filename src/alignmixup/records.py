@@ -12,7 +12,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -112,6 +112,12 @@ _RESULTS = {
     "command?": str,
     "overrides?": [str],
 }
+
+
+def last_ten(curve: Sequence[Mapping[str, Any]]) -> list[float]:
+    """Errors of the tests in the last ten epochs of a curve, in percent: fewer than ten where tests were rarer."""
+    evaluated = [row for row in curve if "error_percent" in row]
+    return [row["error_percent"] for row in evaluated if row["epoch"] > evaluated[-1]["epoch"] - 10]
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -144,7 +144,7 @@ def test_bad_input(place, tmp_path):
         ((run, "--step", 0, *boxes), "step must be in"),
         ((run, "--cam", "cam", "--layer", "stage3", *boxes), "--layer is for Grad-CAM"),
         ((run, "--set", "model.width=8", *boxes), "an evaluation can change data.root"),
-        ((run, "--out", tmp_path), "the boxes of folder are not part of its images"),
+        ((run, "--out", tmp_path), "the boxes of folder are not part of its images: name in --boxes"),
         ((run, "--cam", "gradcam", "--layer", "stage9", *boxes), "no layer 'stage9'"),
         (("--maps", place / "maps" / "mixed-seed0", *boxes), "the size of test/cat/0.png is not known"),
     ):

@@ -16,6 +16,7 @@ from alignmixup.data.decode import (
     scaled_whole,
     to_tensor,
     viewed,
+    with_bar,
 )
 
 pil = importlib.import_module("PIL.Image")
@@ -201,3 +202,8 @@ def test_sizes_are_read_without_pixels(tmp_path):
         image_size(tmp_path / "b.png")
     with pytest.raises(FileNotFoundError, match=r"c.png is listed in its data set but missing"):
         image_size(tmp_path / "c.png")
+
+
+def test_a_bar_prints_nothing_where_nobody_looks(capsys):
+    assert list(with_bar(range(3), "numbers", total=3)) == [0, 1, 2]
+    assert capsys.readouterr() == ("", "")

@@ -112,6 +112,37 @@ def test_tiff_says_how_many_bits_are_used_and_which_end_is_black(tmp_path, compr
     assert torch.equal(to_tensor(decode_image(path)), 255 - to_tensor(GREY.convert("RGB")))
 
 
+@pytest.mark.parametrize("compression", [None, "tiff_lzw"])
+def test_signed_pixels_that_pillow_reads_as_unsigned_are_refused(tmp_path, compression):
+    GREY.save(tmp_path / "signed.tif", tiffinfo={339: 2}, compression=compression)
+    with pytest.raises(ValueError, match=r"signed.tif has pixels of mode L .signed integers.*: convert it to 8 or 16"):
+        decode_pixels(tmp_path / "signed.tif")
+
+
+def write_tiff_in_planes(path: Path, pixels) -> None:
+    """An uncompressed TIFF of (3, H, W) uint16, plane after plane."""
+    planes, height, width = pixels.shape
+    at, bits = 8 + 2 + 12 * 10 + 4, pixels.itemsize * 8
+    start = at + 3 * (2 + 4 + 4)
+    tags = [(256, 3, 1, width), (257, 3, 1, height), (258, 3, 3, at), (259, 3, 1, 1), (262, 3, 1, 2)]
+    tags += [(273, 4, 3, at + 6), (277, 3, 1, planes), (278, 3, 1, height), (279, 4, 3, at + 18), (284, 3, 1, 2)]
+    places = [start + plane * pixels[0].nbytes for plane in range(planes)]
+    far = struct.pack("<3H3I3I", *[bits] * 3, *places, *[pixels[0].nbytes] * 3)
+    listed = b"".join(struct.pack("<HHII", *tag) for tag in tags)
+    path.write_bytes(b"II*\0" + struct.pack("<IH", 8, len(tags)) + listed + bytes(4) + far + pixels.tobytes())
+
+
+def test_planes_are_read_or_refused(tmp_path):
+    colour = numpy.stack([RAMP, RAMP[:, ::-1], RAMP])
+    write_tiff_in_planes(tmp_path / "8.tif", (colour >> 8).astype("u1"))
+    assert decode_pixels(tmp_path / "8.tif").numpy().tolist() == (colour >> 8).tolist()
+    write_tiff_in_planes(tmp_path / "16.tif", colour)
+    with pytest.raises(
+        ValueError, match=r"16.tif has pixels of mode RGB .planes of 16 bits each.*: convert it to 8 or"
+    ):
+        decode_pixels(tmp_path / "16.tif")
+
+
 def write_png_of_16_bit_colour(path: Path) -> None:
     def chunk(name: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))

@@ -57,7 +57,20 @@ def test_everything_odd_is_said_and_the_worst_first(folder, damage):
         "40 images are turned as their EXIF orientation says",
         "1 images have several frames, of which the first counts",
         "40 images are transparent in places: the colours below count",
+        "41 images are nearly black, as 12 bits in a file of 16 are, or labels in place of colours",
     ]
+
+
+@pytest.mark.parametrize(("mode", "high", "dark"), [("I;16", 4095, 1), ("I;16", 4096, 0), ("L", 15, 1), ("L", 16, 0)])
+def test_images_in_the_lowest_sixteenth_are_said(folder, mode, high, dark):
+    pil.new(mode, (9, 9), high).save(folder / "train/cat/new.png")
+    assert inspect_folder(folder).dark == dark
+
+
+@pytest.mark.parametrize(("mode", "alpha"), [("LAB", 0), ("RGB", 0), ("LA", 1), ("RGBA", 1), ("P", 0)])
+def test_transparency_is_told_from_colours_called_a(folder, mode, alpha):
+    pil.new(mode, (9, 9)).save(folder / "train/cat/new.tif")
+    assert inspect_folder(folder).alpha == alpha
 
 
 def test_classes_of_very_different_sizes_are_said(folder):

@@ -188,7 +188,8 @@ def test_forms_of_a_label_map(tmp_path: Path, name: str) -> None:
 
 def test_label_maps_of_imagenet() -> None:
     known = read_label_map("imagenet")
-    assert (len(known), known["n01440764"], known["n15075141"]) == (1000, 0, 999)
+    assert (known["n01440764"], known["n15075141"], known["0"], known["999"]) == (0, 999, 0, 999)
+    assert len(known) == 2000
 
 
 def test_label_maps_with_descriptions(tmp_path: Path) -> None:

@@ -90,11 +90,54 @@ def test_attacks_on_the_same_images_stand_beside_each_other(
     assert labels() == ["fgsm 8/255"]  # on other images
 
 
+def test_sets_stand_beside_each_other(run: runs.Run, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = runs.evaluate(run, out=out, ood="uniform", limit=30)["ood"]["sets"]
+    grown = runs.evaluate(run, out=out, what="ood", limit=30)["ood"]
+    assert list(grown["sets"]) == ["uniform", "gaussian"]  # the usual ones, without digits, which are the data
+    assert grown["sets"]["uniform"] == first["uniform"]
+    forbid(monkeypatch)
+    for asked in ("gaussian", "gaussian,uniform", ""):
+        assert list(runs.evaluate(run, out=out, what="ood", ood=asked, limit=30)["ood"]["sets"]) == list(grown["sets"])
+
+
+def test_corruptions_stand_beside_each_other(run: runs.Run, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[str, ...]] = []
+    usual = measurements.evaluate_corruptions
+
+    def counted(*given: Any, kinds: Any, **options: Any) -> Any:
+        seen.append((*kinds,))
+        return usual(*given, kinds=kinds, **options)
+
+    def ask(kinds: str, severities: str, **options: Any) -> dict[str, Any]:
+        asked = {"corruptions": kinds, "severities": severities, "limit": 30, **options}
+        result: dict[str, Any] = runs.evaluate(run, out=out, **asked)["corruptions"]
+        assert json.loads(json.dumps(result)) == read(out)["corruptions"]
+        return result
+
+    monkeypatch.setattr(measurements, "evaluate_corruptions", counted)
+    monkeypatch.setattr(measurements, "SMALLEST", 1)
+    first = ask("brightness,contrast", "1,3")
+    both = ask("gaussian_noise", "1,3")
+    assert both["kinds"] == ["gaussian_noise", "brightness", "contrast"]
+    assert {kind: both["error_percent"][kind] for kind in first["kinds"]} == first["error_percent"]
+    assert both["mean_error_percent"] == pytest.approx(sum(both["kind_error_percent"].values()) / 3)
+    assert ask("contrast", "3") == ask("contrast,brightness", "3,1") == both
+    assert seen == [("brightness", "contrast"), ("gaussian_noise",)]
+    wider = ask("contrast", "5")  # at another severity all are measured
+    assert (wider["severities"], wider["kinds"], seen[2:]) == ([1, 3, 5], both["kinds"], [tuple(both["kinds"])])
+    assert [errors[:2] for errors in wider["error_percent"].values()] == [*both["error_percent"].values()]
+    assert run.folder
+    alone = ask("contrast", "3,1", baseline=run.folder.path)
+    assert (alone["mce"]["kinds"], alone["mce"]["mce_percent"]) == (["contrast"], 100)
+    with pytest.raises(ConfigError, match="holds corruptions with limit = 30, not 20"):
+        ask("contrast", "3", limit=20)
+
+
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
         ({"bins": 10}, "holds calibration with bins = 15, not 10"),
-        ({"ood": "gaussian", "limit": 30}, r"holds ood with ood = \['uniform'\], not \['gaussian'\]"),
+        ({"ood": "gaussian", "limit": 20}, "holds ood with limit = 30, not 20"),
     ],
 )
 def test_an_answer_to_another_question_is_not_lost_unasked(

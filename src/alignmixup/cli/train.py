@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from alignmixup.cli.arguments import add_options, add_set, add_trust, list_keys
 from alignmixup.cli.own_data.fit import METHOD, fit
 from alignmixup.cli.parser import CommandParser
+from alignmixup.records import last_ten
 from alignmixup.runs.folder import Mode, RunFolder, default_folder
 from alignmixup.runs.plan import FigureOptions
 from alignmixup.training.config_file import DEFAULT, ConfigError, load
@@ -77,7 +78,7 @@ def run(options: argparse.Namespace) -> int:
     print(
         f"{folder.path}: error {metrics['last_error_percent']:.2f} % "
         f"(best {metrics['best_error_percent']:.2f} % at epoch {metrics['best_epoch'] + 1}, "
-        f"mean of the last 10 {metrics['last10_error_percent']:.2f} %), "
+        f"mean of the last {len(last_ten(record['curve']))} {metrics['last10_error_percent']:.2f} %), "
         f"{metrics['seconds']:.1f} s, {metrics['images_per_second']:.0f} images/s"
     )
     return 0

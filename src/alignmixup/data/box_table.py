@@ -67,9 +67,10 @@ class BoxTable:
         ]
         missing = [path for path, key in zip(paths, keys, strict=True) if key is None]
         if missing:
+            there = few([key for key in self.boxes if key not in keys], 2) or "no other image"
             raise ValueError(
-                f"{self.source} has no box for {len(missing)} of {len(paths)} images ({', '.join(missing[:3])}...): "
-                "add their boxes, or leave the images out; paths start at the folder that holds the splits"
+                f"{self.source} has no box for {len(missing)} of {len(paths)} images ({few(missing, 3)}), and names "
+                f"{there}: add their boxes, or leave the images out; paths start at the folder that holds the splits"
             )
         used = {key for key in keys if key is not None}
         lost = [key for key in self.boxes if self.complete and key not in used and not _is_below(root, key)]

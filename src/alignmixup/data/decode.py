@@ -6,11 +6,11 @@ import math
 import os
 import struct
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -35,7 +35,10 @@ __all__ = [
     "scaled_whole",
     "to_tensor",
     "viewed",
+    "with_bar",
 ]
+
+T = TypeVar("T")
 
 _TEST_MARGIN = 256 / 224  # Resize(256), CenterCrop(224), and in proportion for other sizes
 
@@ -154,9 +157,9 @@ def decode_all(
 
     # PIL lets go of the interpreter while it decodes, so threads help without copies between processes
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        done = pool.map(one, range(len(paths)))
+        done: Iterable[Exception | None] = pool.map(one, range(len(paths)))
         if progress:
-            done = require("rich.progress").track(done, description=title, total=len(paths), transient=True)
+            done = with_bar(done, title, total=len(paths))
         try:
             # all bad files are named at once: they are rarely alone
             bad = [(path, error) for path, error in zip(paths, done, strict=True) if error is not None]
@@ -168,6 +171,14 @@ def decode_all(
         more = f" ({len(others)} more of {len(paths)} files cannot be used: {few(others)})" if others else ""
         raise type(first)(f"{first}{more}") from first
     return images
+
+
+def with_bar(items: Iterable[T], title: str, *, total: int) -> Iterable[T]:
+    """The items, with a bar while they are worked on, where the output is a terminal that can show one."""
+    console = require("rich").get_console()
+    still = not console.is_terminal or console.is_dumb_terminal
+    track: Callable[..., Iterable[T]] = require("rich.progress").track
+    return track(items, description=title, total=total, transient=True, disable=still)
 
 
 def _is_for_torchvision(coded: bytes, *, upright: bool) -> bool:

@@ -3,7 +3,7 @@
 Convention, for every way of reading:
     - **mode**: three bytes a pixel. Grey, palette, CMYK, YCbCr and LAB are converted by Pillow; of 16 bits the upper 8
       count, as Pillow takes them of 16-bit colour; an alpha channel is left out, as ``convert("RGB")`` does in most
-      loaders. Floats and 32-bit integers are refused, because no file says what their white is.
+      loaders. Floats, signed and 32-bit integers are refused, because no file says what their white is.
     - **frames**: the first one of an animation or of several pages.
     - **orientation**: turned as the EXIF entry says (``upright``), as people see the image and annotate it today; or as
       stored, as the published results on ImageNet, CUB and Tiny-ImageNet have it and the boxes of their releases. TIFF
@@ -46,6 +46,7 @@ _TURNS = {  # its values, and what makes the stored image upright
     7: "TRANSVERSE",
     8: "ROTATE_90",
 }
+_DARK = 16
 _SIXTEEN_BIT = ("PNG", "PPM", "TIFF", "JPEG2000")  # formats whose 16-bit pixels are known to range from 0 to 65535
 
 
@@ -60,6 +61,7 @@ class ImageFacts:
         turned: whether its EXIF orientation turns it.
         frames: how many there are.
         alpha: whether parts are transparent.
+        dark: whether no value is above 15 of 255, as where 12 bits stand in files of 16, or labels in place of colours.
     """
 
     size: tuple[int, int]
@@ -68,6 +70,7 @@ class ImageFacts:
     turned: bool
     frames: int
     alpha: bool
+    dark: bool
 
 
 def decode_image(path: Path, *, upright: bool = True) -> Any:
@@ -79,23 +82,23 @@ def decode_image(path: Path, *, upright: bool = True) -> Any:
     """
     with naming(path), pillow().open(path) as image:
         image.load()
-        mode, rgb = image.mode, _to_rgb(image)
+        mode, reason, rgb = image.mode, _misread(image), None
+        if not reason:
+            rgb, reason = _to_rgb(image), "floats or 32-bit integers, and no file says which of those is white"
         if rgb is not None:
             turn = _TURNS.get(orientation(image)) if upright else None
             return rgb if turn is None else rgb.transpose(pillow().Transpose[turn])
-    raise ValueError(
-        f"{path} has pixels of mode {mode} (floats or 32-bit integers), and no file says which of those is white: "
-        "convert it to 8 or 16 bits, or remove it"
-    )
+    raise ValueError(f"{path} has pixels of mode {mode} ({reason}): convert it to 8 or 16 bits, or remove it")
 
 
 def describe_image(path: Path) -> ImageFacts:
     """What there is to know of the image in a file that ``decode_image`` can read, with its errors."""
-    size = decode_image(path).size
+    rgb = decode_image(path)
+    dark = max(high for _, high in rgb.getextrema()) < _DARK
     with naming(path), pillow().open(path) as image:
-        alpha = "A" in image.getbands() or "transparency" in image.info
+        alpha = image.mode.endswith(("A", "a")) or "transparency" in image.info
         frames, turned = getattr(image, "n_frames", 1), orientation(image) > 1
-        return ImageFacts(size, image.mode, image.format, turned, frames, alpha)
+        return ImageFacts(rgb.size, image.mode, image.format, turned, frames, alpha, dark)
 
 
 @cache
@@ -155,6 +158,16 @@ def naming(path: Path) -> Iterator[None]:
         size = path.stat().st_size if path.is_file() else 0
         reason = "an empty file" if size == 0 else f"not a readable image of {size} bytes ({error})"
         raise ValueError(f"{path} is {reason}: restore it from the release, or remove it") from error
+
+
+def _misread(image: Any) -> str:
+    """Why Pillow's pixels of a TIFF file are wrong; empty where they are right."""
+    tags = image.tag_v2 if image.format == "TIFF" else {}
+    if 2 in tags.get(339, ()) and image.mode == "L":
+        return "signed integers, which would be read as unsigned"
+    if tags.get(284) == 2 and tags.get(259) == 1 and tags.get(258, (8,))[0] > 8:
+        return "planes of 16 bits each, of which one byte in two would be lost"
+    return ""
 
 
 def _to_rgb(image: Any) -> Any | None:

@@ -41,9 +41,6 @@ class SplitReport:
         if filled and max(filled) > _UNBALANCED * min(filled):
             lines.append(f"from {min(filled)} to {max(filled)} images a class")
         lines += self.passed.remarks()
-        if self.passed.others:
-            kinds = [f"{suffix or 'no ending'}: {count}" for suffix, count in self.passed.others.most_common()]
-            lines.append(f"{self.passed.others.total()} files that are no images ({few(kinds)})")
         return lines if self.split == "." else [f"{self.split}: {line}" for line in lines]
 
 
@@ -61,6 +58,7 @@ class FolderReport:
         turned: images whose EXIF orientation turns them.
         frames: images of which only the first of several frames counts.
         alpha: images whose transparency is left out.
+        dark: images that are nearly black throughout.
         unreadable: path and reason of each image that cannot be used.
         near_duplicates: classes whose names differ only in case, spaces and the like.
         missing: for each further split, the classes that it lacks.
@@ -76,6 +74,7 @@ class FolderReport:
     turned: int = 0
     frames: int = 0
     alpha: int = 0
+    dark: int = 0
     unreadable: list[tuple[str, str]] = field(default_factory=list)
     near_duplicates: list[tuple[str, ...]] = field(default_factory=list)
     missing: dict[str, list[str]] = field(default_factory=dict)
@@ -103,6 +102,7 @@ class FolderReport:
             (self.turned, "images are turned as their EXIF orientation says"),
             (self.frames, "images have several frames, of which the first counts"),
             (self.alpha, "images are transparent in places: the colours below count"),
+            (self.dark, "images are nearly black, as 12 bits in a file of 16 are, or labels in place of colours"),
         ):
             if count:
                 lines.append(f"{count} {what}")
@@ -156,6 +156,7 @@ def inspect_folder(
         turned=sum(look.turned for look in readable),
         frames=sum(look.frames > 1 for look in readable),
         alpha=sum(look.alpha for look in readable),
+        dark=sum(look.dark for look in readable),
         unreadable=[(path, look) for path, look in zip(paths, looks, strict=True) if isinstance(look, str)],
         near_duplicates=near_duplicates(names),
         missing=_differing(others, lambda part: [name for name in first.images if name not in part.images]),

@@ -21,9 +21,10 @@ def read_label_map(source: str | Path) -> dict[str, int]:
     """The output of each class folder, counted from 0.
 
     Args:
-        source: "imagenet" for the 1000 folders n01440764, ...; a JSON file {"FOLDER": OUTPUT}, {"OUTPUT": ["FOLDER",
-            ...]} or ["FOLDER", ...]; or a text file with a line "FOLDER OUTPUT" for each class, or a line for each
-            output, in their order, whose first word (or all of it) is the folder.
+        source: "imagenet" for the 1000 folders n01440764, ..., or 0, 1, ... as ImageNet-V2 has them; a JSON file
+            {"FOLDER": OUTPUT}, {"OUTPUT": ["FOLDER", ...]} or ["FOLDER", ...]; or a text file with a line "FOLDER
+            OUTPUT" for each class, or a line for each output, in their order, whose first word (or all of it) is the
+            folder.
 
     Raises:
         FileNotFoundError: no such file.
@@ -31,7 +32,7 @@ def read_label_map(source: str | Path) -> dict[str, int]:
     """
     if str(source) == IMAGENET:
         names = require("timm.data").ImageNetInfo().label_names()
-        return {str(name): number for number, name in enumerate(names)}
+        return {key: number for number, name in enumerate(names) for key in (str(name), str(number))}
     file = Path(source)
     if not file.is_file():
         raise FileNotFoundError(f"no label map at {file}: expected a JSON or text file, or {IMAGENET}")

@@ -16,7 +16,8 @@ def draw_comparison(results: Mapping[str, Any], path: Target) -> None:
     """Draw every run as a point, and the mean with its standard deviation, one line a method, of ``results.json``."""
     methods = results["methods"]
     reported = reported_errors(methods)
-    says = ["test error (%), mean of the last 10 epochs", "points: runs; bars: mean ± standard deviation"]
+    tests = max(method.get("last10_epochs_evaluated", 10) for method in methods)
+    says = [f"test error (%), mean of the last {tests} tests", "points: runs; bars: mean ± standard deviation"]
     says += ["diamonds: the AlignMixup paper, best epoch"] * bool(reported)
     names = [fold(method["name"], lines=3) for method in methods]
     below = list(accumulate((max(0.28, 0.08 + 0.15 * len(name.splitlines())) for name in names), initial=0))  # inches

@@ -7,6 +7,7 @@ from typing import Any
 from alignmixup.figures.axes import count_along, log_where_wide, name_ends
 from alignmixup.figures.palette import FIRST, SECOND, dashes, series
 from alignmixup.figures.save import Target, drawing
+from alignmixup.records import last_ten
 
 LABELS = {"error_percent": "test error (%)", "train_loss": "training loss (mixed labels)"}
 _POINTS = 240  # of a curve, at most
@@ -24,7 +25,12 @@ def draw_curves(record: Record, path: Target) -> None:
             epochs, mean, _, _ = mean_curve([record], key)
             axes.plot(epochs, mean, color=colour)
             _label(axes, key)
-        right.set_title(f"best {metrics['best_error_percent']:.2f} %, last 10 {metrics['last10_error_percent']:.2f} %")
+        best, last, tests = (
+            metrics["best_error_percent"],
+            metrics["last10_error_percent"],
+            len(last_ten(record["curve"])),
+        )
+        right.set_title(f"best {best:.2f} %, last {tests} {last:.2f} %")
         figure.suptitle(f"{config['method']['name']} on {config['data']['name']}, seed {record['seed']}")
 
 

@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from alignmixup.evaluation.published import PROTOCOL, SOURCE
 from alignmixup.figures import palette
+from alignmixup.records import last_ten
 from alignmixup.report.charts import draw_charts, draw_reliabilities
 from alignmixup.report.collect import Run, Shared
 from alignmixup.report.names import spell_data
@@ -20,7 +21,6 @@ from alignmixup.report.reproduce import command_for, config_text, split_keys
 from alignmixup.report.rows import KEY, Row, build_rows
 from alignmixup.report.tables import Table, duration, error_table, evaluation_tables, localization_tables
 from alignmixup.runs.comparison import mean_and_spread
-from alignmixup.runs.record import last_ten
 
 _MIB = 2**20
 _TYPES = {".jpg": "jpeg", ".svg": "svg+xml"}  # where the ending does not say it

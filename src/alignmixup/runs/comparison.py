@@ -16,7 +16,7 @@ from alignmixup.evaluation.published import published_error
 from alignmixup.evaluation.summary import spread
 from alignmixup.files import locked
 from alignmixup.outside import require
-from alignmixup.records import read_results, write_sealed
+from alignmixup.records import last_ten, read_results, write_sealed
 from alignmixup.runs.folder import Mode, RunFolder
 from alignmixup.runs.sweep import Variant, expand, parse_sweep
 from alignmixup.training.config_file import ConfigError
@@ -247,6 +247,7 @@ def summarise_runs(name: str, records: Mapping[str, dict[str, Any]]) -> dict[str
         "name": name,
         "seeds": [record["seed"] for record in records.values()],
         "folders": list(records),
+        "last10_epochs_evaluated": max(len(last_ten(record["curve"])) for record in records.values()),
         **averaged(values),
         "runs": [{key: record["metrics"][key] for key in _AVERAGED} for record in records.values()],
     }

@@ -18,12 +18,18 @@ from alignmixup.figures.ood import draw_ood
 from alignmixup.figures.reliability import draw_reliability
 from alignmixup.figures.save import FigureKind, figure_of_each_kind, figures_to_draw
 from alignmixup.files import locked
-from alignmixup.records import read_evaluation, write_sealed
+from alignmixup.records import last_ten, read_evaluation, write_sealed
 from alignmixup.runs.measurements import Measurements, Progress
 from alignmixup.runs.plan import CONVENTIONS, FILE, FORMAT, PARTS, Plan, build_plan, configuration_of, settings_of
-from alignmixup.runs.record import environment, last_ten, source_revision
+from alignmixup.runs.record import environment, source_revision
 from alignmixup.runs.run import Run
-from alignmixup.runs.stored.evaluation import check_summary, compare, merge_attacks
+from alignmixup.runs.stored.evaluation import (
+    check_summary,
+    chosen_corruptions,
+    compare,
+    merge_attacks,
+    merge_corruptions,
+)
 from alignmixup.training.config_file import ConfigError
 from alignmixup.training.engine import Engine
 from alignmixup.training.progress.images import image_progress
@@ -105,7 +111,7 @@ def _into_files(
             known(file)
         results.append(stored)
     if "corruptions" in plan.parts and plan.baseline:
-        _add_mce(results, plan.baseline)
+        _add_mce(results, plan, plan.baseline)
         for result, file in zip(results, files, strict=True):
             if file:
                 write_sealed(file, result)
@@ -204,7 +210,12 @@ def _measure(run: Run, plan: Plan, file: Path | None, progress: Progress, *, sto
             if part == "attacks":
                 before = stored.get(part, {}), known.get(part, {})
                 result[part], settings = merge_attacks(*before, measurements.attacks(), settings)
+            elif part == "corruptions":
+                before = stored.get(part, {}), known.get(part, {})
+                settings = settings_of(run, plan)["parts"][part]
+                result[part], settings = merge_corruptions(*before, measurements.corruptions(), settings)
             elif part != "error":
+                settings = settings_of(run, plan)["parts"][part]
                 result[part] = getattr(measurements, part)()
             known[part] = settings
             result["settings"] = asked | {"parts": {name: known[name] for name in PARTS if name in known}}
@@ -244,11 +255,14 @@ def _file_of(run: Run, out: Path) -> Path:
     return out.with_name(f"{out.stem}-{run.name.replace(':', '-')}.json")
 
 
-def _add_mce(results: Sequence[Result], baseline: Path) -> None:
+def _add_mce(results: Sequence[Result], plan: Plan, baseline: Path) -> None:
+    """The mCE of the corruptions that were asked for, of which a file may hold more."""
+    asked = plan.kinds, plan.severities
     reference = next((one["corruptions"] for one in results if Path(one["run"]) == baseline), None)
     reference = reference or _read_baseline(baseline)
     for result in results:
-        mce = mean_corruption_error(result["corruptions"], reference)
+        own, other = (chosen_corruptions(one, *asked) for one in (result["corruptions"], reference))
+        mce = mean_corruption_error(own, other)
         result["corruptions"]["mce"] = {"baseline": str(baseline), **mce}
 
 
@@ -256,7 +270,7 @@ def _check_baseline(plan: Plan) -> None:
     """Refuse a baseline whose corruptions are others than those that will be measured."""
     stored = _read_baseline(Path(str(plan.baseline)))
     for key, asked in (("kinds", plan.kinds), ("severities", plan.severities)):
-        if sorted(stored[key]) != sorted(asked):
+        if not {*asked} <= {*stored[key]}:
             raise ConfigError(
                 f"--baseline {plan.baseline} was measured with other {key} ({', '.join(map(str, stored[key]))}): an "
                 "mCE needs the same corruptions of both"

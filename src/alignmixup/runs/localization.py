@@ -16,6 +16,7 @@ from torch import Tensor
 
 from alignmixup.data import ImageData
 from alignmixup.data.boxes.data import BoxData, load_boxes
+from alignmixup.data.decode import with_bar
 from alignmixup.data.splits import evenly_spaced
 from alignmixup.evaluation.localization.box_accuracy import count_accuracy, tabulate_boxes
 from alignmixup.evaluation.localization.cam import ClassActivation
@@ -25,7 +26,6 @@ from alignmixup.evaluation.localization.image_pass import localize as localize_i
 from alignmixup.evaluation.localization.protocols import cutmix_top1, tabulate_crops, top1_localization
 from alignmixup.files import write_atomically
 from alignmixup.normalization import Normalization
-from alignmixup.outside import require
 from alignmixup.runs.plan import LocalizationProtocol
 from alignmixup.runs.run import Run
 from alignmixup.training.build import build_loaders, example_images
@@ -38,12 +38,6 @@ _OF_FILES = ("cub", "imagenet", "folder")
 Tabulate = Callable[[Iterator[Tensor], Sequence[Tensor], Tensor], CutTable]
 Watcher = Callable[[int, Tensor, Tensor], None]
 Bar = Callable[..., Iterable[Any]]
-
-
-def with_bar(items: Iterable[T], title: str, *, total: int) -> Iterable[T]:
-    """The items, with a bar while they are worked on."""
-    track: Callable[..., Iterable[T]] = require("rich.progress").track
-    return track(items, description=title, total=total, transient=True)
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from alignmixup.data.decode import with_bar
 from alignmixup.evaluation.localization.box_accuracy import scale_to_maps
 from alignmixup.evaluation.localization.contour_boxes import Contours, thresholds
 from alignmixup.evaluation.localization.image_pass import MAP_SIZE
@@ -20,7 +21,7 @@ from alignmixup.figures.score_maps import MapRow, draw_boxes, draw_threshold_cur
 from alignmixup.files import locked
 from alignmixup.records import write_sealed
 from alignmixup.runs.comparison import averaged
-from alignmixup.runs.localization import Bar, Localization, Shown, count_boxes, measure_localization, with_bar
+from alignmixup.runs.localization import Bar, Localization, Shown, count_boxes, measure_localization
 from alignmixup.runs.plan import LocalizationProtocol
 from alignmixup.runs.record import environment, source_revision
 from alignmixup.runs.run import Run

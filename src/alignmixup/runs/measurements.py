@@ -27,7 +27,7 @@ from alignmixup.evaluation.error import error_interval, evaluate_error
 from alignmixup.evaluation.ood import evaluate_ood
 from alignmixup.evaluation.ood_sets import OodSet, build_ood_set
 from alignmixup.evaluation.outputs import ChosenOutputs, Outputs, collect_outputs
-from alignmixup.runs.plan import DEFAULT_OOD, Plan
+from alignmixup.runs.plan import Plan, ood_names
 from alignmixup.runs.run import Run
 from alignmixup.training.engine import Engine
 
@@ -114,7 +114,6 @@ class Measurements:
     @cached_property
     def ood_sets(self) -> list[OodSet]:
         """The out-of-distribution sets, as many images of each as test images are taken."""
-        default = [name for name in DEFAULT_OOD if name != self.dataset.name]
         return [
             build_ood_set(
                 name,
@@ -125,7 +124,7 @@ class Measurements:
                 batch_size=self.batch_size,
                 device=self.engine.device,
             )
-            for name in self.plan.ood or default
+            for name in ood_names(self.plan.ood, self.config.data.name)
         ]
 
     @cached_property

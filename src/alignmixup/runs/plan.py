@@ -310,6 +310,11 @@ def configuration_of(run: Run) -> dict[str, Any]:
     return {key: value for key, value in flat.items() if key not in (*FREE_KEYS, "train.seed")}
 
 
+def ood_names(asked: Sequence[str], data: str) -> list[str]:
+    """The out-of-distribution sets of a plan; without any, those that need no files and are not the data."""
+    return list(asked) or [name for name in DEFAULT_OOD if name != data]
+
+
 def settings_of(run: Run, plan: Plan) -> dict[str, Any]:
     """Everything that the numbers depend on, ready for JSON; equal settings give equal numbers.
 
@@ -322,7 +327,7 @@ def settings_of(run: Run, plan: Plan) -> dict[str, Any]:
         "error": {"version": __version__},
         "calibration": {"bins": plan.bins, "version": __version__},
         "attacks": chosen | {"attacks": [asdict(attack) for attack in plan.attacks], "check_images": plan.check_images},
-        "ood": chosen | {"ood": list(plan.ood)},
+        "ood": chosen | {"ood": ood_names(plan.ood, run.config.data.name)},
         "corruptions": chosen
         | {"kinds": list(plan.kinds), "severities": list(plan.severities), "corruption_folder": folder},
     }

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from alignmixup.records import RECORD_FORMAT as FORMAT
-from alignmixup.records import read_record  # noqa: F401 - where callers look for it
+from alignmixup.records import last_ten, read_record  # noqa: F401 - where callers look for it
 from alignmixup.training.config import Config, to_dict
 
 _PACKAGES = ("alignmixup", "torchvision", "timm", "numpy", "scikit-learn", "safetensors")
@@ -66,12 +66,6 @@ def summarise(curve: Sequence[dict[str, Any]]) -> dict[str, float | int]:
 def best_chosen_on(config: Mapping[str, Any]) -> str:
     """Which images chose the best epoch of a run of this configuration; of the test set the choice is optimistic."""
     return "held-out training images" if config["data"].get("validation") else "the test set"
-
-
-def last_ten(curve: Sequence[dict[str, Any]]) -> list[float]:
-    """Errors of the tests in the last ten epochs of a curve, in percent: fewer than ten where tests were rarer."""
-    evaluated = [row for row in curve if "error_percent" in row]
-    return [row["error_percent"] for row in evaluated if row["epoch"] > evaluated[-1]["epoch"] - 10]
 
 
 def portable(config: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:

@@ -111,7 +111,9 @@ def test_metadata_sizes_are_those_of_the_boxes(folder, tmp_path):
 
 def test_a_source_must_be_there(folder, tmp_path):
     dataset = data.load("folder", root=folder)
-    with pytest.raises(ValueError, match="the boxes of folder are not part of its images: name a CSV file"):
+    with pytest.raises(
+        ValueError, match=r"the boxes of folder are not part of its images: name in --boxes .source=. a CSV file"
+    ):
         load_boxes("folder", root=folder, dataset=dataset)
     with pytest.raises(FileNotFoundError, match=r"no boxes at .*absent"):
         load_boxes("folder", root=folder, dataset=dataset, source=tmp_path / "absent")
@@ -351,7 +353,7 @@ FORMS = itertools.product(
     [",", ";", "\t", ", ", "; "],  # between columns
     ["\n", "\r\n", "\r"],  # between lines
     ["", "\ufeff"],  # before all
-    [None, ("path", "x0", "y0", "x1", "y1"), ("Image name", "a-1", "b 1", "c (px)", "d")],
+    [None, ("path", "x0", "y0", "x1", "y1"), ("Image name", "x-1", "y 1", "x2 (px)", "Y2")],
     ["", "./", "C:\\data\\", "/home/me/", "\\\\server\\share\\"],  # before names
 )
 
@@ -381,6 +383,11 @@ def test_tables_of_every_form_are_read_alike(tmp_path):
         ("path,x2,y2,x1,y1", "a.jpg,3,4,1,2"),
         ("left;top;right;bottom;file", "1;2;3;4;a.jpg"),
         ("bbox_x1,bbox_y1,bbox_x2,bbox_y2,name", "1,2,3,4,a.jpg"),
+        ("image,upper,left,lower,right", "a.jpg,2,1,4,3"),
+        ("image,row0,col0,row1,col1", "a.jpg,2,1,4,3"),
+        (",xtl,ytl,xbr,ybr", "a.jpg,1,2,3,4"),
+        ("filename,width,height,class,xmin,ymin,xmax,ymax", "a.jpg,60,40,cat,1,2,3,4"),
+        (",path,x0,y0,x1,y1,label", "0,a.jpg,1,2,3,4,cat"),
     ],
 )
 def test_a_header_says_the_order(tmp_path, header, row):
@@ -393,6 +400,11 @@ def test_a_header_says_the_order(tmp_path, header, row):
     [
         ("path,x,y,w,h\na.jpg,1,2,3,4\n", "line 1: the columns are path, x, y, w, h: expected path,x0,y0,x1,y1, both"),
         ("path,x,y,Width,Height\na.jpg,1,2,3,4\n", "line 1: the columns are .* and not width and height"),
+        ("label,bbox_x,bbox_y,bbox_width,bbox_height,image\n", "line 1: the columns are .* and not width and height"),
+        ("path,xc,yc,half_w,half_h\na.jpg,1,2,3,4\n", "line 1: the columns are path, xc.*name them so, or leave out"),
+        ("id,x0,y0,x1,y1,label\n1,1,2,3,4,a.jpg\n", "line 1: the columns are id, .*: name them so, or leave out"),
+        ("image,file,x0,y0,x1,y1\na,a.jpg,1,2,3,4\n", "line 1: the columns are image, file, .*: name them so"),
+        ("path,x0,y0,x1,y1\na.jpg,1,2,3\n", "line 2: 4 columns, expected 5 .path,x0,y0,x1,y1.: a.jpg,1,2,3"),
         ("a.jpg,1,2,3,4\nb.jpg,50,60,30,70\n", "line 2: the box 50, 60, 30, 70 is inverted: expected x0 <= x1"),
         ("a.jpg,1,2,3,4\n\n\nb.jpg,50,60,70,30\n", "line 4: the box 50, 60, 70, 30 is inverted"),
         ("a.jpg,0.1,0.2,0.3,0.4\n", "line 1: the corners of a box must be whole numbers, got 0.1, 0.2, 0.3, 0.4"),

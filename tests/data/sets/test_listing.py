@@ -13,6 +13,7 @@ from alignmixup.data.sets.listing import is_hidden, list_images, near_duplicates
 pil = importlib.import_module("PIL.Image")
 SYSTEM = [
     *(".ipynb_checkpoints", ".git", ".Trash-1000", ".DS_Store", "._cat.jpg", "__MACOSX", "@eaDir", "Thumbs.db"),
+    *("@__thumb", "_vti_cnf", "CVS", "Network Trash Folder", "~snapshot"),
     *("desktop.ini", "lost+found", "$RECYCLE.BIN", "System Volume Information", "#recycle", "__pycache__", "~$1.jpg"),
 ]
 
@@ -250,3 +251,40 @@ def test_images_that_fit_no_memory_are_refused(plain, name):
 def test_a_missing_root_of_class_folders_is_told_the_way(tmp_path):
     with pytest.raises(FileNotFoundError, match="holds the class folders; of a run, with --data-root"):
         load(tmp_path / "nowhere", test_only=True)
+
+
+def test_other_files_are_said(plain, caplog):
+    for name in ("a.heic", "b.HEIC", "c"):
+        (plain / "train/cat" / name).touch()
+    load(plain)
+    assert "train: 3 files that are no images (.heic: 2, no ending: 1)" in caplog.text
+
+
+@pytest.mark.parametrize("names", [("Train", "Test"), ("training", "testing"), ("Val",)])
+def test_splits_of_other_names_are_no_classes(tmp_path, names):
+    for name in names:
+        split(tmp_path, name, ("a", "b"))
+    with pytest.raises(ValueError, match=r"holds .*, which would be the classes: rename them train and test or val"):
+        load(tmp_path, test_only=True)
+    split(tmp_path, ".", ("plane",))  # a train is a class beside others
+    assert load(tmp_path, test_only=True).class_names == tuple(sorted(("plane", *names)))
+
+
+def test_a_folder_above_the_splits_is_told_the_way(tmp_path):
+    split(tmp_path, "archive/train", ("a", "b"))
+    with pytest.raises(ValueError, match="archive holds the splits: set root to it"):
+        load(tmp_path, test_only=True)
+
+
+def test_a_test_split_that_is_the_training_split_is_said(plain, caplog):
+    load(plain)
+    assert not caplog.text
+    (plain / "test").symlink_to("train")
+    load(plain)
+    assert "test and train are one folder: the test images are those of the training" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["a.jpe", "a.JP2", "a.pbm", "a.tga", "a.apng"])
+def test_endings_of_what_pillow_reads_are_images(plain, name):
+    put(plain / "train/cat" / name)
+    assert len(load(plain).train) == 5

@@ -27,10 +27,11 @@ def print_table(results: Mapping[str, Any]) -> None:
 
 def _columns(methods: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
     """Heading -> its cells; a column in which nothing would stand is left out."""
+    tests = max(method.get("last10_epochs_evaluated", 10) for method in methods)
     published = [method["published_error_percent"] for method in methods]
     columns = {
         "method": [method["name"] for method in methods],
-        "error %\n(last 10)": [mean_and_spread(method, "last10_error_percent") for method in methods],
+        f"error %\n(last {tests})": [mean_and_spread(method, "last10_error_percent") for method in methods],
         "- baseline": [
             mean_and_spread(method["difference"], "last10_error_percent", sign=True) if method["difference"] else ""
             for method in methods
@@ -48,7 +49,9 @@ def _columns(methods: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
 def _caption(methods: Sequence[Mapping[str, Any]]) -> str | None:
     lines = []
     if any(method["difference"] for method in methods):
-        lines.append("- baseline: difference of the last 10, paired by seed; below 0 is better than the baseline")
+        lines.append(
+            "- baseline: difference of the mean of the last ones, paired by seed; below 0 is better than the baseline"
+        )
     if any(method["published_error_percent"] is not None for method in methods):
         lines.append("paper: AlignMixup, CVPR 2022: full network and number of epochs, best epoch, one number")
     return "\n".join(lines) or None

@@ -14,7 +14,7 @@ _NAMES = {
     "top5_error_percent": "top-5 error %",
     "cross_entropy": "cross-entropy",
     "best_error_percent": "error % (best epoch, record)",
-    "last10_error_percent": "error % (last 10, record)",
+    "last10_error_percent": "error % (last ten epochs, record)",
     "ece_percent": "ECE %",
     "unscaled_ece_percent": "ECE % of every other image",
     "scaled_ece_percent": "the same after temperature",

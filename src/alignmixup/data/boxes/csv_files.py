@@ -14,13 +14,17 @@ _CORNERS = ("x0", "y0", "x1", "y1")
 _SEPARATORS = ",;\t"
 # what headers call the corners, lower case and without other signs; x1 and y1 are the first corner beside x2 and y2
 _NAMES = {
-    "x0": ("x0", "xmin", "minx", "left"),
-    "y0": ("y0", "ymin", "miny", "top"),
-    "x1": ("x1", "xmax", "maxx", "right"),
-    "y1": ("y1", "ymax", "maxy", "bottom"),
+    "x0": ("x0", "xmin", "minx", "left", "xtl", "xstart", "startx", "col0"),
+    "y0": ("y0", "ymin", "miny", "top", "upper", "ytl", "ystart", "starty", "row0"),
+    "x1": ("x1", "xmax", "maxx", "right", "xbr", "xend", "endx", "col1"),
+    "y1": ("y1", "ymax", "maxy", "bottom", "lower", "ybr", "yend", "endy", "row1"),
 }
 _NAMES_FROM_ONE = {"x0": ("x1",), "y0": ("y1",), "x1": ("x2",), "y1": ("y2",)}
-_SIDES = ("w", "h", "width", "height", "boxwidth", "boxheight")
+_SIDES = ("w", "h", "bw", "bh", "width", "height", "boxwidth", "boxheight")
+_PATHS = (
+    *("path", "file", "filename", "filepath", "name"),
+    *("image", "imagepath", "imagename", "imagefile", "imageid", "img", "imgpath", "imgname"),
+)
 
 
 def read_box_csv(path: str | Path) -> BoxTable:
@@ -28,7 +32,8 @@ def read_box_csv(path: str | Path) -> BoxTable:
 
     Convention:
         - columns are separated by commas, semicolons or tabs; names with the separator in them stand in double quotes.
-        - a header that names the corners (x0 or xmin or left... ; x1, y1, x2, y2) says their order.
+        - a header that names the corners (x0 or xmin or left... ; x1, y1, x2, y2) says their order. It may name further
+          columns where one is called path, file, image...; a header of other names is refused.
         - pixels count from 0, and the last one belongs to the box.
         - a path may start anywhere, have a drive, and backslashes; a box that is there twice is one.
 
@@ -109,13 +114,15 @@ def _rows(file: Path, *, columns: Sequence[str]) -> Iterator[tuple[int, list[str
         raise ValueError(f"{file} is not a text file (UTF-8) with lines of {expected}: {error}") from error
     lines = [(number, row) for number, row in lines if any(row)]
     order = list(range(len(columns) + 1))
+    width, wanted = len(order), expected
     if lines and _is_header(lines[0][1]):
         number, header = lines.pop(0)
-        order = _order(header, columns, place=f"{file}, line {number}")
+        if tuple(columns) == _CORNERS:
+            order, width, wanted = _order(header, place=f"{file}, line {number}"), len(header), ",".join(header)
     for number, row in lines:
-        if len(row) != len(order):
+        if len(row) != width:
             raise ValueError(
-                f"{file}, line {number}: {len(row)} columns, expected {len(order)} ({expected}): {separator.join(row)}"
+                f"{file}, line {number}: {len(row)} columns, expected {width} ({wanted}): {separator.join(row)}"
             )
         yield number, [row[place] for place in order]
 
@@ -133,24 +140,19 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _order(header: Sequence[str], columns: Sequence[str], *, place: str) -> list[int]:
-    """Where a row has its path and then ``columns``: in the usual order where the header has other names.
+def _order(header: Sequence[str], *, place: str) -> list[int]:
+    """Where a row has its path and then the corners.
 
     Raises:
-        ValueError: the header names other things than the corners of boxes.
+        ValueError: the header does not say it.
     """
-    usual = list(range(len(columns) + 1))
-    if tuple(columns) != _CORNERS or len(header) != len(usual):
-        return usual
-    names = ["".join(filter(str.isalnum, cell.lower())).removeprefix("bbox") for cell in header]
-    if any(name in _SIDES for name in names[1:]):
-        raise ValueError(
-            f"{place}: the columns are {', '.join(header)}: expected path,x0,y0,x1,y1, both corners and not width and "
-            "height"
-        )
+    names = ["".join(filter(str.isalnum, cell.lower())).removeprefix("bbox").removesuffix("px") for cell in header]
     known = _NAMES_FROM_ONE if {"x1", "y1", "x2", "y2"} <= set(names) else _NAMES
-    found = [[k for k, name in enumerate(names) if name in known[corner]] for corner in columns]
-    if not all(len(places) == 1 for places in found):
-        return usual
-    corners = [places[0] for places in found]
-    return [*set(usual).difference(corners), *corners]
+    found = [[k for k, name in enumerate(names) if name in known[corner]] for corner in _CORNERS]
+    corners = [places[0] for places in found if len(places) == 1]
+    paths = [k for k, name in enumerate(names) if k not in corners and (name in _PATHS or len(names) == len(found) + 1)]
+    if len(corners) == len(found) and len(paths) == 1:
+        return [*paths, *corners]
+    sides = len(corners) < len(found) and any(name in _SIDES for name in names)
+    reason = ", both corners and not width and height" if sides else ": name them so, or leave out the header"
+    raise ValueError(f"{place}: the columns are {', '.join(header)}: expected path,x0,y0,x1,y1{reason}")

@@ -112,8 +112,8 @@ def _read(name: str, root: Path, paths: Sequence[str], source: str | Path | None
         if name == "tiny-imagenet":
             return read_tiny_boxes(root)
         raise ValueError(
-            f"the boxes of {name} are not part of its images: name a CSV file (path,x0,y0,x1,y1), a folder with "
-            "localization.txt or a folder of XML files"
+            f"the boxes of {name} are not part of its images: name in --boxes (source=) a CSV file "
+            "(path,x0,y0,x1,y1), a folder with localization.txt or a folder of XML files"
         )
     place = Path(source)
     if place.is_file():
@@ -121,7 +121,9 @@ def _read(name: str, root: Path, paths: Sequence[str], source: str | Path | None
     if (place / "localization.txt").is_file():
         return read_metadata(place), root
     if not place.is_dir():
-        raise FileNotFoundError(f"no boxes at {place}: expected a CSV file, or a folder of XML files or metadata")
+        raise FileNotFoundError(
+            f"no boxes at {place}: expected in --boxes (source=) a CSV file, or a folder of XML files or metadata"
+        )
     return read_xml_boxes(place, paths), root
 
 

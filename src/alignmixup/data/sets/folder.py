@@ -19,6 +19,10 @@ __all__ = ["ClassFolders", "compare_classes", "find_test_split", "list_classes",
 
 _log = logging.getLogger(__name__)
 _IN_MEMORY_SIDE = 64
+# what others call the splits, in lower case: folders of these names alone are no classes
+_SPLIT_NAMES = frozenset(
+    ("train", "training", "val", "valid", "validation", "test", "testing", "eval", "evaluation", "dev", "holdout")
+)
 _IN_MEMORY_BYTES = 2 << 30
 
 
@@ -104,6 +108,8 @@ def load_folder(
     test = train if train_only and train else _filled(name, root, list_classes(name, root, chosen))
     class_names = tuple(train.images if train else _training_classes(root) or test.images)
     odd = [line for part in ((test,) if train is test else (train, test)) if part for line in part.remarks()]
+    if train and test is not train and (root / "train").samefile(root / chosen):
+        odd.append(f"{chosen} and train are one folder: the test images are those of the training")
     for line in odd + compare_classes(name, root, class_names, test):
         _log.warning("%s: %s", root, line)
     upright = name == "folder"
@@ -133,7 +139,7 @@ def list_classes(name: str, root: Path, split: str) -> ClassFolders:
 
     Raises:
         FileNotFoundError: there is no such folder.
-        ValueError: it holds no class folder, or one under two names.
+        ValueError: it holds no class folder, or one under two names; the folders are splits, or hold them.
     """
     folder, expected = root / split, "CLASS/IMAGE" if split == "." else f"{split}/CLASS/IMAGE"
     if not folder.is_dir():
@@ -147,7 +153,20 @@ def list_classes(name: str, root: Path, split: str) -> ClassFolders:
     names = order_classes(walk.folders(folder))
     if not names:
         raise ValueError(f"{name}: {folder} holds no class folder: expected {expected}")
+    if split == ".":
+        _check_flat(name, root, names)
     return ClassFolders(split, {each: walk.images(folder / each) for each in names}, walk.passed)
+
+
+def _check_flat(name: str, root: Path, names: Sequence[str]) -> None:
+    """Refuse splits of other names, and folders of splits, where they would be taken for classes."""
+    if all(each.lower() in _SPLIT_NAMES for each in names):
+        raise ValueError(
+            f"{name}: {root} holds {few(names)}, which would be the classes: rename them train and "
+            f"{' or '.join(_test_names(name))}"
+        )
+    if len(names) == 1 and {"train", *_test_names(name)} & set(Walk(root).folders(inner := root / names[0])):
+        raise ValueError(f"{name}: {inner} holds the splits: set root to it")
 
 
 def find_test_split(name: str, root: Path, *, flat: bool = False) -> str:

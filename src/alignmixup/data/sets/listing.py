@@ -11,15 +11,17 @@ from pathlib import Path
 __all__ = ["IMAGE_SUFFIXES", "Passed", "Walk", "few", "is_hidden", "list_images", "near_duplicates", "order_classes"]
 
 IMAGE_SUFFIXES = (
-    *(".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".ppm", ".pgm"),
-    *(".webp", ".tif", ".tiff", ".gif", ".avif"),
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".bmp", ".ppm", ".pgm", ".pbm", ".pnm"),
+    *(".webp", ".tif", ".tiff", ".gif", ".avif", ".jp2", ".j2k", ".jpx", ".tga"),
 )
 # what systems and servers put into folders, in lower case; names that start with a dot are hidden anyway
 _HIDDEN = (".", "~$")
 _SYSTEM_NAMES = frozenset(
     (
         *("__macosx", "__pycache__", "@eadir", "@tmp", "@recycle", "@recently-snapshot", "#recycle", "#snapshot"),
+        *("@__thumb", "@synoresource", "@sharebin", "~snapshot", "_vti_cnf", "cvs", "node_modules"),
         *("$recycle.bin", "recycler", "system volume information", "lost+found"),
+        *("network trash folder", "temporary items"),
         *("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"),
     )
 )
@@ -44,13 +46,15 @@ class Passed:
     others: Counter[str] = field(default_factory=Counter)
 
     def remarks(self) -> list[str]:
-        """A line for hidden names, one for links and one for images without a class, where there are any."""
+        """A line for hidden names, one for links, images without a class and other files, where there are any."""
         kinds = (
             (self.hidden, "hidden or system files and folders skipped"),
             (self.links, "links skipped, which lead nowhere or to folders that are read anyway"),
             (self.loose, "images lie beside the class folders and belong to none"),
         )
-        return [f"{len(names)} {what} ({few(sorted(names))})" for names, what in kinds if names]
+        lines = [f"{len(names)} {what} ({few(sorted(names))})" for names, what in kinds if names]
+        endings = [f"{suffix or 'no ending'}: {count}" for suffix, count in self.others.most_common()]
+        return lines + [f"{self.others.total()} files that are no images ({few(endings)})" for _ in endings[:1]]
 
 
 class Walk:

@@ -1,6 +1,6 @@
 """The kinds of common corruptions and their published strengths, for three sizes of images."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Literal, get_args
 
 from alignmixup.near import near
@@ -152,6 +152,11 @@ def check_kinds(kinds: Sequence[str]) -> tuple[str, ...]:
     if not kinds or len(set(kinds)) != len(kinds):
         raise ValueError(f"each corruption must be named once, at least one of them; got {list(kinds)}")
     return tuple(kinds)
+
+
+def in_order(kinds: Collection[str]) -> tuple[str, ...]:
+    """``kinds`` in the order of the benchmark."""
+    return tuple(kind for kind in KINDS + EXTRA_KINDS if kind in kinds)
 
 
 def check_severities(severities: Sequence[int]) -> tuple[int, ...]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
+from alignmixup.evaluation.corruptions.strengths import in_order
 from alignmixup.records import read_evaluation, read_json
-from alignmixup.runs.plan import FORMAT, Plan, settings_of
+from alignmixup.runs.plan import FORMAT, Plan, ood_names, settings_of
 from alignmixup.runs.run import Run
 from alignmixup.training.config_file import ConfigError
 
@@ -37,25 +39,53 @@ def compare(run: Run, plan: Plan, file: Path, *, overwrite: bool) -> tuple[Resul
         if overwrite:
             return {}, plan
         what = f"other {_NAMES[differing[0]]}" if differing else "another version of this package"
-        raise ConfigError(f"{file} holds an evaluation of {what} ({stored.get('run')}): {_WAY_OUT}")
+        reason = ""
+        if differing and isinstance(wanted[differing[0]], dict):
+            reason = f", {_difference(stored['settings'].get(differing[0]) or {}, wanted[differing[0]])}"
+        raise ConfigError(f"{file} holds an evaluation of {what} ({stored.get('run')}{reason}): {_WAY_OUT}")
+    plan = replace(plan, ood=tuple(ood_names(plan.ood, run.config.data.name)))
+    if "ood" in known:  # files of before leave out the usual sets
+        known["ood"]["ood"] = ood_names(known["ood"]["ood"], run.config.data.name)
     lost = {part: _difference(known[part], asked[part]) for part in asked if part in known}
     for part, difference in lost.items():
         if difference and not overwrite:
             without = ", --what error leaves it out" if part == "calibration" else ""
             raise ConfigError(f"{file} holds {part} with {difference}: {_WAY_OUT}{without}")
     stored = stored | {"run": run.name}  # it may have been measured from another working directory
+    plan = _grown(plan, known, [part for part, difference in lost.items() if not difference])
     if overwrite:
         return stored, plan
-    left = plan
-    if "attacks" in known and known["attacks"]["version"] == asked.get("attacks", {}).get("version"):
-        checked = not plan.check_images or "checks" in stored["attacks"]
-        if checked:
-            new = tuple(attack for attack in plan.attacks if asdict(attack) not in known["attacks"]["attacks"])
-            left = replace(plan, attacks=new, check_images=0)
-    parts = [part for part in asked if known.get(part) != asked[part]]
-    if "attacks" in parts and not left.attacks:
-        parts.remove("attacks")
-    return stored, replace(left, parts=tuple(parts))
+    return stored, _rest(stored, known, plan, settings_of(run, plan)["parts"])
+
+
+def _grown(plan: Plan, known: Mapping[str, Any], same: Sequence[str]) -> Plan:
+    """The plan with the sets and corruptions that are stored of the same images.
+
+    Sets are measured together, since one picture shows their scores.
+    """
+    if "ood" in same and "ood" in plan.parts:
+        plan = replace(plan, ood=tuple(dict.fromkeys([*known["ood"]["ood"], *plan.ood])))
+    if "corruptions" in same:
+        before = known["corruptions"]
+        kinds, severities = {*before["kinds"], *plan.kinds}, {*before["severities"], *plan.severities}
+        plan = replace(plan, kinds=in_order(kinds), severities=tuple(sorted(severities)))
+    return plan
+
+
+def _rest(stored: Result, known: Mapping[str, Any], plan: Plan, asked: Mapping[str, Any]) -> Plan:
+    """What is left of a plan that has all that is stored: other attacks, other corruptions at the same severities."""
+    answered = {part for part in asked if known.get(part) == asked[part]}
+    current = [part for part in asked if part in known and known[part]["version"] == asked[part]["version"]]
+    if "attacks" in current and (not plan.check_images or "checks" in stored["attacks"]):
+        new = tuple(attack for attack in plan.attacks if asdict(attack) not in known["attacks"]["attacks"])
+        plan = replace(plan, attacks=new, check_images=0)
+        if not new:
+            answered.add("attacks")
+    if "corruptions" in current and known["corruptions"]["severities"] == list(plan.severities):
+        plan = replace(plan, kinds=tuple(kind for kind in plan.kinds if kind not in known["corruptions"]["kinds"]))
+        if not plan.kinds:
+            answered.add("corruptions")
+    return replace(plan, parts=tuple(part for part in asked if part not in answered))
 
 
 def merge_attacks(
@@ -72,6 +102,33 @@ def merge_attacks(
     return {**new, "attacks": rows, **checks}, {**asked, "attacks": attacks, "check_images": images}
 
 
+def merge_corruptions(
+    stored: Result, known: Mapping[str, Any], new: Result, asked: Mapping[str, Any]
+) -> tuple[Result, Any]:
+    """Corruptions that were measured now beside the stored ones of the same images, and the settings of all."""
+    if not known or _difference(known, asked) or known["severities"] != asked["severities"]:
+        return new, asked
+    errors = {**stored["error_percent"], **new["error_percent"]}
+    kinds = in_order(errors)
+    errors = {kind: errors[kind] for kind in kinds}
+    means = {kind: fmean(errors[kind]) for kind in kinds}
+    changed = {
+        "kinds": list(kinds),
+        "approximations": {**stored.get("approximations", {}), **new["approximations"]},
+        "error_percent": errors,
+        "kind_error_percent": means,
+        "mean_error_percent": fmean(means.values()),
+    }
+    return {**stored, **new, **changed}, {**asked, "kinds": list(kinds)}
+
+
+def chosen_corruptions(corruptions: Result, kinds: Sequence[str], severities: Sequence[int]) -> Result:
+    """Errors under corruptions without those that are not asked for."""
+    places = [corruptions["severities"].index(severity) for severity in severities]
+    errors = {kind: [corruptions["error_percent"][kind][place] for place in places] for kind in kinds}
+    return {**corruptions, "kinds": list(kinds), "severities": list(severities), "error_percent": errors}
+
+
 def check_summary(file: Path) -> None:
     """Refuse to write the summary of several runs over something else."""
     if file.is_file() and set(_content(file)) != _SUMMARY:
@@ -79,8 +136,8 @@ def check_summary(file: Path) -> None:
 
 
 def _difference(known: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
-    """How two questions differ, but for what is merged: attacks on the same images stand beside each other."""
-    merged = ("version", "check_images", "attacks")
+    """How two questions differ, but for what is merged: attacks, sets and corruptions of the same images."""
+    merged = ("version", "check_images", "attacks", "ood", "kinds", "severities")
     keys = [key for key in asked if key not in merged and known.get(key) != asked[key]]
     return "; ".join(f"{key} = {known.get(key)}, not {asked[key]}" for key in keys)
 

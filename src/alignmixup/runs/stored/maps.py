@@ -10,11 +10,11 @@ from torch import Tensor
 
 from alignmixup.data.box_table import BoxTable
 from alignmixup.data.boxes.csv_files import read_box_csv, read_metadata
-from alignmixup.data.decode import image_size
+from alignmixup.data.decode import image_size, with_bar
 from alignmixup.evaluation.localization.box_accuracy import tabulate_boxes
 from alignmixup.files import read_array
 from alignmixup.outside import require
-from alignmixup.runs.localization import Localization, count_boxes, with_bar
+from alignmixup.runs.localization import Localization, count_boxes
 from alignmixup.runs.plan import LocalizationProtocol
 
 
