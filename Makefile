@@ -24,12 +24,13 @@ $(BIN)/uv:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 
+# byte code is compiled once: some machines never write it, and every process of a comparison would compile anew
 $(VENV)/.train: $(BIN)/uv pyproject.toml $(CONSTRAINTS)
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint $(CONSTRAINTS) --editable ".[train]"
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --constraint $(CONSTRAINTS) --editable ".[train]"
 	@touch $@
 
 $(VENV)/.dev: $(BIN)/uv pyproject.toml $(CONSTRAINTS)
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint $(CONSTRAINTS) --editable ".[dev]"
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --constraint $(CONSTRAINTS) --editable ".[dev]"
 	@touch $@
 
 train: $(VENV)/.train
