@@ -24,15 +24,16 @@ $(BIN)/uv:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 
-# byte code is compiled once: some machines never write it, and every process of a comparison would compile anew
 $(VENV)/.train: $(BIN)/uv pyproject.toml $(CONSTRAINTS)
-	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --constraint $(CONSTRAINTS) --editable ".[train]"
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint $(CONSTRAINTS) --editable ".[train]"
 	@touch $@
 
 $(VENV)/.dev: $(BIN)/uv pyproject.toml $(CONSTRAINTS)
-	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --constraint $(CONSTRAINTS) --editable ".[dev]"
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint $(CONSTRAINTS) --editable ".[dev]"
 	@touch $@
 
+# each run is a process: where Python is told to keep no compiled code, each would compile torch anew, 5 s of it
+train: export PYTHONDONTWRITEBYTECODE =
 train: $(VENV)/.train
 	$(BIN)/alignmixup compare --jobs 2
 
