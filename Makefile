@@ -32,6 +32,8 @@ $(VENV)/.dev: $(BIN)/uv pyproject.toml $(CONSTRAINTS)
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint $(CONSTRAINTS) --editable ".[dev]"
 	@touch $@
 
+# each run is a process: where Python is told to keep no compiled code, each would compile torch anew, 5 s of it
+train: export PYTHONDONTWRITEBYTECODE =
 train: $(VENV)/.train
 	$(BIN)/alignmixup compare --jobs 2
 

@@ -1,11 +1,13 @@
 """What lies outside the package: optional packages, and objects of a user's own code by name."""
 
 import importlib
+import importlib.util
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
-__all__ = ["find", "is_outside", "require"]
+__all__ = ["find", "is_outside", "require", "require_file"]
 
 _NO_PARTS = {*sys.stdlib_module_names, "torch"}  # none holds a network or a method, and some of it runs anything
 
@@ -54,5 +56,20 @@ def require(module: str, *, extra: str = "train") -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        package = module.partition(".")[0]
-        raise ImportError(f'{package} is needed for this: pip install "alignmixup[{extra}]"') from error
+        raise _missing(module, extra) from error
+
+
+def require_file(package: str, path: str, *, extra: str = "train") -> Path:
+    """A file that lies in a package which only an extra of this one brings, without importing that package.
+
+    Raises:
+        ImportError: the package is not installed; says how to install it.
+    """
+    found = importlib.util.find_spec(package)
+    if found is None or found.origin is None:
+        raise _missing(package, extra)
+    return Path(found.origin).parent / path
+
+
+def _missing(module: str, extra: str) -> ImportError:
+    return ImportError(f'{module.partition(".")[0]} is needed for this: pip install "alignmixup[{extra}]"')

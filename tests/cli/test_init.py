@@ -49,3 +49,17 @@ def test_traceback_on_request() -> None:
 def test_module_runs() -> None:
     done = subprocess.run([sys.executable, "-m", "alignmixup", "--version"], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == f"alignmixup {__version__}"
+
+
+def test_a_reader_that_ends_early_is_no_error() -> None:
+    code = "import sys; from alignmixup.cli import main; sys.stdin.read(); sys.exit(main(['methods', 'cutmix']))"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin
+        assert process.stdout
+        assert process.stderr
+        process.stdout.close()
+        process.stdin.close()
+        said = process.stderr.read()
+    assert "pipe" not in said.lower()

@@ -1,13 +1,21 @@
 """Tables in terminals of any width: names and numbers are whole, or the table is a list."""
 
+import itertools
 import re
 import sys
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
+from alignmixup.benchmarks.report import Report
+from alignmixup.cli import benchmark, localize, main, morph
 from alignmixup.cli.compare.table import print_table
+from alignmixup.cli.evaluate import table as evaluated
 from alignmixup.cli.table import new_table, show
+from alignmixup.runs.localization_report import numbers_of
 
 NAMES = ["baseline", "mixup", "manifold_mixup", "cutmix", "alignmixup", "alignmixup,epsilon=0.05,layer=stage4"]
 
@@ -87,9 +95,122 @@ def test_texts_are_folded_and_names_are_not(width: int, terminal: Any, capsys: p
     assert max(map(len, out.splitlines())) <= width
 
 
-def test_a_file_has_it_all(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_has_it_all(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
     print_table({"data": "digits", "methods": [row(name, k) for k, name in enumerate(NAMES)], "seconds": 93.0})
     out = capsys.readouterr().out
     assert all(name in out for name in NAMES)
     assert "(last)" in out
     assert "\x1b" not in out
+
+
+EVALUATED = [
+    {
+        "run": f"runs/digits/{name}-seed{seed}",
+        "method": name,
+        "seed": seed,
+        "data": "digits",
+        "images": 898,
+        "error_percent": 4.25 + seed,
+        "top5_error_percent": 1.125,
+        "cross_entropy": 0.2468,
+        "recorded": {"best_error_percent": 3.75, "last10_error_percent": 5.5},
+        "corruptions": {"mean_error_percent": 41.37, "images": 500, "mce": {"mce_percent": 95.31}},
+    }
+    for name in NAMES[:4]
+    for seed in (0, 1)
+]
+BOXES = {
+    "contours": {which: {"max_box_acc_percent": 61.72, "max_box_acc_v2_percent": 52.84} for which in ("largest", "all")}
+}
+LOCALIZED = {
+    "data": "cub",
+    "images": 5794,
+    "centre": BOXES,
+    "groups": [
+        {"name": name, "mean": numbers_of(BOXES), "spread": numbers_of(BOXES), "runs": ["a", "b"]} for name in NAMES
+    ],
+}
+NUMBER = {"mean": 0.4321, "standard_error": 0.0123}
+PAIRS = {
+    "pairs": 500,
+    "paths": {path: {"area": NUMBER, "dip": NUMBER, "mean_entropy": NUMBER} for path in ("first", "partner", "none")},
+    "against_none": {
+        path: {"area_difference": NUMBER, "kept_half_difference": NUMBER, "share_higher": NUMBER}
+        for path in ("first", "partner")
+    },
+}
+INTERPOLATED = {"layer": "stage4", "read_from_layer": "positions", "all": PAIRS, "ends_right": PAIRS}
+
+
+def _own_folder() -> Path:
+    """A small one in the working directory, which is the test's."""
+    for split, name, number in itertools.product(("train", "test"), ("one", "a class of a long name"), range(2)):
+        file = Path("own", split, name, f"{number}.png")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (12, 9), (40 * number, 80, 120)).save(file)
+    return Path("own")
+
+
+# what every part of the command line that makes a table prints, of records as small as they come
+PRINTED: dict[str, Callable[[], object]] = {
+    "configs.py": lambda: main(["configs", "digits"]),
+    "methods.py": lambda: main(["methods"]),
+    "localize.py": lambda: localize.print_tables(LOCALIZED),
+    "benchmark.py": lambda: benchmark.print_report(
+        Report("question", {}, [{"rival": name, "median ms": 12.3, "memory MiB": 4567.8} for name in NAMES])
+    ),
+    "compare/table.py": lambda: print_table(
+        {"data": "digits", "methods": [row(name, k) for k, name in enumerate(NAMES)], "seconds": 93.0}
+    ),
+    "evaluate/table.py": lambda: evaluated.print_tables(EVALUATED),
+    "morph.py": lambda: morph._print_table(INTERPOLATED),
+    "own_data/command.py": lambda: main(["data", str(_own_folder())]),
+}
+PLACES: dict[str, dict[str, str]] = {
+    "redirected": {},
+    "dumb": {"TERM": "dumb"},
+    "no colours": {"NO_COLOR": "1", "COLUMNS": "80", "TERM": "xterm"},
+} | {f"{width} columns": {"COLUMNS": str(width), "TERM": "xterm"} for width in (40, 80, 200)}
+
+
+def test_every_table_is_looked_at() -> None:
+    room = Path(localize.__file__).parent
+    found = {
+        file.relative_to(room).as_posix()
+        for file in room.rglob("*.py")
+        if re.search(r"= new_table\(", file.read_text())
+    }
+    assert found == PRINTED.keys()
+
+
+@pytest.mark.parametrize("is_terminal", [False, True])
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("which", PRINTED)
+def test_every_number_is_there_in_every_terminal(
+    which: str,
+    place: str,
+    is_terminal: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("COLUMNS", "LINES", "TERM", "NO_COLOR", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    PRINTED[which]()
+    whole = capsys.readouterr().out
+    for name, value in PLACES[place].items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: is_terminal, raising=False)
+    PRINTED[which]()
+    out = capsys.readouterr().out
+    if "NO_COLOR" in PLACES[place] or not is_terminal or PLACES[place].get("TERM") == "dumb":
+        assert not re.search(r"\x1b\[[\d;]*3\d", out)
+    out = plain(out)
+    assert "…" not in out
+    if "too narrow here for" not in out:
+        assert set(re.findall(r"\d[\d.]*", whole)) <= set(re.findall(r"\d[\d.]*", out))
+    if "COLUMNS" in PLACES[place]:  # names and numbers that are longer are no table's own
+        rows = [line for line in out.splitlines() if re.search(r"\d ±|[│┃]|^  ", line)]
+        assert max(map(len, rows), default=0) <= int(PLACES[place]["COLUMNS"])

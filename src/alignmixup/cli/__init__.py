@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -75,11 +76,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("stopped", file=sys.stderr)
         return 130
     except _USER_ERRORS as error:
+        if isinstance(error, BrokenPipeError) and _nobody_reads():
+            return 1
         if options.traceback:
             raise
         if (name := speaker(error)) is not None:
             print(f"alignmixup {options.command}: {readable(f'{name}{error}')}", file=sys.stderr)
         return 1
+
+
+def _nobody_reads() -> bool:
+    """Whether what reads standard output has ended, such as ``head``; then what is left is written nowhere."""
+    try:
+        print(flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False
 
 
 def readable(message: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import textwrap
 from collections.abc import Collection, Iterator
@@ -9,7 +10,7 @@ from typing import Any
 
 from alignmixup.outside import require
 
-_WIDTH = 160  # where there is no terminal to ask: written to a file, a table is as wide as it needs to be
+_WIDTH = 160  # where neither a terminal nor COLUMNS says it: written to a file, a table is as wide as it needs to be
 _TEXT = 24  # characters in which a text may be folded; fewer are no table any more
 
 
@@ -43,7 +44,7 @@ def show(*things: Any) -> None:
     """Print tables and lines. No name and no number is ever cut: a table that is too wide is printed as a list."""
     console = require("rich.console").Console(markup=False)
     for thing in things:
-        if not sys.stdout.isatty():
+        if not sys.stdout.isatty() and not os.environ.get("COLUMNS", "").isdigit():
             console.width = max(_WIDTH, _needed(thing, console) if hasattr(thing, "columns") else 0)
         fitting = _fit(thing, console) if hasattr(thing, "columns") else thing
         if fitting is not None:
@@ -58,8 +59,8 @@ def show(*things: Any) -> None:
 
 
 def _fit(table: Any, console: Any) -> Any | None:
-    """The table with as many of its columns as are whole in this width; None where not even the others are."""
-    left_out: list[str] = []
+    """The table with as many of its columns as are whole in this width; None, and all of them, where it is a list."""
+    left_out, everything = [], list(table.columns)
     for heading in (None, *getattr(table, "optional", ())):  # the first time with all of them
         found = [column for column in table.columns if column.header == heading]
         for column in found:
@@ -72,6 +73,7 @@ def _fit(table: Any, console: Any) -> Any | None:
             for index, column in enumerate(table.columns):
                 column._index = index
             return table
+    table.columns[:] = everything  # a list has room for all of them
     return None
 
 

@@ -187,20 +187,19 @@ def _do_all(
     display: Callable[..., Display],
 ) -> list[Outcome]:
     """Outcomes in the order of the jobs; fewer, or one without record and failure, after an interruption."""
-    from alignmixup.figures.curves import draw_curves
     from alignmixup.runs.jobs.cluster import Cluster
     from alignmixup.runs.jobs.local import slots, start_local
     from alignmixup.runs.jobs.queue import Outcome, SideBySide, run_here
     from alignmixup.runs.record import read_record
+    from alignmixup.runs.training import draw_missing_curves
 
     mode: Mode = "overwrite" if overwrite else "resume"
     done = [] if overwrite else [job for job in wanted if job.folder.is_finished(job.config)]
     waiting = [job for job in wanted if job not in done]
     outcomes = [Outcome(job, read_record(job.folder.record)) for job in done]
     for outcome in outcomes:
-        if is_main_process() and outcome.record:
-            for file in outcome.job.folder.curves_to_draw:  # it was killed before, or they are of another kind
-                draw_curves(outcome.record, file)
+        if is_main_process() and outcome.record:  # it was killed before, or they are of another kind
+            draw_missing_curves(outcome.record, outcome.job.folder)
     shown = display({job.name: job.config.train.epochs for job in waiting}, total=len(wanted))
     count = max(1, min(jobs or len(waiting), len(waiting)))
     try:

@@ -72,13 +72,20 @@ def train(
         config = load(config, overrides)
     if not isinstance(folder, RunFolder):
         folder = RunFolder(Path(folder or default_folder(config)), figures)
-    record = _train(config, folder, mode=mode, reporter=reporter)
-    for file in folder.curves_to_draw if is_main_process() else ():
-        draw_curves(record, file)
+    record = train_undrawn(config, folder, mode=mode, reporter=reporter)
+    if is_main_process():
+        draw_missing_curves(record, folder)
     return record
 
 
-def _train(config: Config, folder: RunFolder, *, mode: Mode, reporter: Reporter | None) -> dict[str, Any]:
+def draw_missing_curves(record: dict[str, Any], folder: RunFolder) -> None:
+    """Draw the curves of a finished run, where they are not drawn from this record already."""
+    for file in folder.curves_to_draw:
+        draw_curves(record, file)
+
+
+def train_undrawn(config: Config, folder: RunFolder, *, mode: Mode, reporter: Reporter | None) -> dict[str, Any]:
+    """As `train`, without the curves, for which a process of its own would load matplotlib."""
     if mode == "resume" and folder.config.is_file():  # "auto" was settled when the run began
         config = config.settled(folder.read_config().train.precision)
     with ExitStack() as stack:

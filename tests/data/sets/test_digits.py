@@ -1,4 +1,6 @@
 import importlib
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -26,6 +28,11 @@ def test_all_real_digits_are_in_exactly_one_split(digits):
     assert counts.abs().max() <= 2
 
 
+def test_reading_them_imports_no_scikit_learn():
+    code = "import sys; from alignmixup import data; data.load('digits'); sys.exit('sklearn' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
 def test_split_is_fixed(digits):
     assert digits.train.labels[:12].tolist() == FIRST_LABELS
     assert int(digits.train.images.long().sum()) == PIXEL_SUM
@@ -51,6 +58,6 @@ def test_too_small():
 
 
 def test_without_scikit_learn(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "sklearn.datasets", None)
+    monkeypatch.setitem(sys.modules, "sklearn", None)
     with pytest.raises(ImportError, match=r'pip install "alignmixup\[train\]"'):
         data.load("digits")

@@ -6,12 +6,13 @@ from alignmixup.data.dataset import ImageData, Split
 from alignmixup.data.normalization import normalization
 from alignmixup.data.splits import hold_out
 from alignmixup.data.transforms.resize import enlarge
-from alignmixup.outside import require
+from alignmixup.outside import require, require_file
 
 __all__ = ["SPLIT_SEED", "load_digits"]
 
 SPLIT_SEED = 20  # of the split into training and test images
 _TEST_IMAGES = 898
+_FILE = "datasets/data/digits.csv.gz"
 
 
 def load_digits(*, image_size: int | None = None) -> ImageData:
@@ -25,9 +26,10 @@ def load_digits(*, image_size: int | None = None) -> ImageData:
         ValueError: ``image_size`` smaller than 8.
         ImportError: scikit-learn is not installed.
     """
-    source = require("sklearn.datasets").load_digits()
-    images = (torch.from_numpy(source.images) * (255 / 16)).round().to(torch.uint8).unsqueeze(1)
-    labels = torch.from_numpy(source.target).to(torch.int64)
+    # not by sklearn.datasets.load_digits: importing it takes longer than an epoch
+    rows = torch.from_numpy(require("numpy").loadtxt(require_file("sklearn", _FILE), delimiter=","))
+    images = (rows[:, :-1] * (255 / 16)).round().to(torch.uint8).view(-1, 1, 8, 8)
+    labels = rows[:, -1].to(torch.int64)
     if image_size is not None:
         images = enlarge(images, image_size)
     train, test = hold_out(labels, _TEST_IMAGES, seed=SPLIT_SEED)

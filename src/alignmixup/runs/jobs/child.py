@@ -23,18 +23,18 @@ INTERRUPTED = 130
 
 
 class ChildRun:
-    """Trains as it is told, writes its progress to the standard output, returns the exit status."""
+    """Trains as it is told, writes its progress to the standard output, returns the exit status; draws nothing."""
 
     def __call__(self, config: str, folder: str, mode: Mode, figures: FigureKind = "png") -> int:
         """Train."""
-        from alignmixup.runs.training import train
+        from alignmixup.runs.training import train_undrawn
         from alignmixup.training.trainer import InterruptedRunError
 
         reporter = StreamReporter(sys.stdout)
         with redirect_stdout(sys.stderr):  # what anything else prints belongs to the log
             try:
                 chosen = from_dict(tomllib.loads(config), source="the configuration of this run")
-                train(chosen, RunFolder(Path(folder), figures), mode=mode, reporter=reporter)
+                train_undrawn(chosen, RunFolder(Path(folder), figures), mode=mode, reporter=reporter)
             except (InterruptedRunError, KeyboardInterrupt):
                 return INTERRUPTED
             except Exception:

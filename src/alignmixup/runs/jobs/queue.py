@@ -17,7 +17,7 @@ from typing import Any, Protocol, TextIO
 from alignmixup.runs.folder import Mode, RunFolder
 from alignmixup.runs.jobs.child import INTERRUPTED
 from alignmixup.runs.record import read_record
-from alignmixup.runs.training import on_signals, train
+from alignmixup.runs.training import draw_missing_curves, on_signals, train
 from alignmixup.training.config import Config
 from alignmixup.training.processes.ranks import is_main_process
 from alignmixup.training.progress.display import Reporter
@@ -126,7 +126,7 @@ class SideBySide:
     Args:
         start: starts a job with the environment variables of its place and the file for what it prints.
         display: shows the progress.
-        finish: reads the record of a run whose process ended well.
+        finish: reads the record of a run whose process ended well; None draws its curves too.
     """
 
     def __init__(
@@ -134,9 +134,9 @@ class SideBySide:
         start: Start,
         display: Display,
         *,
-        finish: Callable[[Job], dict[str, Any]] = lambda job: read_record(job.folder.record),
+        finish: Callable[[Job], dict[str, Any]] | None = None,
     ) -> None:
-        self._start, self._display, self._finish = start, display, finish
+        self._start, self._display, self._finish = start, display, finish or _read_and_draw
         self._running: set[Process] = set()
         self._futures: list[Future[Outcome]] = []
         self._lock = threading.Lock()
@@ -193,9 +193,16 @@ class SideBySide:
             if status:
                 log.seek(0)
                 return Outcome(job, failure=_what_went_wrong(status, log.read()))
-        record = self._finish(job)
+        with self._lock:  # matplotlib's settings belong to the process
+            record = self._finish(job)
         job.log.unlink(missing_ok=True)
         return Outcome(job, record)
+
+
+def _read_and_draw(job: Job) -> dict[str, Any]:
+    record = read_record(job.folder.record)
+    draw_missing_curves(record, job.folder)
+    return record
 
 
 def _open_log(job: Job) -> TextIO:
