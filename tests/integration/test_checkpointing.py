@@ -1,8 +1,11 @@
 """Activation checkpointing runs the forward again inside the backward: the block must still be open then."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
+from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
 from torch.utils.checkpoint import checkpoint
 
 from alignmixup import AlignMixup
@@ -119,10 +122,35 @@ def in_the_next_block(model, mixer):
         (loss + second.loss(model(second.x))).backward()
 
 
-def gradients(loop, use_reentrant, layer):
+class Several(nn.Conv2d):
+    """A layer that returns more than a tensor, as those of many transformers do."""
+
+    def forward(self, x):
+        return super().forward(x), None
+
+
+class Tuples(Segment):
+    def __init__(self, use_reentrant):
+        super().__init__(use_reentrant)
+        self.two.insert(0, First(Several(6, 6, 3, 1, 1)))
+
+
+class First(nn.Module):
+    def __init__(self, layer):
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x):
+        return self.layer(x)[0].relu()
+
+
+def gradients(loop, use_reentrant, layer, network=Segment, change=None):
     torch.manual_seed(0)
-    model = Segment(use_reentrant).train()
-    loop(model, AlignMixup(model, layer=layer, num_classes=5, input_probability=0.0, seed=1))
+    model = network(use_reentrant).train()
+    mixer = AlignMixup(model, layer=layer, num_classes=5, input_probability=0.0, seed=1)
+    if change is not None:
+        change(model)
+    loop(model, mixer)
     return [parameter.grad for parameter in model.parameters()]
 
 
@@ -153,3 +181,31 @@ def test_a_forward_that_was_only_looked_at_leaves_no_trace():
     torch.testing.assert_close(
         gradients(forward_without_backward, False, "two.1"), gradients(forward_without_backward, None, "two.1")
     )
+
+
+@pytest.mark.parametrize("use_reentrant", [False, True])
+def test_a_layer_that_returns_a_tuple_is_noticed_too(use_reentrant):
+    layer = "two.0.layer"
+    torch.testing.assert_close(gradients(inside, use_reentrant, layer, Tuples), gradients(inside, None, layer, Tuples))
+    with pytest.raises(RuntimeError, match=r"batch mixed at layer 'two.0.layer'.* inside the block"):
+        gradients(outside, use_reentrant, layer, Tuples)
+
+
+def wrapped(model):
+    model.two = checkpoint_wrapper(model.two)
+
+
+def test_a_layer_that_is_wrapped_in_a_checkpoint_after_the_mixer_was_built_mixes_as_before():
+    torch.testing.assert_close(gradients(inside, None, "two", change=wrapped), gradients(inside, None, "two"))
+    with pytest.raises(RuntimeError, match="batch mixed at layer 'two', which lies in an activation checkpoint"):
+        gradients(outside, None, "two", change=wrapped)
+
+
+def replaced(model):
+    model.two = copy.deepcopy(model.two)
+
+
+def test_a_layer_that_is_replaced_after_the_mixer_was_built_is_refused():
+    """SyncBatchNorm.convert_sync_batchnorm does so, and surgery."""
+    with pytest.raises(RuntimeError, match=r"layer 'two' never ran .* no copy of it, with the layers that it had then"):
+        gradients(inside, None, "two", change=replaced)

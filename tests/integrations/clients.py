@@ -219,6 +219,65 @@ def lightning_autoencoder(rank=0, ranks=1):
     return before, nn.utils.parameters_to_vector(module.further.parameters()).detach()
 
 
+def unwrapped_decoder(how, rank, ranks):
+    """What is said, and whether the decoder would drift, where it is wrapped but the mixer has the bare one."""
+    import logging
+
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+    from torch.nn.parallel import DistributedDataParallel
+
+    torch.manual_seed(rank)
+    net = Net()
+    mixer = AlignMixupAE(net, layer="two.1", num_classes=CLASSES, clean_share=0.5, decoder_width=2)
+    mixer.prepare(size=16)
+    if how == "wrapped elsewhere":
+        DistributedDataParallel(mixer.module)
+    elif how == "put back":
+        mixer.decoder = DistributedDataParallel(mixer.module)
+    elif how == "sharded":
+        fully_shard(mixer.module, mesh=init_device_mesh("cpu", (ranks,)))
+    elif how == "averaged by the loop":
+        mixer.averaged_by_loop = True
+    elif how == "in a switch":
+        mixer = Switch(net, mixers=[mixer, "mixup"], num_classes=CLASSES)
+    model, said = DistributedDataParallel(net), []
+    handler = logging.Handler()
+    handler.emit = lambda record: said.append(record.getMessage())
+    logging.getLogger("alignmixup").addHandler(handler)
+    for x, y in loader(rank):
+        with mixer(x, y) as batch:
+            batch.loss(model(batch.x)).backward()
+    logging.getLogger("alignmixup").removeHandler(handler)
+    return [text for text in said if "will differ between the 2 processes" in text]
+
+
+def accelerate_decoder(rank, ranks):
+    """The network and the decoder after three steps, and gradients of each, under Accelerate as the page writes it."""
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState, GradientState
+
+    AcceleratorState._reset_state()
+    GradientState._reset_state()
+    accelerator = Accelerator(cpu=True)
+    torch.manual_seed(rank)
+    net = Net()
+    mixer = AlignMixupAE(net, layer="two.1", num_classes=CLASSES, clean_share=0.5, decoder_width=2)
+    mixer.prepare(size=16)
+    mixer.decoder = accelerator.prepare(mixer.decoder)
+    optimizer = torch.optim.SGD([*net.parameters(), *mixer.parameters()], lr=0.05)
+    model, prepared = accelerator.prepare(net, optimizer)
+    gradients = []
+    for (x, y), _ in zip(loader(rank), range(3), strict=False):
+        with mixer(x, y) as batch:
+            accelerator.backward(batch.loss(model(batch.x)))
+        gradients.append(gradient_of(mixer.parameters()))
+        prepared.step()
+        prepared.zero_grad()
+    parameters = [*net.parameters(), *mixer.parameters()]
+    return gradients, nn.utils.parameters_to_vector(parameters).detach()
+
+
 def own_loop_decoder(kind, rank, ranks):
     """When a rank reconstructed, and its decoder, of a loop whose processes draw different kinds of batches."""
     from torch.distributed.device_mesh import init_device_mesh

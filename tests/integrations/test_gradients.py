@@ -17,7 +17,8 @@ pytestmark = [
 ]
 
 DISTRIBUTED = ["lightning", "trainer", "accelerate", "fsdp"]
-DISTRIBUTED_CASES = [Case(), Case(2, False, True)]
+DISTRIBUTED_CASES = [Case(), Case(2, False, True), Case(1, True)]
+WRAPPED = {"bare": 1, "wrapped elsewhere": 1, "in a switch": 1, "put back": 0, "sharded": 0, "averaged by the loop": 0}
 OWN_LOOPS = ["ddp", "switch", "fsdp"]
 
 
@@ -56,6 +57,8 @@ def work(rank, port, folder):
     }
     more = {"decoder": clients.lightning_autoencoder(rank, 2), "resumed": clients.lightning_resumed(rank, 2, folder)}
     more |= {kind: clients.own_loop_decoder(kind, rank, 2) for kind in OWN_LOOPS}
+    more |= {how: clients.unwrapped_decoder(how, rank, 2) for how in WRAPPED}
+    more["accelerate"] = clients.accelerate_decoder(rank, 2)
     torch.save(found | more, f"{folder}/{rank}.pt")
     dist.destroy_process_group()
 
@@ -99,3 +102,18 @@ def test_processes_that_draw_different_batches_train_one_decoder(kind, two_proce
 def test_two_processes_continue_their_own_draws(two_processes):
     first, second = (found["resumed"] for found in two_processes)
     assert first[0] == first[1] != second[0] == second[1]
+
+
+@pytest.mark.parametrize(("how", "times"), WRAPPED.items())
+def test_a_decoder_whose_gradients_nobody_averages_is_told_once(how, times, two_processes):
+    for found in two_processes:
+        assert len(found[how]) == times
+        assert all("mixer.decoder = DistributedDataParallel(mixer.decoder)" in text for text in found[how])
+
+
+def test_accelerate_trains_one_decoder_in_two_processes(two_processes):
+    (gradients, weights), (others, same) = (found["accelerate"] for found in two_processes)
+    assert len(gradients) == 3
+    assert all(map(torch.equal, gradients, others))
+    assert gradients[1].abs().max() > 0  # the second batch is reconstructed
+    assert torch.equal(weights, same)

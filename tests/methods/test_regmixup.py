@@ -66,7 +66,7 @@ def test_other_weights_do_not_unpack_and_are_no_drop_in():
     switch = Switch(mixers=[{"name": "regmixup", "eta": 2.0}], num_classes=4, seed=0)
     assert switch.is_scoped
     with pytest.raises(TypeError, match="weighs two losses"):
-        switch.drop_in()(*batch())
+        switch.drop_in()
 
 
 def test_a_batch_that_is_not_mixed_is_as_long_as_before():

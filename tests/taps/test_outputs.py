@@ -1,3 +1,5 @@
+import gc
+import weakref
 from collections import OrderedDict, namedtuple
 from dataclasses import dataclass
 
@@ -74,3 +76,16 @@ def test_one_tensor_of_an_output_is_shown_and_replaced():
 
 def test_there_may_be_no_logits():
     assert find_logits("text") is None
+
+
+def test_nothing_holds_the_tensors_of_an_output_afterwards():
+    """Activations would else stay until Python collects garbage."""
+    gc.disable()
+    try:
+        tensor = torch.zeros(2, 3)
+        alive = weakref.ref(tensor)
+        tensors_of((tensor, {"more": [tensor]}))
+        del tensor
+        assert alive() is None
+    finally:
+        gc.enable()

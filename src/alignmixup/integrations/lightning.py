@@ -65,6 +65,7 @@ class Mixing(Callback):  # type: ignore[misc]
                 "`self.further = mixer.module` in its __init__, after mixer.prepare(size=...), so that Lightning "
                 "moves, saves and reduces them"
             )
+        self.mixer.averaged_by_loop = True
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Refuse optimisers that leave out parameters of the method."""

@@ -102,6 +102,7 @@ class AlignMixupAE(AlignMixup, Pixels):
         self._decoder: nn.Module | None = None
         self._waiting: dict[str, Tensor] | None = None  # decoder weights loaded before there was a decoder
         self._handed_out = False
+        self._drift_is_told = False
         self._batches = 0
         if self.decoder_layer is not None:
             self._put("decoder_layer", self._tap.attach(self.decoder_layer))
@@ -125,6 +126,7 @@ class AlignMixupAE(AlignMixup, Pixels):
 
     @decoder.setter
     def decoder(self, decoder: nn.Module) -> None:
+        unwrap(decoder)  # refuses DataParallel
         self._decoder = decoder
 
     @property
@@ -279,10 +281,27 @@ class AlignMixupAE(AlignMixup, Pixels):
     def use_all(self, batch: MixedBatch) -> MixedBatch:
         """Run the decoder in batches without a reconstruction too, where there are several processes."""
         several = torch.distributed.is_available() and torch.distributed.is_initialized()
-        if batch.auxiliary is not None or not several or torch.distributed.get_world_size() == 1:
+        if not several or torch.distributed.get_world_size() == 1:
             return batch
         assert self._root is not None
-        return replace(batch, auxiliary=self._unused) if self._root.training and self._decoder is not None else batch
+        if not self._root.training or self._decoder is None:
+            return batch
+        self._tell_of_drift(self._decoder)
+        return batch if batch.auxiliary is not None else replace(batch, auxiliary=self._unused)
+
+    def _tell_of_drift(self, decoder: nn.Module) -> None:
+        """Warn once where nobody is known to average the decoder's gradients over the processes."""
+        if self._drift_is_told or self.averaged_by_loop:
+            return
+        self._drift_is_told = True
+        is_bare = isinstance(getattr(decoder, "_orig_mod", decoder), FeatureDecoder)
+        if is_bare and not hasattr(next(decoder.parameters()), "full_tensor"):  # else shards, of fully_shard
+            logger.warning(
+                "the decoder of AlignMixupAE will differ between the %d processes, whose gradients for it nobody "
+                "averages: write mixer.decoder = DistributedDataParallel(mixer.decoder) before the optimizer is made, "
+                "or mixer.averaged_by_loop = True where your loop averages them",
+                torch.distributed.get_world_size(),
+            )
 
     def _unused(self) -> Tensor:
         """Zero, which depends on all of the decoder."""

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, get_args
 from torch import Tensor, nn
 
 from alignmixup.functional.sampling import choice
-from alignmixup.methods.base import Annotation, MixedBatch, Mixer, Pixels
+from alignmixup.methods.base import Annotation, DropIn, MixedBatch, Mixer, Pixels
 from alignmixup.options import option
 
 
@@ -103,7 +103,7 @@ class Switch(Mixer, Pixels):
         return any(mixer.wants_masks for mixer in self._mixers)
 
     @property
-    def carries(self) -> tuple[Annotation, ...]:  # type: ignore[override]
+    def carries(self) -> tuple[Annotation, ...]:
         """What all of the mixers can bring along."""
         return tuple(name for name in get_args(Annotation) if all(name in mixer.carries for mixer in self._mixers))
 
@@ -128,6 +128,16 @@ class Switch(Mixer, Pixels):
         """Detach every mixer."""
         for mixer in self._mixers:
             mixer.detach()
+
+    def drop_in(self) -> DropIn:
+        """Return a callable ``(x, y) -> (x, target)``.
+
+        Raises:
+            TypeError: one of the mixers has none.
+        """
+        for mixer in self._mixers:
+            mixer.drop_in()
+        return super().drop_in()
 
     def draw(self, x: Tensor, target: Tensor) -> SwitchDraw:
         """Draw a mixer, and let it draw."""
@@ -159,6 +169,16 @@ class Switch(Mixer, Pixels):
     def module(self) -> nn.Module:
         """The modules of every mixer."""
         return nn.ModuleList([mixer.module for mixer in self._mixers])
+
+    @property
+    def averaged_by_loop(self) -> bool:
+        """The loop averages gradients over processes, of every mixer."""
+        return all(mixer.averaged_by_loop for mixer in self._mixers)
+
+    @averaged_by_loop.setter
+    def averaged_by_loop(self, value: bool) -> None:
+        for mixer in self._mixers:
+            mixer.averaged_by_loop = value
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state of the switch and of every mixer."""

@@ -84,8 +84,8 @@ class _LayerHook:
 
     def come_last(self) -> None:
         """Run behind hooks that came later: one that makes the output anew would undo what was mixed."""
-        hooks = self.tap.root.get_submodule(self.name)._forward_hooks
-        if next(reversed(hooks)) != self.handle.id:
+        hooks = self.handle.hooks_dict_ref()  # of the module itself: a wrapper may stand under its name meanwhile
+        if hooks and next(reversed(hooks)) != self.handle.id:
             hooks[self.handle.id] = hooks.pop(self.handle.id)
 
     def _is_live(self, mix: object) -> bool:
@@ -222,7 +222,8 @@ class FeatureTap:
         if check and missed:
             raise RuntimeError(
                 f"the targets are mixed but layer {', '.join(map(repr, missed))} never ran in training mode inside the "
-                "`with mixer(x, y) as batch:` block: call model(batch.x) inside it with model.train(); with "
+                "`with mixer(x, y) as batch:` block: call model(batch.x) inside it with model.train(), where model is "
+                "the one that the mixer was built on and no copy of it, with the layers that it had then; with "
                 "torch.compile, build the mixer before the model is first run"
             )
 

@@ -13,19 +13,21 @@ def map_tensors(function: Callable[[Tensor], Tensor], output: Any) -> Any:
 
     Other things are left as they are, and containers keep their types.
     """
-    done: dict[int, Tensor] = {}
+    return _mapped(function, output, {})
 
-    def visit(value: Any) -> Any:
-        if isinstance(value, Tensor):
-            if value.ndim == 0 or not value.is_floating_point():
-                return value
-            if id(value) not in done:
-                done[id(value)] = function(value)
-            return done[id(value)]
-        children = _children(value)
-        return value if children is None else _rebuilt(value, {key: visit(child) for key, child in children})
 
-    return visit(output)
+def _mapped(function: Callable[[Tensor], Tensor], value: Any, done: dict[int, Tensor]) -> Any:
+    # no function inside another that calls itself: such a cycle would keep the tensors until Python collects garbage
+    if isinstance(value, Tensor):
+        if value.ndim == 0 or not value.is_floating_point():
+            return value
+        if id(value) not in done:
+            done[id(value)] = function(value)
+        return done[id(value)]
+    children = _children(value)
+    if children is None:
+        return value
+    return _rebuilt(value, {key: _mapped(function, child, done) for key, child in children})
 
 
 def tensors_of(output: Any) -> list[Tensor]:

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from alignmixup.taps.outputs import tensors_of
+
 OUTSIDE = (
     "the backward pass of a batch mixed at layer {name!r}, which lies in an activation checkpoint, ran outside its "
     "`with mixer(x, y) as batch:` block, or in another one's, where the checkpoint runs the layer again and would "
@@ -45,13 +47,15 @@ class Recomputation:
         if not torch.is_grad_enabled():
             if _in_reentrant_checkpoint():
                 self._expected.append((mix, lambda: True))
-        elif isinstance(mixed, Tensor) and mixed.requires_grad and _in_checkpoint():
+        elif _in_checkpoint():
 
             def check(gradient: Tensor) -> None:
                 if not is_live(mix):
                     raise RuntimeError(OUTSIDE.format(name=self.name))
 
-            mixed.register_hook(check)  # type: ignore[no-untyped-call]
+            for tensor in tensors_of(mixed):
+                if tensor.requires_grad:
+                    tensor.register_hook(check)  # type: ignore[no-untyped-call]
             self._expected.append((mix, weakref.ref(check)))  # the graph keeps its hook
 
 

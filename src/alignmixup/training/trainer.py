@@ -82,6 +82,7 @@ class Trainer:
             freeze_backbone(model)
         self.extra_parameters = list(mixer.parameters())
         engine.share(self.extra_parameters)
+        mixer.averaged_by_loop = True
         with engine.autocast():
             self.optimizer = build_optimizer(
                 model, config.optimizer, extra_parameters=self.extra_parameters, example=example

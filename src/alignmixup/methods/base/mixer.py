@@ -69,6 +69,7 @@ class Mixer(Options, ABC):
     needs_model: ClassVar[str] = ""  # what for, where a method cannot do without
     looks_inside: ClassVar[bool] = False  # it runs the model itself: never in a compiled graph of the training step
     carries: ClassVar[tuple[Annotation, ...]] = ()  # annotations of the images that its batches can bring along
+    averaged_by_loop = False  # the loop averages gradients of `parameters()` over processes: set it where it does
     _fixed_by: ClassVar[tuple[str, ...]] = ()  # options that a switch around the mixer has in its place
     __eq__, __hash__ = object.__eq__, object.__hash__  # a mixer is itself, whatever the options it shares
 
