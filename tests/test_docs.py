@@ -1,4 +1,4 @@
-"""The code in README and docs runs as printed."""
+"""The code in README and docs runs as printed, links lead somewhere, and sentences can be read aloud."""
 
 import re
 from pathlib import Path
@@ -7,6 +7,9 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+TEXTS = [*PAGES, ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", ROOT / "results/README.md"]
+LONGEST_SENTENCE = 40
+CODE = re.compile(r"^(```|~~~).*?^\1", re.DOTALL | re.MULTILINE)
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 # other people's programs: long to import, and with warnings of their own
 LOOPS = [pytest.mark.xdist_group("processes"), pytest.mark.filterwarnings("ignore")]
@@ -28,11 +31,45 @@ def test_code_blocks_run_in_order(page, tmp_path, monkeypatch):
     assert blocks
 
 
+def anchors(page):
+    """What a link to a part of the page may name, as GitHub and myst make it from a heading."""
+    text = CODE.sub("", page.read_text())
+    # a page that takes another one in
+    text += "".join(
+        (page.parent / name).read_text() for name in re.findall(r"^```{include} (.+)", page.read_text(), re.M)
+    )
+    titles = re.findall(r"^#+ (.+)$", re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", text), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def is_missing(page, target, anchor):
+    there = (page.parent / target) if target else page
+    return not there.exists() or bool(anchor and there.suffix == ".md" and anchor not in anchors(there))
+
+
 def test_links_lead_somewhere():
     wrong = [
-        f"{page.relative_to(ROOT)} links to {target}"
-        for page in PAGES
-        for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text())
-        if "://" not in target and not (page.parent / target).exists()
+        f"{page.relative_to(ROOT)} links to {target}{'#' + anchor if anchor else ''}"
+        for page in TEXTS
+        for target, anchor in re.findall(r"\]\(([^)#\s]*)#?([^)\s]*)[^)]*\)", CODE.sub("", page.read_text()))
+        if "://" not in target and is_missing(page, target, anchor)
     ]
     assert not wrong, "\n".join(wrong)
+
+
+def sentences(text):
+    """The sentences of a page; code, formulas, tables and headings aside. A piece of code counts as one word."""
+    text = CODE.sub("\n\n", text)
+    text = re.sub(r"<!--.*?-->|\$\$.*?\$\$", "", text, flags=re.DOTALL)
+    text = re.sub(r"^\s*(\||#).*$", "\n", text, flags=re.MULTILINE)
+    text = re.sub(r"!?\[([^\]]*)\]\([^)]*\)", r"\1", text)
+    text = re.sub(r"`[^`]+`|\$[^$]+\$", "CODE", text)
+    for block in re.split(r"\n\s*\n|^\s*(?:[-*]|\d+\.)\s", text, flags=re.MULTILINE):
+        yield from re.split(r"(?<=[.!?])[\"')*]*\s+(?=[\"'(*A-Z0-9λεα])", " ".join(block.split()))
+
+
+@pytest.mark.parametrize("page", TEXTS, ids=lambda p: str(p.relative_to(ROOT)))
+def test_no_sentence_is_longer_than_a_reader_holds(page):
+    counted = [(len(re.findall(r"\S*\w\S*", sentence)), sentence) for sentence in sentences(page.read_text())]
+    too_long = [f"{words} words: {sentence}" for words, sentence in counted if words > LONGEST_SENTENCE]
+    assert not too_long, "\n".join(too_long)
