@@ -33,11 +33,8 @@ def test_code_blocks_run_in_order(page, tmp_path, monkeypatch):
 
 def anchors(page):
     """What a link to a part of the page may name, as GitHub and myst make it from a heading."""
-    text = CODE.sub("", page.read_text())
-    # a page that takes another one in
-    text += "".join(
-        (page.parent / name).read_text() for name in re.findall(r"^```{include} (.+)", page.read_text(), re.M)
-    )
+    included = re.findall(r"^```{include} (.+)", page.read_text(), re.MULTILINE)
+    text = CODE.sub("", page.read_text()) + "".join((page.parent / name).read_text() for name in included)
     titles = re.findall(r"^#+ (.+)$", re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", text), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
