@@ -1,6 +1,9 @@
-"""The code in README and docs runs as printed, links lead somewhere, and sentences can be read aloud."""
+"""Code in README, docs and the reference runs as printed, links lead somewhere, and sentences can be read aloud."""
 
+import doctest
+import inspect
 import re
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -29,6 +32,68 @@ def test_code_blocks_run_in_order(page, tmp_path, monkeypatch):
     for block in blocks:
         exec(compile(block, str(page), "exec"), scope)
     assert blocks
+
+
+def reference():
+    """Every name of the API reference, as the pages in docs/api list them, with what it names."""
+    for page in sorted((ROOT / "docs/api").glob("*.md")):
+        scope = ""
+        for kind, name, members in re.findall(
+            r"^\.\. (automodule|autoclass|autofunction|currentmodule):: (\S+)\n(?:   :members: ?(.*)\n)?",
+            page.read_text(),
+            re.MULTILINE,
+        ):
+            if kind == "currentmodule":
+                scope = name
+                continue
+            full = name if "." in name else f"{scope}.{name}"
+            where, _, last = full.rpartition(".")
+            module = import_module(full if kind == "automodule" else where)
+            names = [last] if kind != "automodule" else members.split(", ") if members else module.__all__
+            yield from ((f"{module.__name__}.{each}", getattr(module, each)) for each in names)
+
+
+def has_card(value):
+    room, _, name = getattr(value, "__module__", "").rpartition(".")
+    page = ROOT / f"docs/methods/{name}.md"
+    return (
+        room == "alignmixup.methods"
+        and page.exists()
+        and any(value.__name__ in block for block in BLOCK.findall(page.read_text()))
+    )
+
+
+# a method's example is the one of its card; an alias of types can have none
+EXAMPLES = {
+    name: value for name, value in reference() if callable(value) and inspect.getdoc(value) and not has_card(value)
+}
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_every_public_name_has_an_example_that_runs(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    value = inspect.unwrap(EXAMPLES[name])
+    scope = dict(vars(import_module(value.__module__)))
+    example = doctest.DocTestParser().get_doctest(inspect.getdoc(value), scope, name, None, 0)
+    assert example.examples, f"{name} stands in the API reference without an example"
+    assert not any(each.options.get(doctest.SKIP) for each in example.examples), f"the example of {name} is skipped"
+    told = []
+    doctest.DocTestRunner().run(example, out=told.append)
+    assert not told, "".join(told)
+
+
+def test_the_reference_names_what_modules_offer():
+    there = {name for name, _ in reference()}
+    offered = [
+        f"{module}.{name}"
+        for module in ("alignmixup.functional", "alignmixup.runs")
+        for name in import_module(module).__all__
+    ]
+    assert set(offered) <= there
+    import alignmixup
+
+    classes = {f"alignmixup.{name}" for name in alignmixup.__all__ if inspect.isclass(getattr(alignmixup, name))}
+    assert classes <= there
 
 
 def anchors(page):
