@@ -32,6 +32,7 @@ from alignmixup.training.build import build_loaders, example_images
 from alignmixup.training.config import Config
 from alignmixup.training.config_file import ConfigError
 from alignmixup.training.engine import Engine
+from alignmixup.training.progress.display import is_live
 
 T = TypeVar("T")
 _OF_FILES = ("cub", "imagenet", "folder")
@@ -41,9 +42,9 @@ Bar = Callable[..., Iterable[Any]]
 
 
 def with_bar(items: Iterable[T], title: str, *, total: int) -> Iterable[T]:
-    """The items, with a bar while they are worked on."""
+    """The items, with a bar while they are worked on where somebody watches."""
     track: Callable[..., Iterable[T]] = require("rich.progress").track
-    return track(items, description=title, total=total, transient=True)
+    return track(items, description=title, total=total, transient=True, disable=not is_live())
 
 
 @dataclass(frozen=True, eq=False)
