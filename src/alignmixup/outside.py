@@ -54,5 +54,9 @@ def require(module: str, *, extra: str = "train") -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        package = module.partition(".")[0]
-        raise ImportError(f'{package} is needed for this: pip install "alignmixup[{extra}]"') from error
+        raise ImportError(missing(module, extra)) from error
+
+
+def missing(module: str, extra: str) -> str:
+    """What to say where a module is not installed: which extra brings it."""
+    return f'{module.partition(".")[0]} is needed for this: pip install "alignmixup[{extra}]"'
