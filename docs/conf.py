@@ -1,5 +1,6 @@
 """The documentation site. `make docs` builds it into docs/_build/html, which opens from the folder."""
 
+import inspect
 import os
 import sys
 from importlib.metadata import version as version_of
@@ -89,8 +90,16 @@ def follow_moves(_app: Any, _relative: Any, _parent: str, content: list[str]) ->
         content[0] = content[0].replace(f"]({old}", f"]({new}")
 
 
+def name_card(_app: Any, _kind: str, _name: str, value: Any, _options: Any, lines: list[str]) -> None:
+    """End what the reference says of a method with its card, where the example is."""
+    room, _, card = getattr(value, "__module__", "").rpartition(".")
+    if room == "alignmixup.methods" and inspect.isclass(value):
+        lines += ["", f"An example that runs, the options and their cost: `the card <../methods/{card}.html>`__.", ""]
+
+
 def setup(app: Any) -> None:
     """Register what is of our own."""
     app.add_html_math_renderer("mathml", (inline_math, None), (display_math, None))
     app.connect("source-read", lambda app, name, content: follow_moves(app, None, name, content))
     app.connect("include-read", follow_moves)
+    app.connect("autodoc-process-docstring", name_card)

@@ -1,12 +1,18 @@
-"""The code in README and docs runs as printed."""
+"""Code in README, docs and the reference runs as printed, links lead somewhere, and sentences can be read aloud."""
 
+import doctest
+import inspect
 import re
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+TEXTS = [*PAGES, ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", ROOT / "results/README.md"]
+LONGEST_SENTENCE = 40
+CODE = re.compile(r"^(```|~~~).*?^\1", re.DOTALL | re.MULTILINE)
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 # other people's programs: long to import, and with warnings of their own
 LOOPS = [pytest.mark.xdist_group("processes"), pytest.mark.filterwarnings("ignore")]
@@ -28,11 +34,104 @@ def test_code_blocks_run_in_order(page, tmp_path, monkeypatch):
     assert blocks
 
 
+def reference():
+    """Every name of the API reference, as the pages in docs/api list them, with what it names."""
+    for page in sorted((ROOT / "docs/api").glob("*.md")):
+        scope = ""
+        for kind, name, members in re.findall(
+            r"^\.\. (automodule|autoclass|autofunction|currentmodule):: (\S+)\n(?:   :members: ?(.*)\n)?",
+            page.read_text(),
+            re.MULTILINE,
+        ):
+            if kind == "currentmodule":
+                scope = name
+                continue
+            full = name if "." in name else f"{scope}.{name}"
+            where, _, last = full.rpartition(".")
+            module = import_module(full if kind == "automodule" else where)
+            names = [last] if kind != "automodule" else members.split(", ") if members else module.__all__
+            yield from ((f"{module.__name__}.{each}", getattr(module, each)) for each in names)
+
+
+def has_card(value):
+    room, _, name = getattr(value, "__module__", "").rpartition(".")
+    page = ROOT / f"docs/methods/{name}.md"
+    return (
+        room == "alignmixup.methods"
+        and page.exists()
+        and any(value.__name__ in block for block in BLOCK.findall(page.read_text()))
+    )
+
+
+# a method's example is the one of its card; an alias of types can have none
+EXAMPLES = {
+    name: value for name, value in reference() if callable(value) and inspect.getdoc(value) and not has_card(value)
+}
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_every_public_name_has_an_example_that_runs(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    value = inspect.unwrap(EXAMPLES[name])
+    scope = dict(vars(import_module(value.__module__)))
+    example = doctest.DocTestParser().get_doctest(inspect.getdoc(value), scope, name, None, 0)
+    assert example.examples, f"{name} stands in the API reference without an example"
+    assert not any(each.options.get(doctest.SKIP) for each in example.examples), f"the example of {name} is skipped"
+    told = []
+    doctest.DocTestRunner().run(example, out=told.append)
+    assert not told, "".join(told)
+
+
+def test_the_reference_names_what_modules_offer():
+    there = {name for name, _ in reference()}
+    offered = [
+        f"{module}.{name}"
+        for module in ("alignmixup.functional", "alignmixup.runs")
+        for name in import_module(module).__all__
+    ]
+    assert set(offered) <= there
+    import alignmixup
+
+    classes = {f"alignmixup.{name}" for name in alignmixup.__all__ if inspect.isclass(getattr(alignmixup, name))}
+    assert classes <= there
+
+
+def anchors(page):
+    """What a link to a part of the page may name, as GitHub and myst make it from a heading."""
+    included = re.findall(r"^```{include} (.+)", page.read_text(), re.MULTILINE)
+    text = CODE.sub("", page.read_text()) + "".join((page.parent / name).read_text() for name in included)
+    titles = re.findall(r"^#+ (.+)$", re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", text), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def is_missing(page, target, anchor):
+    there = (page.parent / target) if target else page
+    return not there.exists() or bool(anchor and there.suffix == ".md" and anchor not in anchors(there))
+
+
 def test_links_lead_somewhere():
     wrong = [
-        f"{page.relative_to(ROOT)} links to {target}"
-        for page in PAGES
-        for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text())
-        if "://" not in target and not (page.parent / target).exists()
+        f"{page.relative_to(ROOT)} links to {target}{'#' + anchor if anchor else ''}"
+        for page in TEXTS
+        for target, anchor in re.findall(r"\]\(([^)#\s]*)#?([^)\s]*)[^)]*\)", CODE.sub("", page.read_text()))
+        if "://" not in target and is_missing(page, target, anchor)
     ]
     assert not wrong, "\n".join(wrong)
+
+
+def sentences(text):
+    """The sentences of a page; code, formulas, tables and headings aside. A piece of code counts as one word."""
+    text = CODE.sub("\n\n", text)
+    text = re.sub(r"<!--.*?-->|\$\$.*?\$\$", "", text, flags=re.DOTALL)
+    text = re.sub(r"^\s*(\||#).*$", "\n", text, flags=re.MULTILINE)
+    text = re.sub(r"!?\[([^\]]*)\]\([^)]*\)", r"\1", text)
+    text = re.sub(r"`[^`]+`|\$[^$]+\$", "CODE", text)
+    for block in re.split(r"\n\s*\n|^\s*(?:[-*]|\d+\.)\s", text, flags=re.MULTILINE):
+        yield from re.split(r"(?<=[.!?])[\"')*]*\s+(?=[\"'(*A-Z0-9λεα])", " ".join(block.split()))
+
+
+@pytest.mark.parametrize("page", TEXTS, ids=lambda p: str(p.relative_to(ROOT)))
+def test_no_sentence_is_longer_than_a_reader_holds(page):
+    counted = [(len(re.findall(r"\S*\w\S*", sentence)), sentence) for sentence in sentences(page.read_text())]
+    too_long = [f"{words} words: {sentence}" for words, sentence in counted if words > LONGEST_SENTENCE]
+    assert not too_long, "\n".join(too_long)

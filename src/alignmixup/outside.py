@@ -56,7 +56,7 @@ def require(module: str, *, extra: str = "train") -> Any:
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise _missing(module, extra) from error
+        raise ImportError(missing(module, extra)) from error
 
 
 def require_file(package: str, path: str, *, extra: str = "train") -> Path:
@@ -67,9 +67,10 @@ def require_file(package: str, path: str, *, extra: str = "train") -> Path:
     """
     found = importlib.util.find_spec(package)
     if found is None or found.origin is None:
-        raise _missing(package, extra)
+        raise ImportError(missing(package, extra))
     return Path(found.origin).parent / path
 
 
-def _missing(module: str, extra: str) -> ImportError:
-    return ImportError(f'{module.partition(".")[0]} is needed for this: pip install "alignmixup[{extra}]"')
+def missing(module: str, extra: str) -> str:
+    """What to say where a module is not installed: which extra brings it."""
+    return f'{module.partition(".")[0]} is needed for this: pip install "alignmixup[{extra}]"'

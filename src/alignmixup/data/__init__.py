@@ -51,7 +51,13 @@ VALIDATION_SEED = 21  # of the choice of held-out training images: the same for 
 
 
 def available() -> tuple[str, ...]:
-    """Names that ``load`` accepts."""
+    """Names that ``load`` accepts.
+
+    Example:
+        >>> from alignmixup import data
+        >>> data.available()
+        ('digits', 'cifar10', 'cifar100', 'tiny-imagenet', 'cub', 'imagenet', 'folder')
+    """
     return tuple(_LOADERS)
 
 
@@ -155,6 +161,13 @@ def build_loaders(
     Raises:
         ValueError: an unknown preset, a value out of range, or a batch that this machine's memory cannot hold; while
             iterating, the training loader of a set that was loaded with ``test_only``.
+
+    Example:
+        >>> from alignmixup import data
+        >>> train, test = data.build_loaders(data.load("digits"), batch_size=50)
+        >>> x, y = next(iter(train))
+        >>> x.shape, y.shape, len(train)
+        (torch.Size([50, 1, 8, 8]), torch.Size([50]), 18)
     """
     if isinstance(augment, str):
         augment = preset(dataset.augment if augment == "default" else augment)

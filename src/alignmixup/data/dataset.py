@@ -30,6 +30,12 @@ class Split:
 
     Raises:
         ValueError: shapes or types that differ from these.
+
+    Example:
+        >>> import torch
+        >>> split = Split(torch.zeros(2, 3, 8, 8, dtype=torch.uint8), torch.tensor([0, 1]))
+        >>> len(split)
+        2
     """
 
     images: Tensor
@@ -94,6 +100,17 @@ class FileSplit:
         paths: one path per image, relative to ``root``.
         labels: (N,) int64.
         upright: turn the images as their EXIF orientation says; see ``alignmixup.data.decode``.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from PIL import Image
+        >>> from alignmixup import data
+        >>> for path in ("train/cat/1.png", "train/dog/2.png", "test/cat/3.png", "test/dog/4.png"):
+        ...     Path("pictures", path).parent.mkdir(parents=True, exist_ok=True)
+        ...     Image.new("RGB", (40, 30)).save(Path("pictures", path))
+        >>> pictures = data.load("folder", root="pictures", in_memory=False)
+        >>> type(pictures.train).__name__, list(pictures.train.paths)
+        ('FileSplit', ['train/cat/1.png', 'train/dog/2.png'])
     """
 
     root: Path
@@ -132,6 +149,12 @@ class ImageData:
 
     Raises:
         ValueError: an empty split, labels outside [0, number of classes), or constants that do not fit.
+
+    Example:
+        >>> from alignmixup import data
+        >>> digits = data.load("digits")
+        >>> digits.image_size, digits.mean, digits.class_names[:2]
+        (8, (0.3057,), ('0', '1'))
     """
 
     name: str

@@ -132,6 +132,13 @@ def align_mix(
     Source:
         Venkataramanan et al., AlignMixup, CVPR 2022, Eqs. (5) to (9). Deviation: cells in large maps, and λ has a
         gradient.
+
+    Example:
+        >>> import torch
+        >>> maps = torch.tensor([[[0.0, 8.0]], [[9.0, 1.0]]])
+        >>> align_mix(maps, torch.tensor([1, 0]), 0.5).flatten(1)  # 0 meets 1 and 8 meets 9, wherever they stand
+        tensor([[0.5000, 8.5000],
+                [8.5000, 0.5000]])
     """
     perm = paired("features", features, perm, "B C *positions")
     lam = weights("lam", lam, features)

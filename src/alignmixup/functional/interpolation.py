@@ -101,6 +101,12 @@ def box_mask(box: Tensor, height: int, width: int) -> Tensor:
 
     Returns:
         (B, 1, H, W) bool on the device of ``box``.
+
+    Example:
+        >>> import torch
+        >>> box_mask(torch.tensor([[0, 1, 1, 3]]), 2, 3).int()
+        tensor([[[[1, 0, 0],
+                  [1, 1, 1]]]], dtype=torch.int32)
     """
     box, _ = _checked(box, height, width)
     y0, x0, y1, x1 = box.view(-1, 4, 1).unbind(dim=1)
@@ -121,6 +127,11 @@ def box_lam(box: Tensor, height: int, width: int) -> Tensor:
 
     Returns:
         (B,) float32 in [0, 1].
+
+    Example:
+        >>> import torch
+        >>> box_lam(torch.tensor([[0, 0, 2, 2]]), 4, 4)
+        tensor([0.7500])
     """
     box, one = _checked(box, height, width)
     if one is not None:
@@ -152,6 +163,13 @@ def cutmix(x: Tensor, perm: Tensor, box: Tensor) -> Tensor:
 
     Source:
         Yun et al., CutMix, ICCV 2019, Eq. (1).
+
+    Example:
+        >>> import torch
+        >>> x = torch.tensor([1.0, 2.0]).view(2, 1, 1, 1).expand(2, 1, 2, 2)
+        >>> cutmix(x, torch.tensor([1, 0]), torch.tensor([0, 0, 1, 2]))[0]
+        tensor([[[2., 2.],
+                 [1., 1.]]])
     """
     perm = paired("x", x, perm, "B C H W")
     if isinstance(box, Tensor) and box.ndim == 1:

@@ -23,6 +23,12 @@ def one_hot(y: Tensor, num_classes: int) -> Tensor:
         TypeError: ``y`` holds no integers.
         ValueError: ``y`` is not (B,), or an index is out of range (on the CPU; elsewhere the device asserts, so that
             nothing waits).
+
+    Example:
+        >>> import torch
+        >>> one_hot(torch.tensor([2, 0]), 3)
+        tensor([[0., 0., 1.],
+                [1., 0., 0.]])
     """
     y, num_classes = integers("y", y, "B"), count("num_classes", num_classes)
     rows = torch.zeros(y.shape[0], num_classes, dtype=torch.float32, device=y.device)
@@ -54,6 +60,11 @@ def smooth(target: Tensor, amount: float, *, multi_label: bool = False) -> Tenso
 
     Returns:
         (B, K) smoothed labels; rows keep their sum unless ``multi_label``.
+
+    Example:
+        >>> import torch
+        >>> smooth(torch.tensor([[1.0, 0.0]]), 0.2)
+        tensor([[0.9000, 0.1000]])
     """
     floating("target", target, "B K")
     if not 0 <= amount < 1:
@@ -124,6 +135,12 @@ def soft_labels(y: Tensor, perm: Tensor, lam: Tensor | float, num_classes: int |
 
     Source:
         Zhang et al., mixup, ICLR 2018, Eq. (1).
+
+    Example:
+        >>> import torch
+        >>> soft_labels(torch.tensor([0, 1]), torch.tensor([1, 0]), 0.75, num_classes=3)
+        tensor([[0.7500, 0.2500, 0.0000],
+                [0.2500, 0.7500, 0.0000]])
     """
     target = as_target(y, num_classes)
     perm = paired("y", target, perm)

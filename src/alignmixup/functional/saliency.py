@@ -112,6 +112,14 @@ def spectral_residual_saliency(images: Tensor) -> Tensor:
     Source:
         Hou and Zhang, Saliency Detection: A Spectral Residual Approach, CVPR 2007, section 2; OpenCV's
         ``StaticSaliencySpectralResidual`` for sizes, blurs and ``log(1 + |F|)``.
+
+    Example:
+        >>> import torch
+        >>> images = torch.zeros(1, 3, 32, 32, dtype=torch.uint8)
+        >>> images[..., 20:24, 8:12] = 255
+        >>> saliency = spectral_residual_saliency(images)
+        >>> bool(saliency[0, 20:24, 8:12].mean() > 3 * saliency.mean())
+        True
     """
     _check_images(images)
     if len(images) == 0:  # which the FFT of torch 2.11 refuses

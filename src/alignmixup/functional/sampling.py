@@ -23,6 +23,12 @@ def beta(alpha: float, size: int, *, generator: Generator) -> Tensor:
 
     Returns:
         (size,) float64 on the CPU, in [0, 1].
+
+    Example:
+        >>> import torch
+        >>> lam = beta(2.0, 1000, generator=torch.Generator().manual_seed(0))
+        >>> lam.shape, lam.dtype, bool(abs(lam.mean() - 0.5) < 0.02)
+        (torch.Size([1000]), torch.float64, True)
     """
     first, second = _log_gamma(alpha, 2, size, generator).unbind()
     return (first - second).sigmoid_()
@@ -118,6 +124,12 @@ def cutmix_box(lam: Tensor | float, centres: Tensor, height: int, width: int) ->
 
     Source:
         Yun et al., CutMix, ICCV 2019, section 3.1, and its published code.
+
+    Example:
+        >>> import torch
+        >>> cutmix_box(0.75, torch.tensor([[16, 16], [0, 0]]), 32, 32)  # the second is cut by the border
+        tensor([[ 8,  8, 24, 24],
+                [ 0,  0,  8,  8]])
     """
     height, width = count("height", height), count("width", width)
     centres = integers("centres", centres, "B 2", below=max(height, width))

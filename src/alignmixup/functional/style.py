@@ -92,6 +92,12 @@ def stylemix(
 
     Source:
         Hong, Choi, Kim, StyleMix: Separating Content and Style for Enhanced Data Augmentation, CVPR 2021, section 3.
+
+    Example:
+        >>> import torch
+        >>> features = torch.tensor([[[[0.0, 2.0]]], [[[30.0, 10.0]]]])
+        >>> stylemix(features, torch.tensor([1, 0]), 1.0, 0.0, 0.0)[0].round(decimals=2)
+        tensor([[[10., 30.]]])
     """
     perm = paired("features", features, perm, "B C h w")
     ratios = {"content_ratio": content_ratio, "style_ratio": style_ratio, "overlap": overlap}
@@ -141,6 +147,13 @@ def stylecutmix(
 
     Source:
         Hong et al., StyleMix, CVPR 2021, section 3: its four-term sum, whose pixelwise weights leave these two cases.
+
+    Example:
+        >>> import torch
+        >>> x, mask = torch.tensor([1.0, 3.0]).view(2, 1, 1, 1).expand(2, 1, 1, 2), torch.tensor([[[[True, False]]]])
+        >>> perm = torch.tensor([1, 0])
+        >>> stylecutmix(x, perm, mask, style_ratio=0.5, gamma=0.0, restyled=2 * x, partner_restyled=x[perm])[0]
+        tensor([[[1.5000, 3.0000]]])
     """
     perm = paired("x", x, perm, "B C H W")
     batch, channels, height, width = x.shape
@@ -195,6 +208,12 @@ def style_distances(class_means: Tensor) -> Tensor:
 
     Source:
         Hong et al., StyleMix, CVPR 2021, section 3, and its published code.
+
+    Example:
+        >>> import torch
+        >>> style_distances(torch.tensor([[0.0, 0.0], [0.0, 2.0]]))
+        tensor([[0., 2.],
+                [2., 0.]])
     """
     floating("class_means", class_means, "K D")
     difference = torch.cdist(class_means, class_means, compute_mode="donot_use_mm_for_euclid_dist")

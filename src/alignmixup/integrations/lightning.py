@@ -3,7 +3,12 @@
 from contextlib import ExitStack
 from typing import Any
 
-from lightning.pytorch import Callback, LightningModule, Trainer
+from alignmixup.outside import missing
+
+try:
+    from lightning.pytorch import Callback, LightningModule, Trainer
+except ImportError as error:
+    raise ImportError(missing("lightning", "lightning")) from error
 from torch import Tensor
 
 from alignmixup.methods.base import MixedBatch, Mixer

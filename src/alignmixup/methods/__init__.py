@@ -54,7 +54,13 @@ for _name in ("batch", "drop_in", "gradients", "hidden_mixer"):
 
 
 def available() -> tuple[str, ...]:
-    """Name the methods of this package, in alphabetical order."""
+    """Name the methods of this package, in alphabetical order.
+
+    Example:
+        >>> from alignmixup import methods
+        >>> methods.available()[:3]
+        ('alignmixup', 'alignmixup_ae', 'attentivemix')
+    """
     return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.ispkg))
 
 
@@ -87,7 +93,13 @@ def load(name: str) -> type[Mixer]:
 
 
 def options(name: str) -> dict[str, Option]:
-    """Return the options that a configuration may set for a method, what is particular to it first."""
+    """Return the options that a configuration may set for a method, what is particular to it first.
+
+    Example:
+        >>> from alignmixup import methods
+        >>> methods.options("mixup")["alpha"].default
+        1.0
+    """
     found, common = options_of(load(name)), options_of(Mixer)
     order = sorted(found, key=lambda key: key in common)  # stable: particular ones stay in front
     return {key: found[key] for key in order if key not in _NOT_OPTIONS}
@@ -118,6 +130,12 @@ def build(
 
     Raises:
         ValueError: unknown method or option (near names are listed), or a value out of range.
+
+    Example:
+        >>> from alignmixup import methods
+        >>> mixer = methods.build("cutmix", num_classes=10, options={"alpha": 0.5})
+        >>> mixer.alpha
+        0.5
     """
     chosen = _without_retired(name, options or {})
     method, known = load(name), globals()["options"](name)

@@ -27,12 +27,24 @@ _LIBRARIES = ("torchvision", "timm")
 
 
 def available() -> tuple[str, ...]:
-    """Names that ``build`` accepts, beside ``package.module:function``; NAME stands for any of that library's."""
+    """Names that ``build`` accepts, beside ``package.module:function``; NAME stands for any of that library's.
+
+    Example:
+        >>> from alignmixup import models
+        >>> models.available()
+        ('preact_resnet18', 'vgg16_gap', 'resnet50_gap', 'torchvision:NAME', 'timm:NAME')
+    """
     return tuple(f"{name}:NAME" if name in _LIBRARIES else name for name in _BUILDERS)
 
 
 def options(name: str) -> dict[str, Option]:
-    """Options of the model ``name`` that ``build`` accepts, by their names, with types and defaults."""
+    """Options of the model ``name`` that ``build`` accepts, by their names, with types and defaults.
+
+    Example:
+        >>> from alignmixup import models
+        >>> models.options("preact_resnet18")["width"].default
+        64
+    """
     given = ("name", "num_classes")
     return {key: item for key, item in parameters_of(_builder(name)).items() if key not in given}
 

@@ -74,6 +74,13 @@ def compare(
     Raises:
         InterruptedRunError: a signal asked to stop; everything is saved.
         ConfigError, ValueError, OSError: what cannot be compared or trained, before the first run.
+
+    Example:
+        >>> from alignmixup import runs
+        >>> quick = ["train.epochs=1", "data.subset=6", "model.width=4", "train.device=cpu"]
+        >>> results = runs.compare(["digits/baseline", "digits/mixup"], seeds=1, overrides=quick)
+        >>> [method["name"] for method in results["methods"]]
+        ['baseline', 'mixup']
     """
     from alignmixup.figures.comparison import draw_comparison
     from alignmixup.figures.save import figures_to_draw

@@ -59,6 +59,14 @@ def evaluate(
 
     Returns:
         The numbers with their conventions, settings and circumstances, ready for JSON. Nothing is kept on the run.
+
+    Example:
+        >>> from alignmixup import runs
+        >>> quick = ["train.epochs=1", "data.subset=6", "model.width=4", "train.device=cpu"]
+        >>> record = runs.train("digits/mixup", "runs/quick", overrides=quick)
+        >>> numbers = runs.evaluate(runs.load("runs/quick"), what="calibration")
+        >>> 0 <= numbers["calibration"]["ece_percent"] <= 100
+        True
     """
     file = Path(out) if out else None
     return evaluate_several([run], build_plan(**options), out=file, overwrite=overwrite, progress=progress)[0]

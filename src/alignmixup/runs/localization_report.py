@@ -32,7 +32,7 @@ _FILE = "localization.json"
 
 
 def localize(run: Run, *, out: str | Path | None = None, bar: Bar = with_bar, **options: Any) -> dict[str, Any]:
-    """Measure how well one network localises.
+    r"""Measure how well one network localises.
 
     Args:
         run: the network.
@@ -42,6 +42,22 @@ def localize(run: Run, *, out: str | Path | None = None, bar: Bar = with_bar, **
 
     Returns:
         The numbers, ready for JSON: percentages, but for thresholds.
+
+    Example:
+        >>> from pathlib import Path
+        >>> import torch
+        >>> from PIL import Image
+        >>> from alignmixup import models, runs
+        >>> for path in ("train/cat/1.png", "train/dog/2.png", "test/cat/3.png", "test/dog/4.png"):
+        ...     Path("pictures", path).parent.mkdir(parents=True, exist_ok=True)
+        ...     Image.new("RGB", (40, 30)).save(Path("pictures", path))
+        >>> size = Path("boxes.csv").write_text("test/cat/3.png,5,5,20,20\ntest/dog/4.png,0,0,39,29\n")
+        >>> torch.save(models.build("vgg16_gap", num_classes=2).state_dict(), "mine.pth")
+        >>> where = ["data.root=pictures", "data.image_size=32", "train.device=cpu", "data.workers=0"]
+        >>> options = {"data": "folder", "checkpoint": "mine.pth", "mean": "0.5,0.5,0.5", "std": "0.5,0.5,0.5"}
+        >>> numbers = runs.localize(runs.load("vgg16_gap", overrides=where, **options), boxes="boxes.csv")
+        >>> numbers["images"], sorted(numbers["contours"])
+        (2, ['all', 'largest'])
     """
     protocol = LocalizationProtocol(**options)
     if out is None:

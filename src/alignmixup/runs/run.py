@@ -46,6 +46,14 @@ class Run:
         weights: file of the weights; None for those that a library publishes.
         folder: the run folder; None for a model by name.
         choice: which weights of the file, and how a model by name sees its images and names their classes.
+
+    Example:
+        >>> from alignmixup import runs
+        >>> quick = ["train.epochs=1", "data.subset=6", "model.width=4", "train.device=cpu"]
+        >>> record = runs.train("digits/mixup", "runs/quick", overrides=quick)
+        >>> run = runs.load("runs/quick")
+        >>> run.method, run.data.num_classes, run.model.training
+        ('mixup', 10, False)
     """
 
     name: str
@@ -307,8 +315,11 @@ def load(
         FileNotFoundError: no weights or label map there.
 
     Example:
-        >>> run = load("runs/digits/alignmixup-seed0")  # doctest: +SKIP
-        >>> run.model(run.images([0, 1])[0]).shape  # doctest: +SKIP
+        >>> from alignmixup import runs
+        >>> quick = ["train.epochs=1", "data.subset=6", "model.width=4", "train.device=cpu"]
+        >>> record = runs.train("digits/mixup", "runs/quick", overrides=quick)
+        >>> run = runs.load("runs/quick")
+        >>> run.model(run.images([0, 1])[0]).shape
         torch.Size([2, 10])
     """
     folder, choice = RunFolder(Path(target)), NetworkChoice(**options)

@@ -64,6 +64,13 @@ def train(
         InterruptedRunError: a signal asked to stop; everything is saved.
         FloatingPointError: the loss is no longer finite.
         ValueError, OSError: configuration, data or folder unusable; the message says what to do.
+
+    Example:
+        >>> from alignmixup import runs
+        >>> quick = ["train.epochs=1", "data.subset=6", "model.width=4", "train.device=cpu"]
+        >>> record = runs.train("digits/mixup", "runs/quick", overrides=quick)
+        >>> record["metrics"]["last_error_percent"] > 0, record["config"]["method"]["name"]
+        (True, 'mixup')
     """
     if isinstance(config, Config):
         if overrides:

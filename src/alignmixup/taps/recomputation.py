@@ -3,6 +3,7 @@
 import sys
 import weakref
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 import torch
@@ -60,14 +61,19 @@ class Recomputation:
 
 
 def _in_checkpoint() -> bool:
-    hooks = torch._C._autograd._top_saved_tensors_default_hooks(True)
+    try:
+        hooks = torch._C._autograd._top_saved_tensors_default_hooks(True)
+    except AttributeError:  # torch 2.6 does not show its hooks: look for who calls
+        return _is_called_by(lambda frame: frame.f_globals.get("__name__") == "torch.utils.checkpoint")
     return hooks is not None and getattr(hooks[0], "__module__", "") == "torch.utils.checkpoint"
 
 
 def _in_reentrant_checkpoint() -> bool:
-    frame = sys._getframe(1)
-    while frame is not None:
-        if frame.f_code.co_qualname.endswith("CheckpointFunction.forward"):
-            return True
-        frame = frame.f_back  # type: ignore[assignment]
-    return False
+    return _is_called_by(lambda frame: frame.f_code.co_qualname.endswith("CheckpointFunction.forward"))
+
+
+def _is_called_by(is_caller: Callable[[FrameType], bool]) -> bool:
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and not is_caller(frame):
+        frame = frame.f_back
+    return frame is not None

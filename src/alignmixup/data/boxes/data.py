@@ -86,11 +86,16 @@ def load_boxes(name: str, *, root: str | Path, dataset: ImageData, source: str |
         ValueError: a set without paths or boxes, images without a box, boxes outside their image, damaged files.
 
     Example:
+        >>> from pathlib import Path
+        >>> from PIL import Image
         >>> from alignmixup import data
-        >>> from alignmixup.data.boxes.data import load_boxes
-        >>> cub = data.load("cub", root="data", test_view="whole")  # doctest: +SKIP
-        >>> load_boxes("cub", root="data", dataset=cub).boxes[0]  # doctest: +SKIP
-        tensor([[ 60,  27, 385, 331]])
+        >>> for path in ("train/cat/1.png", "train/dog/2.png", "test/cat/3.png"):
+        ...     Path("pictures", path).parent.mkdir(parents=True, exist_ok=True)
+        ...     Image.new("RGB", (40, 30)).save(Path("pictures", path))
+        >>> size = Path("boxes.csv").write_text("test/cat/3.png,5,5,20,20")
+        >>> pictures = data.load("folder", root="pictures", test_view="whole")
+        >>> load_boxes("folder", root="pictures", dataset=pictures, source="boxes.csv").boxes
+        [tensor([[ 5,  5, 20, 20]])]
     """
     split = dataset.test
     if split.paths is None:

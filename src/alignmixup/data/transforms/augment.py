@@ -55,6 +55,12 @@ class Augment:
 
     Raises:
         ValueError: a value out of range.
+
+    Example:
+        >>> import torch
+        >>> from alignmixup import data
+        >>> crop_and_flip = data.Augment(pad=2, flip=True)
+        >>> train, test = data.build_loaders(data.load("digits"), batch_size=50, augment=crop_and_flip)
     """
 
     pad: int = 0

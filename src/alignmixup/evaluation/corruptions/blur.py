@@ -22,7 +22,7 @@ def gaussian_blur(x: Tensor, parameters: Parameters, draws: Draws) -> Tensor:
 def defocus_blur(x: Tensor, parameters: Parameters, draws: Draws) -> Tensor:
     """Convolve with a disk whose edge is softened."""
     radius, softening = parameters
-    cv2 = require("cv2")
+    cv2 = require("cv2", extra="evaluate")
     kernel = _disk(radius, softening)
     blurred = torch.empty_like(x, memory_format=torch.contiguous_format)
     planes = blurred.flatten(0, 1).numpy()
@@ -139,7 +139,7 @@ def _smoothing_matrix(side: int, sigma: float, border: str, truncate: float) -> 
 @cache
 def _disk(radius: float, softening: float) -> Any:
     """(n, n) kernel of a disk, n odd, as a NumPy array; sums to 1, to 1.01 from radius 9 on as published."""
-    cv2, numpy = require("cv2"), require("numpy")
+    cv2, numpy = require("cv2", extra="evaluate"), require("numpy")
     reach = 8 if radius <= 8 else int(radius)
     distance = numpy.arange(-reach, reach + 1) ** 2
     disk = (distance[:, None] + distance <= radius**2).astype(numpy.float32)

@@ -172,7 +172,7 @@ def plasma(draws: Draws, *, size: int, decay: float) -> Tensor:
 
 def _wet(liquid: Tensor) -> Tensor:
     """How much light the drops add, (B, 1, H, W) in [0, 1]: brightest some way inside their edges."""
-    cv2, numpy = require("cv2"), require("numpy")
+    cv2, numpy = require("cv2", extra="evaluate"), require("numpy")
     emboss = numpy.array([[-2, -1, 0], [-1, 1, 1], [0, 1, 2]], dtype=numpy.float32)
     added = torch.empty_like(liquid)
     for source, part in zip(liquid[:, 0].numpy(), added[:, 0].numpy(), strict=True):

@@ -147,7 +147,7 @@ def tabulate_by_opencv(levels: Tensor, boxes: Sequence[Tensor]) -> CutTable:
     try:
         import cv2
     except ImportError as error:
-        message = 'boxes of score maps need a C compiler (cc) or OpenCV: pip install "alignmixup[train]"'
+        message = 'boxes of score maps need a C compiler (cc) or OpenCV: pip install "alignmixup[evaluate]"'
         raise ImportError(message) from error
     rows = partial(_rows, cv2)
     # OpenCV lets go of the interpreter while it follows contours

@@ -52,6 +52,14 @@ def comixup_compose(x: Tensor, masks: Tensor) -> Tensor:
 
     Source:
         Kim et al., Co-Mixup, ICLR 2021, Eq. (1).
+
+    Example:
+        >>> import torch
+        >>> x = torch.tensor([1.0, 2.0]).view(2, 1, 1, 1).expand(2, 1, 1, 2)
+        >>> masks = torch.tensor([[[[[1.0, 0.0], [0.0, 1.0]]], [[[0.5, 0.5], [0.0, 1.0]]]]])
+        >>> comixup_compose(x, masks).flatten(1)
+        tensor([[1.0000, 2.0000],
+                [1.5000, 2.0000]])
     """
     floating("x", x, "B C H W")
     inputs = masks.shape[-1] if isinstance(masks, Tensor) and masks.ndim else 0

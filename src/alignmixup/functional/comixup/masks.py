@@ -177,6 +177,14 @@ def comixup_objective(  # noqa: D417 - options that are told above
 
     Source:
         Kim, Choo, Jeong, Song, Co-Mixup, ICLR 2021, Eq. (2), thresholded as in its published code.
+
+    Example:
+        >>> import torch
+        >>> saliency = torch.tensor([[[1.0, 0.0]], [[0.0, 1.0]]])
+        >>> kept = torch.tensor([[[[1.0, 0.0], [0.0, 1.0]]], [[[1.0, 0.0], [0.0, 1.0]]]])
+        >>> lost = 1 - kept
+        >>> bool(comixup_objective(kept, saliency) < comixup_objective(lost, saliency))
+        True
     """
     search = CoMixupSearch(beta=beta, gamma=gamma, eta=eta, tau=tau, omega=omega, threshold=threshold)
     _check_saliency(saliency)

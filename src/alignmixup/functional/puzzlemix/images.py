@@ -55,6 +55,14 @@ def puzzlemix_mask(
 
     Source:
         Kim et al., Puzzle Mix, ICML 2020, Eqs. (3) to (6), and its published code for the scales.
+
+    Example:
+        >>> import torch
+        >>> saliency = torch.zeros(2, 8, 8)
+        >>> saliency[0, :, :4], saliency[1, :, 4:] = 1, 1  # salient on the left, and on the right
+        >>> puzzlemix_mask(saliency, torch.zeros(2, 3, 8, 8), torch.tensor([1, 0]), 0.5, 2)[0]
+        tensor([[1., 0.],
+                [1., 0.]])
     """
     floating("saliency", saliency, "B H W")
     with torch.no_grad(), without_autocast(saliency), one_thread(saliency):
@@ -90,6 +98,16 @@ def puzzlemix_energy(  # noqa: D417 - options that are told above
 
     Returns:
         (B,) float32, float64 for float64 saliency.
+
+    Example:
+        >>> import torch
+        >>> saliency = torch.zeros(2, 8, 8)
+        >>> saliency[0, :, :4], saliency[1, :, 4:] = 1, 1
+        >>> images, perm = torch.zeros(2, 3, 8, 8), torch.tensor([1, 0])
+        >>> mask = puzzlemix_mask(saliency, images, perm, 0.5, 2)
+        >>> least = puzzlemix_energy(mask, saliency, images, perm, 0.5)
+        >>> bool((least < puzzlemix_energy(1 - mask, saliency, images, perm, 0.5)).all())
+        True
     """
     floating("saliency", saliency, "B H W")
     _check_mask(mask, saliency)
@@ -123,6 +141,13 @@ def puzzlemix_transport(mask: Tensor, saliency: Tensor, *, cost_weight: float = 
 
     Source:
         Kim et al., Puzzle Mix, ICML 2020, section 4.2 and algorithm 1, and its published code.
+
+    Example:
+        >>> import torch
+        >>> mask = torch.tensor([[[0.0, 1.0], [0.0, 1.0]]])  # the right half shows the image
+        >>> saliency = torch.tensor([[[0.9, 0.0], [0.0, 0.1]]])  # but its upper left block is the salient one
+        >>> puzzlemix_transport(mask, saliency)
+        tensor([[-1,  0, -1,  3]])
     """
     floating("saliency", saliency, "B H W")
     _check_mask(mask, saliency)
@@ -157,6 +182,14 @@ def puzzlemix(
     Returns:
         Shape, dtype, device and memory format of ``x``; half precision is computed in float32. Places that a plan
         leaves empty are 0.
+
+    Example:
+        >>> import torch
+        >>> x = torch.tensor([1.0, 2.0]).view(2, 1, 1, 1).expand(2, 1, 2, 2)
+        >>> mask = torch.tensor([[1.0, 0.0], [0.5, 0.0]]).expand(2, 2, 2)
+        >>> puzzlemix(x, torch.tensor([1, 0]), mask)[0]
+        tensor([[[1.0000, 2.0000],
+                 [1.5000, 2.0000]]])
     """
     perm = paired("x", x, perm, "B C H W")
     batch, channels, height, width = x.shape

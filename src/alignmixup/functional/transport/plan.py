@@ -28,6 +28,13 @@ class TransportPlan(NamedTuple):
         marginal_error: (B,) L1 error of both marginals together, measured on ``plan``; at most 2.
         iterations: (B,) int64, rounds spent on each sample.
         converged: (B,) bool, ``marginal_error`` <= ``tolerance`` (1e-3 if that is None); False for NaN plans.
+
+    Example:
+        >>> import torch
+        >>> found = sinkhorn(torch.tensor([[[0.0, 1.0], [1.0, 0.0]]]), epsilon=0.1)
+        >>> found.plan.round(decimals=3), bool(found.converged)
+        (tensor([[[0.5000, 0.0000],
+                 [0.0000, 0.5000]]]), True)
     """
 
     plan: Tensor
@@ -161,6 +168,12 @@ def assignment_matrix(plan: Tensor) -> Tensor:
 
     Returns:
         (B, r, s), same dtype.
+
+    Example:
+        >>> import torch
+        >>> assignment_matrix(torch.tensor([[[0.5, 0.0], [0.0, 0.5]]]))
+        tensor([[[1., 0.],
+                 [0., 1.]]])
     """
     floating("plan", plan, "B r s")
     return plan * plan.shape[1]

@@ -61,6 +61,14 @@ class MixedBatch:
             mixed, and for methods whose annotations cannot.
         annotations: masks and boxes that came with the images.
         scoped: the method mixes some batches inside the model or adds a loss to them, so that none of them unpacks.
+
+    Example:
+        >>> import torch
+        >>> from alignmixup import Mixup
+        >>> batch = Mixup(num_classes=2, seed=0)(torch.zeros(2, 3, 8, 8), torch.tensor([0, 1]))
+        >>> lam, own = batch.lam[:, None], batch.clean_target
+        >>> torch.allclose(batch.target, lam * own + (1 - lam) * own[batch.perm])
+        True
     """
 
     x: Tensor

@@ -33,6 +33,14 @@ class Mixer(Options, ABC):
 
     Its fields are its options, checked when the mixer is built and whenever one is assigned; an assignment takes
     effect with the next batch. Those that cannot change refuse it.
+
+    Example:
+        >>> import torch
+        >>> from alignmixup import CutMix
+        >>> mixer = CutMix(num_classes=10, seed=0)
+        >>> with mixer(torch.zeros(4, 3, 32, 32), torch.tensor([0, 1, 2, 3])) as batch:
+        ...     print(batch.x.shape, batch.target.shape)
+        torch.Size([4, 3, 32, 32]) torch.Size([4, 10])
     """
 
     model: nn.Module | None = option(

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
+from alignmixup.outside import require
 from alignmixup.training.config import Config, to_dict
 
 
@@ -23,6 +24,7 @@ class TensorBoardTracker(Tracker):
     """Writes TensorBoard event files into the run folder."""
 
     def __init__(self, config: Config, folder: Path) -> None:
+        require("tensorboard", extra="trackers")
         from torch.utils.tensorboard.writer import SummaryWriter
 
         self._writer = SummaryWriter(str(folder / "tensorboard"))
@@ -40,9 +42,9 @@ class WandbTracker(Tracker):
     """Sends the run to Weights & Biases, project ``alignmixup``, named after the run folder."""
 
     def __init__(self, config: Config, folder: Path) -> None:
-        import wandb  # type: ignore[import-not-found]
-
-        self._run = wandb.init(project="alignmixup", name=folder.name, dir=str(folder), config=to_dict(config))
+        self._run = require("wandb", extra="trackers").init(
+            project="alignmixup", name=folder.name, dir=str(folder), config=to_dict(config)
+        )
 
     def log(self, row: dict[str, Any]) -> None:
         self._run.log(row, step=row["epoch"])
