@@ -4,8 +4,11 @@ import json
 from pathlib import Path
 
 from benchmarks.results import ROOT, outdated
+from benchmarks.scoreboard import PAGE
 
 from alignmixup.report.collect import find_runs, write_records
+from alignmixup.report.faults import faults
+from alignmixup.report.scoreboard import build_scoreboard
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 RECORDS = sorted((ROOT / "results").glob("*/records.jsonl"))
@@ -31,6 +34,14 @@ def test_records_are_in_order_small_and_name_no_machine_path(tmp_path: Path) -> 
             wrong.append(f"{file.relative_to(ROOT)}: not as `alignmixup report --records` writes it")
     assert not wrong, "\n".join(wrong)
     assert RECORDS
+
+
+def test_the_scoreboard_equals_the_records() -> None:
+    assert PAGE.read_text() == build_scoreboard(ROOT / "results"), "write it with python -m benchmarks.scoreboard"
+
+
+def test_stored_records_have_no_fault() -> None:
+    assert not [fault for file in RECORDS for fault in faults(file)]
 
 
 def test_a_table_is_put_right(tmp_path: Path) -> None:

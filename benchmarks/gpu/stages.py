@@ -162,7 +162,14 @@ def load(task: Task, findings: Findings) -> None:
 
 def _step_options(task: Task, only: list[str], **settings: Any) -> argparse.Namespace:
     size = {"width": 4, "batch": 4, "size": 16} if task.toy else {"width": 64, "batch": 128, "size": 32}
-    usual = {"precision": "fp32", "compile": False, "compile_mode": "default", "contiguous": False, "repeats": 5}
+    usual = {
+        "transformer": "",
+        "precision": "fp32",
+        "compile": False,
+        "compile_mode": "default",
+        "contiguous": False,
+        "repeats": 5,
+    }
     return argparse.Namespace(**{**size, **usual, **settings, "only": only, "device": task.device})
 
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from alignmixup.methods.stylecutmix import StyleCutMix
     from alignmixup.methods.stylemix import StyleMix
     from alignmixup.methods.switch import Switch
+    from alignmixup.methods.tokenmix import TokenMix
+    from alignmixup.methods.transmix import TransMix
 
 __version__ = "0.1.0"
 
@@ -48,6 +50,8 @@ __all__ = [
     "StyleCutMix",
     "StyleMix",
     "Switch",
+    "TokenMix",
+    "TransMix",
     "__version__",
     "functional",
 ]

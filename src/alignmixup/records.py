@@ -12,7 +12,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from alignmixup.files import write_json
 
 __all__ = [
     "RECORD_FORMAT",
+    "each_record",
     "read_evaluation",
     "read_json",
     "read_localization",
@@ -188,21 +189,36 @@ def read_records(path: Path) -> list[dict[str, Any]]:
         FileNotFoundError: no such file.
         ValueError: no line, or one that is damaged, no record, or of a run that another line holds.
     """
+    records = []
+    for _, record in each_record(path):
+        if isinstance(record, ValueError):
+            raise record
+        records.append(record)
+    return records
+
+
+def each_record(path: Path) -> Iterator[tuple[str, dict[str, Any] | ValueError]]:
+    """Give each line's place with its record, or with what is wrong with it; errors of the file as `read_records`."""
     if os.path.lexists(path) and not path.is_file():
         raise ValueError(f"{path} is no file")
-    records: dict[tuple[str, str, int], dict[str, Any]] = {}
-    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
-        place = f"{path}, line {number}"
-        record = _checked_record(_object(line, place), place)
-        if not isinstance(record.get("label"), str):
-            raise ValueError(f"{place} has no label, the name of its row")
-        key = (record["config"]["data"]["name"], record["label"], record["seed"])
-        if key in records:
-            raise ValueError(f"{place}: {key[1]} with seed {key[2]} is there twice")
-        records[key] = record
-    if not records:
+    seen: set[tuple[str, str, int]] = set()
+    lines = path.read_bytes().splitlines()
+    if not lines:
         raise ValueError(f"{path} holds no record")
-    return list(records.values())
+    for number, line in enumerate(lines, start=1):
+        place = f"{path}, line {number}"
+        try:
+            record = _checked_record(_object(line, place), place)
+            if not isinstance(record.get("label"), str):
+                raise ValueError(f"{place} has no label, the name of its row")
+            key = (record["config"]["data"]["name"], record["label"], record["seed"])
+            if key in seen:
+                raise ValueError(f"{place}: {key[1]} with seed {key[2]} is there twice")
+            seen.add(key)
+        except ValueError as error:
+            yield place, error
+        else:
+            yield place, record
 
 
 def read_evaluation(path: Path) -> dict[str, Any]:

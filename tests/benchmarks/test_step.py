@@ -5,7 +5,9 @@ import math
 import pytest
 import torch
 
+from alignmixup.benchmarks.options import TRANSFORMER_CASES
 from alignmixup.benchmarks.step import CASES, operation_shares, over_baseline, run, step_operations
+from alignmixup.models import PreActResNet18
 
 
 def test_rows(options_of):
@@ -15,6 +17,11 @@ def test_rows(options_of):
     assert all(row["ms"] > 0 and math.isfinite(row["over baseline"]) for row in report.rows)
     assert "images/s" in report.notes[0]
     assert "convolution" in report.notes[1]
+
+
+def test_rows_of_a_transformer(options_of):
+    given = ("--transformer", "timm:test_vit", "--batch", "2", "--size", "32")
+    assert [row["case"] for row in run(options_of("step", *given)).rows] == list(TRANSFORMER_CASES)
 
 
 def test_shares_of_operations():
@@ -30,7 +37,7 @@ def test_ratios_by_hand():
 
 def test_operations_are_those_of_the_papers_network():
     # 0.556 G multiply-adds for one 32x32 image (two operations each), three passes
-    assert step_operations(64, 32) == pytest.approx(3 * 2 * 0.556e9, rel=0.01)
+    assert step_operations(PreActResNet18(100), 32) == pytest.approx(3 * 2 * 0.556e9, rel=0.01)
 
 
 def test_bad_values_are_named(options_of):

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from tests.networks import plain_net
+from tests.networks import fitting, plain_net
 from torch._dynamo.testing import CompileCounter, CompileCounterWithBackend
 
 from alignmixup import AlignMixup, ManifoldMixup, methods
@@ -52,7 +52,7 @@ def test_compiled_steps_equal_eager_steps_with_one_graph_for_each_layer_and_dire
 @pytest.mark.parametrize("name", methods.available())
 @pytest.mark.filterwarnings("ignore:AlignMixup at layer:UserWarning")
 def test_no_step_of_any_method_breaks_the_graph(name, digits_mixer):
-    model = net()
+    model = fitting(name, net())
     mixer = digits_mixer(name, model)
     counter = CompileCounter()
     compiled = torch.compile(model, backend=counter, fullgraph=True)  # a break is an error

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from tests.networks import fitting
 
 from alignmixup import methods
 from alignmixup.models import PreActResNet18
@@ -15,7 +16,7 @@ def parts(digits_mixer):
 
     def build(device, name, **options):
         torch.manual_seed(0)
-        net = PreActResNet18(5, width=8, final_norm=True).to(device)
+        net = fitting(name, PreActResNet18(5, width=8, final_norm=True)).to(device)
         mixer = digits_mixer(name, net, **options)
         generator = torch.Generator().manual_seed(1)
         x, y = torch.randn(8, 3, 32, 32, generator=generator), torch.randint(5, (8,), generator=generator)

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tests.networks import shallow_resnet
+from tests.networks import fitting, shallow_resnet
 from torch import nn
 
 from alignmixup import Baseline, Mixer, methods
@@ -21,9 +21,9 @@ HIDDEN = 12  # draws after which every branch of a method has been seen
 
 
 @pytest.fixture
-def net():
+def net(name):
     """One block a stage: hundreds of tests train it."""
-    return shallow_resnet(5)
+    return fitting(name, shallow_resnet(5))
 
 
 def step(net, mixer, x, y):

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from tests.networks import NEEDED, fitting
 
 from alignmixup import methods
 from alignmixup.functional.comixup.masks import CoMixupSearch
@@ -23,6 +24,7 @@ SETTING = {
     "comixup": {"group": 5, "peak_window": 2, "clean_scale": "cross_entropy"},
     "puzzlemix": {"blocks": [4, 8], "neighbourhood": 2},
     "attentivemix": {"layer": "stage3", "share": 0.2},
+    **NEEDED,
     "stylemix": {"autoencoder": "patches:2"},
     "stylecutmix": {"autoencoder": "patches:2"},
 }
@@ -54,6 +56,9 @@ CASES = {
     ("attentivemix", "lam_per"): ({"share": 0.0}, "sample"),
     ("attentivemix", "layer"): ({}, "stage2"),
     ("attentivemix", "attention"): ({"layer": None}, torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.Flatten())),
+    ("transmix", "layer"): ({}, "stage1.attention"),
+    ("tokenmix", "shape"): ({}, "random"),
+    ("tokenmix", "patch"): ({}, 2),
     ("puzzlemix", "blocks"): ({}, [2]),
     ("puzzlemix", "neighbourhood"): ({"gamma": 1.0, "beta": 9.0}, 1),
     ("puzzlemix", "transport_size"): ({"blocks": [4]}, 2),
@@ -122,7 +127,7 @@ class Autoencoder(torch.nn.Module):
 
 def results(name, **options):
     """What a few training steps make and leave behind: images, labels, losses, gradients."""
-    net, method = network(), methods.load(name)
+    net, method = fitting(name, network()), methods.load(name)
     known = options_of(method)
     given = {"num_classes": 5, "mean": (0.5,), "std": (0.25,), "seed": 0}
     options = {key: value for key, value in given.items() if key in known} | SETTING.get(name, {}) | options

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 SHAPES = ("128x512x4x4", "64x2048x7x7", "256x512x8x8")
-# label: method and its options; layers are those of PreActResNet-18, None finds one in any other network
+# label: method and its options; layers and patches are those of PreActResNet-18
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "baseline": ("baseline", {}),
     "mixup": ("mixup", {}),
@@ -15,6 +15,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "gridmix": ("gridmix", {}),
     "fmix": ("fmix", {}),
     "attentivemix": ("attentivemix", {}),
+    "tokenmix": ("tokenmix", {"patch": 4}),
     "regmixup": ("regmixup", {}),
     "saliencymix": ("saliencymix", {}),
     "puzzlemix": ("puzzlemix", {}),
@@ -28,6 +29,14 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "alignmixup, stage4, plain loop": ("alignmixup", {"layer": "stage4", "input_probability": 0.0, "solver": "plain"}),
     "alignmixup_ae, every batch clean and reconstructed": ("alignmixup_ae", {"layer": "stage4", "clean_share": 1.0}),
 }
+# of a vision transformer by name
+TRANSFORMER_CASES: dict[str, tuple[str, dict[str, Any]]] = {
+    "baseline": ("baseline", {}),
+    "mixup": ("mixup", {}),
+    "cutmix": ("cutmix", {}),
+    "tokenmix": ("tokenmix", {}),
+    "transmix": ("transmix", {}),
+}
 
 
 def alignment(parser: argparse.ArgumentParser) -> None:
@@ -40,13 +49,25 @@ def alignment(parser: argparse.ArgumentParser) -> None:
 def step(parser: argparse.ArgumentParser) -> None:
     """A whole training step with each method over the same step without mixing."""
     parser.add_argument("--width", type=int, default=64, help="channels of PreActResNet-18's first stage (default: 64)")
+    parser.add_argument(
+        "--transformer",
+        metavar="NAME",
+        default="",
+        help="instead a vision transformer with a class token, such as timm:vit_tiny_patch16_224, and its cases",
+    )
     parser.add_argument("--batch", type=int, default=128, help="images in a batch (default: 128)")
     parser.add_argument("--size", type=int, default=32, help="side of the images (default: 32)")
     parser.add_argument("--precision", choices=("fp32", "bf16", "fp16", "auto"), default="fp32", help="autocast")
     parser.add_argument("--compile", action="store_true", help="run the model through torch.compile")
     modes = ("default", "reduce-overhead", "max-autotune")
     parser.add_argument("--compile-mode", choices=modes, default="default", help="reduce-overhead records CUDA graphs")
-    parser.add_argument("--only", nargs="+", metavar="CASE", choices=CASES, help="these cases, and the baseline")
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        metavar="CASE",
+        choices={**CASES, **TRANSFORMER_CASES},
+        help="these cases, and the baseline",
+    )
     parser.add_argument("--contiguous", action="store_true", help="images and weights not channels-last")
 
 

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.utils.flop_counter import FlopCounterMode
 
-from alignmixup import methods
+from alignmixup import methods, models
 from alignmixup.benchmarks.measure import interleave, rates
-from alignmixup.benchmarks.options import CASES
+from alignmixup.benchmarks.options import CASES, TRANSFORMER_CASES
 from alignmixup.benchmarks.report import Report
 from alignmixup.methods import Mixer
 from alignmixup.models import PreActResNet18
@@ -44,7 +44,7 @@ def run(options: argparse.Namespace) -> Report:
         profiled = PROFILED if PROFILED in steps else list(steps)[-1]
         shares = operation_shares(steps[profiled])
     rows = [{"case": label, **over_baseline(taken[label], taken["baseline"])} for label in steps]
-    operations = step_operations(options.width, options.size) * options.batch
+    operations = step_operations(_network(options), options.size) * options.batch
     floor_ms = 1e3 * operations / rate
     notes = [
         f"baseline: {options.batch / rows[0]['ms'] * 1e3:.0f} images/s; {operations / 1e9:.0f} G operations a step, "
@@ -53,13 +53,31 @@ def run(options: argparse.Namespace) -> Report:
         f"time on the host of a step of {profiled}: "
         + ", ".join(f"{name.removeprefix('aten::')} {share:.1%}" for name, share in shares.items()),
     ]
-    keys = ("width", "batch", "size", "precision", "compile", "compile_mode", "contiguous", "only", "repeats")
+    keys = (
+        "width",
+        "transformer",
+        "batch",
+        "size",
+        "precision",
+        "compile",
+        "compile_mode",
+        "contiguous",
+        "only",
+        "repeats",
+    )
     return Report("step", {key: getattr(options, key) for key in keys}, rows, notes)
 
 
 def chosen(options: argparse.Namespace) -> list[str]:
     """Cases asked for; the baseline, which all are compared with, is always among them."""
-    return [label for label in CASES if not options.only or label in ("baseline", *options.only)]
+    cases = TRANSFORMER_CASES if options.transformer else CASES
+    return [label for label in cases if not options.only or label in ("baseline", *options.only)]
+
+
+def _network(options: argparse.Namespace) -> nn.Module:
+    if options.transformer:
+        return models.build(options.transformer, num_classes=100, options={"image_size": options.size})
+    return PreActResNet18(100, width=options.width)
 
 
 def make_steps(engine: Engine, options: argparse.Namespace) -> dict[str, Callable[[], Any]]:
@@ -70,8 +88,8 @@ def make_steps(engine: Engine, options: argparse.Namespace) -> dict[str, Callabl
     y = torch.randint(100, (options.batch,)).to(engine.device)
     steps: dict[str, Callable[[], Any]] = {}
     for label in chosen(options):
-        name, extra = CASES[label]
-        model = engine.place(PreActResNet18(100, width=options.width))
+        name, extra = (TRANSFORMER_CASES if options.transformer else CASES)[label]
+        model = engine.place(_network(options))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that alignment cancels at stage4 is known and not the question
             mixer = methods.build(name, model=model, num_classes=100, mean=(0.5,), std=(0.25,), options=extra)
@@ -101,10 +119,10 @@ def over_baseline(seconds: list[float], baseline: list[float]) -> dict[str, floa
     }
 
 
-def step_operations(width: int, size: int) -> float:
+def step_operations(network: nn.Module, size: int) -> float:
     """Operations of a training step for one image: three passes of two operations for each multiply-add."""
     with FlopCounterMode(display=False) as counter:
-        PreActResNet18(100, width=width).eval()(torch.randn(1, 3, size, size))
+        network.eval()(torch.randn(1, 3, size, size))
     return 3.0 * float(counter.get_total_flops())
 
 

@@ -43,10 +43,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--records", type=Path, metavar="DIR", help="also store compact records in DIR/records.jsonl, one run a line"
     )
+    parser.add_argument(
+        "--check", action="store_true", help="only say what is wrong with stored records, one line a fault (status 1)"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
     """Write the page or the table."""
+    if options.check:
+        return _check(options.runs)
     from alignmixup.files import write_text
     from alignmixup.report.collect import find_runs, find_shared, write_records
     from alignmixup.runs.folder import RunFolder
@@ -77,6 +82,24 @@ def run(options: argparse.Namespace) -> int:
     write_text(out, text)
     print(out)
     return 0
+
+
+def _check(paths: Iterable[Path]) -> int:
+    """Print the faults of the stored records at or below the paths."""
+    from alignmixup.report.collect import STORED
+    from alignmixup.report.faults import faults
+
+    found = []
+    for path in paths:
+        files = [path] if path.is_file() else sorted(path.rglob(STORED))
+        if not files:
+            raise FileNotFoundError(
+                f"{path} holds no {STORED}: store the runs first, `alignmixup report RUNS --records DIR`"
+            )
+        found += [fault for file in files for fault in faults(file)]
+    for fault in found:
+        print(fault)
+    return 1 if found else 0
 
 
 def _kind(options: argparse.Namespace) -> str | None:

@@ -11,6 +11,8 @@ _NAMES = {
     "gridmix": "GridMix",
     "fmix": "FMix",
     "attentivemix": "AttentiveMix",
+    "tokenmix": "TokenMix",
+    "transmix": "TransMix",
     "regmixup": "RegMixup",
     "puzzlemix": "Puzzle Mix",
     "comixup": "Co-Mixup",

@@ -4,10 +4,12 @@ import hashlib
 import json
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, fields
+from functools import cache
 from typing import Any
 
 from alignmixup.report.collect import Run
-from alignmixup.training.config import to_dict
+from alignmixup.training.config import TABLES, to_dict
 from alignmixup.training.config_file import FREE_KEYS, ConfigError, bundled_names, dump, from_dict, load
 
 Flat = dict[str, Any]
@@ -18,12 +20,25 @@ def flatten(config: Mapping[str, Mapping[str, Any]]) -> Flat:
     return {f"{table}.{key}": value for table, values in config.items() for key, value in values.items()}
 
 
+def completed(config: Mapping[str, Mapping[str, Any]]) -> Flat:
+    """The configuration flat, with keys that are newer than the record at their defaults, which change nothing."""
+    known = {
+        f"{table}.{key.name}": list(key.default) if isinstance(key.default, tuple) else key.default
+        for table, kind in TABLES.items()
+        if table not in ("model", "method")
+        for key in fields(kind)
+        if key.default is not MISSING
+    }
+    flat = flatten(config)
+    return flat | {key: value for key, value in known.items() if key not in flat}
+
+
 def command_for(run: Run) -> str:
     """The shortest `alignmixup train` that means the same: a bundled configuration and the keys that differ."""
-    wanted = flatten(run.config)
+    wanted = completed(run.config)
     method, data = run.config["method"]["name"], run.data
     named = [name for name in bundled_names() if name.startswith(f"{data}/") and name.endswith(f"/{method}")]
-    bundled = {name: flatten(to_dict(load(name))) for name in named}
+    bundled = {name: _bundled(name) for name in named}
     # an option that a bundled file gives cannot be taken back
     settings = {name: _settings(wanted, own) for name, own in bundled.items() if set(own) <= set(wanted)}
     if not settings:
@@ -38,7 +53,7 @@ def command_for(run: Run) -> str:
 def config_hash(run: Run) -> str:
     """Twelve digits that runs share if their configurations mean the same; seed and what `FREE_KEYS` names aside."""
     free = (*FREE_KEYS, "train.seed")
-    kept = {key: value for key, value in flatten(run.config).items() if key not in free}
+    kept = {key: value for key, value in completed(run.config).items() if key not in free}
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -56,6 +71,11 @@ def split_keys(runs: Sequence[Run]) -> tuple[list[str], Flat]:
     keys = [key for key in dict.fromkeys(key for one in flat for key in one) if key not in (*FREE_KEYS, "train.seed")]
     differing = [key for key in keys if any(one.get(key) != flat[0].get(key) for one in flat)]
     return differing, {key: flat[0][key] for key in keys if key not in differing}
+
+
+@cache
+def _bundled(name: str) -> Flat:
+    return flatten(to_dict(load(name)))
 
 
 def _settings(wanted: Flat, bundled: Flat) -> list[str]:

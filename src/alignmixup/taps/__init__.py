@@ -1,5 +1,6 @@
 """Reach into any model: find a layer, prove it a cut, replace its output inside a ``with`` block, adapt its form."""
 
+from alignmixup.taps.attention import ClassAttention, class_attention
 from alignmixup.taps.feature_tap import Attachment, FeatureTap, Hidden, LayerMix, unwrap
 from alignmixup.taps.layout import Form, Layout
 from alignmixup.taps.outputs import find_logits
@@ -9,6 +10,7 @@ from alignmixup.taps.sample import Inputs
 
 __all__ = [
     "Attachment",
+    "ClassAttention",
     "FeatureTap",
     "Form",
     "Hidden",
@@ -20,6 +22,7 @@ __all__ = [
     "Probe",
     "Run",
     "SeenLayer",
+    "class_attention",
     "feature_maps",
     "find_logits",
     "layer_use",

@@ -28,12 +28,14 @@ class LayerMix:
         forms: how each tensor holds its positions, where that is known.
         layout: of the tensors where ``forms`` is empty; None tells it from the module.
         whole: the function takes tensors as they stand.
+        looks: the function takes the layer itself and its first input, and changes nothing.
     """
 
-    function: Hidden
+    function: Callable[..., Any]
     forms: tuple[Form | None, ...] = ()
     layout: Layout | None = None
     whole: bool = False
+    looks: bool = False
 
 
 def unwrap(model: nn.Module) -> nn.Module:
@@ -73,6 +75,9 @@ class _LayerHook:
         if getattr(module, "_is_replica", False):
             raise TypeError(_NO_REPLICAS)
         self.reached = True
+        if mix.looks:
+            mix.function(module, args[0])
+            return None
         mixed = _mixed(mix, module, output, self.name, self.tap.prefix_tokens)
         if not torch.compiler.is_compiling():
             self.recomputation.after(mix, mixed, self._is_live)
@@ -132,7 +137,8 @@ def _mixed(mix: LayerMix, module: nn.Module, output: Any, name: str, prefix: int
 
 def _mixed_tensor(mix: LayerMix, form: Form | None, module: nn.Module, tensor: Tensor, prefix: int) -> Tensor:
     if mix.whole:
-        return mix.function(tensor)
+        whole: Tensor = mix.function(tensor)
+        return whole
     if form is None:
         shape = tuple(tensor.shape)
         form = tell_form(mix.layout or guess_layout(module, shape), shape, prefix, {})

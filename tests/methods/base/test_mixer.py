@@ -1,5 +1,6 @@
 import pytest
 import torch
+from tests.networks import NEEDED, fitting
 from torch import nn
 
 from alignmixup import AlignMixup, Baseline, CutMix, ManifoldMixup, Mixup, StyleMix, Switch, methods
@@ -137,8 +138,8 @@ def test_an_assignment_is_checked_and_takes_effect():
 
 @pytest.mark.parametrize("name", methods.available())
 def test_what_cannot_change_refuses_an_assignment(name):
-    model = PreActResNet18(3, width=4)
-    options = {"autoencoder": "patches"} if name.startswith("style") else {}
+    model = fitting(name, PreActResNet18(3, width=4))
+    options = {"autoencoder": "patches"} if name.startswith("style") else NEEDED.get(name, {})
     mixer = methods.build(name, model=model, num_classes=3, mean=(0.5,), std=(0.5,), options=options)
     fixed = [key for key, item in options_of(type(mixer)).items() if item.fixed]
     assert "model" in fixed

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from tests.networks import NEEDED, fitting
 from torch import nn
 
 from alignmixup import CutMix, Switch, methods
@@ -16,7 +17,8 @@ def build(name, **options):
     net = nn.Sequential(nn.Conv2d(3, 4, 3, stride=2), nn.ReLU(), nn.Flatten(), nn.LazyLinear(6))
     net(torch.zeros(1, 3, 24, 17))
     known = {"num_classes": 6, "mean": (0.5,), "std": (0.25,), "seed": 0}
-    return methods.build(name, model=net, **known, options={"labels": "visible", **options})
+    options = {"labels": "visible", **NEEDED.get(name, {}), **options}
+    return methods.build(name, model=fitting(name, net), **known, options=options)
 
 
 def batch():

@@ -61,6 +61,8 @@ class MixedBatch:
             mixed, and for methods whose annotations cannot.
         annotations: masks and boxes that came with the images.
         scoped: the method mixes some batches inside the model or adds a loss to them, so that none of them unpacks.
+        late: ``target`` and ``lam`` hold the labels by area until the model has seen the batch, which changes both in
+            place (TransMix).
 
     Example:
         >>> import torch
@@ -85,6 +87,7 @@ class MixedBatch:
     annotations: Annotations | None = field(default=None, repr=False)
     tap: Attachment | FeatureTap | None = field(default=None, repr=False)
     scoped: bool = field(default=False, repr=False)
+    late: bool = field(default=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.lam is None:
@@ -186,7 +189,8 @@ class MixedBatch:
             return loss
 
         if self.clean_weight is None:
-            loss = of(logits, self.target)
+            # a further forward changes late labels again, and this loss keeps its own
+            loss = of(logits, self.target.clone() if self.late else self.target)
         else:
             clean, mixed = map(of, logits.chunk(2), self.target.chunk(2))
             loss = self.clean_weight * clean + (1 - self.clean_weight) * mixed
