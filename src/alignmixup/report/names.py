@@ -4,6 +4,8 @@ _NAMES = {
     "baseline": "Baseline",
     "mixup": "Mixup",
     "manifold_mixup": "Manifold mixup",
+    "multimix": "MultiMix",
+    "dense_multimix": "Dense MultiMix",
     "cutmix": "CutMix",
     "saliencymix": "SaliencyMix",
     "resizemix": "ResizeMix",

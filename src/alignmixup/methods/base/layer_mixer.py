@@ -148,6 +148,7 @@ class LayerMixer(Mixer):
             is_proof=self.carry_test,
         )
         self._forms = {layer.name: forms for layer in found.run.layers if None not in (forms := layer.forms)}
+        self._approve(reports)
         self._used = {report.name: report.use for report in reports}
         if not self._proved:
             how = "found automatically" if is_automatic else "as named"
@@ -155,6 +156,9 @@ class LayerMixer(Mixer):
                 logger.info("%s mixes at layer %s (%s)", type(self).__name__, report, how)
         self._proved = True
         return reports
+
+    def _approve(self, reports: tuple[LayerReport, ...]) -> None:
+        """Refuse a layer, with a ValueError, that the method cannot do with; cuts are known to be cuts."""
 
     def _wait(self, x: Tensor) -> None:
         """Look from inside the model's own next forward in a block: only it knows what the model takes."""
