@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from alignmixup.methods.multimix import MultiMix
     from alignmixup.methods.puzzlemix import PuzzleMix
     from alignmixup.methods.regmixup import RegMixup
+    from alignmixup.methods.remix import Remix
     from alignmixup.methods.resizemix import ResizeMix
     from alignmixup.methods.saliencymix import SaliencyMix
     from alignmixup.methods.smoothmix import SmoothMix
@@ -46,6 +47,7 @@ __all__ = [
     "MultiMix",
     "PuzzleMix",
     "RegMixup",
+    "Remix",
     "ResizeMix",
     "SaliencyMix",
     "SmoothMix",

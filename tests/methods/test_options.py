@@ -36,6 +36,9 @@ CASES = {
     ("alignmixup", "tolerance"): ({}, 0.5),
     ("alignmixup", "max_positions"): ({}, 4),
     ("alignmixup", "layer"): ({}, "stage2"),
+    ("remix", "class_counts"): ({}, (1, 1, 1, 1, 1)),
+    ("remix", "kappa"): ({}, 20.0),
+    ("remix", "tau"): ({"lam_per": "sample"}, 0.0),
     ("multimix", "alpha"): ({}, (0.1, 0.2)),
     ("multimix", "examples"): ({}, 3),
     "input_probability": ({}, 1.0),
@@ -131,7 +134,7 @@ def results(name, **options):
     """What a few training steps make and leave behind: images, labels, losses, gradients."""
     net, method = network(), methods.load(name)
     known = options_of(method)
-    given = {"num_classes": 5, "mean": (0.5,), "std": (0.25,), "seed": 0}
+    given = {"num_classes": 5, "mean": (0.5,), "std": (0.25,), "seed": 0, "class_counts": (90, 10, 40, 30, 2)}
     options = {key: value for key, value in given.items() if key in known} | SETTING.get(name, {}) | options
     if options.get("gamma") == "auto" or name == "stylecutmix":
         options["autoencoder"] = Autoencoder() if options["autoencoder"] == "patches:2" else options["autoencoder"]

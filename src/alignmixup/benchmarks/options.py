@@ -9,6 +9,7 @@ SHAPES = ("128x512x4x4", "64x2048x7x7", "256x512x8x8")
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "baseline": ("baseline", {}),
     "mixup": ("mixup", {}),
+    "remix": ("remix", {"class_counts": [100.0] * 100}),
     "cutmix": ("cutmix", {}),
     "resizemix": ("resizemix", {}),
     "smoothmix": ("smoothmix", {}),

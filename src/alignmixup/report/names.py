@@ -3,6 +3,7 @@
 _NAMES = {
     "baseline": "Baseline",
     "mixup": "Mixup",
+    "remix": "Remix",
     "manifold_mixup": "Manifold mixup",
     "multimix": "MultiMix",
     "dense_multimix": "Dense MultiMix",
