@@ -12,12 +12,15 @@ if TYPE_CHECKING:
     from alignmixup.methods.baseline import Baseline
     from alignmixup.methods.comixup import CoMixup
     from alignmixup.methods.cutmix import CutMix
+    from alignmixup.methods.dense_multimix import DenseMultiMix
     from alignmixup.methods.fmix import FMix
     from alignmixup.methods.gridmix import GridMix
     from alignmixup.methods.manifold_mixup import ManifoldMixup
     from alignmixup.methods.mixup import Mixup
+    from alignmixup.methods.multimix import MultiMix
     from alignmixup.methods.puzzlemix import PuzzleMix
     from alignmixup.methods.regmixup import RegMixup
+    from alignmixup.methods.remix import Remix
     from alignmixup.methods.resizemix import ResizeMix
     from alignmixup.methods.saliencymix import SaliencyMix
     from alignmixup.methods.smoothmix import SmoothMix
@@ -36,14 +39,17 @@ __all__ = [
     "Baseline",
     "CoMixup",
     "CutMix",
+    "DenseMultiMix",
     "FMix",
     "GridMix",
     "ManifoldMixup",
     "MixedBatch",
     "Mixer",
     "Mixup",
+    "MultiMix",
     "PuzzleMix",
     "RegMixup",
+    "Remix",
     "ResizeMix",
     "SaliencyMix",
     "SmoothMix",

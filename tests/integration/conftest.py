@@ -21,6 +21,7 @@ def digits_mixer() -> Callable[..., Mixer]:
         options = tomllib.loads((CONFIGS / f"{name}.toml").read_text())["method"]
         options.pop("name")
         known: dict[str, Any] = {"num_classes": 5, "mean": (0.5,), "std": (0.25,), "seed": 0}
+        known["class_counts"] = (90, 10, 40, 30, 2)
         return methods.build(name, model=model, **known, options={**options, **changes})
 
     return build

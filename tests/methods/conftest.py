@@ -36,7 +36,9 @@ def make(net: PreActResNet18) -> Callable[..., Mixer]:
     def build(name: str, *, seed: int = 0, model: Any = net, **changes: Any) -> Mixer:
         options = tomllib.loads((CONFIGS / f"{name}.toml").read_text())["method"]
         options.pop("name")
-        known: dict[str, Any] = {"num_classes": NUM_CLASSES, "mean": (0.5,), "std": (0.25,)}
+        known: dict[str, Any] = {"num_classes": NUM_CLASSES, "mean": (0.5,), "std": (0.25,)} | {
+            "class_counts": (90, 10, 40, 30, 2)
+        }
         return methods.build(name, model=model, **known, seed=seed, options={**options, **changes})
 
     return build

@@ -25,6 +25,8 @@ SETTING = {
     "puzzlemix": {"blocks": [4, 8], "neighbourhood": 2},
     "attentivemix": {"layer": "stage3", "share": 0.2},
     **NEEDED,
+    "multimix": {"mixtures": 20},
+    "dense_multimix": {"mixtures": 20},
     "stylemix": {"autoencoder": "patches:2"},
     "stylecutmix": {"autoencoder": "patches:2"},
 }
@@ -36,9 +38,15 @@ CASES = {
     ("alignmixup", "tolerance"): ({}, 0.5),
     ("alignmixup", "max_positions"): ({}, 4),
     ("alignmixup", "layer"): ({}, "stage2"),
+    ("remix", "class_counts"): ({}, (1, 1, 1, 1, 1)),
+    ("remix", "kappa"): ({}, 20.0),
+    ("remix", "tau"): ({"lam_per": "sample"}, 0.0),
+    ("multimix", "alpha"): ({}, (0.1, 0.2)),
+    ("multimix", "examples"): ({}, 3),
     "input_probability": ({}, 1.0),
     "layer_probabilities": ({"layer": ["stage2", "stage3"]}, [0.0, 1.0]),
     ("alignmixup", "layout"): ({}, "channels_last"),
+    ("dense_multimix", "layout"): ({}, "channels_last"),
     ("alignmixup_ae", "decoder_layer"): ({}, "stage2"),
     ("alignmixup_ae", "reconstruct_aligned"): ({"input_probability": 0.0}, True),
     ("comixup", "blocks"): ({}, 2),
@@ -89,6 +97,7 @@ CASES = {
 
 # Options whose other value does not go with the rest, and what is said of it.
 REFUSED = {("alignmixup_ae", "layout"): "has not the proportions of images"}
+REFUSED |= {("dense_multimix", option): "classifies each position by itself" for option in ("layer", "layout")}
 # of what is visible they must be told, see tests/methods/base/test_region_mixer.py
 REFUSED |= {(name, "labels"): "needs to know where the objects are" for name in REGIONS}
 
@@ -98,6 +107,7 @@ EXCEPTIONS = {
     "model": "it is what is trained, no setting: methods that need it refuse to be built without",
     "num_classes": "it says how many labels there are: another number is refused with the model's logits",
     ("manifold_mixup", "layout"): "a map is interpolated number by number in any layout; tokens are left alone by it",
+    ("multimix", "layout"): "outputs are mixed as they stand",
     ("baseline", "seed"): "every method takes one, so that loops build all alike; a baseline draws nothing",
     ("baseline", "generator"): "the same",
 }
@@ -129,7 +139,7 @@ def results(name, **options):
     """What a few training steps make and leave behind: images, labels, losses, gradients."""
     net, method = fitting(name, network()), methods.load(name)
     known = options_of(method)
-    given = {"num_classes": 5, "mean": (0.5,), "std": (0.25,), "seed": 0}
+    given = {"num_classes": 5, "mean": (0.5,), "std": (0.25,), "seed": 0, "class_counts": (90, 10, 40, 30, 2)}
     options = {key: value for key, value in given.items() if key in known} | SETTING.get(name, {}) | options
     if options.get("gamma") == "auto" or name == "stylecutmix":
         options["autoencoder"] = Autoencoder() if options["autoencoder"] == "patches:2" else options["autoencoder"]
@@ -168,10 +178,13 @@ def changed(item):
     raise AssertionError(f"name another value of {item.name} in CASES")
 
 
+KIN = {"alignmixup_ae": "alignmixup", "stylecutmix": "stylemix", "dense_multimix": "multimix"}
+
+
 def differs(name, option, cache={}):  # noqa: B006  (what a method gives without the change)
     """Tell whether another value of an option changes what the same draws give."""
     item = options_of(methods.load(name))[option]
-    kin = ["alignmixup"] if name == "alignmixup_ae" else ["stylemix"] if name == "stylecutmix" else []
+    kin = [KIN[name]] if name in KIN else []
     keys = [(name, option), *((other, option) for other in kin), option]
     beside, value = next((CASES[key] for key in keys if key in CASES), ({}, None))
     value = changed(item) if value is None else value

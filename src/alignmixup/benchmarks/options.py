@@ -9,6 +9,7 @@ SHAPES = ("128x512x4x4", "64x2048x7x7", "256x512x8x8")
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "baseline": ("baseline", {}),
     "mixup": ("mixup", {}),
+    "remix": ("remix", {"class_counts": [100.0] * 100}),
     "cutmix": ("cutmix", {}),
     "resizemix": ("resizemix", {}),
     "smoothmix": ("smoothmix", {}),
@@ -23,6 +24,8 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "stylemix, patches": ("stylemix", {"autoencoder": "patches"}),
     "stylecutmix, patches": ("stylecutmix", {"autoencoder": "patches"}),
     "manifold_mixup": ("manifold_mixup", {"layer": ["stage1", "stage2"]}),
+    "multimix": ("multimix", {}),
+    "dense_multimix": ("dense_multimix", {}),
     "alignmixup (input half, stage4 half)": ("alignmixup", {"layer": "stage4"}),
     "alignmixup, every batch at stage4": ("alignmixup", {"layer": "stage4", "input_probability": 0.0}),
     "alignmixup, every batch at stage3": ("alignmixup", {"layer": "stage3", "input_probability": 0.0}),

@@ -190,6 +190,11 @@ class ImageData:
         return len(self.class_names)
 
     @property
+    def class_counts(self) -> list[int]:
+        """Number of training images of each class."""
+        return torch.bincount(self.train.labels, minlength=self.num_classes).tolist()
+
+    @property
     def channels(self) -> int:
         """Number of channels of the images."""
         return len(self.mean)

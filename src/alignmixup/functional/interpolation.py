@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from alignmixup.functional.arguments import count, integers, paired, readable, transformed, weights
-from alignmixup.functional.precision import single
+from alignmixup.functional.precision import single, without_autocast
 
 Box = tuple[int, int, int, int]
 """One box in Python's numbers: y0, x0, y1, x1, half-open."""
@@ -61,6 +61,54 @@ def mixup(x: Tensor, perm: Tensor, lam: Tensor | float) -> Tensor:
 def mix_pairs(x: Tensor, perm: Tensor, lam: Tensor) -> Tensor:
     """Interpolate as :func:`mixup` does, with partners and weights (B,) that are known to fit."""
     return lerp(partners(x, perm), x, lam)
+
+
+def combine(x: Tensor, weights: Tensor) -> Tensor:
+    """Give convex combinations of all rows: (B, ...) and weights (n, B) give (n, ...), of the dtype of ``x``.
+
+    Computed in float32 at least, whatever autocast does.
+    """
+    wide = single(x)
+    with without_autocast(x):
+        mixed = weights.to(wide.dtype) @ wide.flatten(1)
+    return mixed.view(len(weights), *x.shape[1:]).to(x.dtype)
+
+
+def combine_positions(features: Tensor, weights: Tensor) -> Tensor:
+    """Give convex combinations of the features at each position, of the dtype of ``features``.
+
+    Args:
+        features: (B, C, r).
+        weights: (r, n, B), of which rows sum to 1.
+
+    Returns:
+        (r n, C): all combinations at the first position, at the second, and so on.
+    """
+    wide = single(features)
+    with without_autocast(features):
+        mixed = weights.to(wide.dtype) @ wide.permute(2, 0, 1)
+    return mixed.flatten(0, 1).to(features.dtype)
+
+
+def pooled_attention(features: Tensor) -> Tensor:
+    """Tell how much each position of a map (B, C, r) agrees with their mean, as shares (B, r) in float32 at least.
+
+    A share is the scalar product with the mean of all positions where it is positive, divided by their sum.
+    """
+    wide = single(features)
+    with without_autocast(features):
+        product = (wide.mean(2, keepdim=True) * wide).sum(1).relu()
+    return product / product.sum(1, keepdim=True).clamp_min(torch.finfo(product.dtype).tiny)
+
+
+def attended(weights: Tensor, attention: Tensor) -> Tensor:
+    """Weigh examples (n, B) by their attention at each position (B, r), so that weights sum to 1 again: (r, n, B).
+
+    Where no example attends to a position the weights stay as they are.
+    """
+    at_position = weights * attention.T[:, None]
+    total = at_position.sum(2, keepdim=True)
+    return torch.where(total > 1e-30, at_position / total.clamp_min(1e-30), weights)
 
 
 def paste(x: Tensor, partner: Tensor, mask: Tensor) -> Tensor:

@@ -34,18 +34,27 @@ def beta(alpha: float, size: int, *, generator: Generator) -> Tensor:
     return (first - second).sigmoid_()
 
 
-def _log_gamma(alpha: float, rows: int, columns: int, generator: Generator) -> Tensor:
+def uniform(low: float, high: float, size: int, *, generator: Generator) -> Tensor:
+    """Draw numbers, uniform in [low, high), (size,) float64."""
+    return torch.rand(size, dtype=torch.float64, generator=generator).mul_(high - low).add_(low)
+
+
+def _log_gamma(alpha: float | Tensor, rows: int, columns: int, generator: Generator) -> Tensor:
     """Draw logarithms of Gamma(α) variates, log G(α + 1) + log(U) / α: for small α the variates themselves underflow.
 
-    Two give a Beta variate, G1 / (G1 + G2), several one of Dirichlet's.
+    Two give a Beta variate, G1 / (G1 + G2), several one of Dirichlet's. α may be one of each row.
     """
-    if not (alpha > 0 and math.isfinite(alpha)):
+    if isinstance(alpha, Tensor):
+        shape = (alpha.double()[:, None] + 1.0).repeat(1, columns)
+    elif alpha > 0 and math.isfinite(alpha):
+        shape = torch.full((rows, columns), alpha + 1.0, dtype=torch.float64)
+    else:
         raise ValueError(f"alpha must be a positive finite number, got {alpha}")
-    shape = torch.full((rows, columns), alpha + 1.0, dtype=torch.float64)
     log_gamma = torch._standard_gamma(shape, generator=generator).log_()
     uniform = torch.rand(rows, columns, dtype=torch.float64, generator=generator).clamp_min_(1e-300)
     # of a smaller alpha the quotients would all be infinite
-    return log_gamma.add_(uniform.log_().div_(max(alpha, 1e-300)))
+    least = alpha.double()[:, None].clamp_min(1e-300) if isinstance(alpha, Tensor) else max(alpha, 1e-300)
+    return log_gamma.add_(uniform.log_().div_(least))
 
 
 def permutation(size: int, *, generator: Generator) -> Tensor:
@@ -92,9 +101,17 @@ def one_box_centre(height: int, width: int, *, generator: Generator) -> tuple[in
     return row, column
 
 
-def dirichlet(alpha: float, groups: int, size: int, *, generator: Generator) -> Tensor:
-    """Draw from symmetric Dirichlet distributions of concentration α > 0, (groups, size) float64: rows sum to 1."""
+def dirichlet(alpha: float | Tensor, groups: int, size: int, *, generator: Generator) -> Tensor:
+    """Draw from symmetric Dirichlet distributions, (groups, size) float64: rows sum to 1.
+
+    The concentration α > 0 is one number, or (groups,) one of each row.
+    """
     return _log_gamma(alpha, groups, size, generator).softmax(1)
+
+
+def subsets(groups: int, size: int, length: int, *, generator: Generator) -> Tensor:
+    """Draw for each group some different ones of (0, ..., size - 1), (groups, length) int64."""
+    return torch.rand(groups, size, generator=generator).argsort(1)[:, :length]
 
 
 def random_start(groups: int, inputs: int, height: int, width: int, *, generator: Generator) -> Tensor:

@@ -112,6 +112,7 @@ def build(
     num_classes: int | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
+    class_counts: Sequence[float] | None = None,
     seed: int = 0,
     generator: torch.Generator | None = None,
     options: Mapping[str, Any] | None = None,
@@ -124,6 +125,7 @@ def build(
         num_classes: number of classes K.
         mean: what normalising subtracted from each channel of the images; needed by methods that look at pixels.
         std: what it divided each channel by.
+        class_counts: training images of each class, for methods that ask; the option of that name goes before.
         seed: seed of the mixer's stream, the same in every process.
         generator: CPU generator to draw from as it is, in place of a seed.
         options: the method's options, see :func:`options`.
@@ -144,6 +146,8 @@ def build(
             raise ValueError(f"method {name!r} has no option {key!r}; {near(key, known)}")
     given: dict[str, Any] = {"num_classes": num_classes, "mean": mean, "std": std}
     given = {key: value for key, value in given.items() if key in options_of(method)}
+    if "class_counts" in known:
+        chosen = {"class_counts": class_counts, **chosen}
     source: dict[str, Any] = {"seed": seed} if generator is None else {"generator": generator}
     return method(model, **given, **source, **chosen)
 

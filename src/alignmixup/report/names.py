@@ -3,7 +3,10 @@
 _NAMES = {
     "baseline": "Baseline",
     "mixup": "Mixup",
+    "remix": "Remix",
     "manifold_mixup": "Manifold mixup",
+    "multimix": "MultiMix",
+    "dense_multimix": "Dense MultiMix",
     "cutmix": "CutMix",
     "saliencymix": "SaliencyMix",
     "resizemix": "ResizeMix",

@@ -282,6 +282,7 @@ def _bundled_mixer(name: str, run: Run, *, seed: int) -> Mixer:
         num_classes=run.data.num_classes,
         mean=run.data.mean,
         std=run.data.std,
+        class_counts=run.data.class_counts,
         seed=seed,
         options=load(bundled).method.options if bundled in bundled_names() else {},
     )

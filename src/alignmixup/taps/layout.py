@@ -77,12 +77,12 @@ class Form:
               position, which the function sees first: a mixture interpolates them as they stand.
 
         Args:
-            function: maps (B, C, positions...) to the same shape.
+            function: maps (B, C, positions...) to the same shape, or without a prefix to other rows and positions.
             output: of this form.
             to_prefix: another function for the prefix tokens' map (B, prefix C, 1, 1).
 
         Returns:
-            Shape and layout of ``output``.
+            Layout of ``output``, and its shape where the function keeps shapes.
         """
         if self.layout == "channels_first":
             if output.ndim < 3:  # vectors have one position
@@ -90,12 +90,12 @@ class Form:
             return function(output)  # not even a view: a checkpoint's output is known by being the same tensor
         if self.layout == "channels_last":
             return function(output.movedim(-1, 1)).movedim(1, -1)
-        batch, count, channels = output.shape
+        batch, _, channels = output.shape
         parts = []
         if self.prefix:
             leading = output[:, : self.prefix].reshape(batch, -1, 1, 1)
             parts.append((to_prefix or function)(leading).reshape(batch, self.prefix, channels))
-        mixed = function(self.to_map(output)).reshape(batch, channels, count - self.prefix).transpose(1, 2)
+        mixed = function(self.to_map(output)).flatten(2).transpose(1, 2)
         return torch.cat([*parts, mixed], dim=1) if parts else mixed
 
     def _grid_of(self, patches: int) -> tuple[int, int]:

@@ -145,6 +145,7 @@ def build_mixer(config: Config, model: nn.Module, dataset: ImageData) -> Mixer:
             num_classes=dataset.num_classes,
             mean=dataset.mean,
             std=dataset.std,
+            class_counts=dataset.class_counts,
             seed=config.train.seed,
             options=config.method.options,
         )

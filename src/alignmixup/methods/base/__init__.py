@@ -4,6 +4,7 @@ from alignmixup.methods.base.annotations import Annotation, MixedBoxes, Parents
 from alignmixup.methods.base.batch import Draw, MixedBatch
 from alignmixup.methods.base.drop_in import DropIn
 from alignmixup.methods.base.hidden_mixer import HiddenDraw, HiddenMixer
+from alignmixup.methods.base.layer_mixer import LayerMixer
 from alignmixup.methods.base.mixer import Mixer
 from alignmixup.methods.base.pair_mixer import PairMixer
 from alignmixup.methods.base.pixels import Pixels
@@ -15,6 +16,7 @@ __all__ = [
     "DropIn",
     "HiddenDraw",
     "HiddenMixer",
+    "LayerMixer",
     "MixedBatch",
     "MixedBoxes",
     "Mixer",

@@ -44,19 +44,21 @@ class MixedBatch:
 
     Attributes:
         x: (B, ...) images to feed to the model; the caller's own tensor where nothing is mixed at the input.
-        target: (B, K) float32 labels of the mixed samples.
+        target: (B, K) float32 labels of the mixed samples; (n, K) where B embeddings make n mixtures (MultiMix).
         clean_target: (B, K) float32 labels of the first examples.
         draw: what was drawn, of a kind of each method's own; None for a batch that is not mixed.
         hidden: layer name -> function applied to that layer's output while the block is open.
         auxiliary: scalar loss term of the method, or None.
         lam: (B,) weights of the first examples in ``target``: 1 where a batch is not mixed. A method that finds them
             from the images gives them, for others they are those of ``draw``. With more than two parents it is the
-            weight of the example of the same number (Co-Mixup).
+            weight of the example of the same number (Co-Mixup), or (n,) of a mixture's heaviest example (MultiMix).
         pairwise: each mixed sample has two parents; False where there may be more.
         mask: for pictures and masks, gives what each place shows: (B, h, w) weights of the first example, or
             (B, h, w, m) weights of the m inputs of the sample's group; None where one λ holds everywhere.
         clean_weight: share of the clean images in the loss, where they stand in front of as many mixtures: ``x``,
             ``target``, ``clean_target`` and ``lam`` then have 2 B rows (RegMixup). None where all rows are mixtures.
+        found_target: gives the labels of the rows that the model returns, where only its forward pass finds them
+            (Dense MultiMix); None where they are ``target``.
         parents: where the samples show their two parents, so that annotations can follow; None for a batch that is not
             mixed, and for methods whose annotations cannot.
         annotations: masks and boxes that came with the images.
@@ -83,6 +85,7 @@ class MixedBatch:
     pairwise: bool = True
     mask: Callable[[], Tensor] | None = None
     clean_weight: float | None = None
+    found_target: Callable[[], Tensor] | None = field(default=None, repr=False)
     parents: Parents | None = field(default=None, repr=False)
     annotations: Annotations | None = field(default=None, repr=False)
     tap: Attachment | FeatureTap | None = field(default=None, repr=False)
@@ -141,6 +144,18 @@ class MixedBatch:
         # mixtures behind the clean images have their partners among these
         return perm if self.clean_weight is None else torch.cat((torch.arange(len(perm), device=perm.device), perm))
 
+    @property
+    def output_target(self) -> Tensor:
+        """Labels of the rows that the model returns, float32: ``target``, but (n r, K) with dense mixtures.
+
+        Raises:
+            RuntimeError: they are found by the forward pass, which is still to come.
+        """
+        if self.found_target is not None:
+            return self.found_target()
+        # a further forward changes late labels again, and a loss keeps its own
+        return self.target.clone() if self.late else self.target
+
     def __enter__(self) -> "MixedBatch":
         if self.tap is not None:
             self.tap.push(self.hidden)
@@ -166,7 +181,7 @@ class MixedBatch:
         """Compute the loss of the mixed batch: ``criterion(logits, target)`` plus the method's auxiliary term.
 
         Args:
-            logits: (B, K) output of the model.
+            logits: (B, K) output of the model: a row for each of :attr:`output_target`.
             criterion: takes logits and soft targets, e.g. ``nn.CrossEntropyLoss()`` or ``nn.BCEWithLogitsLoss()``.
 
         Returns:
@@ -189,8 +204,7 @@ class MixedBatch:
             return loss
 
         if self.clean_weight is None:
-            # a further forward changes late labels again, and this loss keeps its own
-            loss = of(logits, self.target.clone() if self.late else self.target)
+            loss = of(logits, self.output_target)
         else:
             clean, mixed = map(of, logits.chunk(2), self.target.chunk(2))
             loss = self.clean_weight * clean + (1 - self.clean_weight) * mixed

@@ -46,6 +46,8 @@ class DropIn:
             raise _refusal(self.mixer)
         if batch.clean_weight not in (None, 0.5):
             raise TypeError("RegMixup weighs two losses, which a drop-in cannot do: use eta=1")
+        if batch.found_target is not None:
+            raise labels_come_later(type(self.mixer).__name__)
         if batch.tap is not None:
             self._live = batch.__enter__()
         return batch.x, batch.target
@@ -62,6 +64,14 @@ class DropIn:
                 f"{error}; a drop-in belongs in the training loop, one call before each forward: a loader that "
                 "prefetches calls a collate_fn for later batches before the model has seen this one"
             ) from None
+
+
+def labels_come_later(name: str) -> TypeError:
+    """The error of a method whose labels are not known when a drop-in would give them."""
+    return TypeError(
+        f"{name} finds labels in the forward pass, which a drop-in cannot give before it: use the scoped form `with "
+        "mixer(x, y) as batch: loss = batch.loss(model(batch.x), criterion)`"
+    )
 
 
 def _refusal(mixer: "Mixer") -> TypeError:

@@ -1,28 +1,21 @@
 """HiddenMixer: base of the methods that mix at the input or at one of several hidden layers, chosen per batch."""
 
-import logging
-import weakref
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from alignmixup.functional.alignment import Keep
-from alignmixup.functional.cells import AlignmentSize, alignment_size
 from alignmixup.functional.interpolation import mixup
 from alignmixup.functional.sampling import choice, coin
 from alignmixup.methods.base.annotations import Parents
 from alignmixup.methods.base.batch import Draw, MixedBatch
+from alignmixup.methods.base.layer_mixer import LayerMixer
 from alignmixup.methods.base.pair_mixer import PairMixer
 from alignmixup.options import option
-from alignmixup.taps import Attachment, Form, Hidden, Inputs, LayerMix, Layout, NotCallableError, Probe, Run
-from alignmixup.taps.feature_tap import idle_hook
-from alignmixup.taps.layer_check import LayerReport, check_layers
-
-logger = logging.getLogger("alignmixup")
+from alignmixup.taps import Hidden, LayerMix
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -39,22 +32,9 @@ class HiddenDraw(Draw):
 
 
 @dataclass(eq=False, kw_only=True)
-class HiddenMixer(PairMixer):
-    """Base of the methods that mix hidden feature maps.
+class HiddenMixer(LayerMixer, PairMixer):
+    """Base of the methods that mix each sample with one partner, at the input or in a hidden feature map."""
 
-    Before the first mixed batch the mixer looks at the model with two of its images, and proves that each layer is a
-    cut: where the two exchange their features there, they exchange their logits. A layer that does not carry the whole
-    network, or runs twice in a forward, is refused, and the nearest ones that do are named. A model that takes more
-    than images is looked at from inside its own first forward.
-    """
-
-    needs_model = "mixes inside the model"
-    layer: str | nn.Module | Sequence[str | nn.Module] | None = option(
-        None,
-        "the hidden layer to mix at: a dotted name, the module, several of them, or None to find them from the first "
-        "batch (what is found is logged)",
-        fixed=True,
-    )
     layer_probabilities: Sequence[float] | None = option(
         None,
         "share of each hidden layer among the batches that are not mixed at the input; None for equal shares",
@@ -62,36 +42,10 @@ class HiddenMixer(PairMixer):
         fixed=True,
     )
     input_probability: float = option(0.5, "share of batches mixed at the input, in [0, 1]", minimum=0, maximum=1)
-    layout: Layout | None = option(
-        None, "layout of the layers' outputs; None tells it from the modules and from what ran before them", fixed=True
-    )
-    carry_test: bool = option(True, "prove that the layers are cuts; False mixes at named layers unseen", fixed=True)
 
-    looks_inside: ClassVar[bool] = True
-    reads_positions: ClassVar[bool] = True  # where the layer's positions lie matters to the method
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        assert self._root is not None
-        self._tap = Attachment(self._root)
-        self._proved = False
-        self._first_forward: Any = None
-        self._forms: dict[str, tuple[Form | None, ...]] = {}
-        self._used: dict[str, str] = {}
-        wanted = [self.layer] if isinstance(self.layer, str | nn.Module) else list(self.layer or ())
-        self._layers = tuple(self._tap.attach(layer) for layer in wanted)
-        if self._layers:
-            self._shares = self._check_shares()
-
-    def _check_options(self) -> None:
-        super()._check_options()
-        if self.layer is not None and not isinstance(self.layer, str | nn.Module) and not list(self.layer):
-            raise ValueError("layer names no layer: give one or several, or None to find them automatically")
-
-    @property
-    def layers(self) -> tuple[str, ...]:
-        """Dotted names of the hidden layers to mix at; empty before the first batch where they are to be found."""
-        return self._layers
+    def _take(self, layers: Sequence[str | nn.Module]) -> None:
+        super()._take(layers)
+        self._shares = self._check_shares()
 
     def _check_shares(self) -> list[float]:
         shares = list(self.layer_probabilities or [1.0] * len(self._layers))
@@ -107,98 +61,13 @@ class HiddenMixer(PairMixer):
         return self.input_probability < 1
 
     @abstractmethod
-    def find_layers(self, found: Probe) -> tuple[str, ...]:
-        """Choose the hidden layers when the user named none."""
-
-    @abstractmethod
     def interpolation(self, perm: Tensor, lam: Tensor, keep: Keep) -> Hidden:
         """Give the function of a map (B, C, positions...) that mixes a layer with these partners and coefficients."""
-
-    def plan_size(self, axes: tuple[int, ...]) -> AlignmentSize:
-        """Tell what mixing maps with these axes of positions takes; asked where the method reads positions."""
-        return alignment_size(axes, None)
-
-    def _mixed(self, x: Tensor, y: Tensor, masks: Tensor | None) -> MixedBatch:
-        # the first batch of a model that takes more than images, with its layer still to be found, stays unmixed
-        self._check_process()
-        if self.is_active and len(x):
-            self.prepare(x)
-            if not self._layers and self.is_scoped:
-                clean = self.clean(x, y)
-                return MixedBatch(x, clean.target, clean.target, tap=self._tap, scoped=True)
-        return super()._mixed(x, y, masks)
-
-    def prepare(
-        self, x: Tensor | None = None, *others: Any, size: int | Sequence[int] | None = None, **options: Any
-    ) -> None:
-        """Find the layers from the first batch if none were named, and prove that they are cuts.
-
-        ``size`` in place of ``x``: see :meth:`Mixer.prepare`; the others are what else the model takes.
-
-        Raises:
-            ValueError: a layer does not carry everything, runs twice or never, or its layout cannot be told.
-        """
-        if self._proved or self._first_forward is not None or not self.is_scoped:
-            return
-        x = self._example(x, size)
-        if not self.carry_test and self._layers:
-            self._proved = True
-            return
-        try:
-            self.check(x, *others, **options)
-        except NotCallableError as error:
-            if others or options:
-                raise ValueError(
-                    f"{type(self._root).__name__} cannot be called as prepare(...) was: {error}"
-                ) from error
-            self._wait(x)
-
-    def check(self, x: Tensor, *others: Any, **options: Any) -> tuple[LayerReport, ...]:
-        """Look at the model again, whatever ``carry_test`` says, and report its layers; arguments as :meth:`prepare`.
-
-        Raises:
-            ValueError: as :meth:`prepare`.
-            NotCallableError: the model cannot be called like this.
-        """
-        return self._look(Inputs((x, *others), options, x.shape[0], tuple(x.shape[1:])))
-
-    def _look(self, inputs: Inputs) -> tuple[LayerReport, ...]:
-        assert self._root is not None
-        found = Probe(Run(self._root, inputs, self.layout))
-        is_automatic = not self._layers
-        if is_automatic:
-            self._layers = tuple(self._tap.attach(name) for name in self.find_layers(found))
-            self._shares = self._check_shares()
-        reports = check_layers(
-            found,
-            self._layers,
-            self._mix_pair,
-            self.plan_size,
-            reads_positions=self.reads_positions,
-            is_proof=self.carry_test,
-        )
-        self._forms = {layer.name: forms for layer in found.run.layers if None not in (forms := layer.forms)}
-        self._used = {report.name: report.use for report in reports}
-        if not self._proved:
-            how = "found automatically" if is_automatic else "as named"
-            for report in reports:
-                logger.info("%s mixes at layer %s (%s)", type(self).__name__, report, how)
-        self._proved = True
-        return reports
 
     def _mix_pair(self, maps: Tensor) -> Tensor:
         """Mix maps of two examples with each other, to see how long it takes."""
         perm, lam = torch.tensor([1, 0], device=maps.device), torch.full((2,), 0.5, device=maps.device)
         return self.interpolation(perm, lam, "first")(maps)
-
-    def _wait(self, x: Tensor) -> None:
-        """Look from inside the model's own next forward in a block: only it knows what the model takes."""
-        assert self._root is not None
-        self._first_forward = self._tap.on_forward(_FirstForward(self, tuple(x.shape)))
-
-    def detach(self) -> None:
-        """Leave the model as it was found: without a hook. The mixer cannot be used any more."""
-        self._tap.release()
 
     def mix(self, x: Tensor, target: Tensor, draw: Draw) -> MixedBatch:
         """Mix the images now, or record the function that will mix the layer."""
@@ -230,28 +99,3 @@ class HiddenMixer(PairMixer):
         return (
             self._layers[choice(self._shares, generator=self.generator)] if len(self._layers) > 1 else self._layers[0]
         )
-
-
-class _FirstForward:
-    """Looks at a model from inside its own first forward in a block."""
-
-    def __init__(self, mixer: HiddenMixer, shape: tuple[int, ...]) -> None:
-        self.mixer = weakref.ref(mixer)
-        self.shape = shape
-
-    def __call__(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        mixer = self.mixer()
-        if torch.compiler.is_compiling() or mixer is None or not mixer._tap.tap.depth or not module.training:
-            return
-        mixer._first_forward.remove()
-        mixer._first_forward = None
-        try:
-            mixer._look(Inputs(args, kwargs, self.shape[0], self.shape[1:]))
-        except NotCallableError as error:
-            raise ValueError(
-                f"{type(module).__name__} could not be run on two examples of its batch, to prove its layers: {error}; "
-                "name layers with carry_test=False to mix at them unseen"
-            ) from error
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return idle_hook()
