@@ -16,6 +16,7 @@ from alignmixup.figures.attacks import draw_attacks
 from alignmixup.figures.corruptions import draw_corruptions
 from alignmixup.figures.ood import draw_ood
 from alignmixup.figures.reliability import draw_reliability
+from alignmixup.figures.representation import draw_representation
 from alignmixup.figures.save import FigureKind, figure_of_each_kind, figures_to_draw
 from alignmixup.files import locked, write_json
 from alignmixup.records import read_evaluation
@@ -279,4 +280,9 @@ def _draw_corruptions(groups: Mapping[str, Sequence[Mapping[str, Any]]], path: P
     draw_corruptions(means, path)
 
 
-_DRAWN = {"calibration": draw_reliability, "attacks": draw_attacks, "corruptions": _draw_corruptions}
+_DRAWN = {
+    "calibration": draw_reliability,
+    "representation": draw_representation,
+    "attacks": draw_attacks,
+    "corruptions": _draw_corruptions,
+}
