@@ -41,7 +41,8 @@ def evaluate_representation(
     """What the Manifold mixup paper claims of mixing, measured: flatter classes, less sure errors, smoother decisions.
 
     Convention:
-        - Features are what the last linear layer that runs reads, as it reads them, in evaluation mode.
+        - Features are what the last fully connected layer or 1x1 convolution that runs reads, in evaluation mode; the
+          mean over positions or tokens where it reads many.
         - Segments join each image with one of another class, the same ones for every network, at ``PLACES`` even places
           between normalised images. Around each image one random direction, the same for every network, is followed
           by each of ``STEPS``; pixels may leave [0, 1].
@@ -54,8 +55,7 @@ def evaluate_representation(
         (`summarise_steps`, with ``step_255``).
 
     Raises:
-        ValueError: images in files, a network without a linear layer, one that has diverged, or classes with a single
-            image.
+        ValueError: images in files, a network without such a layer, one that has diverged, or no class with two images.
     """
     if not isinstance(split, Split):
         raise ValueError("a representation needs the test images in memory: load the data with in_memory=True")
@@ -64,7 +64,7 @@ def evaluate_representation(
 
     def classify(x: Tensor) -> Tensor:
         parts = []
-        for part in x.split(batch_size):
+        for part in torch.split(x, batch_size):
             with autocast():
                 logits = model(part).float()
             if not bool(logits.isfinite().all()):
@@ -74,7 +74,7 @@ def evaluate_representation(
         return torch.cat(parts)
 
     def batches(index: Tensor, size: int) -> Iterator[Tensor]:
-        for part in index.split(size):
+        for part in torch.split(index, size):
             yield normalize(split.images[part].to(device_of(model)))
 
     everything = torch.arange(len(split))
@@ -146,7 +146,12 @@ def _features(
         for x in batches:
             last.clear()
             probs.append(classify(x))
-            name, read = last[0]
+            name, read = last[0] if last else ("", x[:0])
+            if len(read) != len(x):
+                raise ValueError(
+                    f"{type(model).__name__} has no fully connected layer or 1x1 convolution that reads one row an "
+                    "image: there are no features to measure; leave representation out of --what"
+                )
             features.append(_one_vector(read).cpu().double())
     finally:
         for handle in handles:
@@ -171,6 +176,6 @@ def _one_vector(read: Tensor) -> Tensor:
 def _moved(
     classify: Callable[[Tensor], Tensor], batches: Iterator[Tensor], step: float, scale: Tensor, seed: int
 ) -> Tensor:
-    """Probabilities (N, K) of images moved by ``step``; each image has its direction whatever the batch and the step."""
+    """Probabilities (N, K) of images moved by ``step``, each in one direction, whatever the batch and the step."""
     generator = torch.Generator().manual_seed(seed)
     return torch.cat([classify(beside(x, step, scale, generator)) for x in batches])

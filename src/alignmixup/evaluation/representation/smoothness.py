@@ -21,7 +21,8 @@ def along_segments(classify: Classifier, first: Tensor, second: Tensor, points: 
     """Probabilities (B, points, K) at even steps from images ``first`` to ``second``, both (B, C, H, W)."""
     share = torch.linspace(0, 1, points, device=first.device).view(1, points, 1, 1, 1)
     images = torch.lerp(first[:, None], second[:, None], share)
-    return classify(images.flatten(0, 1)).unflatten(0, (len(first), points))
+    probs = classify(images.flatten(0, 1))
+    return probs.reshape(len(first), points, probs.shape[1])
 
 
 def beside(images: Tensor, step: float, scale: Tensor, generator: torch.Generator) -> Tensor:

@@ -71,7 +71,7 @@ def class_spectra(features: Tensor, labels: Tensor, *, centred: bool) -> ClassSp
     if not bool(features.isfinite().all()):
         raise ValueError("features that are not finite have no spectrum: the network has diverged")
     values, norms, counts = [], [], []
-    for label in labels.unique():
+    for label in torch.unique(labels):
         own = features[labels == label]
         if len(own) < 2:
             continue
@@ -86,7 +86,8 @@ def class_spectra(features: Tensor, labels: Tensor, *, centred: bool) -> ClassSp
 
 def _effective_rank(values: Tensor) -> Tensor:
     share = values / values.sum().clamp_min(1e-300)
-    return torch.special.entr(share).sum().exp()
+    rank: Tensor = torch.special.entr(share).sum().exp()
+    return rank
 
 
 def _mean(values: list[Tensor]) -> float:
