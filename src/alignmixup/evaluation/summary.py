@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
 
+_STEPS = (1, 4, 16)  # around an image, of those measured
 _SCORE = "msp"  # the published detector; evaluation.json holds the others too
 _DETECTION = ("detection_accuracy", "auroc", "aupr_in", "aupr_out", "fpr95")
 
@@ -69,7 +70,11 @@ def _of_representation(found: Mapping[str, Any]) -> dict[str, float]:
         "other_class_percent": segments["other_class_percent"],
         "detour": segments["detour"],
     }
-    numbers |= {f"step_{step['step_255']:g}_change_percent": step["change_percent"] for step in found["steps"]}
+    numbers |= {
+        f"step_{step['step_255']:g}_change_percent": step["change_percent"]
+        for step in found["steps"]
+        if step["step_255"] in _STEPS
+    }
     return {key: value for key, value in numbers.items() if value is not None}
 
 

@@ -63,7 +63,9 @@ class Measurements:
         parts, split = self.plan.parts, self.dataset.test
         decoded = [part for part in ("representation", "corruptions") if part in parts]
         if decoded and not isinstance(split, Split) and not self.plan.limit:
-            raise ValueError(f"{decoded[0]} of images in files needs --limit N: they are decoded into memory")
+            raise ValueError(
+                f"{' and '.join(decoded)} of images in files: give --limit N, since they are decoded into memory"
+            )
         if "corruptions" in parts and self.dataset.image_size < SMALLEST:
             raise ValueError(
                 f"corruptions are for images of {SMALLEST} pixels or more, these have {self.dataset.image_size}: leave "

@@ -29,7 +29,7 @@ _NAMES = {
     "label_changes": "label changes between two images",
     "other_class_percent": "neither image's class between them %",
     "detour": "detour of probabilities between them",
-    **{f"step_{step}_change_percent": f"change % of probabilities at {step}/255" for step in (1, 2, 4, 8, 16)},
+    **{f"step_{step}_change_percent": f"change % of probabilities at {step}/255" for step in (1, 4, 16)},
     "detection_accuracy_percent": "OOD detection accuracy %",
     "auroc_percent": "OOD AUROC %",
     "aupr_in_percent": "OOD AUPR % (in)",
