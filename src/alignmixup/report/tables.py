@@ -131,8 +131,8 @@ _NOTES = {
     "Error": "In percent but for cross-entropy. Best epoch and last 10: of the record.",
     "Calibration": "In percent but for the Brier score.",
     "Representation": "In percent but for the rank and the singular values, which are in units of the norm of a class.",
-    "Between and around images": "In percent but for label changes and the detour, a distance of probabilities; change of "
-    "probabilities at a random step.",
+    "Between and around images": "In percent but for label changes and the detour, a distance of probabilities; change "
+    "of probabilities at a random step.",
     "Under attack": "Error in percent after the attack.",
     "Other data": "In percent: test images told from others by their largest probability, mean over the other sets.",
     "Corruptions": "Error in percent, mean over kinds of the mean over severities.",
