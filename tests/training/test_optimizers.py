@@ -183,7 +183,7 @@ def test_the_factor_survives_in_the_state() -> None:
 def test_a_factor_needs_a_head() -> None:
     with pytest.raises(
         ValueError,
-        match=r"optimizer.head_lr_factor, layer_decay, freeze and muon need a head: Conv2d has no linear layer",
+        match=r"layer_decay, freeze and muon need a head: Conv2d has no linear layer",
     ):
         build_optimizer(nn.Conv2d(1, 1, 1), OptimizerConfig(head_lr_factor=2.0))
 
