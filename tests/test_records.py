@@ -32,6 +32,18 @@ EVALUATION: dict[str, Any] = {
         "reliability": {"edges": [0, 0.5, 1], "counts": [20, 30], "confidence": [0.3, 0.8], "accuracy": [0.4, 0.9]},
         "temperature": {"before": CALIBRATION, "after": CALIBRATION, "images": 25},
     },
+    "representation": {
+        **{"images": 50, "within_class_percent": 30.0},
+        "spectrum": {
+            "centred": {"largest_relative": 0.4, "rest_relative": 2.0, "effective_rank": 9.0, "values": [0.4, 0.2]}
+        },
+        "errors": {"mean_confidence_percent": 50.0, "levels": [0.5], "above_percent": [40.0]},
+        "segments": {
+            **{"label_changes": 2.0, "other_class_percent": 20.0, "detour": 0.5},
+            "confidence_percent": [90.0, 60.0, 90.0],
+        },
+        "steps": [{"step_255": 1.0, "change_percent": 3.0}],
+    },
     "attacks": {"images": 50, "attacks": [{"label": "fgsm", "error_percent": 60.0, "path_error_percent": None}]},
     "ood": {"sets": {"uniform": {"in_images": 50, "msp": DETECTION}}, "mean": {"msp": DETECTION}},
     "corruptions": {

@@ -77,6 +77,21 @@ _ATTACK = {
 }
 _CHECK = {"name": str, "passed": bool, "error_percent?": ([], int, float), "epsilon?": _NUMBERS}
 _DETECTION = dict.fromkeys(("detection_accuracy", "auroc", "aupr_in", "aupr_out", "fpr95"), _NUMBER)
+_SPECTRUM = {
+    **dict.fromkeys(("largest_relative", "rest_relative", "effective_rank"), _NUMBER),
+    "values": _NUMBERS,
+}
+_REPRESENTATION = {
+    "images": int,
+    "spectrum": {"centred": _SPECTRUM},
+    "within_class_percent": _NUMBER,
+    "errors": {"mean_confidence_percent": _OPTIONAL, "levels": _NUMBERS, "above_percent": (_NUMBERS, type(None))},
+    "segments": {
+        **dict.fromkeys(("label_changes", "other_class_percent", "detour"), _NUMBER),
+        "confidence_percent": _NUMBERS,
+    },
+    "steps": [{"step_255": _NUMBER, "change_percent": _NUMBER}],
+}
 _EVALUATION = {
     **dict.fromkeys(("error_percent", "top5_error_percent", "cross_entropy"), _NUMBER),
     **{f"{key}?": str for key in ("run", "method", "data", "weights")},
@@ -87,6 +102,7 @@ _EVALUATION = {
     "recorded?": ({"best_error_percent?": _NUMBER, "last10_error_percent?": _NUMBER}, type(None)),
     "settings?": {"weights_sha256?": str, "parts?": {EVERY: {}, "attacks?": {"attacks?": [{}]}}},
     "calibration?": _CALIBRATION,
+    "representation?": _REPRESENTATION,
     "attacks?": {"images?": int, "attacks": [_ATTACK], "checks?": {"checks": [_CHECK]}},
     "ood?": {"sets?": {EVERY: {"in_images": int, "msp?": {"auroc": _NUMBER}}}, "mean": {"msp": _DETECTION}},
     "corruptions?": {

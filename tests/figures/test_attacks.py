@@ -2,7 +2,7 @@
 
 import pytest
 
-from alignmixup.figures.attacks import draw_attacks
+from alignmixup.figures.robustness import draw_attacks
 
 
 def part(*, checked):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from alignmixup.figures.corruptions import draw_corruptions
+from alignmixup.figures.robustness import draw_corruptions
 
 
 def result(**kinds):

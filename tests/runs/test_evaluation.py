@@ -107,7 +107,7 @@ def test_images_in_files(folder_run, monkeypatch):
     assert result["attacks"]["images"] == result["corruptions"]["images"] == 4
     clean = result["corruptions"]["clean_error_percent"]
     assert clean == pytest.approx(result["attacks"]["clean_error_percent"])  # decoding to bytes changed nothing
-    with pytest.raises(ValueError, match="corruptions of images in files need --limit N"):
+    with pytest.raises(ValueError, match="corruptions of images in files: give --limit N"):
         measure(folder_run, Plan(**{**vars(plan), "limit": 0, "parts": ("corruptions",)}))
 
 
@@ -207,7 +207,7 @@ def test_the_library_gives_what_the_command_writes(run, tmp_path, capsys):
     assert written["corruptions"]["mce"]["mce_percent"] == pytest.approx(100)
     assert runs.evaluate(run, what="error", out=tmp_path / "b.json") == read_json(tmp_path / "b.json")
     assert figure_files([record], tmp_path / "a.json") == [
-        tmp_path / f"a-{part}.png" for part in ("calibration", "attacks", "corruptions", "ood")
+        tmp_path / f"a-{part}.png" for part in ("calibration", "representation", "attacks", "corruptions", "ood")
     ]
     assert all(file.is_file() for file in figure_files([record], tmp_path / "a.json"))
 

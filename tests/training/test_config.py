@@ -16,7 +16,7 @@ BAD_VALUES: list[tuple[type[tables.Table], dict[str, Any], str]] = [
     (OptimizerConfig, {"lr": "fast"}, "optimizer.lr must be a number, got 'fast'"),
     (OptimizerConfig, {"lr": float("nan")}, "optimizer.lr must be > 0, got nan"),
     (OptimizerConfig, {"momentum": 1.0}, "optimizer.momentum must be in [0, 1), got 1.0"),
-    (OptimizerConfig, {"name": "adam"}, "optimizer.name must be 'sgd' or 'adamw', got 'adam'"),
+    (OptimizerConfig, {"name": "adam"}, "optimizer.name must be 'sgd', 'adamw' or 'muon', got 'adam'"),
     (OptimizerConfig, {"nesterov": 1}, "optimizer.nesterov must be true or false, got 1"),
     (OptimizerConfig, {"nesterov": True, "momentum": 0.0}, "optimizer.nesterov = true needs"),
     (TrainConfig, {"epochs": 1.5}, "train.epochs must be a whole number, got 1.5"),

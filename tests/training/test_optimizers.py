@@ -90,6 +90,31 @@ def test_the_fused_update_is_the_plain_one_to_rounding(name: str) -> None:
         torch.testing.assert_close(first, second, rtol=1e-6, atol=1e-7)
 
 
+def test_muon_levels_the_singular_values_of_hidden_weights_and_leaves_the_rest_to_adamw() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Flatten(), nn.Linear(8, 8), nn.Linear(8, 3))
+    reference = copy.deepcopy(model)
+    config = OptimizerConfig(name="muon", lr=0.01, momentum=0.9, weight_decay=0.0)
+    optimizer = build_optimizer(model, config)
+    adamw = build_optimizer(reference, OptimizerConfig(name="adamw", lr=0.01, weight_decay=0.0))
+    for first, second in zip(model.parameters(), reference.parameters(), strict=True):
+        first.grad = torch.randn_like(first)
+        second.grad = first.grad.clone()
+    before = copy.deepcopy(model)
+    optimizer.step()
+    adamw.step()
+    hidden = {"0.weight", "3.weight"}
+    for name, parameter in model.named_parameters():
+        if name in hidden:
+            moved = (parameter - before.get_parameter(name)).detach().flatten(1)
+            values = torch.linalg.svdvals(moved)
+            assert float(values.max() / values.min()) < 2.5, name
+            rms = float(moved.square().mean().sqrt())  # that of AdamW is about 0.2 times the rate
+            assert 0.001 < rms < 0.003, name
+        else:
+            torch.testing.assert_close(parameter, reference.get_parameter(name), rtol=1e-3, atol=1e-5)
+
+
 class Named(nn.Module):
     """A model that says what its head is."""
 
@@ -157,7 +182,8 @@ def test_the_factor_survives_in_the_state() -> None:
 
 def test_a_factor_needs_a_head() -> None:
     with pytest.raises(
-        ValueError, match=r"optimizer.head_lr_factor, layer_decay and freeze need a head: Conv2d has no linear layer"
+        ValueError,
+        match=r"layer_decay, freeze and muon need a head: Conv2d has no linear layer",
     ):
         build_optimizer(nn.Conv2d(1, 1, 1), OptimizerConfig(head_lr_factor=2.0))
 

@@ -154,9 +154,10 @@ def build_loaders(
     neither, and each image comes exactly once over all processes: add up the counts of all processes after
     the last batch, without communication in between, since one process may have a batch more than another.
 
-    ``augment`` is "default" for the set's own, a name in ``alignmixup.data.transforms.augment``, an ``Augment``, or
-    None; ``eval_batch_size`` None is ``batch_size``. The other options are those of ``EpochLoader``, of ``BatchLoader``
-    for sets in memory (``on_device``) and of ``StreamLoader`` for sets in files (``workers``).
+    ``augment`` is "default" for the set's own, a name in ``alignmixup.data.transforms.augment``, either of them with a
+    policy ("default+trivialaugment"), an ``Augment``, or None; ``eval_batch_size`` None is ``batch_size``. The other
+    options are those of ``EpochLoader``, of ``BatchLoader`` for sets in memory (``on_device``) and of ``StreamLoader``
+    for sets in files (``workers``).
 
     Raises:
         ValueError: an unknown preset, a value out of range, or a batch that this machine's memory cannot hold; while
@@ -170,7 +171,8 @@ def build_loaders(
         (torch.Size([50, 1, 8, 8]), torch.Size([50]), 18)
     """
     if isinstance(augment, str):
-        augment = preset(dataset.augment if augment == "default" else augment)
+        name, plus, policy = augment.partition("+")
+        augment = preset((dataset.augment if name == "default" else name) + plus + policy)
 
     def loader(split: Split | FileSplit, size: int, chosen: Augment | None, *, training: bool) -> Loader:
         common: dict[str, Any] = {"batch_size": size, "augment": chosen, "seed": seed}

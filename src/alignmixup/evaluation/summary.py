@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
 
+_STEPS = (1, 4, 16)  # around an image, of those measured
 _SCORE = "msp"  # the published detector; evaluation.json holds the others too
 _DETECTION = ("detection_accuracy", "auroc", "aupr_in", "aupr_out", "fpr95")
 
@@ -39,6 +40,8 @@ def numbers_of(result: Mapping[str, Any]) -> dict[str, Number]:
         if scaled := calibration.get("temperature"):  # of other images than the rest: its own "before" stands beside it
             for key, which in (("unscaled_ece_percent", "before"), ("scaled_ece_percent", "after")):
                 numbers[key] = Number(scaled[which]["ece_percent"], scaled["images"])
+    if found := result.get("representation"):
+        numbers |= {key: Number(value, found["images"]) for key, value in _of_representation(found).items()}
     for attack in result.get("attacks", {}).get("attacks", ()):
         interval = attack.get("error_interval_percent")
         numbers[f"{attack['label']} error_percent"] = Number(
@@ -53,6 +56,26 @@ def numbers_of(result: Mapping[str, Any]) -> dict[str, Number]:
         if "mce" in corruptions:
             numbers["mce_percent"] = Number(corruptions["mce"]["mce_percent"], seen)
     return numbers
+
+
+def _of_representation(found: Mapping[str, Any]) -> dict[str, float]:
+    centred, segments = found["spectrum"]["centred"], found["segments"]
+    numbers = {
+        "spectrum_largest": centred["largest_relative"],
+        "spectrum_rest": centred["rest_relative"],
+        "effective_rank": centred["effective_rank"],
+        "within_class_percent": found["within_class_percent"],
+        "wrong_confidence_percent": found["errors"]["mean_confidence_percent"],
+        "label_changes": segments["label_changes"],
+        "other_class_percent": segments["other_class_percent"],
+        "detour": segments["detour"],
+    }
+    numbers |= {
+        f"step_{step['step_255']:g}_change_percent": step["change_percent"]
+        for step in found["steps"]
+        if step["step_255"] in _STEPS
+    }
+    return {key: value for key, value in numbers.items() if value is not None}
 
 
 def group_by_method(results: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:

@@ -104,6 +104,19 @@ _GROUPS: dict[str, dict[str, tuple[str, int]]] = {
         "unscaled_ece_percent": ("ECE, every other image", 2),
         "scaled_ece_percent": ("after temperature, every other image", 2),
     },
+    "Representation": {
+        "within_class_percent": ("within classes", 1),
+        "effective_rank": ("effective rank of a class", 1),
+        "spectrum_largest": ("its largest singular value", 3),
+        "spectrum_rest": ("sum of its others", 2),
+        "wrong_confidence_percent": ("mean confidence of errors", 2),
+    },
+    "Between and around images": {
+        "label_changes": ("label changes between two images", 2),
+        "other_class_percent": ("neither class between them", 2),
+        "detour": ("detour between them", 3),
+        **{f"step_{step}_change_percent": (f"change at {step}/255", 2) for step in (1, 4, 16)},
+    },
     "Under attack": {},  # keys that end in " error_percent", by the attack
     "Other data": {
         "detection_accuracy_percent": ("detection accuracy", 2),
@@ -117,11 +130,20 @@ _GROUPS: dict[str, dict[str, tuple[str, int]]] = {
 _NOTES = {
     "Error": "In percent but for cross-entropy. Best epoch and last 10: of the record.",
     "Calibration": "In percent but for the Brier score.",
+    "Representation": "In percent but for the rank and the singular values, which are in units of the norm of a class.",
+    "Between and around images": "In percent but for label changes and the detour, a distance of probabilities; change "
+    "of probabilities at a random step.",
     "Under attack": "Error in percent after the attack.",
     "Other data": "In percent: test images told from others by their largest probability, mean over the other sets.",
     "Corruptions": "Error in percent, mean over kinds of the mean over severities.",
 }
-_COUNTED = {"Under attack": "attacks", "Other data": "ood", "Corruptions": "corruptions"}
+_COUNTED = {
+    "Representation": "representation",
+    "Between and around images": "representation",
+    "Under attack": "attacks",
+    "Other data": "ood",
+    "Corruptions": "corruptions",
+}
 
 
 def evaluation_tables(rows: Sequence[Row]) -> list[Table]:

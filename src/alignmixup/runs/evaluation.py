@@ -12,10 +12,10 @@ from typing import Any
 
 from alignmixup.evaluation.corruptions.mean_error import mean_corruption_error
 from alignmixup.evaluation.summary import group_by_method, summarise_evaluations
-from alignmixup.figures.attacks import draw_attacks
-from alignmixup.figures.corruptions import draw_corruptions
 from alignmixup.figures.ood import draw_ood
 from alignmixup.figures.reliability import draw_reliability
+from alignmixup.figures.representation import draw_representation
+from alignmixup.figures.robustness import draw_attacks, draw_corruptions
 from alignmixup.figures.save import FigureKind, figure_of_each_kind, figures_to_draw
 from alignmixup.files import locked
 from alignmixup.records import last_ten, read_evaluation, write_sealed
@@ -301,4 +301,9 @@ def _draw_corruptions(groups: Mapping[str, Sequence[Mapping[str, Any]]], path: P
     draw_corruptions(means, path)
 
 
-_DRAWN = {"calibration": draw_reliability, "attacks": draw_attacks, "corruptions": _draw_corruptions}
+_DRAWN = {
+    "calibration": draw_reliability,
+    "representation": draw_representation,
+    "attacks": draw_attacks,
+    "corruptions": _draw_corruptions,
+}

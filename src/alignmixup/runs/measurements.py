@@ -27,6 +27,8 @@ from alignmixup.evaluation.error import error_interval, evaluate_error
 from alignmixup.evaluation.ood import evaluate_ood
 from alignmixup.evaluation.ood_sets import OodSet, build_ood_set
 from alignmixup.evaluation.outputs import ChosenOutputs, Outputs, collect_outputs
+from alignmixup.evaluation.representation.evaluate import evaluate_representation
+from alignmixup.evaluation.representation.evaluate import passes as looks
 from alignmixup.runs.plan import Plan, ood_names
 from alignmixup.runs.run import Run
 from alignmixup.training.engine import Engine
@@ -59,8 +61,11 @@ class Measurements:
     def check(self) -> None:
         """Refuse what would be found impossible only after the parts before it."""
         parts, split = self.plan.parts, self.dataset.test
-        if "corruptions" in parts and not isinstance(split, Split) and not self.plan.limit:
-            raise ValueError("corruptions of images in files need --limit N: they are decoded into memory")
+        decoded = [part for part in ("representation", "corruptions") if part in parts]
+        if decoded and not isinstance(split, Split) and not self.plan.limit:
+            raise ValueError(
+                f"{' and '.join(decoded)} of images in files: give --limit N, since they are decoded into memory"
+            )
         if "corruptions" in parts and self.dataset.image_size < SMALLEST:
             raise ValueError(
                 f"corruptions are for images of {SMALLEST} pixels or more, these have {self.dataset.image_size}: leave "
@@ -163,6 +168,17 @@ class Measurements:
         """Calibration errors of all test images."""
         logits, labels = self.outputs.logits[self.readable], self.outputs.labels[self.readable]
         return {"images": len(labels), **evaluate_calibration(logits, labels, bins=self.plan.bins)}
+
+    def representation(self) -> dict[str, Any]:
+        """Spectra of the classes, confidence of the errors, and decisions between and around the images."""
+        chosen = self.chosen[self.readable[self.chosen]]
+        split = self._in_memory(self.dataset.test.select(chosen))
+
+        def work(size: int, progress: Advance) -> dict[str, Any]:
+            common: dict[str, Any] = {"autocast": self.engine.autocast, "progress": progress, "seed": self.plan.seed}
+            return evaluate_representation(self.model, split, **self.constants, batch_size=size, **common)
+
+        return self._fitting("representation", looks() * len(split), work, self.batch_size)[0]
 
     def attacks(self) -> dict[str, Any]:
         """Error under each attack, and whether the strongest of them can be believed."""

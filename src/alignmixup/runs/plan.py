@@ -24,7 +24,7 @@ FILE = "evaluation.json"
 DEFAULT_OOD = ("uniform", "gaussian", "digits")  # what needs no files
 DEFAULT_PARTS = ("error", "calibration")
 DEFAULT_ATTACKS = ("fgsm", "pgd")
-PARTS = ("error", "calibration", "attacks", "ood", "corruptions")
+PARTS = ("error", "calibration", "representation", "attacks", "ood", "corruptions")
 _SEEN = 100  # of rows, or of columns, in a picture: more than anybody looks at, and hours of drawing
 CONVENTIONS = {
     "error": "arg-max of the logits in evaluation mode, no mixing; equal logits: the lower class; interval: 95 % "
@@ -32,6 +32,9 @@ CONVENTIONS = {
     "weights": "those in the file named, by default of the last epoch; best and last-10 errors are the run's record",
     "calibration": "equal-width bins (lo, hi]; soft-max in float64; errors times 100; adaptive: equal mass; "
     "temperature fitted on the images at even places, measured on the others",
+    "representation": "features: what the last linear layer reads; singular values of each class over the root of its "
+    "number of images, relative ones over its root mean squared norm; segments between images of different classes at "
+    "21 places; steps in one random direction an image, root mean square in units of 1/255, not clipped",
     "attacks": "maximum norm, or the Euclidean one where the name ends in -l2; white box, true label, cross-entropy, "
     "evaluation mode, float32; epsilon and step in units of pixels in [0, 1], before normalisation; every image "
     "attacked; error after the last iteration; autoattack: the standard version of its authors' code",
@@ -138,7 +141,9 @@ class EvaluationOptions(FigureOptions):
         None, f"run folder whose errors the mCE divides by: one of those given, or one with an {FILE}"
     )
     limit: int = option(
-        0, "test images for attacks, ood and corruptions, each class in proportion; 0 takes all", minimum=0
+        0,
+        "test images for representation, attacks, ood and corruptions, each class in proportion; 0 takes all",
+        minimum=0,
     )
     bins: int = option(15, "bins of calibration errors", minimum=1)
     seed: int = option(0, "of noise and of the choice of images")
@@ -326,6 +331,7 @@ def settings_of(run: Run, plan: Plan) -> dict[str, Any]:
     parts: dict[str, dict[str, Any]] = {
         "error": {"version": __version__},
         "calibration": {"bins": plan.bins, "version": __version__},
+        "representation": chosen,
         "attacks": chosen | {"attacks": [asdict(attack) for attack in plan.attacks], "check_images": plan.check_images},
         "ood": chosen | {"ood": ood_names(plan.ood, run.config.data.name)},
         "corruptions": chosen

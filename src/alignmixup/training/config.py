@@ -43,7 +43,11 @@ class DataConfig(Table):
         "default",
         "mean and deviation: default, a preset such as cifar10, cifar100, half, or numbers as MEAN,.../STD,...",
     )
-    augment: str = option("default", "augmentation preset: default, none, crop4_flip, crop2_flip, ...")
+    augment: str = option(
+        "default",
+        "augmentation: default, none, crop4_flip, crop2_flip, ...; a policy may stand behind it, such as "
+        "default+trivialaugment or crop4_flip+randaugment",
+    )
     test_split: str = option("default", "imagenet and folder: name of the sub-folder to test on")
     workers: int = option(4, "loader processes for large image folders; small sets live in memory", minimum=0)
 
@@ -82,7 +86,7 @@ class MethodConfig(OpenTable):
 class OptimizerConfig(Table):
     """How weights are updated."""
 
-    name: str = option("sgd", "which optimiser", choices=("sgd", "adamw"))
+    name: str = option("sgd", "which optimiser", choices=("sgd", "adamw", "muon"))
     lr: float = option(0.05, "learning rate at factor 1 of the schedule; used as written, never rescaled", above=0)
     head_lr_factor: float = option(1.0, "lr of the head is so many times lr; the model says what its head is", above=0)
     layer_decay: float = option(
@@ -92,17 +96,17 @@ class OptimizerConfig(Table):
         maximum=1,
     )
     freeze: bool = option(False, "train the head alone; the rest, its batch-norm statistics too, stays as it is")
-    momentum: float = option(0.9, "momentum of sgd", minimum=0, below=1)
-    nesterov: bool = option(False, "Nesterov momentum for sgd")
-    beta1: float = option(0.9, "first-moment decay of adamw", minimum=0, below=1)
-    beta2: float = option(0.999, "second-moment decay of adamw", minimum=0, below=1)
+    momentum: float = option(0.9, "momentum of sgd and muon", minimum=0, below=1)
+    nesterov: bool = option(False, "Nesterov momentum for sgd and muon")
+    beta1: float = option(0.9, "first-moment decay of adamw, and of what muon leaves to it", minimum=0, below=1)
+    beta2: float = option(0.999, "second-moment decay of adamw, and of what muon leaves to it", minimum=0, below=1)
     weight_decay: float = option(1e-4, "weight decay", minimum=0)
     decay_norm_and_bias: bool = option(True, "apply weight decay to normalisation parameters and biases too")
 
     def _check_options(self) -> None:
-        if self.nesterov and (self.name != "sgd" or self.momentum == 0):
+        if self.nesterov and (self.name == "adamw" or self.momentum == 0):
             raise ValueError(
-                'optimizer.nesterov = true needs optimizer.name = "sgd" and optimizer.momentum > 0, '
+                'optimizer.nesterov = true needs optimizer.name = "sgd" or "muon" and optimizer.momentum > 0, '
                 f"got name = {self.name!r}, momentum = {self.momentum}"
             )
 

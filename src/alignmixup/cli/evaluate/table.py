@@ -21,6 +21,15 @@ _NAMES = {
     "overconfidence_percent": "OE %",
     "mean_confidence_percent": "mean confidence %",
     "brier": "Brier score",
+    "spectrum_largest": "largest singular value of a class, relative",
+    "spectrum_rest": "sum of its others",
+    "effective_rank": "effective rank of a class",
+    "within_class_percent": "within classes % of the features' energy",
+    "wrong_confidence_percent": "mean confidence % of errors",
+    "label_changes": "label changes between two images",
+    "other_class_percent": "neither image's class between them %",
+    "detour": "detour of probabilities between them",
+    **{f"step_{step}_change_percent": f"change % of probabilities at {step}/255" for step in (1, 4, 16)},
     "detection_accuracy_percent": "OOD detection accuracy %",
     "auroc_percent": "OOD AUROC %",
     "aupr_in_percent": "OOD AUPR % (in)",
@@ -29,7 +38,7 @@ _NAMES = {
     "corruption_error_percent": "error % corrupted",
     "mce_percent": "mCE %",
 }
-_FOUR_DIGITS = ("cross_entropy", "brier")
+_FOUR_DIGITS = ("cross_entropy", "brier", "spectrum_largest", "detour")
 # what a line has room for; the table of methods holds the rest
 _OF_A_RUN = ("error_percent", "ece_percent", "auroc_percent", "corruption_error_percent", "mce_percent")
 

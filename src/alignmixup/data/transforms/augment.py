@@ -1,14 +1,15 @@
 """Random augmentation of a batch on its device: what is drawn, what is done with it, the papers' presets."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Literal, cast
 
 import torch
 from torch import Tensor
 
 from alignmixup.data.transforms.color import color_jitter, lighting
 from alignmixup.data.transforms.crops import Interpolation, draw_boxes, pad_crop_flip, resized_crop
+from alignmixup.data.transforms.policies import POLICIES, Policy, apply_policy
 from alignmixup.near import near
 
 __all__ = ["PRESETS", "Augment", "AugmentDraw", "preset"]
@@ -23,6 +24,7 @@ class AugmentDraw:
     box: Tensor | None = None
     jitter: Tensor | None = None
     jitter_order: Tensor | None = None
+    policy: Tensor | None = None
     lighting: Tensor | None = None
 
     def select(self, index: Tensor | slice) -> "AugmentDraw":
@@ -50,6 +52,7 @@ class Augment:
         interpolation: "bilinear" or "bicubic", of ``resized_crop`` and ``margin``.
         margin: scale both sides of the image (its aspect ratio is not kept) to this many times the size, >= 1, of which
             a random window of the size remains; not with ``pad`` or ``resized_crop``. CUB: 256 / 224.
+        policy: "randaugment" or "trivialaugment", after the geometry; one image at a time. None for none.
         jitter: largest change of brightness, contrast and saturation, in [0, 1].
         lighting: standard deviation of the lighting noise, >= 0.
 
@@ -69,6 +72,7 @@ class Augment:
     resized_crop: tuple[float, float] | None = None
     interpolation: Interpolation = "bilinear"
     margin: float = 1.0
+    policy: Policy | None = None
     jitter: float = 0.0
     lighting: float = 0.0
 
@@ -86,6 +90,8 @@ class Augment:
                 f"margin must be >= 1, and 1 beside pad or resized_crop, got {self.margin} with pad {self.pad} and "
                 f"resized_crop {self.resized_crop}"
             )
+        if self.policy not in (None, *POLICIES):
+            raise ValueError(f"policy must be one of {', '.join(POLICIES)}, or None, got {self.policy!r}")
         if not 0 <= self.jitter <= 1 or self.lighting < 0:
             raise ValueError(f"jitter must lie in [0, 1] and lighting be >= 0, got {self.jitter} and {self.lighting}")
 
@@ -95,7 +101,7 @@ class Augment:
 
     def draw(self, count: int, *, image_size: int, generator: torch.Generator) -> AugmentDraw:
         """Draw for ``count`` images, from a CPU generator; a part that is switched off draws nothing."""
-        offset = flipped = box = jitter = order = noise = None
+        offset = flipped = box = policy = jitter = order = noise = None
         if self.pad > 0:
             offset = torch.randint(0, 2 * self.pad + 1, (count, 2), generator=generator)
         elif self.margin > 1:
@@ -104,12 +110,14 @@ class Augment:
             flipped = torch.rand(count, generator=generator) < 0.5
         if self.resized_crop is not None:
             box = draw_boxes(count, height=image_size, width=image_size, area=self.resized_crop, generator=generator)
+        if self.policy is not None:
+            policy = torch.randint(0, 2**62, (count,), generator=generator)
         if self.jitter > 0:
             jitter = (torch.rand(count, 3, generator=generator) * 2 - 1) * self.jitter
             order = torch.rand(count, 3, generator=generator).argsort(1)
         if self.lighting > 0:
             noise = torch.randn(count, 3, generator=generator) * self.lighting
-        return AugmentDraw(offset, flipped, box, jitter, order, noise)
+        return AugmentDraw(offset, flipped, box, jitter, order, policy, noise)
 
     def apply(self, images: Tensor, draw: AugmentDraw) -> Tensor:
         """Augment (B, C, H, H) images, H = ``enlarged(image_size)``, uint8 or float32 in units of 255, as drawn on
@@ -123,6 +131,8 @@ class Augment:
         images = pad_crop_flip(images, draw.offset, draw.flipped, pad=self.pad, pad_mode=self.pad_mode, side=side)
         if draw.box is not None:
             images = resized_crop(images, draw.box, interpolation=self.interpolation).clamp_(0, 255)
+        if draw.policy is not None and self.policy is not None:
+            images = apply_policy(images, draw.policy, policy=self.policy)
         if draw.jitter is not None and draw.jitter_order is not None:
             images = color_jitter(images.to(torch.float32), draw.jitter, draw.jitter_order)
         if draw.lighting is not None:
@@ -154,7 +164,14 @@ PRESETS: dict[str, Augment] = {
 
 
 def preset(name: str) -> Augment:
-    """The augmentation of that name; ValueError with near names otherwise."""
-    if name not in PRESETS:
-        raise ValueError(f"unknown augmentation {name!r}; {near(name, PRESETS)}")
-    return PRESETS[name]
+    """The augmentation of that name, with a policy behind a plus: crop4_flip+trivialaugment.
+
+    Raises:
+        ValueError: an unknown name; near names are listed.
+    """
+    geometry, plus, policy = name.partition("+")
+    if geometry not in PRESETS:
+        raise ValueError(f"unknown augmentation {geometry!r}; {near(geometry, PRESETS)}")
+    if plus and policy not in POLICIES:
+        raise ValueError(f"unknown augmentation policy {policy!r}; {near(policy, POLICIES)}")
+    return replace(PRESETS[geometry], policy=cast(Policy, policy) if plus else None)
