@@ -1,4 +1,4 @@
-"""Work in two processes."""
+"""Work in other processes."""
 
 import sys
 from collections.abc import Callable
@@ -10,10 +10,22 @@ import torch.multiprocessing as mp
 HEAVY = [
     *("pytest", "timm", "torch._dynamo", "torch.distributed.fsdp", "torch.nn.parallel.distributed", "alignmixup"),
     *("lightning.pytorch", "transformers.trainer", "transformers.models.vit.modeling_vit", "accelerate"),
+    *("sklearn.datasets", "matplotlib.figure", "PIL.Image", "safetensors.torch", "alignmixup.cli"),
+    *("alignmixup.runs.training", "alignmixup.runs.evaluation", "alignmixup.runs.localization_report"),
 ]
 
 
-def in_two_processes(work: Callable[..., None], *arguments: Any) -> None:
-    """Call ``work(rank, *arguments)`` in two processes; the tests that do are of one xdist group, to share a server."""
+def serve_processes() -> None:
+    """Tell the server what to import; the tests that use it are of xdist group ``processes``, to share one."""
     mp.get_context("forkserver").set_forkserver_preload([name for name in HEAVY if name in sys.modules])
-    mp.start_processes(work, args=arguments, nprocs=2, start_method="forkserver")
+
+
+def in_processes(work: Callable[..., None], *arguments: Any, count: int = 1) -> None:
+    """Call ``work(rank, *arguments)`` in ``count`` processes."""
+    serve_processes()
+    mp.start_processes(work, args=arguments, nprocs=count, start_method="forkserver")
+
+
+def in_two_processes(work: Callable[..., None], *arguments: Any) -> None:
+    """Call ``work(rank, *arguments)`` in two processes."""
+    in_processes(work, *arguments, count=2)

@@ -4,17 +4,17 @@ What a kill before an event leaves is what lies in the folder at that moment: on
 event, and a few real kills show that the copies are right. Full disks are played: from an event on, nothing can be
 written.
 
-By itself, ``python tests/runs/test_crashes.py kill extension FOLDER`` prints the table: event, and what came of it.
+By itself, ``python -m tests.runs.test_crashes kill extension FOLDER`` prints the table: event, and what came of it.
 """
 
 import errno
+import functools
 import hashlib
 import io
 import json
 import os
 import re
 import shutil
-import subprocess
 import sys
 import tomllib
 from collections.abc import Callable, Container, Iterator
@@ -24,8 +24,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sklearn.datasets
+import torch
+import torch._dynamo  # as optimisers do when they are built: once, by the server of processes
+from tests.processes import in_processes
+from torch import nn
 
+from alignmixup.figures import comparison, curves, style_grid
 from alignmixup.files import write_text
+from alignmixup.models import _BUILDERS, PreActResNet18
+from alignmixup.runs import evaluation, localization_report, training
+
+pytestmark = pytest.mark.xdist_group("processes")
 
 KILLED = 9
 DEAD = 4_194_305  # larger than any number of a process on Linux
@@ -33,6 +43,15 @@ SMALL = ["data.subset=2", "model.width=2", "model.strides=[2,2,1,1]", "train.dev
 TRAINED = [*SMALL, "schedule.name=constant", "data.validation=10", "train.batch_size=10", "train.ema_decay=0.5"]
 
 Command = Callable[[Path], list[str]]
+
+
+@functools.wraps(PreActResNet18)
+def plain_net(*, num_classes: int, in_channels: int, **_: object) -> nn.Module:
+    """Few tensors: writing and reading those of the whole network takes longer than training it."""
+    return nn.Sequential(
+        *(nn.Conv2d(in_channels, 4, 3, stride=2), nn.BatchNorm2d(4), nn.ReLU()),
+        *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, num_classes)),
+    )
 
 
 def new(folder: Path, *keys: str, how: str = "", epochs: int = 2) -> list[str]:
@@ -108,8 +127,6 @@ def names(folder: Path) -> list[str]:
 
 def of_run(folder: Path) -> dict[str, Any]:
     """Everything of a finished run that is the same whenever it is made."""
-    import torch
-
     record = json.loads((folder / "record.json").read_text())
     state = torch.load(folder / "checkpoint.pt", weights_only=True)
     sums = {name: digest(folder / name) for name in record["weights_sha256"]}
@@ -170,11 +187,18 @@ SCENARIOS = {
 
 
 def table(how: str, scenario: str, place: Path) -> list[tuple[str, str]]:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, __file__, how, scenario, str(place)]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=900, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return [tuple(row) for row in json.loads(done.stdout.splitlines()[-1])]
+    in_processes(work, how, scenario, place)
+    return [tuple(row) for row in json.loads((place / "table.json").read_text())]
+
+
+def work(_: int, how: str, scenario: str, place: Path) -> None:
+    """Make the table in a process of its own, which it changes and which is forked."""
+    torch.set_num_threads(1)
+    quick()
+    if scenario != "train-style":  # which takes the network apart
+        _BUILDERS["preact_resnet18"] = plain_net
+    everywhere = {"kill": kill_everywhere, "fill": fill_everywhere}[how]
+    (place / "table.json").write_text(json.dumps(everywhere(scenario, place)))
 
 
 def chosen(slow: tuple[str, ...]) -> list[Any]:
@@ -304,7 +328,6 @@ def record(command: list[str], folder: Path, copies: Path) -> list[str]:
 
 def prepared(scenario: str, place: Path) -> tuple[Scenario, Path, Path, dict[str, Any], list[str]]:
     """The folder, a copy of it as the command finds it, what an undisturbed one leaves, and its events."""
-    quick()
     own, folder, start, copies = SCENARIOS[scenario], place / "run", place / "start", place / "copies"
     for command in own.before:
         copied = place / "cut"
@@ -328,8 +351,7 @@ def prepared(scenario: str, place: Path) -> tuple[Scenario, Path, Path, dict[str
 def quick() -> None:
     """Leave out what takes longer than the work, and changes nothing of the order in which files are written."""
     os.fsync = lambda handle: None  # the system outlives its processes here
-    from alignmixup.figures import comparison, curves, style_grid
-    from alignmixup.runs import evaluation, localization_report, training
+    sklearn.datasets.load_digits = functools.cache(sklearn.datasets.load_digits)
 
     def drawn(path: Path) -> None:
         write_text(path, "drawing takes longer than the run")
@@ -437,8 +459,7 @@ def then(own: Scenario, folder: Path, expected: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    everywhere = {"kill": kill_everywhere, "fill": fill_everywhere}[sys.argv[1]]
-    found = everywhere(sys.argv[2], Path(sys.argv[3]).resolve())
-    for event, outcome in found:
-        print(f"{event:60} {outcome}", file=sys.stderr)
-    print(json.dumps(found))
+    where = Path(sys.argv[3]).resolve()
+    work(0, *sys.argv[1:3], where)
+    for event, outcome in json.loads((where / "table.json").read_text()):
+        print(f"{event:60} {outcome}")
