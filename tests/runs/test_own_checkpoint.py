@@ -1,6 +1,7 @@
 """A network of one's own: any wrapping, constants, crop and order of classes; subsets of the classes by folder."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,14 @@ from PIL import Image
 from alignmixup import data, runs
 from alignmixup.cli import main
 from alignmixup.data.label_map import read_label_map
+from alignmixup.data.normalization import normalization
 from alignmixup.models.weights import read_weights
+from alignmixup.runs.evaluation import default_out
 from alignmixup.runs.measurements import Measurements
 from alignmixup.runs.plan import Plan
-from alignmixup.training.config_file import ConfigError
+from alignmixup.training.build import build_model, save_model
+from alignmixup.training.config_file import ConfigError, dump
+from alignmixup.training.config_file import load as load_config
 from alignmixup.training.engine import Engine
 from alignmixup.training.progress.images import image_progress
 
@@ -164,9 +169,48 @@ def test_images_are_measured_as_their_data_set_shows_them(own: Path) -> None:
 def test_a_run_shows_its_own_images(own: Path) -> None:
     (own / "run").mkdir()
     (own / "run" / "config.toml").write_text("")
-    for option in ({"mean": "0", "std": "1"}, {"data": "digits"}, {"labels": "imagenet"}, {"size": 3}):
-        with pytest.raises(ConfigError, match=r"has its own data, shown as in its training; --.* is for a model"):
+    for option in ({"mean": "0", "std": "1"}, {"labels": "imagenet"}, {"size": 3}):
+        with pytest.raises(ConfigError, match=r"shows images as in its training; --.* is for a model"):
             runs.load("run", **option)
+
+
+def test_a_run_is_measured_on_other_images_of_its_classes(own: Path) -> None:
+    """CIFAR-10.1 of a run on CIFAR-10."""
+    for name in NAMES:
+        picture(own / "new" / name / "0.png", 0, 90)
+    config = load_config("cifar10/baseline", ["model.width=2", "train.device=cpu", "data.workers=0"])
+    folder = own / "run"
+    folder.mkdir()
+    (folder / "config.toml").write_text(dump(config))
+    images = data.load("folder", root=own / "new", image_size=32, test_only=True)
+    save_model(folder / "model.safetensors", build_model(config, images))
+    run = runs.load(folder, data="folder", root="new")
+    assert (run.data.image_size, run.data.mean, run.data.std) == (32, *normalization("cifar10", channels=3))
+    assert default_out([run]) == folder / "evaluation-folder-new.json"
+    result = runs.evaluate(run, out=default_out([run]), what="error")
+    assert (result["images"], result["data"]) == (10, "folder")
+    with pytest.raises(ConfigError, match=r"holds an evaluation of other data .*root = new, .*, not images, "):
+        runs.evaluate(runs.load(folder, data="folder", root="images"), out=default_out([run]), what="error")
+    for option in ({"data": "folder"}, {"data": "digits", "root": "new"}):
+        with pytest.raises(ConfigError, match=r"was trained on cifar10. Other test images .* --data folder --root DIR"):
+            runs.load(folder, **option)
+
+
+NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+
+
+def test_every_model_and_data_set_has_a_place_of_its_own(own: Path) -> None:
+    shutil.copytree("images", "more/images 2")
+    asked = {"checkpoint": "own.pth", "data": "folder", "root": "images"}
+    others: list[dict[str, Any]] = [{"root": "more/images 2"}, {"size": 16}, {"data": "imagenet"}]
+    places = [default_out([runs.load("colours:build", **asked | other)]) for other in [{}, *others]]
+    assert str(places[0]) == "evaluations/colours-build-own-folder-images/evaluation.json"
+    assert str(places[1]) == "evaluations/colours-build-own-folder-images-2/evaluation.json"
+    assert len(set(places)) == len(places)
+    evaluated("--labels", "labels.json", "--what", "error")
+    shutil.move("more/images 2", "more/images")  # another folder of the same name is not the same data
+    command = [*COMMAND[:-1], "more/images", *SEEN, "--out", "found.json", "--labels", "labels.json"]
+    assert main([*command, "--what", "error"]) == 1
 
 
 LISTS: dict[str, tuple[str, str]] = {

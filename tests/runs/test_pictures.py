@@ -1,6 +1,7 @@
 """A run's network at work: its decoder, layer, matching and pairs; and the pictures' own parts."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,7 +9,14 @@ import torch
 
 from alignmixup import runs
 from alignmixup.cli import main
-from alignmixup.runs.pictures import mask_colours, measure_interpolation, pixels
+from alignmixup.runs.pictures import (
+    mask_colours,
+    measure_interpolation,
+    picture_gallery,
+    picture_matches,
+    picture_morphs,
+    pixels,
+)
 
 SMALL = ["train.epochs=1", "data.subset=3", "model.width=2", "train.threads=1", "train.device=cpu"]
 
@@ -91,3 +99,22 @@ def test_colours_of_masks() -> None:
     many[0, 0, 2, 1:3] = 0.5
     one, two, both = mask_colours(many)[0, 0]
     np.testing.assert_allclose((one + two) / 2, both)
+
+
+@pytest.mark.parametrize("draw", [picture_gallery, picture_matches, picture_morphs])
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("curves.png", "is a file of the run itself"),
+        ("a.xyz", r"written as .png, .pdf or .svg"),
+        ("d.png", "is a folder"),
+    ],
+)
+def test_where_nothing_can_be_drawn_is_refused_first(
+    folders: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, draw: Any, name: str, message: str
+) -> None:
+    run = runs.load(folders["ae"])
+    monkeypatch.setattr(runs.Run, "load_data", None)
+    (tmp_path / "d.png").mkdir()
+    with pytest.raises(ValueError, match=message):
+        draw(run, (folders["ae"] if name == "curves.png" else tmp_path) / name)

@@ -149,10 +149,10 @@ def _places(runs: Sequence[Run], plan: Plan, out: Path | None) -> list[Path | No
 
 
 def default_out(runs: Sequence[Run]) -> Path:
-    """Where the result of these runs goes: the run folder, or the one that holds them all; of a model, here."""
-    folders = [run.folder.path for run in runs if run.folder]
+    """Where the result of these runs goes: `Run.result_file` of one; of several, the folder that holds them all."""
     if len(runs) == 1:
-        return (folders[0] if folders else Path()) / FILE
+        return runs[0].result_file
+    folders = [run.folder.path for run in runs if run.folder]
     if len(folders) < len(runs) or len({folder.resolve().parent for folder in folders}) > 1:
         raise ConfigError("the runs lie in several folders: say with --out where their table goes")
     return folders[0].parent / FILE
@@ -259,7 +259,7 @@ def _beside(file: Path, part: str) -> Path:
 def _file_of(run: Run, out: Path) -> Path:
     """Where one of several results goes."""
     if run.folder:
-        return run.folder.path / FILE
+        return run.result_file
     return out.with_name(f"{out.stem}-{run.name.replace(':', '-')}.json")
 
 

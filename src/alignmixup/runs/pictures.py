@@ -27,6 +27,7 @@ from alignmixup.evaluation.paths.summary import summarise_paths
 from alignmixup.figures.correspondence import Match, draw_matches
 from alignmixup.figures.gallery import GalleryRow, draw_gallery
 from alignmixup.figures.morph import Morph, animate_morphs, check_animation, draw_confidence, draw_morphs
+from alignmixup.figures.save import check_format
 from alignmixup.files import write_json
 from alignmixup.methods import MixedBatch, Mixer
 from alignmixup.methods.alignmixup_ae import AlignMixupAE
@@ -53,10 +54,10 @@ def picture_matches(run: Run, out: str | Path, **options: Any) -> dict[str, Any]
     Returns:
         What `measure_matches` measures, of the pairs that are drawn.
     """
-    asked = MatchOptions(**options)
+    asked, file = MatchOptions(**options), _ready(out)
     batch, maps, matched, record = _matched(run, asked)
     title = f"{run.title}: {record['layer']}, {record['positions']}, ε = {_alignment(run, asked).epsilon:g}"
-    draw_matches(_matches(run.data, batch, maps, matched), _ready(out), lines=asked.lines, title=title)
+    draw_matches(_matches(run.data, batch, maps, matched), file, lines=asked.lines, title=title)
     return record
 
 
@@ -92,9 +93,10 @@ def picture_morphs(run: Run, out: str | Path, **options: Any) -> None:
 
     ``out`` is a PNG file, ``options`` are those of `MorphOptions`.
     """
-    asked = MorphOptions(**options)
+    asked, file = MorphOptions(**options), _ready(out)
     if asked.animation:
         check_animation(Path(asked.animation))
+        _writable(asked.animation)
     decoder = run.decoder
     layer = str(decoder.decoder_layer)
     batch, maps = _pair_maps(run, layer, asked, layout=decoder.layout)
@@ -103,9 +105,9 @@ def picture_morphs(run: Run, out: str | Path, **options: Any) -> None:
         "probabilities of A's class (blue) and of B's (orange), in percent"
     )
     lam = _coefficients(asked.steps)
-    draw_morphs(_morphs(run, decoder, batch, maps, lam=lam), lam, _ready(out), title=title)
+    draw_morphs(_morphs(run, decoder, batch, maps, lam=lam), lam, file, title=title)
     if asked.animation:
-        animate_morphs(_morphs(run, decoder, batch, maps, lam=_coefficients(_ANIMATED)), _ready(asked.animation))
+        animate_morphs(_morphs(run, decoder, batch, maps, lam=_coefficients(_ANIMATED)), Path(asked.animation))
 
 
 def measure_interpolation(run: Run, out: str | Path | None = None, **options: Any) -> dict[str, Any]:
@@ -116,7 +118,7 @@ def measure_interpolation(run: Run, out: str | Path | None = None, **options: An
     Returns:
         The numbers, as `summarise_paths` explains them, and their circumstances.
     """
-    asked = PathOptions(**options)
+    asked, file = PathOptions(**options), None if out is None else _ready(out)
     layer = run.layer(asked.layer)
     decoder = run.decoder if run.has_decoder else None
     alignment = _alignment(run, asked)
@@ -139,9 +141,9 @@ def measure_interpolation(run: Run, out: str | Path | None = None, **options: An
         **summarise_paths(scores),
         "environment": environment(run.device),
     }
-    if out is not None:
-        write_json(_ready(out).with_suffix(".json"), record)
-        draw_confidence(record, Path(out), title=f"{run.title}, {layer}, {asked.pairs} pairs")
+    if file is not None:
+        write_json(file.with_suffix(".json"), record)
+        draw_confidence(record, file, title=f"{run.title}, {layer}, {asked.pairs} pairs")
     return record
 
 
@@ -154,7 +156,7 @@ def picture_gallery(run: Run, out: str | Path, **options: Any) -> dict[str, str]
         The methods that have no image to show, and why: they never mix at the input, or, where ``methods`` names none,
         cannot be built for these data, as one whose autoencoder is not there.
     """
-    asked = GalleryOptions(**options)
+    asked, file = GalleryOptions(**options), _ready(out)
     dataset, columns = run.data, asked.columns
     order = torch.randperm(len(dataset.test), generator=torch.Generator().manual_seed(asked.seed))
     x, y = run.images(order[: max(columns, _BATCH)])
@@ -173,7 +175,7 @@ def picture_gallery(run: Run, out: str | Path, **options: Any) -> dict[str, str]
             without[name] = _INSIDE if mixer.is_scoped else "it mixes nothing"
         else:
             rows.append(_gallery_row(name, dataset, batch, columns))
-    draw_gallery(rows, _ready(out), title=f"{dataset.name}, saliency by {run.title}")
+    draw_gallery(rows, file, title=f"{dataset.name}, saliency by {run.title}")
     return without
 
 
@@ -209,9 +211,17 @@ def _pair_maps(run: Run, layer: str, asked: PairChoice, *, layout: Layout | None
 
 
 def _ready(file: str | Path) -> Path:
+    """A picture that can be written: refused before hours of work are done for it."""
+    check_format(Path(file))
+    return _writable(file)
+
+
+def _writable(file: str | Path) -> Path:
     """A file that can be written: its folder is there, and it is none of a run's own."""
     for written in (Path(file), Path(file).with_suffix(".json")):
         RunFolder(written.parent).check_output(written)
+    if Path(file).is_dir():
+        raise ValueError(f"--out {file} is a folder: name a file in it")
     Path(file).parent.mkdir(parents=True, exist_ok=True)
     return Path(file)
 

@@ -64,7 +64,10 @@ class NetworkChoice(Asked):
         "of a run: of the last epoch (also model); of the epoch with the lowest error, on the test set unless "
         "data.validation held images out; or before averaging (ema_decay)",
     )
-    data: str | None = option(None, "data set of a MODEL, such as cifar10, imagenet or folder")
+    data: str | None = option(
+        None,
+        "data set of a MODEL, such as cifar10, imagenet or folder; of a run, folder: other test images of its classes",
+    )
     root: str | None = option(None, "folder of the data")
     mean: str | None = option(None, "mean of each channel that a MODEL expects, as 0.49,0.48,0.45; with --std")
     std: str | None = option(None, "deviation of each channel, in units of pixels in [0, 1]")

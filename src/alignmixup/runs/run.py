@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
@@ -14,7 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 from alignmixup.near import alternatives
 from alignmixup.runs.checkpoint import check_published, load_checkpoint, outputs_of, published_facts, read_checkpoint
 from alignmixup.runs.folder import RunFolder
-from alignmixup.runs.plan import NetworkChoice
+from alignmixup.runs.plan import FILE, NetworkChoice
 from alignmixup.training.config_file import DEFAULT, FREE_KEYS, ConfigError, check_keys
 from alignmixup.training.config_file import load as load_config
 from alignmixup.training.foreign import only_read
@@ -31,6 +33,11 @@ if TYPE_CHECKING:
     from alignmixup.taps import Layout
     from alignmixup.training.config import Config
 
+_OF_ANYBODY = ("folder", "imagenet")  # names under which many data sets are read
+# how the test images of a set are shown whose classes others took new pictures of: side and normalisation
+_SHOWN = {"cifar10": (32, "cifar10"), "cifar100": (32, "cifar10"), "tiny-imagenet": (64, "cifar10")}
+_SHOWN |= dict.fromkeys(_OF_ANYBODY, (224, "imagenet"))
+_log = logging.getLogger(__name__)
 _RUN_KEYS = (*FREE_KEYS, "train.precision", "train.channels_last")
 
 
@@ -77,6 +84,18 @@ class Run:
         """How figures call it."""
         return self.folder.path.name if self.folder else self.name
 
+    @property
+    def result_file(self) -> Path:
+        """Where what is measured goes: into the run folder; of a model, into one for its name, weights and data."""
+        data = self.config.data
+        images = [data.name, *([Path(data.root).resolve().name] if data.name in _OF_ANYBODY else [])]
+        if self.folder:
+            other = _file_name(Path(FILE).stem, *images) + ".json"
+            return self.folder.path / (FILE if self.choice.data is None else other)
+        weights = [self.weights.stem] if self.weights else []
+        size = [] if self.choice.size is None else [str(self.choice.size)]
+        return Path("evaluations", _file_name(self.name, *weights, *images, *size), FILE)
+
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of the weights; empty for published ones."""
@@ -85,8 +104,11 @@ class Run:
 
     @property
     def shown(self) -> dict[str, Any]:
-        """What was chosen beside the configuration, ready for JSON: crop and label map."""
+        """What was chosen beside the configuration, ready for JSON: crop, label map, and which folder of images."""
         chosen: dict[str, Any] = {} if self.choice.crop is None else {"crop": self.choice.crop}
+        if self.choice.data in _OF_ANYBODY:
+            root = Path(self.config.data.root).resolve()
+            chosen["root"] = f"{root.name}, {hashlib.sha256(bytes(root)).hexdigest()[:12]}"
         if self.label_map is not None:
             text = json.dumps(self.label_map, sort_keys=True)
             chosen["labels"] = f"{self.choice.labels}, {hashlib.sha256(text.encode()).hexdigest()[:12]}"
@@ -109,8 +131,11 @@ class Run:
 
     @cached_property
     def data(self) -> ImageData:
-        """The data set, as the run was trained and tested on it; an OSError or ValueError says what is missing."""
-        return self.load_data(test_only=self.folder is None)
+        """The data set, as the run was trained and tested on it; an OSError or ValueError says what is missing.
+
+        Only the test images where ``choice.data`` names others.
+        """
+        return self.load_data(test_only=self.folder is None or self.choice.data is not None)
 
     @cached_property
     def device(self) -> torch.device:
@@ -172,6 +197,11 @@ class Run:
 
         dataset = load_data(config or self.config, test_crop=self.choice.crop, **how)
         if self.label_map is None:
+            names = list(dataset.class_names)
+            if self.folder is None and self.choice.data in _OF_ANYBODY and names != sorted(names):
+                first = next(number for number, name in enumerate(sorted(names)) if name != names[number])
+                text = "output %d is the folder %s, as numbers come; where it is %s (order of texts, as torchvision's "
+                _log.info(text + "ImageFolder has it), give --labels FILE", first, names[first], sorted(names)[first])
             return dataset
         count = self._count_outputs(dataset)
         return with_outputs(dataset, self.label_map, count=count, source=self.choice.labels)
@@ -326,13 +356,15 @@ def load(
     overrides = [*overrides, *choice.overrides()]
     if isinstance(target, Path) or folder.config.is_file():
         folder.check()
-        for name, value in choice.of_a_model.items():
+        for name in sorted(set(choice.of_a_model) - {"data"}):
             raise ConfigError(
-                f"--{name} {value}: the run {target} has its own data, shown as in its training; --{name} is for a "
-                "model by name"
+                f"--{name} {choice.of_a_model[name]}: the run {target} shows images as in its training; --{name} is "
+                "for a model by name"
             )
         check_keys(overrides, _RUN_KEYS, "an evaluation can change {} alone")
         config = folder.read_config(overrides)
+        if choice.data:
+            config = _on_other_images(config, choice, str(target))
         if not choice.trust:
             config = only_read(config, f"the run {folder.path}", overrides)
         folder.check_recorded()
@@ -356,6 +388,32 @@ def load(
     run = Run(target, config, _existing(Path(choice.checkpoint)) if choice.checkpoint else None, None, choice)
     run.label_map  # noqa: B018 - a map that is none shows before any data are read
     return run
+
+
+def _on_other_images(config: Config, choice: NetworkChoice, target: str) -> Config:
+    """The configuration of a run with other test images of its classes, shown as its own are."""
+    own, wanted = config.data, str(choice.data)
+    if wanted not in _OF_ANYBODY or own.name not in _SHOWN or choice.root is None:
+        raise ConfigError(
+            f"--data {wanted}: the run {target} was trained on {own.name}. Other test images of the same classes are a "
+            f"folder of CLASS/IMAGE: --data folder --root DIR, for runs of {', '.join(_SHOWN)}"
+        )
+    size, normalization = _SHOWN[own.name]
+    data = replace(
+        own,
+        name=wanted,
+        image_size=own.image_size or size,
+        normalization=normalization if own.normalization == "default" else own.normalization,
+        validation=0.0,
+        subset=0,
+        test_split="default",
+        download=False,
+    )
+    return replace(config, data=data)
+
+
+def _file_name(*parts: str) -> str:
+    return re.sub(r"[^\w.-]+", "-", "-".join(parts))
 
 
 def _model_config(name: str, data: str | None, overrides: Sequence[str]) -> Config:
