@@ -32,7 +32,6 @@ from alignmixup.training.build import build_loaders, example_images
 from alignmixup.training.config import Config
 from alignmixup.training.config_file import ConfigError
 from alignmixup.training.engine import Engine
-from alignmixup.training.progress.display import is_live
 
 T = TypeVar("T")
 _OF_FILES = ("cub", "imagenet", "folder")
