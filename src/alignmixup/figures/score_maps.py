@@ -7,17 +7,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from alignmixup.figures.axes import show_image
-from alignmixup.figures.palette import CARD, FIRST, INK, SECOND, dashes, series
+from alignmixup.figures.palette import CARD, FIRST, INK, SECOND, SEQUENTIAL, dashes, series
 from alignmixup.figures.save import Target, drawing
 
 if TYPE_CHECKING:
     import numpy as np
 
 # what it is, colour and line; each has a rim, so that it is seen on any image: the dashes tell without colours
-_TRUTH = ("true box", "white", "solid")
+_TRUTH = ("true box", CARD, "solid")
 _FOUND = ("found, IoU ≥ 0.5", FIRST, "solid")
 _MISSED = ("found, IoU < 0.5", SECOND, (0, (2.5, 1.5)))
-_MAP = "viridis"
 
 
 def draw_threshold_curves(results: Sequence[dict[str, Any]], path: Target, *, title: str = "") -> None:
@@ -84,7 +83,7 @@ def draw_boxes(
             for number, axes in enumerate(line):
                 text = f"{row.match[number]:.2f}{'' if row.correct[number] else ', wrong class'}"
                 _draw_image(axes, images[number], truth[number], text)
-                axes.imshow(row.maps[number], cmap=_MAP, alpha=0.5, vmin=0, vmax=1)
+                axes.imshow(row.maps[number], cmap=SEQUENTIAL, alpha=0.5, vmin=0, vmax=1)
                 _draw_box(axes, row.boxes[number], _FOUND if row.match[number] >= 0.5 else _MISSED)
             line[0].set_ylabel(row.name, fontsize=8, color=INK)
         grid[0, 0].set_ylabel("true boxes", fontsize=8, color=INK)
@@ -109,7 +108,7 @@ def _legend() -> list[Any]:
         Line2D([], [], color=colour, linestyle=style, path_effects=_rim(colour), label=name)
         for name, colour, style in (_TRUTH, _FOUND, _MISSED)
     ]
-    scores = [Patch(color=colormaps[_MAP](float(end)), label=f"score {end}") for end in (0, 1)]
+    scores = [Patch(color=colormaps[SEQUENTIAL](float(end)), label=f"score {end}") for end in (0, 1)]
     return [*boxes, *scores, Line2D([], [], linestyle="none", label="number: IoU")]
 
 
@@ -117,7 +116,7 @@ def _rim(colour: str) -> list[Any]:
     """A thin edge of the other lightness around a line."""
     from matplotlib.patheffects import Normal, Stroke
 
-    return [Stroke(linewidth=2.8, foreground=INK if colour == "white" else CARD), Normal()]
+    return [Stroke(linewidth=2.8, foreground=INK if colour == CARD else CARD), Normal()]
 
 
 def _draw_box(axes: Any, box: np.ndarray, look: tuple[str, str, Any]) -> None:
