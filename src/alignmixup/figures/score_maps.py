@@ -35,7 +35,9 @@ def draw_threshold_curves(results: Sequence[dict[str, Any]], path: Target, *, ti
             row[0].set_ylabel("images (%)")
         for axes in grid[-1]:
             axes.set_xlabel("threshold, share of the map's maximum")
-        grid[0, 0].set(xlim=(0, 1), ylim=(0, None))
+        highest = max(max(curve) for result in results for one in result["curves"].values() for curve in one.values())
+        free = min(0.6, 0.075 * (len(results) + 1))  # of the height, for the legends: the curves leave them no corner
+        grid[0, 0].set(xlim=(0, 1), ylim=(0, max(highest, 1) / (1 - free)))
         figure.suptitle(title)
 
 
@@ -48,7 +50,7 @@ def _draw_curves(axes: Any, results: Sequence[dict[str, Any]], which: str, level
         axes.plot(at, curve, color=colour, linestyle=style, linewidth=1.2, label=f"{result['name']} {curve[best]:.1f}")
         axes.plot(at[best], curve[best], "o", color=colour, markersize=3)
     axes.set_title(f"{'largest contour' if which == 'largest' else 'all contours'}, IoU ≥ {level}")
-    axes.legend(fontsize=7, title="maximum at the dot", title_fontsize=7)
+    axes.legend(fontsize=7, title="maximum at the dot", title_fontsize=7, loc="upper left")
 
 
 @dataclass(frozen=True)
