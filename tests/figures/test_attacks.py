@@ -30,3 +30,13 @@ def test_draws_paths_and_the_sweep(tmp_path, drawn, checked):
         assert panels[1].lines[0].get_xdata() == pytest.approx([0, 2.55, 5.1])
     box = legend.get_window_extent()
     assert not any(box.overlaps(axes.get_window_extent()) for axes in panels)  # covers no curve
+
+
+def test_an_attack_without_a_path_is_named_too(tmp_path, drawn):
+    result = part(checked=False)
+    result["attacks"]["attacks"].append({"label": "autoattack", "error_percent": 90.0})
+    draw_attacks({"a": [result], "b": [result]}, tmp_path / "a.png")
+    texts = [text.get_text() for text in drawn[0].legends[0].get_texts()]
+    assert texts == [f"{label}: {attack}" for label in "ab" for attack in ("fgsm", "pgd", "autoattack")]
+    looks = [(line.get_color(), line.get_linestyle(), line.get_marker()) for line in drawn[0].axes[0].lines]
+    assert len(set(looks)) == len(looks) == len(texts)

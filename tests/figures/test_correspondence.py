@@ -38,5 +38,5 @@ def test_a_pair_is_a_row_with_its_lines_colours_and_doubt(tmp_path, drawn):
     # position 0 of A takes position 3 of B, below the first column: its colour lies over it
     tint = [np.asarray(axes.images[0].get_array()) for axes in (partner, first)]
     grey = [image.mean(axis=2, keepdims=True) for image in match.images[[1, 0]]]
-    of_b, at_a = (0.35 * shade for shade in grey)
+    of_b, at_a = (0.25 * shade for shade in grey)
     np.testing.assert_allclose((tint[1] - at_a)[0, 0], (tint[0] - of_b)[7, 0], atol=1e-6)

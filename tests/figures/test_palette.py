@@ -1,11 +1,17 @@
 """Colours that can be read, and told apart by every kind of colour vision."""
 
+import ast
 import itertools
+from pathlib import Path
 
+import matplotlib as mpl
 import numpy as np
 import pytest
+from matplotlib.colors import is_color_like
 
-from alignmixup.figures.palette import DARK, DASHES, LIGHT, SERIES, dashes, series
+from alignmixup.figures import palette
+from alignmixup.figures.correspondence import position_colours
+from alignmixup.figures.palette import DARK, DASHES, LIGHT, SEQUENTIAL, SERIES, dashes, series
 
 SCHEMES = pytest.mark.parametrize("scheme", [LIGHT, DARK], ids=["light", "dark"])
 # Machado, Oliveira, Fernandes 2009: what linear RGB becomes without one kind of cone
@@ -19,7 +25,10 @@ XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1
 
 
 def linear(colour):
-    parts = np.array([int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)])
+    return decoded(np.array([int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]))
+
+
+def decoded(parts):
     return np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
 
 
@@ -59,3 +68,34 @@ def test_a_colour_that_comes_again_has_another_line():
     looks = {(series(number), dashes(number)) for number in range(SERIES * len(DASHES))}
     assert len(looks) == SERIES * len(DASHES)
     assert dashes(SERIES - 1) == "solid"
+
+
+@pytest.mark.parametrize("vision", VISIONS)
+def test_positions_of_a_map_differ_for_every_kind_of_colour_vision(vision):
+    colours = [lab(np.asarray(VISIONS[vision]) @ decoded(colour)) for colour in position_colours((4, 4))]
+    assert min(np.linalg.norm(one - other) for one, other in itertools.combinations(colours, 2)) > 10
+
+
+@pytest.mark.parametrize("vision", VISIONS)
+def test_numbers_in_colour_are_told_by_lightness(vision):
+    colours = mpl.colormaps[SEQUENTIAL](np.linspace(0, 1, 9))[:, :3]
+    lightness = [lab(np.asarray(VISIONS[vision]) @ decoded(colour))[0] for colour in colours]
+    assert np.diff(lightness).min() > 5
+
+
+ROOM = Path(palette.__file__).parents[1]
+DRAWING = [file for file in ROOM.rglob("*.py") if "figures" in file.read_text() or "colour" in file.read_text()]
+
+
+def is_colour(text):
+    is_name = len(text) > 1 and text != "none" and not text.replace(".", "").isdigit()
+    return is_name and (is_color_like(text) or text in mpl.colormaps)
+
+
+@pytest.mark.parametrize("file", DRAWING, ids=lambda file: file.relative_to(ROOM).as_posix())
+def test_no_figure_has_a_colour_that_is_not_of_the_palette(file):
+    """Also what is told apart by colour alone is tested above only as long as all colours are there."""
+    if file == Path(palette.__file__):
+        return
+    texts = [node.value for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Constant)]
+    assert [text for text in texts if isinstance(text, str) and is_colour(text)] == []

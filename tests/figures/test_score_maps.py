@@ -33,6 +33,9 @@ def test_a_line_for_each_result_and_a_panel_for_each_choice(tmp_path, drawn):
     panels = drawn[0].axes
     assert [axes.get_title() for axes in panels][::3] == ["largest contour, IoU ≥ 0.3", "all contours, IoU ≥ 0.5"]
     for axes in panels:
+        legend = axes.get_legend().get_window_extent()
+        highest = axes.transData.transform((0, max(max(line.get_ydata()) for line in axes.lines)))[1]
+        assert legend.y0 > highest  # covers no curve
         lines = {line.get_label(): line for line in axes.lines if len(line.get_xdata()) > 1}
         assert {label: list(line.get_ydata()) for label, line in lines.items()} == {
             "level 80.0 80.0": [80.0, 40.0],

@@ -40,6 +40,10 @@ def test_what_is_not_there_or_no_record(make: Make, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="nowhere does not exist"):
         find_runs([tmp_path / "nowhere"])
     (tmp_path / "empty").mkdir()
+    (tmp_path / "boxes").mkdir()
+    (tmp_path / "boxes" / "localization.json").write_text("{}")
+    with pytest.raises(FileNotFoundError, match="name its runs too"):
+        find_runs([tmp_path / "boxes"])
     with pytest.raises(FileNotFoundError, match=r"empty holds no finished run: there is no record\.json"):
         find_runs([tmp_path / "empty"])
     folder = make("mixup", 0, [30.0])

@@ -6,9 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from matplotlib.colors import to_rgb
 
 from alignmixup import runs
 from alignmixup.cli import main
+from alignmixup.figures.palette import series
 from alignmixup.runs.pictures import (
     mask_colours,
     measure_interpolation,
@@ -99,6 +101,9 @@ def test_colours_of_masks() -> None:
     many[0, 0, 2, 1:3] = 0.5
     one, two, both = mask_colours(many)[0, 0]
     np.testing.assert_allclose((one + two) / 2, both)
+    many[0, 0, 2] = many[0, 0, 1]  # the third input has most of the image
+    two, one = (to_rgb(series(rank)) for rank in range(2))
+    np.testing.assert_allclose(mask_colours(many)[0, 0], [one, two, two])
 
 
 @pytest.mark.parametrize("draw", [picture_gallery, picture_matches, picture_morphs])

@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 
 from alignmixup.figures.axes import show_image
+from alignmixup.figures.palette import CARD, CORNERS, SEQUENTIAL
 from alignmixup.figures.save import Target, drawing
+from alignmixup.outside import require
 
-_CORNERS = ((0.90, 0.15, 0.20), (0.98, 0.80, 0.10), (0.15, 0.35, 0.90), (0.10, 0.70, 0.35))
+_TINT = 0.75  # share of a position's colour; the rest is the image
 _HEADINGS = (
     "A, B and the surest matches",
     "positions of B in colour",
@@ -35,10 +37,11 @@ class Match:
 
 
 def position_colours(size: tuple[int, int]) -> np.ndarray:
-    """A colour for each position of a map of ``size``, (h w, 3): red, yellow, blue and green in the corners."""
+    """A colour for each position of a map of ``size``, (h w, 3), mixed from those of the corners."""
+    corners = np.array([require("matplotlib.colors").to_rgb(colour) for colour in CORNERS])
     down, right = (np.linspace(0, 1, side) if side > 1 else np.array([0.5]) for side in size)
     vertical, horizontal = (np.stack([1 - at, at], axis=1) for at in (down, right))
-    field = np.einsum("ka,lb,abc->klc", vertical, horizontal, np.asarray(_CORNERS).reshape(2, 2, 3))
+    field = np.einsum("ka,lb,abc->klc", vertical, horizontal, corners.reshape(2, 2, 3))
     return np.asarray(field.reshape(-1, 3))
 
 
@@ -73,7 +76,7 @@ def _draw_row(row: Any, match: Match, *, lines: int) -> None:
     _draw_lines(row[0], match, strongest(weights, lines), colours)
     show_image(row[1], _tinted(match.images[1], colours, match.size), "B")
     show_image(row[2], _tinted(match.images[0], weights @ colours, match.size), "A")
-    show_image(row[3], doubt, match.caption, cmap="magma", vmin=0, vmax=np.log(len(weights)))
+    show_image(row[3], doubt, match.caption, cmap=SEQUENTIAL, vmin=0, vmax=np.log(len(weights)))
 
 
 def _draw_lines(axes: Any, match: Match, pairs: np.ndarray, colours: np.ndarray) -> None:
@@ -88,7 +91,7 @@ def _draw_lines(axes: Any, match: Match, pairs: np.ndarray, colours: np.ndarray)
         (y0, x0), (y1, x1) = (
             (np.array(divmod(int(position), match.size[1])) + 0.5) * scale - 0.5 for position in (first, partner)
         )
-        ends = {"color": colours[partner], "markersize": 4, "markeredgecolor": "white", "markeredgewidth": 0.5}
+        ends = {"color": colours[partner], "markersize": 4, "markeredgecolor": CARD, "markeredgewidth": 0.5}
         axes.plot([x0, x1 + width + gap], [y0, y1], "o-", linewidth=1.1, **ends)
 
 
@@ -98,4 +101,4 @@ def _tinted(image: np.ndarray, colours: np.ndarray, size: tuple[int, int]) -> np
     down, right = (np.arange(side) * count // side for side, count in zip((height, width), size, strict=True))
     field = colours.reshape(*size, 3)[down][:, right]
     grey = image.mean(axis=2, keepdims=True)
-    return np.asarray((0.65 * field + 0.35 * grey).clip(0, 1))
+    return np.asarray((_TINT * field + (1 - _TINT) * grey).clip(0, 1))

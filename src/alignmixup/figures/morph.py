@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from alignmixup.figures.axes import legend_below, panels, show_image
-from alignmixup.figures.palette import FIRST, INK, SECOND
+from alignmixup.figures.palette import CARD, FIRST, GRID, INK, SECOND, SOFT
 from alignmixup.figures.save import Target, drawing
 from alignmixup.files import write_atomically
 from alignmixup.outside import require
 
-_COLOURS = ("#1f6fb4", "#d2571e")  # of the first example and of its partner, wherever their classes are named
+_COLOURS = (FIRST, SECOND)  # of the first example and of its partner, wherever their classes are named
 _ROWS = {"first": "aligned,\ngeometry of A", "partner": "aligned,\ngeometry of B", "none": "not aligned"}
 _HEADINGS = ("A", "aligned, geometry of A", "not aligned", "aligned, geometry of B", "B")
 
@@ -130,10 +130,10 @@ def _frame(morphs: Sequence[Morph], number: int, *, count: int, cell: int) -> An
     image, draw_on, font_of = (require(f"PIL.{name}") for name in ("Image", "ImageDraw", "ImageFont"))
     gap, head, foot = 6, 22, 14
     width = len(_HEADINGS) * (cell + gap) + gap
-    canvas = image.new("RGB", (width, head + len(morphs) * (cell + gap) + foot), "white")
+    canvas = image.new("RGB", (width, head + len(morphs) * (cell + gap) + foot), CARD)
     pen, font = draw_on.Draw(canvas), font_of.load_default(size=max(8, cell // 11))
     for column, heading in enumerate(_HEADINGS):
-        colour = {0: _COLOURS[0], 4: _COLOURS[1]}.get(column, "black")
+        colour = {0: _COLOURS[0], 4: _COLOURS[1]}.get(column, INK)
         pen.text((gap + column * (cell + gap) + cell / 2, head / 2), heading, fill=colour, font=font, anchor="mm")
     for row, morph in enumerate(morphs):
         shown = [morph.originals[0], *(morph.frames[name][number] for name in ("first", "none", "partner"))]
@@ -142,7 +142,7 @@ def _frame(morphs: Sequence[Morph], number: int, *, count: int, cell: int) -> An
             place = (gap + column * (cell + gap), head + row * (cell + gap))
             canvas.paste(small.resize((cell, cell), image.Resampling.BICUBIC), place)
     left, right, y = gap + cell + gap, width - cell - 2 * gap, canvas.height - foot / 2
-    pen.line((left, y, right, y), fill="#bbbbbb", width=2)
+    pen.line((left, y, right, y), fill=GRID, width=2)
     at = left + (right - left) * number / max(1, count - 1)
-    pen.ellipse((at - 4, y - 4, at + 4, y + 4), fill="#444444")
+    pen.ellipse((at - 4, y - 4, at + 4, y + 4), fill=SOFT)
     return canvas

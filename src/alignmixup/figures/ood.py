@@ -8,7 +8,7 @@ from torch import Tensor
 
 from alignmixup.evaluation.ood import cut_to_equal, detection_metrics, score
 from alignmixup.figures.axes import panels
-from alignmixup.figures.palette import INK, SOFT, series
+from alignmixup.figures.palette import INK, SOFT, dashes, series
 from alignmixup.figures.save import Target, drawing
 from alignmixup.outside import require
 
@@ -70,7 +70,7 @@ def _draw_roc(axes: Any, scores: Mapping[str, tuple[Tensor, ...]]) -> None:
     for number, (s_in, s_out) in enumerate(scores.values()):
         is_in = torch.cat((torch.ones(len(s_in)), torch.zeros(len(s_out))))
         false_rate, true_rate, _ = metrics.roc_curve(is_in.numpy(), torch.cat((s_in, s_out)).numpy())
-        axes.plot(false_rate, true_rate, color=series(number + 1))
+        axes.plot(false_rate, true_rate, color=series(number + 1), linestyle=dashes(number + 1))
     axes.plot([0, 1], [0, 1], ":", color=INK, linewidth=0.8)
     axes.axhline(0.95, color=SOFT, linewidth=0.8)
     axes.set(xlim=(0, 1), ylim=(0, 1.01))

@@ -1,4 +1,4 @@
-"""Colours of figures and pages, light and dark. A series is told from its neighbours by every kind of colour vision."""
+"""Every colour of figures and pages, light and dark, told from its neighbours by every kind of colour vision."""
 
 from typing import Any
 
@@ -17,6 +17,9 @@ DARK = {
 SERIES = 8
 CARD, INK, SOFT, GRID = (LIGHT[name] for name in ("card", "ink", "soft", "grid"))
 FIRST, SECOND = LIGHT["s1"], LIGHT["s2"]  # where two things are told apart
+# of positions of a map, from its corners: light above and dark below, warm on the left and cold on the right
+CORNERS = ("#fff08a", "#8fd3ff", "#b03a00", "#1a0a8f")
+SEQUENTIAL = "viridis"  # of numbers, by lightness
 # lengths of ink and gap, in line widths; the first is solid
 DASHES: tuple[tuple[float, ...], ...] = ((), (5, 2), (1.5, 1.5), (6, 2, 1.5, 2))
 

@@ -5,7 +5,7 @@ from statistics import fmean
 from typing import Any
 
 from alignmixup.figures.axes import count_along, legend_below
-from alignmixup.figures.palette import DASHES, INK, series
+from alignmixup.figures.palette import INK, SERIES, dashes, series
 from alignmixup.figures.save import Target, drawing
 
 
@@ -35,13 +35,15 @@ def draw_attacks(groups: Mapping[str, Sequence[Mapping[str, Any]]], path: Target
 
 def _draw_paths(axes: Any, label: str, several: Sequence[Mapping[str, Any]], *, colour: str) -> None:
     for number, attack in enumerate(several[0]["attacks"]):
+        look = {"color": colour, "label": f"{label}: {attack['label']}"}
         if "path_error_percent" not in attack:  # autoattack has no one path
-            axes.axhline(fmean(part["attacks"][number]["error_percent"] for part in several), color=colour)
+            error = fmean(part["attacks"][number]["error_percent"] for part in several)
+            axes.axhline(error, linestyle=dashes(SERIES * number), linewidth=1, **look)
             continue
         paths = [part["attacks"][number]["path_error_percent"] for part in several]
         mean = [fmean(values) for values in zip(*paths, strict=True)]
-        marker, style = ("o", "-") if len(mean) == 2 else ("", (0, DASHES[number % len(DASHES)]))
-        axes.plot(mean, marker=marker, linestyle=style, color=colour, markersize=4, label=f"{label}: {attack['label']}")
+        marker, style = ("o", "solid") if len(mean) == 2 else ("", dashes(SERIES * number))
+        axes.plot(mean, marker=marker, linestyle=style, markersize=4, **look)
 
 
 def _draw_epsilons(axes: Any, several: Sequence[Mapping[str, Any]], *, colour: str) -> None:

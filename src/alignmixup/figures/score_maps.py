@@ -7,17 +7,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from alignmixup.figures.axes import show_image
-from alignmixup.figures.palette import CARD, FIRST, INK, SECOND, dashes, series
+from alignmixup.figures.palette import CARD, FIRST, INK, SECOND, SEQUENTIAL, dashes, series
 from alignmixup.figures.save import Target, drawing
 
 if TYPE_CHECKING:
     import numpy as np
 
 # what it is, colour and line; each has a rim, so that it is seen on any image: the dashes tell without colours
-_TRUTH = ("true box", "white", "solid")
+_TRUTH = ("true box", CARD, "solid")
 _FOUND = ("found, IoU ≥ 0.5", FIRST, "solid")
 _MISSED = ("found, IoU < 0.5", SECOND, (0, (2.5, 1.5)))
-_MAP = "viridis"
 
 
 def draw_threshold_curves(results: Sequence[dict[str, Any]], path: Target, *, title: str = "") -> None:
@@ -36,7 +35,9 @@ def draw_threshold_curves(results: Sequence[dict[str, Any]], path: Target, *, ti
             row[0].set_ylabel("images (%)")
         for axes in grid[-1]:
             axes.set_xlabel("threshold, share of the map's maximum")
-        grid[0, 0].set(xlim=(0, 1), ylim=(0, None))
+        highest = max(max(curve) for result in results for one in result["curves"].values() for curve in one.values())
+        free = min(0.6, 0.075 * (len(results) + 1))  # of the height, for the legends: the curves leave them no corner
+        grid[0, 0].set(xlim=(0, 1), ylim=(0, max(highest, 1) / (1 - free)))
         figure.suptitle(title)
 
 
@@ -49,7 +50,7 @@ def _draw_curves(axes: Any, results: Sequence[dict[str, Any]], which: str, level
         axes.plot(at, curve, color=colour, linestyle=style, linewidth=1.2, label=f"{result['name']} {curve[best]:.1f}")
         axes.plot(at[best], curve[best], "o", color=colour, markersize=3)
     axes.set_title(f"{'largest contour' if which == 'largest' else 'all contours'}, IoU ≥ {level}")
-    axes.legend(fontsize=7, title="maximum at the dot", title_fontsize=7)
+    axes.legend(fontsize=7, title="maximum at the dot", title_fontsize=7, loc="upper left")
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def draw_boxes(
             for number, axes in enumerate(line):
                 text = f"{row.match[number]:.2f}{'' if row.correct[number] else ', wrong class'}"
                 _draw_image(axes, images[number], truth[number], text)
-                axes.imshow(row.maps[number], cmap=_MAP, alpha=0.5, vmin=0, vmax=1)
+                axes.imshow(row.maps[number], cmap=SEQUENTIAL, alpha=0.5, vmin=0, vmax=1)
                 _draw_box(axes, row.boxes[number], _FOUND if row.match[number] >= 0.5 else _MISSED)
             line[0].set_ylabel(row.name, fontsize=8, color=INK)
         grid[0, 0].set_ylabel("true boxes", fontsize=8, color=INK)
@@ -109,7 +110,7 @@ def _legend() -> list[Any]:
         Line2D([], [], color=colour, linestyle=style, path_effects=_rim(colour), label=name)
         for name, colour, style in (_TRUTH, _FOUND, _MISSED)
     ]
-    scores = [Patch(color=colormaps[_MAP](float(end)), label=f"score {end}") for end in (0, 1)]
+    scores = [Patch(color=colormaps[SEQUENTIAL](float(end)), label=f"score {end}") for end in (0, 1)]
     return [*boxes, *scores, Line2D([], [], linestyle="none", label="number: IoU")]
 
 
@@ -117,7 +118,7 @@ def _rim(colour: str) -> list[Any]:
     """A thin edge of the other lightness around a line."""
     from matplotlib.patheffects import Normal, Stroke
 
-    return [Stroke(linewidth=2.8, foreground=INK if colour == "white" else CARD), Normal()]
+    return [Stroke(linewidth=2.8, foreground=INK if colour == CARD else CARD), Normal()]
 
 
 def _draw_box(axes: Any, box: np.ndarray, look: tuple[str, str, Any]) -> None:

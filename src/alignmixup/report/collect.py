@@ -20,6 +20,7 @@ _DRAWN = {"curves", "comparison"}
 STORED = "records.jsonl"
 # where records are: of a run, of many, of many as older versions stored them
 _RECORDS = ("record.json", STORED, "records/*.json")
+_LOCALIZATION = "localization.json"  # of `localize`, about several runs
 # the entries of an epoch that tables and charts read
 _KEPT = ("epoch", "train_loss", "error_percent", "cross_entropy")
 
@@ -65,7 +66,8 @@ class Run:
 def find_runs(paths: Iterable[Path]) -> list[Run]:
     """Every finished run at or below the paths: run folders, the folder of a comparison, stored records.
 
-    Two runs with one label and seed are told apart by the folders above them.
+    A folder of `localize` holds none, and is for `find_shared`. Two runs with one label and seed are told apart by the
+    folders above them.
 
     Raises:
         FileNotFoundError: no such path, or no finished run there.
@@ -76,10 +78,12 @@ def find_runs(paths: Iterable[Path]) -> list[Run]:
         if not path.exists():
             raise FileNotFoundError(f"{path} does not exist")
         files = [path] if path.is_file() else sorted(file for name in _RECORDS for file in path.rglob(name))
-        if not files:
+        if not files and not (path / _LOCALIZATION).is_file():
             raise FileNotFoundError(f"{path} holds no finished run: there is no record.json in it or below it")
         for file in files:
             runs.setdefault(Path(os.path.realpath(file)), _read(file))
+    if not runs:
+        raise FileNotFoundError("what `localize` wrote alone makes no page: name its runs too")
     return _tell_apart([run for several in runs.values() for run in several])
 
 
@@ -189,5 +193,5 @@ def _rounded(value: float) -> float:
 
 
 def _localization(folder: Path) -> dict[str, Any]:
-    file = folder / "localization.json"
+    file = folder / _LOCALIZATION
     return read_localization(file) if file.is_file() else {}

@@ -27,6 +27,7 @@ from alignmixup.evaluation.paths.summary import summarise_paths
 from alignmixup.figures.correspondence import Match, draw_matches
 from alignmixup.figures.gallery import GalleryRow, draw_gallery
 from alignmixup.figures.morph import Morph, animate_morphs, check_animation, draw_confidence, draw_morphs
+from alignmixup.figures.palette import series
 from alignmixup.figures.save import check_format
 from alignmixup.files import write_json
 from alignmixup.methods import MixedBatch, Mixer
@@ -102,7 +103,7 @@ def picture_morphs(run: Run, out: str | Path, **options: Any) -> None:
     batch, maps = _pair_maps(run, layer, asked, layout=decoder.layout)
     title = (
         f"{run.title}: λ A + (1 - λ) B in the maps of {layer}, decoded; below each image the network's "
-        "probabilities of A's class (blue) and of B's (orange), in percent"
+        "probabilities of A's class (blue) and of B's (vermilion), in percent"
     )
     lam = _coefficients(asked.steps)
     draw_morphs(_morphs(run, decoder, batch, maps, lam=lam), lam, file, title=title)
@@ -185,7 +186,9 @@ def pixels(dataset: ImageData, x: Tensor) -> np.ndarray:
 
 
 def mask_colours(mask: Tensor) -> np.ndarray:
-    """Weights as colours: white for the first example and black for its partner; a colour for each of many inputs.
+    """Weights as colours: white for the first example and black for its partner.
+
+    Of many inputs an image gives the first colours to those that it holds most of.
 
     Args:
         mask: (N, h, w) or (N, h, w, m).
@@ -195,8 +198,11 @@ def mask_colours(mask: Tensor) -> np.ndarray:
     """
     if mask.ndim == 3:
         return np.repeat(mask.cpu().numpy()[..., None], 3, axis=-1)
-    colours = require("matplotlib").colormaps["tab20"](np.arange(mask.shape[-1]) % 20)[:, :3]
-    return np.asarray(mask.cpu().numpy() @ colours)
+    to_rgb = require("matplotlib.colors").to_rgb
+    colours = torch.tensor([to_rgb(series(rank)) for rank in range(mask.shape[-1])], dtype=torch.float64)
+    weights = mask.cpu().double()
+    ranks = weights.mean((1, 2)).argsort(dim=1, descending=True, stable=True).argsort(dim=1)
+    return np.asarray(torch.einsum("nhwm,nmc->nhwc", weights, colours[ranks]).numpy())
 
 
 def _alignment(run: Run, asked: PairChoice) -> Alignment:
@@ -249,7 +255,7 @@ def _matches(dataset: ImageData, pairs: Pairs, maps: PairMaps, matched: Correspo
             entropy=matched.entropy[n].cpu().numpy(),
             caption=(
                 f"mean {matched.entropy[n].mean().item():.2f} of {math.log(math.prod(maps.size)):.2f} nats\n"
-                f"distance {-100 * saved[n].item():+.0f} % by aligning"
+                f"distance {round(-100 * saved[n].item()):+d} % by aligning"
             ),
         )
         for n in range(len(labels[0]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ def _after_train(options: argparse.Namespace) -> str:
 
 def _after_compare(options: argparse.Namespace) -> str:
     folder = getattr(options, "compared", None)
-    return f"alignmixup report {_run(folder)} -o report.html" if folder else ""
+    return _report([folder] if folder else [])
 
 
 def _after_picture(command: str) -> Callable[[argparse.Namespace], str]:
@@ -34,7 +34,15 @@ def _after_picture(command: str) -> Callable[[argparse.Namespace], str]:
 
 
 def _after_evaluate(options: argparse.Namespace) -> str:
+    return _report([name for name in options.target if Path(name).is_dir()])
+
+
+def _after_localize(options: argparse.Namespace) -> str:
     names = [name for name in options.target if Path(name).is_dir()]
+    return _report([*names, options.out] if names else [])
+
+
+def _report(names: Sequence[Any]) -> str:
     return f"alignmixup report {' '.join(map(_run, names))} -o report.html" if names else ""
 
 
@@ -48,7 +56,7 @@ _AFTER: dict[str, Callable[[argparse.Namespace], str]] = {
     "train": _after_train,
     "compare": _after_compare,
     "evaluate": _after_evaluate,
-    "localize": lambda _: "alignmixup report RUN -o report.html",
+    "localize": _after_localize,
     "gallery": _after_picture("align"),
     "align": _after_picture("gallery"),
     "morph": _after_picture("align"),
