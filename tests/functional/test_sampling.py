@@ -1,4 +1,5 @@
 import importlib
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from alignmixup.functional.sampling import (
     matching,
     one_box_centre,
     one_cutmix_box,
+    partner_share,
     permutation,
     random_start,
     to_device,
@@ -174,3 +176,24 @@ def test_one_centre_and_one_share_are_those_of_the_tensors():
     corners = [(0, 0, y, x) for y in range(8) for x in range(13)]
     two = [box_lam(torch.tensor([box, (0, 0, 0, 0)]), 7 + 1, 13)[0] for box in corners]  # not one box for all
     assert [one_box_lam(box, 7 + 1, 13) for box in corners] == [float(lam) for lam in two]
+
+
+@pytest.mark.parametrize("alpha", [0.1, 0.2, 0.4, 1.0, 2.0, 4.0, 10.0, 20.0])
+def test_the_share_of_the_other_image(alpha):
+    lam = beta(alpha, 100_000, generator=torch.Generator().manual_seed(0))
+    assert partner_share(alpha) == pytest.approx(torch.minimum(lam, 1 - lam).mean().item(), abs=0.003)
+
+
+def test_the_share_of_the_other_image_is_written_as_it_is():
+    text = (Path(__file__).parents[2] / "docs" / "concepts.md").read_text().splitlines()
+    row = next(number for number, line in enumerate(text) if line.startswith("| α |"))
+    alphas, shares = ([float(cell) for cell in text[k].strip("| ").split("|")[1:]] for k in (row, row + 2))
+    assert len(alphas) > 4
+    for alpha, share in zip(alphas, shares, strict=True):
+        assert share == pytest.approx(partner_share(alpha), abs=0.0006), alpha
+
+
+@pytest.mark.parametrize("alpha", [0.0, -1.0, float("nan"), float("inf")])
+def test_alpha_of_a_share_is_positive(alpha):
+    with pytest.raises(ValueError, match="alpha must be a positive finite number"):
+        partner_share(alpha)

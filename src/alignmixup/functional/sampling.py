@@ -34,6 +34,17 @@ def beta(alpha: float, size: int, *, generator: Generator) -> Tensor:
     return (first - second).sigmoid_()
 
 
+def partner_share(alpha: float) -> float:
+    """Give how much of the other image a mixture has on average, E min(λ, 1 - λ) for λ ~ Beta(α, α): from 0 to 1/2.
+
+    In closed form 1/2 - 1 / (4^α α B(α, α)), with the Beta function B; the second term is the mean of |λ - 1/2|.
+    """
+    if not (alpha > 0 and math.isfinite(alpha)):
+        raise ValueError(f"alpha must be a positive finite number, got {alpha}")
+    log_beta = 2 * math.lgamma(alpha) - math.lgamma(2 * alpha)
+    return 0.5 - math.exp(-alpha * math.log(4) - math.log(alpha) - log_beta)
+
+
 def uniform(low: float, high: float, size: int, *, generator: Generator) -> Tensor:
     """Draw numbers, uniform in [low, high), (size,) float64."""
     return torch.rand(size, dtype=torch.float64, generator=generator).mul_(high - low).add_(low)
