@@ -70,6 +70,13 @@ def test_an_extra_that_is_named_brings_what_is_missing():
     assert not wrong
 
 
+def test_the_oldest_torch_is_the_one_that_is_tested():
+    tested = (ROOT / "constraints-oldest.txt").read_text()
+    for requirement in [*PROJECT["dependencies"], *EXTRAS["train"]]:
+        name, oldest = requirement.split(">=")
+        assert not name.startswith("torch") or f"\n{name}=={oldest}.0\n" in tested
+
+
 @pytest.mark.parametrize("extra", EXTRAS)
 def test_no_extra_brings_two_opencv_packages(extra):
     assert len({name for name in packages(extra) if name.startswith("opencv")}) <= 1

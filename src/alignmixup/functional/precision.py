@@ -24,7 +24,7 @@ def where_wide(tensor: Tensor) -> Tensor:
 
 def without_autocast(tensor: Tensor) -> AbstractContextManager[Any]:
     """Compute in the types that tensors have, where this one lies; the meta device has no autocast to switch off."""
-    return nullcontext() if tensor.is_meta else torch.autocast(tensor.device.type, enabled=False)
+    return nullcontext() if tensor.device.type == "meta" else torch.autocast(tensor.device.type, enabled=False)
 
 
 def exact_product(weights: Tensor, target: Tensor) -> Tensor:

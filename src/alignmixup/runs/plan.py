@@ -11,6 +11,7 @@ from alignmixup import __version__
 from alignmixup.figures.save import FigureKind
 from alignmixup.near import near
 from alignmixup.options import Options, option
+from alignmixup.outside import require
 from alignmixup.training.config import to_dict
 from alignmixup.training.config_file import FREE_KEYS
 
@@ -180,6 +181,7 @@ def build_plan(**options: Any) -> Plan:
 
     Raises:
         ValueError: unknown part, attack or kind of corruption (near names are listed), or a value out of range.
+        ImportError: corruptions are to be made, and OpenCV is not installed.
     """
     from alignmixup.evaluation.attack_names import parse_attack
     from alignmixup.evaluation.corruptions.strengths import EXTRA_KINDS, KINDS, check_kinds, check_severities
@@ -198,8 +200,11 @@ def build_plan(**options: Any) -> Plan:
     batch_size = None if asked.batch_size == "auto" else _whole("batch-size", asked.batch_size)
     if batch_size is not None and batch_size < 1:
         raise ValueError(f"--batch-size must be auto or >= 1, got {batch_size}")
+    parts = tuple(part for part in PARTS if part in what or named.get(part) or "all" in what)
+    if "corruptions" in parts and not asked.corruption_folder:
+        require("cv2", extra="evaluate")  # said before anything is measured
     return Plan(
-        parts=tuple(part for part in PARTS if part in what or named.get(part) or "all" in what),
+        parts=parts,
         bins=asked.bins,
         attacks=tuple(parse_attack(text) for text in attacks),
         check_images=asked.check_images if asked.checks else 0,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import math
 from collections.abc import Callable
 from functools import cache
@@ -221,7 +221,11 @@ def _newton(cost: Tensor) -> Callable[[Tensor, float, int, float], tuple[Tensor,
 
 @cache
 def _has_triton() -> bool:
-    return importlib.util.find_spec("triton") is not None
+    try:
+        importlib.import_module("triton")
+    except ImportError:  # not there, or 3.2, of torch 2.6, without the setuptools that it does not ask for
+        return False
+    return True
 
 
 # One operator for torch.compile: unrolled, the rounds take minutes to compile and could not stop early. Eager
