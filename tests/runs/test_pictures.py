@@ -5,10 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tests.networks import TinyTransformer
 
-from alignmixup import runs
+from alignmixup import TransMix, runs
 from alignmixup.cli import main
-from alignmixup.runs.pictures import mask_colours, measure_interpolation, pixels
+from alignmixup.runs.pictures import _mixed_batch, mask_colours, measure_interpolation, pixels
 
 SMALL = ["train.epochs=1", "data.subset=3", "model.width=2", "train.threads=1", "train.device=cpu"]
 
@@ -91,3 +92,11 @@ def test_colours_of_masks() -> None:
     many[0, 0, 2, 1:3] = 0.5
     one, two, both = mask_colours(many)[0, 0]
     np.testing.assert_allclose((one + two) / 2, both)
+
+
+def test_labels_that_follow_the_network_are_shown_as_it_makes_them() -> None:
+    net = TinyTransformer(3)
+    x, y = torch.randn(6, 3, 16, 16), torch.tensor([0, 1, 2, 0, 1, 2])
+    batch = _mixed_batch(TransMix(net, num_classes=3, seed=0), x, y, net)
+    assert batch is not None
+    assert not torch.equal(batch.lam, batch.draw.lam)
