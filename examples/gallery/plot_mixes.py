@@ -13,6 +13,7 @@ import matplotlib.pyplot as plt
 import torch
 from sklearn.datasets import load_sample_images
 from torch.nn import functional as F
+from torchvision.models import VisionTransformer
 
 from alignmixup import (
     AttentiveMix,
@@ -25,6 +26,8 @@ from alignmixup import (
     ResizeMix,
     SaliencyMix,
     SmoothMix,
+    TokenMix,
+    TransMix,
 )
 from alignmixup.models import PreActResNet18
 
@@ -33,11 +36,12 @@ x = torch.cat([F.interpolate(photo[..., :427, 107:534], size=(128, 128), mode="a
 y = torch.tensor([0, 1])
 
 # %%
-# AttentiveMix, Puzzle Mix and Co-Mixup ask the network that is trained where to look. Here it is a new one. Of each
-# method the first mixture is shown in which both images can be seen.
+# AttentiveMix, Puzzle Mix, Co-Mixup and TransMix ask the network that is trained where to look. Here it is a new one.
+# Of each method the first mixture is shown in which both images can be seen.
 
 torch.manual_seed(0)
 model = PreActResNet18(num_classes=2, width=8).train()
+transformer = VisionTransformer(128, 16, num_layers=2, num_heads=2, hidden_dim=32, mlp_dim=64, num_classes=2)
 mean, std = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1), torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
 normalised = (x - mean) / std
 pixels = {"mean": mean.flatten().tolist(), "std": std.flatten().tolist()}  # for the two that look at pixels
@@ -49,6 +53,8 @@ def mixture(method, model=None, **options):
     mixer = method(*arguments, num_classes=2, generator=torch.Generator().manual_seed(0), **options)
     for _ in range(200):
         with mixer(normalised, y) as batch:
+            if batch.late:  # the labels follow the forward pass
+                model(batch.x)
             mixed, target = batch.x.detach(), batch.target.detach()
         if 0.4 < float(target[0, 0]) < 0.7:
             break
@@ -63,6 +69,8 @@ rows = {
     "GridMix": mixture(GridMix),
     "SmoothMix": mixture(SmoothMix),
     "SaliencyMix": mixture(SaliencyMix, **pixels),
+    "TokenMix": mixture(TokenMix, patch=16),
+    "TransMix": mixture(TransMix, transformer),
     "AttentiveMix": mixture(AttentiveMix, model, share=0.0),
     "Puzzle Mix": mixture(PuzzleMix, model, **pixels),
     "Co-Mixup": mixture(CoMixup, model),
@@ -71,7 +79,7 @@ rows = {
 # %%
 # The originals, then what the network is shown in place of the first.
 
-figure, grid = plt.subplots(2, 6, figsize=(13, 5.2), layout="constrained")
+figure, grid = plt.subplots(2, 7, figsize=(15, 5.2), layout="constrained")
 for axes, image, title in zip(grid.flat[:2], x, ("first", "second"), strict=True):
     axes.imshow(image.permute(1, 2, 0))
     axes.set_title(title)

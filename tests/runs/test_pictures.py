@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.colors import to_rgb
+from tests.networks import TinyTransformer
 
-from alignmixup import runs
+from alignmixup import TransMix, runs
 from alignmixup.cli import main
 from alignmixup.figures.palette import series
 from alignmixup.runs.pictures import (
+    _mixed_batch,
     mask_colours,
     measure_interpolation,
     picture_gallery,
@@ -123,3 +125,11 @@ def test_where_nothing_can_be_drawn_is_refused_first(
     (tmp_path / "d.png").mkdir()
     with pytest.raises(ValueError, match=message):
         draw(run, (folders["ae"] if name == "curves.png" else tmp_path) / name)
+
+
+def test_labels_that_follow_the_network_are_shown_as_it_makes_them() -> None:
+    net = TinyTransformer(3)
+    x, y = torch.randn(6, 3, 16, 16), torch.tensor([0, 1, 2, 0, 1, 2])
+    batch = _mixed_batch(TransMix(net, num_classes=3, seed=0), x, y, net)
+    assert batch is not None
+    assert not torch.equal(batch.lam, batch.draw.lam)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from alignmixup import methods
 from alignmixup.data import ImageData
@@ -171,7 +171,7 @@ def picture_gallery(run: Run, out: str | Path, **options: Any) -> dict[str, str]
                 raise
             without[name] = str(error)
             continue
-        batch = _mixed_batch(mixer, x, y)
+        batch = _mixed_batch(mixer, x, y, run.model)
         if batch is None:
             without[name] = _INSIDE if mixer.is_scoped else "it mixes nothing"
         else:
@@ -304,13 +304,16 @@ def _bundled_mixer(name: str, run: Run, *, seed: int) -> Mixer:
     )
 
 
-def _mixed_batch(mixer: Mixer, x: Tensor, y: Tensor) -> MixedBatch | None:
+def _mixed_batch(mixer: Mixer, x: Tensor, y: Tensor, model: nn.Module) -> MixedBatch | None:
     """The first batch that the method mixes at the input; None where it never does."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what alignment does in this network is not the question here
         for _ in range(_PATIENCE):
             batch = mixer(x, y)
-            if batch.draw is not None and not batch.hidden:
+            if batch.late:  # the model's forward pass finds the labels
+                with batch, torch.no_grad():
+                    model(batch.x)
+            if batch.draw is not None and (batch.late or not batch.hidden):
                 return batch
     return None
 
