@@ -1,8 +1,6 @@
 """Wrong arguments of all public functions: a sentence of ours; no crash, silent result or message of a library."""
 
 import json
-import subprocess
-import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests.processes import in_processes
 from torch import Tensor
 
 from alignmixup import functional
@@ -137,13 +136,15 @@ def test_every_public_function_is_tried():
         function(name)(**valid)
 
 
-def test_every_mistake_is_refused_in_a_sentence():
-    # in another process, which a read out of bounds may kill
-    code = "import json; from tests.functional import test_arguments as t; print(json.dumps(t.all_outcomes()))"
-    root = Path(__file__).parents[2]
-    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
-    outcomes = json.loads(done.stdout.splitlines()[-1])
+def write_all_outcomes(_, file):
+    torch.set_num_threads(1)
+    file.write_text(json.dumps(all_outcomes()))
+
+
+@pytest.mark.xdist_group("processes")
+def test_every_mistake_is_refused_in_a_sentence(tmp_path):
+    in_processes(write_all_outcomes, tmp_path / "outcomes.json")  # which a read out of bounds may kill
+    outcomes = json.loads((tmp_path / "outcomes.json").read_text())
     assert len(outcomes) > 400
     faults = []
     for name, argument, kind, got in outcomes:
