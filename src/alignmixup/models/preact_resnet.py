@@ -146,7 +146,7 @@ _LARGEST_STRIDE = 4096
 
 
 def check_sizes(**values: object) -> None:
-    """Raise ValueError unless each value is an integer >= 1 (a bool is not), and each stride one that convolutions take."""
+    """Raise ValueError unless each value is an integer >= 1 (a bool is not), and each stride one that can be taken."""
     for name, value in values.items():
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise ValueError(f"{name} must be an integer >= 1, got {value!r}")
