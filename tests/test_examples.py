@@ -169,7 +169,7 @@ def test_a_slurm_job_that_is_told_to_stop_saves_and_goes_on_when_it_is_queued_ag
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
+            process.wait()
 
     with started() as process:
         while not (tmp_path / "begun").exists():
