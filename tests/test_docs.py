@@ -109,6 +109,13 @@ def is_missing(page, target, anchor):
     return not there.exists() or bool(anchor and there.suffix == ".md" and anchor not in anchors(there))
 
 
+def test_tests_that_are_named_exist():
+    named = [one for page in PAGES for one in re.findall(r"`(?:tests/)?([\w/]+\.py)::(test_\w+)`", page.read_text())]
+    assert len(named) > 20
+    missing = [name for file, name in named if f"def {name}(" not in (ROOT / "tests" / file).read_text()]
+    assert not missing
+
+
 def test_links_lead_somewhere():
     wrong = [
         f"{page.relative_to(ROOT)} links to {target}{'#' + anchor if anchor else ''}"

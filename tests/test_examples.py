@@ -1,8 +1,15 @@
 """The examples run, and what they report is sensible."""
 
+import contextlib
 import json
+import os
+import re
 import runpy
+import signal
+import socket
 import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -54,6 +61,136 @@ def test_the_cluster_examples_are_well_formed_and_continue_what_was_stopped():
     options = build_parser().parse_args(words[words.index("alignmixup") + 1 :])
     assert options.resume
     assert {mount["name"] for mount in container["volumeMounts"]} == {volume["name"] for volume in pod["volumes"]}
+
+
+# of Slurm's manual pages: what each option of the example takes
+SBATCH = {
+    **{
+        "job-name": r"\w+",
+        "nodes": r"\d+",
+        "ntasks-per-node": r"\d+",
+        "gpus-per-node": r"\d+",
+        "cpus-per-task": r"\d+",
+    },
+    **{
+        "time": r"\d+:\d\d:\d\d",
+        "requeue": "",
+        "open-mode": "append|truncate",
+        "signal": r"R?B?:?(TERM|USR1)(@\d{1,5})?",
+    },
+}
+
+
+def test_the_slurm_example_asks_for_what_slurm_knows():
+    text = (EXAMPLES / "cluster" / "train.sbatch").read_text()
+    flags = dict(re.findall(r"^#SBATCH --([\w-]+)=?(.*)$", text, re.MULTILINE))
+    assert len(flags) == text.count("#SBATCH")
+    assert text.index("#SBATCH") < text.index("MASTER_ADDR=")  # later ones are not read
+    assert all(re.fullmatch(SBATCH[name], value) for name, value in flags.items())
+    assert {"requeue", "open-mode", "signal"} <= flags.keys()
+    assert int(flags["signal"].partition("@")[2]) >= 60 + 32  # Slurm may be a minute early or late; and a save
+    assert re.findall(r"^srun (\S+)", text, re.MULTILINE) == ["--kill-on-bad-exit=1"]
+
+
+SRUN = """#!PYTHON
+import os, signal, subprocess, sys
+
+words = [word for word in sys.argv[1:] if not word.startswith("--kill")]
+tasks = []
+for number in (signal.SIGTERM, signal.SIGUSR1):  # as srun does
+    signal.signal(number, lambda number, _: [task.send_signal(number) for task in tasks])
+for rank in map(str, range(2)):
+    places = {"SLURM_PROCID": rank, "SLURM_LOCALID": rank, "SLURM_NTASKS": "2", "SLURM_NTASKS_PER_NODE": "2"}
+    tasks.append(subprocess.Popen(words, env=os.environ | places))
+open("tasks", "w").write(" ".join(str(task.pid) for task in tasks))
+sys.exit(max(task.wait() for task in tasks))
+"""
+SLOW_NET = """
+import pathlib, time
+from torch import nn
+
+class Slow(nn.Linear):
+    def forward(self, x):
+        if self.training:
+            time.sleep(0.3)
+            pathlib.Path("begun").touch()
+        return super().forward(x.flatten(1))
+
+def net(num_classes):
+    return Slow(64, num_classes)
+"""
+
+
+def free_number():
+    """Number of a job whose port, by which its processes meet, is free."""
+    for number in range(os.getpid() % 19000, 20000):
+        with contextlib.suppress(OSError), socket.socket() as place:
+            place.bind(("127.0.0.1", 20000 + number))
+            return number
+    raise OSError("no port is free")
+
+
+@pytest.mark.timeout(900)  # two starts of two processes, on a busy machine
+@pytest.mark.parametrize(
+    ("told", "number"),
+    [
+        ("shell", signal.SIGTERM),
+        pytest.param("tasks", signal.SIGTERM, marks=pytest.mark.slow),
+        pytest.param("tasks", signal.SIGUSR1, marks=pytest.mark.slow),
+    ],
+)
+def test_a_slurm_job_that_is_told_to_stop_saves_and_goes_on_when_it_is_queued_again(tmp_path, told, number):
+    """At its time limit the shell is told (--signal=B:TERM); when it is preempted, each process of its steps is."""
+    script = {"scontrol": '#!/bin/bash\nif [ "$1" = show ]; then echo localhost; else echo "$@" >> scontrol.log; fi\n'}
+    for name, text in {**script, "srun": SRUN.replace("PYTHON", sys.executable)}.items():
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    (tmp_path / "slow_net.py").write_text(SLOW_NET)
+    job = {"SLURM_JOB_ID": str(free_number()), "SLURM_JOB_NODELIST": "n", "OMP_NUM_THREADS": "1"}
+    path = os.pathsep.join([str(tmp_path), str(Path(sys.executable).parent), os.environ["PATH"]])
+    keys = ["data.subset=4", "model.name=slow_net:net", "method.name=baseline", "train.epochs=1", "train.batch_size=1"]
+    command = [
+        "bash",
+        str(EXAMPLES / "cluster" / "train.sbatch"),
+        "--config",
+        "digits/baseline",
+        "--out",
+        "run",
+        "--set",
+    ]
+    command += [*keys, "train.device=cpu"]
+
+    @contextlib.contextmanager
+    def started():
+        options = {"env": {**os.environ, **job, "PATH": path}, "stderr": subprocess.PIPE, "text": True}
+        process = subprocess.Popen(command, cwd=tmp_path, start_new_session=True, **options)
+        try:
+            yield process
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+    with started() as process:
+        while not (tmp_path / "begun").exists():
+            assert process.poll() is None, process.communicate()[1]
+            time.sleep(0.05)
+        if told == "shell":
+            process.send_signal(number)
+        else:
+            for task in (tmp_path / "tasks").read_text().split():
+                os.kill(int(task), number)
+        said = process.communicate()[1]
+        assert process.returncode == 130, said
+    assert said.count("everything is saved") == 1, said
+    assert (tmp_path / "run" / "checkpoint.pt").is_file()
+    assert not (tmp_path / "run" / "record.json").exists()
+    requeued = (tmp_path / "scontrol.log").read_text() if (tmp_path / "scontrol.log").exists() else ""
+    assert requeued == (f"requeue {job['SLURM_JOB_ID']}\n" if told == "shell" else "")  # a preempted one Slurm requeues
+    with started() as process:
+        said = process.communicate()[1]
+        assert process.returncode == 0, said
+    assert (tmp_path / "run" / "record.json").is_file()
 
 
 def test_the_slurm_example_passes_a_signal_on_and_has_a_stopped_job_queued_again(tmp_path):

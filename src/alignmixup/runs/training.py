@@ -228,13 +228,16 @@ def _finish(trainer: Trainer, folder: RunFolder) -> dict[str, Any]:
 
 @contextmanager
 def on_signals(handle: Callable[[int], None]) -> Iterator[None]:
-    """Call ``handle`` at every SIGINT and SIGTERM; outside the main thread, which alone may, do nothing."""
+    """Call ``handle`` at every SIGINT and SIGTERM, and at SIGUSR1, which clusters are told to send before the end of a
+    job, where nobody else handles it. Outside the main thread, which alone may, do nothing.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before: dict[int, Any] = {
-        number: signal.signal(number, lambda number, _: handle(number)) for number in (signal.SIGINT, signal.SIGTERM)
-    }
+    numbers: list[int] = [signal.SIGINT, signal.SIGTERM]
+    if hasattr(signal, "SIGUSR1") and signal.getsignal(signal.SIGUSR1) == signal.SIG_DFL:
+        numbers.append(signal.SIGUSR1)
+    before: dict[int, Any] = {number: signal.signal(number, lambda number, _: handle(number)) for number in numbers}
     try:
         yield
     except Exception:
