@@ -213,6 +213,15 @@ def test_every_model_and_data_set_has_a_place_of_its_own(own: Path) -> None:
     assert main([*command, "--what", "error"]) == 1
 
 
+def test_numbers_that_others_put_in_the_order_of_texts_are_said(own: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for old, new in (("n03", "2"), ("n07", "10")):
+        (own / "images" / old).rename(own / "images" / new)
+    caplog.set_level("INFO")
+    run = runs.load("colours:build", checkpoint="own.pth", data="folder", root="images", size=16)
+    assert run.data.class_names == ("2", "10")
+    assert "output 0 is the folder 2, as numbers come; where it is 10 (order of texts, " in caplog.text
+
+
 LISTS: dict[str, tuple[str, str]] = {
     "names to numbers": ("a.json", '{"n1": 0, "n2": 1}'),
     "numbers to names": ("a.json", '{"0": ["n1", "tench"], "1": ["n2", "goldfish"]}'),

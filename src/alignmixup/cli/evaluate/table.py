@@ -14,7 +14,7 @@ _NAMES = {
     "top5_error_percent": "top-5 error %",
     "cross_entropy": "cross-entropy",
     "best_error_percent": "error % (best epoch, record)",
-    "last10_error_percent": "error % (last ten epochs, record)",
+    "last10_error_percent": "error % (last {tests}, record)",
     "ece_percent": "ECE %",
     "unscaled_ece_percent": "ECE % of every other image",
     "scaled_ece_percent": "the same after temperature",
@@ -73,10 +73,11 @@ def print_methods(summaries: Sequence[Mapping[str, Any]], results: Sequence[Mapp
     names = [name + (f" ({count} seeds)" if count > 1 else "") for name, count in counts]
     table = new_table("", *names, "images")
     keys = dict.fromkeys(key for summary in summaries for key in summary["mean"])
+    tests = max(((result.get("recorded") or {}).get("last10_epochs_evaluated", 0) for result in results), default=0)
     for key in keys:
         cells = [_cell(summary, key) if key in summary["mean"] else "-" for summary in summaries]
         images = sorted({count for summary in summaries for count in summary["images"].get(key, ())})
-        table.add_row(name_of(key), *cells, ", ".join(map(str, images)))
+        table.add_row(name_of(key).replace("{tests}", str(tests or 10)), *cells, ", ".join(map(str, images)))
     print(title)  # above the table: as its own title it would be broken to the table's width
     show(table)
 
