@@ -188,7 +188,7 @@ def epochs(mixer, *, told=True, count=3, **loader):
 
 @pytest.mark.parametrize(
     ("persistent", "passed", "context"),
-    [*itertools.product([False, True], [False, True], ["fork"]), (True, False, "spawn")],
+    [*itertools.product([False, True], [False, True], ["fork"]), (True, True, "spawn")],
 )
 def test_workers_draw_their_own_in_every_epoch(persistent, passed, context):
     source = {"generator": torch.Generator().manual_seed(3)} if passed else {"seed": 3}
