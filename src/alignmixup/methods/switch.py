@@ -103,7 +103,7 @@ class Switch(Mixer, Pixels):
         return any(mixer.wants_masks for mixer in self._mixers)
 
     @property
-    def carries(self) -> tuple[Annotation, ...]:
+    def carries(self) -> tuple[Annotation, ...]:  # type: ignore[override]
         """What all of the mixers can bring along."""
         return tuple(name for name in get_args(Annotation) if all(name in mixer.carries for mixer in self._mixers))
 
