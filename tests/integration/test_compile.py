@@ -87,6 +87,24 @@ def test_a_model_compiled_and_run_before_the_mixer_is_an_error():
         losses(compiled, mixer, 1)
 
 
+@pytest.mark.parametrize("name", ["mixup", "cutmix", "switch", "alignmixup"])
+@pytest.mark.filterwarnings("ignore:AlignMixup at layer:UserWarning", "ignore:The .grad attribute:UserWarning")
+def test_a_whole_step_that_is_compiled_mixes_as_in_eager_mode_in_few_graphs(name, digits_mixer):
+    def step(model, mixer, x, y):
+        with mixer(x, y) as batch:
+            loss = batch.loss(model(batch.x))
+            loss.backward()
+        return loss.detach()
+
+    eager, model, counter = net(), net(), CompileCounter()
+    mixers = [digits_mixer(name, each) for each in (eager, model)]
+    compiled = torch.compile(step, backend=counter)
+    for x, y in batches(8):
+        expected, found = step(eager, mixers[0], x, y), compiled(model, mixers[1], x, y)
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    assert counter.frame_count <= 10  # where drawing was traced, it alone made 14
+
+
 @pytest.mark.slow
 def test_inductor_agrees_with_eager():
     options = {"layer": "stage4", "num_classes": 5}

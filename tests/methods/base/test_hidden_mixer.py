@@ -9,9 +9,14 @@ import pytest
 import torch
 import torchvision
 from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
 from alignmixup import AlignMixup, ManifoldMixup
 from alignmixup.taps import FeatureTap
+
+
+def pickled(model):
+    return pickle.loads(pickle.dumps(model))
 
 
 def seeded(seed=0):
@@ -254,3 +259,14 @@ def test_saved_and_scripted_models_are_the_plain_ones(leave):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch's own: it is deprecated
         torch.jit.script(model)
+
+
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, AveragedModel, pytest.param(pickled, id="pickled")])
+def test_a_copy_that_is_trained_in_place_of_the_model_is_refused(duplicate, net, batch):
+    mixer = ManifoldMixup(net, num_classes=5, layer="stage2", input_probability=0.0)
+    other = duplicate(net).train()
+    with (
+        pytest.raises(RuntimeError, match="the one that the mixer was built on and no copy of it"),
+        mixer(*batch) as mixed,
+    ):
+        mixed.loss(other(mixed.x)).backward()

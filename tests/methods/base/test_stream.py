@@ -194,7 +194,7 @@ def epochs(mixer, *, told=True, count=3, **loader):
 
 @pytest.mark.parametrize(
     ("passed", "persistent", "context"),
-    [*itertools.product([False, True], [False, True], ["fork"]), served(False)],
+    [*itertools.product([False, True], [False, True], ["fork"]), served(False), served(True)],
 )
 def test_workers_draw_their_own_in_every_epoch(passed, persistent, context):
     source = {"generator": torch.Generator().manual_seed(3)} if passed else {"seed": 3}

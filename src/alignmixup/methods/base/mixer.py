@@ -1,5 +1,6 @@
 """Mixer: the interface of every method, which adds two functions: ``draw`` (randomness), ``mix`` (mathematics)."""
 
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass, fields, replace
@@ -89,7 +90,9 @@ class Mixer(Options, ABC):
         return super().__new__(cls)
 
     def __post_init__(self) -> None:
-        if self.looks_inside and not hasattr(type(self).__call__, "_torchdynamo_disable"):
+        # Drawing is never traced: each number would end a graph. Importing the compiler for it takes seconds.
+        may_be_traced = self.looks_inside or "torch._dynamo" in sys.modules
+        if may_be_traced and not hasattr(type(self).__call__, "_torchdynamo_disable"):
             type(self).__call__ = torch.compiler.disable(type(self).__call__)  # type: ignore[method-assign, no-untyped-call]
         if self.model is not None and not isinstance(self.model, nn.Module):
             raise TypeError(self._misplaced(self.model))
