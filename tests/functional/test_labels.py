@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from alignmixup.functional.labels import as_target, one_hot, smooth, soft_labels
+from alignmixup.functional.labels import as_target, as_values, one_hot, smooth, soft_labels
 
 
 def test_one_hot_matches_torch():
@@ -56,7 +56,12 @@ def test_as_target_accepts_soft_and_multi_hot_labels():
     ("y", "num_classes", "error", "message"),
     [
         (torch.tensor([0, 1]), None, ValueError, "integer labels need num_classes"),
-        (torch.tensor([0.0, 1.0]), 3, TypeError, r"got torch.float32; .* pass them as \(B, 1\)"),
+        (
+            torch.tensor([0.0, 1.0]),
+            3,
+            TypeError,
+            r"got torch.float32; for regression .*targets='values'; .* is \(B, 1\)",
+        ),
         (torch.zeros(2, 4), 3, ValueError, "labels have 4 columns, but num_classes=3"),
         (torch.zeros(2, 3, 1), 3, ValueError, r"got shape \(2, 3, 1\)"),
     ],
@@ -64,3 +69,23 @@ def test_as_target_accepts_soft_and_multi_hot_labels():
 def test_as_target_rejects(y, num_classes, error, message):
     with pytest.raises(error, match=message):
         as_target(y, num_classes)
+
+
+def test_values_are_any_real_numbers():
+    assert as_values(torch.tensor([-2, 30])).tolist() == [[-2.0], [30.0]]
+    pose = torch.tensor([[-0.5, 2.0], [0.0, -7.0]], dtype=torch.float64)
+    assert torch.equal(as_values(pose, 2), pose.float())
+
+
+@pytest.mark.parametrize(
+    ("y", "error", "message"),
+    [
+        (torch.zeros(2, dtype=torch.complex64), TypeError, "values must be real numbers, got torch.complex64"),
+        (torch.zeros(2, 3, 4), ValueError, r"values must be \(B,\) or \(B, D\).*got shape \(2, 3, 4\)"),
+        (torch.tensor([0.0, float("nan")]), ValueError, "values must be finite"),
+        (torch.zeros(2), ValueError, "values have 1 columns, but num_classes=3: with targets='values' leave it out"),
+    ],
+)
+def test_values_that_are_none_are_refused(y, error, message):
+    with pytest.raises(error, match=message):
+        as_values(y, 3 if message.startswith("values have") else None)

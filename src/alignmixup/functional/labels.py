@@ -103,7 +103,7 @@ def as_target(y: Tensor, num_classes: int | None) -> Tensor:
                 wrong = largest if math.isinf(largest) and least >= 0 else least
                 raise ValueError(
                     f"soft and multi-hot labels must be finite and >= 0, got {wrong}: leave out samples whose labels "
-                    "are unknown"
+                    "are unknown, or for regression build the mixer with targets='values'"
                 )
         return y.float()
     if y.ndim != 1:
@@ -111,11 +111,47 @@ def as_target(y: Tensor, num_classes: int | None) -> Tensor:
     if y.is_floating_point() or y.dtype == torch.bool:
         raise TypeError(
             f"one-dimensional labels must be integer class indices, got {y.dtype}; "
-            "for regression or a single binary output pass them as (B, 1)"
+            "for regression build the mixer with targets='values'; a single binary output is (B, 1)"
         )
     if num_classes is None:
         raise ValueError("integer labels need num_classes=...; or pass soft labels of shape (B, K)")
     return one_hot(y, num_classes)
+
+
+def as_values(y: Tensor, columns: int | None = None) -> Tensor:
+    """Accept what a regression predicts: real numbers of any sign.
+
+    Args:
+        y: (B,) or (B, D) of any real dtype.
+        columns: D, if known.
+
+    Returns:
+        (B, D) float32; D is 1 for (B,).
+
+    Raises:
+        TypeError: complex numbers.
+        ValueError: another number of axes or of columns; on the CPU also NaN or infinity.
+
+    Example:
+        >>> import torch
+        >>> as_values(torch.tensor([-1.5, 20.0]))
+        tensor([[-1.5000],
+                [20.0000]])
+    """
+    if y.is_complex():
+        raise TypeError(f"values must be real numbers, got {y.dtype}")
+    if y.ndim not in (1, 2):
+        raise ValueError(f"values must be (B,) or (B, D), one or several numbers an image, got shape {tuple(y.shape)}")
+    values = y.float() if y.ndim == 2 else y.float()[:, None]
+    if columns is not None and values.shape[1] != columns:
+        raise ValueError(
+            f"values have {values.shape[1]} columns, but num_classes={columns}: with targets='values' leave it out"
+        )
+    if readable(y) and not bool(values.isfinite().all()):
+        raise ValueError(
+            "values must be finite, and some are NaN or infinite: leave out images whose values are unknown"
+        )
+    return values
 
 
 def soft_labels(y: Tensor, perm: Tensor, lam: Tensor | float, num_classes: int | None = None) -> Tensor:

@@ -96,7 +96,7 @@ class MixingTrainer(Trainer):  # type: ignore[misc]
         if self._live is None:
             return super().compute_loss(model, inputs, return_outputs, **kwargs)
         labels, outputs = inputs["labels"], model(**{k: v for k, v in inputs.items() if k != "labels"})
-        logits = find_logits(outputs, self._live.target.shape[1])
+        logits = find_logits(outputs, self._live.target.shape[1:].numel())
         if logits is None:
             raise TypeError(f"no logits in what {type(model).__name__} returns, {type(outputs).__name__}")
         loss = self._live.loss(logits, self.criterion)

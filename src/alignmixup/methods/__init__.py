@@ -29,7 +29,7 @@ __all__ = [
     "options",
 ]
 
-_NOT_OPTIONS = {"model", "num_classes", "mean", "std", "seed", "generator"}
+_NOT_OPTIONS = {"model", "num_classes", "targets", "mean", "std", "seed", "generator"}
 
 # Options that methods had and that meant nothing there, at the values at which they did no harm: configurations and run
 # folders of that time may hold them.

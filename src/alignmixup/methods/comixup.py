@@ -43,6 +43,7 @@ class CoMixup(Mixer, CleanLoss, CoMixupSearch):
     """
 
     needs_model = "needs the gradients of the model"
+    needs_labels = "finds saliency in the loss of class labels"
     alpha: float = option(
         2.0,
         "concentration of the Dirichlet prior over a group's inputs, > 0 (of no Beta distribution here)",

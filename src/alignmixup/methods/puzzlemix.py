@@ -79,6 +79,7 @@ class PuzzleMix(PairMixer, Pixels, CleanLoss, PuzzleSearch):
     """
 
     needs_model = "asks the model which pixels matter"
+    needs_labels = "finds saliency in the loss of class labels"
     alpha: float = option(1.0, paper="1.0")
     lam_per: LamPer = option("batch", paper="one λ for the batch")
     blocks: Sequence[int] = option(

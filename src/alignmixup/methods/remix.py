@@ -39,6 +39,8 @@ class Remix(PairMixer):
         maximum=1,
     )
 
+    needs_labels = "favours rare classes"
+
     def _check_options(self) -> None:
         super()._check_options()
         if self.class_counts is not None and self.num_classes not in (None, len(self.class_counts)):

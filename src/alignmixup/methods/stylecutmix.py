@@ -6,8 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from alignmixup.functional.interpolation import box_lam, box_mask
-from alignmixup.functional.labels import soft_labels
+from alignmixup.functional.interpolation import box_lam, box_mask, mix_pairs
 from alignmixup.functional.precision import exact_product
 from alignmixup.functional.sampling import to_device
 from alignmixup.functional.style import adain, style_distances, stylecutmix
@@ -117,7 +116,11 @@ class StyleCutMix(StyleMix):
         mixed = stylecutmix(x, draw.perm, mask, **ratios, restyled=restyled, partner_restyled=partner_restyled)
         style = gamma * draw.lam + (1 - gamma) * draw.style_ratio
         lam = self.label_weight(draw.lam, style)
-        return MixedBatch(mixed, soft_labels(target, draw.perm, lam), target, draw=draw, lam=lam)
+        return MixedBatch(mixed, mix_pairs(target, draw.perm, lam), target, draw=draw, lam=lam)
+
+    def _reason_for_labels(self) -> str:
+        """γ = "auto" is looked up by class."""
+        return "with gamma='auto' compares classes" if self.gamma == "auto" else ""
 
     def _auto_gamma(self, target: Tensor, perm: Tensor) -> Tensor:
         """Look γ up for each pair, (B,); soft labels weigh the pairs of classes."""

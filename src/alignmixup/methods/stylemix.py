@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from alignmixup.functional.labels import soft_labels
+from alignmixup.functional.interpolation import mix_pairs
 from alignmixup.functional.sampling import to_device
 from alignmixup.functional.style import stylemix
 from alignmixup.methods.base import Draw, MixedBatch, PairMixer, Pixels
@@ -107,7 +107,7 @@ class StyleMix(PairMixer, Pixels):
             features = stylemix(self.encode(x), draw.perm, draw.lam, draw.style_ratio, draw.overlap)
             mixed = self.decode(features, x)
         lam = self.label_weight(draw.lam, draw.style_ratio)
-        return MixedBatch(mixed, soft_labels(target, draw.perm, lam), target, draw=draw, lam=lam)
+        return MixedBatch(mixed, mix_pairs(target, draw.perm, lam), target, draw=draw, lam=lam)
 
     def label_weight(self, content: Tensor, style: Tensor) -> Tensor:
         """Weight of the first example's label, given its shares of content and style."""

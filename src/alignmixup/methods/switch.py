@@ -30,15 +30,15 @@ class SwitchDraw:
         return getattr(self.inner, name)
 
 
-_OWN = ("probability", "active_epochs", "label_smoothing", "multi_label")
+_OWN = ("probability", "active_epochs", "label_smoothing", "multi_label", "targets")
 
 
 @dataclass(eq=False, kw_only=True)
 class Switch(Mixer, Pixels):
     """Draw one of several mixers for each batch, as timm switches between mixup and CutMix.
 
-    ``probability``, ``active_epochs``, ``label_smoothing`` and ``multi_label`` are the switch's own; λ and everything
-    else belong to the mixers. All draw from the switch's stream.
+    ``probability``, ``active_epochs``, ``label_smoothing``, ``multi_label`` and ``targets`` are the switch's own; λ and
+    everything else belong to the mixers. All draw from the switch's stream.
     """
 
     mixers: Sequence[Mixer | str | Mapping[str, Any]] = option(
@@ -63,6 +63,8 @@ class Switch(Mixer, Pixels):
                 f"probabilities must be one non-negative number for each of {len(self._mixers)} mixers, "
                 f"got {self._shares}"
             )
+
+        self._check_options()
 
     def _build(self, entry: Mixer | str | Mapping[str, Any]) -> Mixer:
         from alignmixup.methods import build
@@ -96,6 +98,11 @@ class Switch(Mixer, Pixels):
 
     def _reason_for_model(self) -> str:
         return next(filter(None, (mixer._reason_for_model() for mixer in self._mixers)), "")
+
+    def _reason_for_labels(self) -> str:
+        mixers = getattr(self, "_mixers", ())  # its own options are checked before they are built
+        reasons = ((type(mixer).__name__, mixer._reason_for_labels()) for mixer in mixers)
+        return next((f"switches to {name}, which {reason}" for name, reason in reasons if reason), "")
 
     @property
     def wants_masks(self) -> bool:

@@ -62,6 +62,7 @@ class MixedBatch:
         parents: where the samples show their two parents, so that annotations can follow; None for a batch that is not
             mixed, and for methods whose annotations cannot.
         annotations: masks and boxes that came with the images.
+        values: ``target`` and ``clean_target`` hold real numbers of a regression, (B,) or (B, D) as they came.
         scoped: the method mixes some batches inside the model or adds a loss to them, so that none of them unpacks.
         late: ``target`` and ``lam`` hold the labels by area until the model has seen the batch, which changes both in
             place (TransMix).
@@ -89,6 +90,7 @@ class MixedBatch:
     parents: Parents | None = field(default=None, repr=False)
     annotations: Annotations | None = field(default=None, repr=False)
     tap: Attachment | FeatureTap | None = field(default=None, repr=False)
+    values: bool = field(default=False, repr=False)
     scoped: bool = field(default=False, repr=False)
     late: bool = field(default=False, repr=False)
 
@@ -152,7 +154,7 @@ class MixedBatch:
             RuntimeError: they are found by the forward pass, which is still to come.
         """
         if self.found_target is not None:
-            return self.found_target()
+            return self.found_target().view(-1, *self.target.shape[1:])
         # a further forward changes late labels again, and a loss keeps its own
         return self.target.clone() if self.late else self.target
 
@@ -189,15 +191,23 @@ class MixedBatch:
             labels it divides by B), and so equal to λ CE(first) + (1 - λ) CE(partner) with one λ.
 
         Raises:
-            ValueError: the criterion ignores a class, which torch does for class indices alone.
+            ValueError: the criterion ignores a class, which torch does for class indices alone; it is a cross-entropy
+                and the target holds values; or it would stretch values over predictions of another shape.
         """
         weight, ignored, reduction = _cross_entropy_options(criterion)
-        if 0 <= ignored < self.target.shape[1]:
+        if self.values and reduction:
+            raise ValueError(
+                "cross-entropy is of labels, and the targets are values: name a criterion, batch.loss(predictions, "
+                "torch.nn.functional.mse_loss)"
+            )
+        if not self.values and 0 <= ignored < self.target.shape[1]:
             raise ValueError(
                 f"cross-entropy with ignore_index={ignored} does not go with mixed labels: give that class the weight 0"
             )
 
         def of(logits: Tensor, target: Tensor) -> Tensor:
+            if self.values and isinstance(logits, Tensor):
+                target = _fitting(target, logits, criterion)
             loss = criterion(logits, target)
             if weight is not None and reduction == "mean":
                 loss = loss * (len(target) / (target @ weight.to(target)).sum())
@@ -216,7 +226,8 @@ class MixedBatch:
         The loss is then ``lam * criterion(logits, first) + (1 - lam) * criterion(logits, partner)`` per sample.
 
         Returns:
-            Labels of the first examples (B, K), of their partners (B, K), and the first's weights (B,).
+            Labels of the first examples (B, K), of their partners (B, K), and the first's weights (B,); values in the
+            shape in which they came.
 
         Raises:
             TypeError: the samples have more than two parents.
@@ -228,7 +239,33 @@ def _cross_entropy_options(criterion: Criterion) -> tuple[Tensor | None, int, st
     """Class weights, ignored class and reduction of a cross-entropy, as a module or as a partial of the function."""
     if isinstance(criterion, nn.CrossEntropyLoss):
         return criterion.weight, criterion.ignore_index, criterion.reduction
-    if isinstance(criterion, partial) and criterion.func is F.cross_entropy:
-        known = criterion.keywords
+    if _function(criterion) is F.cross_entropy:
+        known = criterion.keywords if isinstance(criterion, partial) else {}
         return known.get("weight"), known.get("ignore_index", -100), known.get("reduction", "mean")
     return None, -100, ""
+
+
+def _function(criterion: Criterion) -> Criterion:
+    return criterion.func if isinstance(criterion, partial) else criterion
+
+
+_ELEMENTWISE = (nn.MSELoss, nn.L1Loss, nn.SmoothL1Loss, nn.HuberLoss)
+_ELEMENTWISE_FUNCTIONS = (F.mse_loss, F.l1_loss, F.smooth_l1_loss, F.huber_loss)
+
+
+def _fitting(target: Tensor, predictions: Tensor, criterion: Criterion) -> Tensor:
+    """Give values the shape of predictions: (B,) and (B, 1) are the same numbers, and torch would make (B, B) of them.
+
+    Raises:
+        ValueError: the criterion compares number with number, and they are of another shape still.
+    """
+    shape = predictions.shape
+    if shape == (*target.shape, 1) or (*shape, 1) == target.shape:
+        return target.view(shape)
+    elementwise = isinstance(criterion, _ELEMENTWISE) or _function(criterion) in _ELEMENTWISE_FUNCTIONS
+    if elementwise and shape != target.shape:
+        raise ValueError(
+            f"predictions {tuple(shape)} and values {tuple(target.shape)} differ in shape: give the model an "
+            f"output for each value, (B, {target.shape[1] if target.ndim > 1 else 1})"
+        )
+    return target

@@ -5,13 +5,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass, fields, replace
 from inspect import signature
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, Literal, Self, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.utils.data import get_worker_info
 
-from alignmixup.functional.labels import as_target, smooth
+from alignmixup.functional.labels import as_target, as_values, smooth
 from alignmixup.functional.sampling import coin
 from alignmixup.methods.base.annotations import Annotation, Annotations
 from alignmixup.methods.base.batch import MixedBatch
@@ -63,6 +63,9 @@ class Mixer(Options, ABC):
     multi_label: bool = option(
         False, "labels are independent yes/no questions, for a BCE criterion; smoothing then moves towards 1/2"
     )
+    targets: Literal["labels", "values"] = option(
+        "labels", 'what y holds: "labels" of classes, or "values", real numbers of a regression, (B,) or (B, D)'
+    )
     seed: int | None = option(
         None,
         "seed of everything the mixer draws, the same in every process; None draws one from torch's global generator, "
@@ -76,6 +79,7 @@ class Mixer(Options, ABC):
     )
 
     needs_model: ClassVar[str] = ""  # what for, where a method cannot do without
+    needs_labels: ClassVar[str] = ""  # what it does with classes, where it cannot mix the values of a regression
     looks_inside: ClassVar[bool] = False  # it runs the model itself: never in a compiled graph of the training step
     carries: ClassVar[tuple[Annotation, ...]] = ()  # annotations of the images that its batches can bring along
     averaged_by_loop = False  # the loop averages gradients of `parameters()` over processes: set it where it does
@@ -108,6 +112,8 @@ class Mixer(Options, ABC):
         epochs = self.active_epochs
         if epochs is not None and not (len(epochs) == 2 and 0 <= epochs[0] < epochs[1]):
             raise ValueError(f"active_epochs must be (start, end) with 0 <= start < end, got {self.active_epochs}")
+        if self.targets == "values":
+            self._check_values()
         generator = vars(self)["generator"]
         if not isinstance(generator, torch.Generator | None):
             raise TypeError(f"generator must be a torch.Generator or None, got {generator!r}")
@@ -115,6 +121,18 @@ class Mixer(Options, ABC):
             raise ValueError(f"generator must live on the CPU (same draws on every device), got {generator.device}")
         if generator is not None and self.seed is not None:
             raise ValueError(f"seed and generator exclude each other, got seed={self.seed} and a generator")
+
+    def _check_values(self) -> None:
+        name = type(self).__name__
+        if reason := self._reason_for_labels():
+            raise ValueError(f"{name} {reason}, so targets='values' has no meaning: use Mixup, CutMix or AlignMixup")
+        if self.label_smoothing or self.multi_label:
+            given = "label_smoothing" if self.label_smoothing else "multi_label"
+            raise ValueError(f"{given} is of labels, and targets='values' of {name} are none: leave it out")
+
+    def _reason_for_labels(self) -> str:
+        """Say what a method does with classes; nothing where it mixes any numbers."""
+        return self.needs_labels
 
     def _misplaced(self, value: Any) -> str:
         """Say where a value belongs that was given in place of the model."""
@@ -209,7 +227,8 @@ class Mixer(Options, ABC):
 
         Args:
             x: (B, ...) floating-point images, normalised; never modified.
-            y: (B,) class indices, or (B, K) soft or multi-hot labels.
+            y: (B,) class indices, or (B, K) soft or multi-hot labels; with ``targets="values"`` (B,) or (B, D) real
+                numbers, in whose shape ``batch.target`` comes back.
             masks: (B, H, W) or (B, C, H, W) values at the images' pixels, to be mixed along as ``batch.masks``. With
                 ``labels="visible"`` they say where the object of each image is: one channel, bool or in [0, 1].
             boxes: for each image (N, 4 + k) boxes ``x0, y0, x1, y1`` in pixels, with any further columns, such as a
@@ -245,8 +264,18 @@ class Mixer(Options, ABC):
             self.prepare(x)
             with self.stream as stream:
                 if coin(self.probability, generator=stream.generator):
-                    return self.use_all(self.mix(x, target, self.draw(x, target), **given))
-        return self.use_all(MixedBatch(x, target, target, scoped=self.is_scoped))
+                    batch = self.mix(x, target, self.draw(x, target), **given)
+                    return self._as_given(self.use_all(batch), y)
+        return self._as_given(self.use_all(MixedBatch(x, target, target, scoped=self.is_scoped)), y)
+
+    def _as_given(self, batch: MixedBatch, y: Tensor) -> MixedBatch:
+        """Give values the shape in which they came."""
+        if self.targets == "labels":
+            return batch
+        target, clean = batch.target, batch.clean_target
+        if y.ndim == 1:
+            target, clean = target[:, 0], clean[:, 0]  # views: a method may change them later
+        return replace(batch, target=target, clean_target=clean, values=True)
 
     @property
     def wants_masks(self) -> bool:
@@ -281,7 +310,7 @@ class Mixer(Options, ABC):
     def clean(self, x: Tensor, y: Tensor) -> MixedBatch:
         """Return the batch unmixed: ``x`` itself, and its labels as soft labels."""
         target = self._target(x, y)
-        return MixedBatch(x, target, target, scoped=self.is_scoped)
+        return self._as_given(MixedBatch(x, target, target, scoped=self.is_scoped), y)
 
     def _target(self, x: Tensor, y: Tensor) -> Tensor:
         for name, value in (("images", x), ("labels", y)):
@@ -293,6 +322,8 @@ class Mixer(Options, ABC):
             raise ValueError(f"images on {x.device} and labels on {y.device}: move the labels, y.to({str(x.device)!r})")
         if not x.is_floating_point():
             raise TypeError(f"images must be floating point, got {x.dtype}: convert and normalise them before mixing")
+        if self.targets == "values":
+            return as_values(y, self.num_classes)
         target = as_target(y, self.num_classes)
         return smooth(target, self.label_smoothing, multi_label=self.multi_label) if self.label_smoothing else target
 
