@@ -27,7 +27,9 @@ class TransMix(CutMix):
         and its published code.
     """
 
-    probability: float = option(1.0, paper="0.8 as configured, 0.5 as released; other batches are mixed by mixup with α 0.8")
+    probability: float = option(
+        1.0, paper="0.8 as configured, 0.5 as released; other batches are mixed by mixup with α 0.8"
+    )
     attention_share: float = option(
         0.5,
         "share of the attention in the weight of a label, in [0, 1]; the rest is that of the area",
