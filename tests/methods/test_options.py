@@ -109,6 +109,7 @@ EXCEPTIONS = {
     "model": "it is what is trained, no setting: methods that need it refuse to be built without",
     "num_classes": "it says how many labels there are: another number is refused with the model's logits",
     "targets": "it says what y is: class indices are other numbers then, see tests/methods/base/test_values.py",
+    "alpha_end": "it begins to act in the second epoch, see tests/methods/base/test_pair_mixer.py",
     ("manifold_mixup", "layout"): "a map is interpolated number by number in any layout; tokens are left alone by it",
     ("multimix", "layout"): "outputs are mixed as they stand",
     ("baseline", "seed"): "every method takes one, so that loops build all alike; a baseline draws nothing",

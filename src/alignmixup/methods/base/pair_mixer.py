@@ -1,5 +1,6 @@
 """PairMixer: base of the methods that mix each sample with one partner."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -31,11 +32,32 @@ class PairMixer(Mixer):
     alpha: float = option(
         1.0, "parameter of λ ~ Beta(α, α)", above=0, hint="to train without mixing use the baseline method"
     )
+    alpha_end: Sequence[float] | None = option(
+        None,
+        "(α, epoch): α moves in equal steps from `alpha` in epoch 0 to this one in that epoch, and stays; tell the "
+        "epoch with set_epoch",
+        paper="constant",
+        above=0,
+    )
     lam_per: LamPer = option(
         "batch",
         'one λ for the whole "batch", one per "pair" (partners are then mutual), or one per "sample"',
         paper='"batch" in all published codes',
     )
+
+    def _check_options(self) -> None:
+        super()._check_options()
+        end = self.alpha_end
+        if end is not None and not (len(end) == 2 and float(end[1]).is_integer()):
+            raise ValueError(f"alpha_end must be (α, epoch), such as (2.0, 100), got {end}")
+
+    @property
+    def current_alpha(self) -> float:
+        """The α that λ is drawn with in this epoch."""
+        if self.alpha_end is None:
+            return self.alpha
+        share = min(self.stream.epoch / self.alpha_end[1], 1.0)
+        return self.alpha + share * (self.alpha_end[0] - self.alpha)
 
     def draw(self, x: Tensor, target: Tensor) -> Draw:
         """Draw partners and mixing coefficients."""
@@ -51,10 +73,10 @@ class PairMixer(Mixer):
     def draw_lam(self, perm: Tensor, alpha: float | None = None) -> Tensor:
         """Draw λ ~ Beta(α, α) for each sample, (B,) float64 on the CPU, shared as ``lam_per`` says.
 
-        α is the mixer's own where none is given.
+        α is the mixer's own of this epoch where none is given.
         """
         size = perm.shape[0]
-        alpha = self.alpha if alpha is None else alpha
+        alpha = self.current_alpha if alpha is None else alpha
         if self.lam_per == "batch":
             return beta(alpha, 1, generator=self.generator).expand(size)
         lam = beta(alpha, size, generator=self.generator)
