@@ -24,7 +24,7 @@ COMPUTING = {
     *(f"data.{key}" for key in ("name", "image_size", "subset", "validation", "normalization", "augment")),
     *("data.test_split", "data.workers", "optimizer.name", "optimizer.lr", "optimizer.head_lr_factor"),
     *(f"optimizer.{key}" for key in ("freeze", "momentum", "nesterov", "beta1", "beta2", "weight_decay")),
-    *("optimizer.decay_norm_and_bias", "evaluation.batch_size", "evaluation.every"),
+    *("optimizer.decay_norm_and_bias", "evaluation.batch_size", "evaluation.every", "method.alpha_end"),
     *(f"schedule.{key}" for key in ("name", "milestones", "factor", "final_factor", "warmup_epochs", "update")),
     *(f"train.{key}" for key in ("epochs", "batch_size", "drop_last", "accumulation", "loss", "clip_norm")),
     *(f"train.{key}" for key in ("ema_decay", "seed", "device", "threads", "precision", "channels_last", "compile")),
