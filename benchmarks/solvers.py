@@ -6,6 +6,7 @@ is at 1e-3, or after a number of rounds, or after some seconds.
     python benchmarks/solvers.py                       # three synthetic sets, up to 20 minutes on one core
     python benchmarks/solvers.py --sets relu49 --batch 64 --repeats 9 --threads 2
     python benchmarks/solvers.py --vectors VECTOR_DIR  # features of the golden files besides
+    python benchmarks/solvers.py --others             # mdot-tnt and POT besides: pip install mdot-tnt
     python benchmarks/solvers.py --quick               # the package's solver against 100 published rounds only
 """
 
@@ -94,6 +95,39 @@ def package(tolerance: float | None, **constants: float) -> Callable[[Tensor], t
     return run
 
 
+def mdot() -> Callable[[Tensor], tuple[int, Tensor]]:
+    """mdot-tnt's batched solver; costs scaled to [0, 1], as it recommends, and its temperature with them."""
+    from mdot_tnt import solve_OT_batched
+
+    def run(cost: Tensor) -> tuple[int, Tensor]:
+        batch, r, s = cost.shape
+        scale = cost.max()
+        marginals = cost.new_full((batch, r), 1 / r), cost.new_full((batch, s), 1 / s)
+        temperature = float(scale) / EPSILON
+        plan, logs = solve_OT_batched(*marginals, cost / scale, temperature, return_plan=True, round=False, log=True)
+        return int(logs["k_total"].max() if isinstance(logs["k_total"], Tensor) else logs["k_total"]), _error(plan)
+
+    return run
+
+
+def pot(tolerance: float, limit: int = 5_000) -> Callable[[Tensor], tuple[int, Tensor]]:
+    """POT's batched Sinkhorn iterations in the log domain."""
+    from ot.batch import solve_batch
+
+    def run(cost: Tensor) -> tuple[int, Tensor]:
+        result = solve_batch(cost, EPSILON, max_iter=limit, tol=tolerance, method="log_sinkhorn", grad="detach")
+        return 0, _error(result.plan)
+
+    return run
+
+
+def _error(plan: Tensor) -> Tensor:
+    """L1 distance of both marginals of plans (B, r, s) from uniform ones; not a number counts as infinite."""
+    _, r, s = plan.shape
+    error = (plan.sum(2) - 1 / r).abs().sum(1) + (plan.sum(1) - 1 / s).abs().sum(1)
+    return error.nan_to_num(nan=torch.inf)
+
+
 def solvers(limit: float, quick: bool) -> dict[str, Callable[[Tensor], tuple[int, Tensor]]]:
     chosen = {
         "plain, 100 rounds": driven(potentials, 100, limit),
@@ -133,7 +167,9 @@ def golden(path: Path) -> Tensor:
 def compare(title: str, cost: Tensor, arguments: argparse.Namespace) -> None:
     print(f"\n{title}: cost {tuple(cost.shape)}, mean {cost.mean():.0f}")
     print(f"{'solver':<26} {'ms: median':>11} {'(min - max)':>19} {'rounds':>7} {'at 1e-3':>8} {'worst error':>12}")
-    chosen = solvers(arguments.limit, arguments.quick)
+    chosen = solvers(arguments.limit, arguments.quick or arguments.others)
+    if arguments.others:
+        chosen |= {"mdot-tnt": mdot(), "POT, tolerance 1e-4": pot(1e-4), "POT, tolerance 1e-5": pot(1e-5)}
     times: dict[str, list[float]] = {name: [] for name in chosen}
     outcome = {}
     for _ in range(arguments.repeats):
@@ -157,6 +193,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--limit", type=float, default=20.0, help="seconds for one solver on one batch")
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--others", action="store_true", help="mdot-tnt and POT beside the package's solver")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     print(

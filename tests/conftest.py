@@ -1,5 +1,6 @@
 """Fixtures shared by all tests."""
 
+import os
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
 # Compiled steps without graph breaks: older compilers refuse some of what is here, loudly. Eagerly all is the same.
 COMPILES = tuple(map(int, torch.__version__.split(".")[:2])) >= (2, 11)
+os.environ.pop("COLUMNS", None)  # pytest-xdist gives its workers 80, and a pipe has as many as a table needs
 GOLDEN = Path(__file__).parent / "golden"
 
 

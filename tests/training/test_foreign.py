@@ -43,7 +43,8 @@ COMPUTING = {
     *(f"method.{key}" for key in ("labels", "least_side", "largest_side", "saliency", "box_per", "gamma_alpha")),
     *(f"method.{key}" for key in ("delta", "same_class_distance", "content_share", "probabilities")),
     *(f"method.{key}" for key in ("decay", "softness", "grid", "least_sigma", "largest_sigma", "shape", "share")),
-    *("optimizer.layer_decay", "method.attention_share", "method.patch"),
+    *("optimizer.layer_decay", "method.attention_share", "method.patch", "method.kappa"),
+    *(f"method.{key}" for key in ("class_counts", "examples", "mixtures")),
 }
 
 

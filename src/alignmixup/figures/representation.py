@@ -34,6 +34,8 @@ def draw_representation(groups: Mapping[str, Sequence[Mapping[str, Any]]], path:
             change = _mean(found, lambda one: [step["change_percent"] for step in one["steps"]])
             around.plot(sizes, change, **style)
         spectrum.set(xscale="log", yscale="log", xlabel="number", ylabel="singular value of a class, relative")
+        for axis in (spectrum.xaxis, spectrum.yaxis):  # plain numbers, not powers of ten
+            axis.set_major_formatter(lambda value, _: f"{value:g}")
         errors.set(xlabel="confidence", ylabel="errors surer than that (%)", xlim=(0, 1), ylim=(0, 100))
         between.set(xlabel="way from an image to one of another class", ylabel="mean confidence (%)", xlim=(0, 1))
         around.set(xscale="log", xlabel="random step (1/255, root mean square)", ylabel="change of probabilities (%)")

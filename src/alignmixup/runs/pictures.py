@@ -218,8 +218,9 @@ def _pair_maps(run: Run, layer: str, asked: PairChoice, *, layout: Layout | None
 
 def _ready(file: str | Path) -> Path:
     """A picture that can be written: refused before hours of work are done for it."""
+    _writable(file)
     check_format(Path(file))
-    return _writable(file)
+    return Path(file)
 
 
 def _writable(file: str | Path) -> Path:

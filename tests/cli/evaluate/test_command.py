@@ -8,6 +8,7 @@ import pytest
 
 from alignmixup.cli import main
 from alignmixup.runs import evaluation
+from alignmixup.runs.plan import PARTS
 from alignmixup.training.build import load_data
 from alignmixup.training.config_file import load
 
@@ -67,11 +68,11 @@ def test_everything_about_one_run(runs, capsys):
     assert result["ood"]["sets"]["uniform"]["in_images"] == 30
     assert list(result["corruptions"]["error_percent"]) == ["contrast", "gaussian_noise"]
     assert result["corruptions"]["mce"]["mce_percent"] == pytest.approx(100)
-    assert set(result["conventions"]) == {"error", "weights", "calibration", "attacks", "corruptions"}
+    assert set(result["conventions"]) == {"error", "weights", *PARTS} - {"ood"}
     out = capsys.readouterr().out
     for text in ("fgsm 8/255 error %", "ECE %", "OOD AUROC %", "mCE %", "checks of pgd 4/255"):
         assert text in out
-    for part in ("calibration", "attacks", "ood", "corruptions"):
+    for part in PARTS[1:]:
         assert Path(f"found/evaluation-{part}.png").is_file()
         assert f"found/evaluation-{part}.png" in out
 
@@ -102,7 +103,7 @@ def test_several_runs_end_in_one_table_and_are_measured_once(runs, capsys, monke
             main([*command, "--overwrite"])
     shutil.copy("runs/m0/model.safetensors", "runs/m1/model.safetensors")  # other weights are another question
     record = read("runs/m1/record.json")  # as of an older version, which did not know its weights
-    del record["weights_sha256"]
+    del record["weights_sha256"], record["sha256_of_the_rest"]
     Path("runs/m1/record.json").write_text(json.dumps(record))
     assert main(command) == 1
     assert "runs/m1/evaluation.json holds an evaluation of other weights" in capsys.readouterr().err
