@@ -131,7 +131,8 @@ def configurations(draw: random.Random) -> Iterator[Case]:
             )
         changed = "; ".join(changed_lines(text, damaged))
         tables = ("[model]", "[method]")  # what of them is wrong is the value, which a text shows anywhere
-        names = ("mine.toml", key, *(tables if kind == "text" else ()), *re.findall(r"\w+", changed[:200]))
+        own = (value,) if kind == "value" else tables if kind == "text" else ()
+        names = ("mine.toml", key, *own, *re.findall(r"\w+", changed[:200]))
         yield Case(f"{kind}: {changed[:150]!r}", command, names, write("mine.toml", damaged))
 
 

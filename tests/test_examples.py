@@ -130,14 +130,10 @@ def free_number():
     raise OSError("no port is free")
 
 
-@pytest.mark.timeout(900)  # two starts of two processes, on a busy machine
+@pytest.mark.slow  # four starts take 40 s of a core, three quarters of them imports
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(
-    ("told", "number"),
-    [
-        ("shell", signal.SIGTERM),
-        pytest.param("tasks", signal.SIGTERM, marks=pytest.mark.slow),
-        pytest.param("tasks", signal.SIGUSR1, marks=pytest.mark.slow),
-    ],
+    ("told", "number"), [("shell", signal.SIGTERM), ("tasks", signal.SIGTERM), ("tasks", signal.SIGUSR1)]
 )
 def test_a_slurm_job_that_is_told_to_stop_saves_and_goes_on_when_it_is_queued_again(tmp_path, told, number):
     """At its time limit the shell is told (--signal=B:TERM); when it is preempted, each process of its steps is."""

@@ -28,6 +28,7 @@ __all__ = [
     "read_record",
     "read_records",
     "read_results",
+    "read_style_description",
     "sealed",
     "write_sealed",
 ]
@@ -122,6 +123,12 @@ _LOCALIZATION = {
     "images?": int,
     "groups": [_GROUP],
     "runs?": [{"run?": str, "model?": str, "method?": str}],
+}
+_STYLE = {
+    "kind": str,
+    "settings": {EVERY: (*_OPTIONAL, str, [])},
+    "measured?": {EVERY: _NUMBER},
+    "tensors_sha256?": str,
 }
 _RESULTS = {
     "methods": [{"name": str, "folders": [str], "settings": {}}],
@@ -250,6 +257,14 @@ def read_localization(path: Path) -> dict[str, Any]:
 def read_results(path: Path) -> dict[str, Any]:
     """Read the table of a comparison; errors as of `read_json`, and of another form."""
     return _checked(read_json(path), _RESULTS, path)
+
+
+def read_style_description(text: str, place: str, *, version: int) -> dict[str, Any]:
+    """Read what a style autoencoder's file says of its networks; errors as of `read_json`, and of another form."""
+    described = _object(text.encode(), place)
+    if described.get("format") != version:
+        raise ValueError(f"{place} has format {_shown(described.get('format'))}, expected {version}")
+    return _checked(described, _STYLE, place)
 
 
 def _checked(

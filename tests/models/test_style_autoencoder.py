@@ -1,6 +1,7 @@
 """Style autoencoders: what they are, their file, and what is said about wrong ones."""
 
 import json
+import random
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,47 @@ def test_files_of_something_else(tmp_path: Path) -> None:
     safetensors.torch.save_file({"weight": torch.zeros(2)}, file, metadata=metadata)
     with pytest.raises(ValueError, match=r"is damaged: Error\(s\) in loading state_dict"):
         load_style_autoencoder(file)
+
+
+@pytest.mark.parametrize(
+    ("described", "complaint"),
+    [
+        ("{", "is damaged or no JSON"),
+        ("[" * 100_000, "is damaged or no JSON"),
+        ("3", "is no JSON object"),
+        ('{"format": 1}', "is damaged: kind is missing"),
+        ('{"format": 1, "kind": "residual", "settings": []}', "is damaged: settings is no object"),
+        ('{"format": 1, "kind": ["residual"], "settings": {}}', "is damaged: kind is"),
+        ('{"format": 1, "kind": "residual", "settings": {"width": 1e999}}', r"is damaged: settings\.width is inf"),
+        ('{"format": 1, "kind": "residual", "settings": {"mean": ["x"]}}', r"is damaged: settings\.mean"),
+        ('{"format": 1, "kind": "residual", "settings": {"widht": 4}}', "is damaged: .*unexpected keyword"),
+    ],
+)
+def test_a_description_of_another_form_is_refused(tmp_path: Path, described: str, complaint: str) -> None:
+    file = tmp_path / "a.safetensors"
+    safetensors.torch.save_file({"weight": torch.zeros(2)}, file, metadata={"style_autoencoder": described})
+    with pytest.raises(ValueError, match=f"a.safetensors {complaint}.*train-style") as refusal:
+        load_style_autoencoder(file)
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_flipped_bit_is_no_other_autoencoder(tmp_path: Path) -> None:
+    file, draw = tmp_path / "a.safetensors", random.Random(0)
+    content, refused = style_file_bytes(StyleAutoencoder("residual", SETTINGS), {"psnr_db": 20.0}), 0
+    file.write_bytes(content)
+    whole = load_style_autoencoder(file)
+    for _ in range(200):
+        changed, bit = bytearray(content), draw.randrange(8 * len(content))
+        changed[bit // 8] ^= 1 << bit % 8
+        file.write_bytes(changed)
+        try:
+            loaded = load_style_autoencoder(file)
+            assert (loaded.kind, loaded.settings) == (whole.kind, whole.settings)
+            assert all(map(torch.equal, loaded.state_dict().values(), whole.state_dict().values()))
+        except ValueError as error:
+            assert str(file) in str(error)  # noqa: PT017 - either is right
+            refused += 1
+    assert refused > 150
 
 
 @pytest.mark.parametrize("source", ["patches:1", "patches:x", "patches:-2"])

@@ -109,8 +109,7 @@ def digest(file: Path) -> str:
 
 def without_times(value: Any) -> Any:
     if isinstance(value, dict):
-        # the checksum is of the times too
-        left_out = ("command", "revision", "sha256_of_the_rest")
+        left_out = ("command", "revision", "sha256_of_the_rest")  # the checksum is of the times too
         kept = (key for key in value if "second" not in key and key not in left_out)
         return {key: without_times(value[key]) for key in kept}
     return [without_times(own) for own in value] if isinstance(value, list) else value
@@ -151,7 +150,7 @@ def of_folder(folder: Path) -> dict[str, Any]:
         if file.name == "style.safetensors":
             with safe_open(file, framework="pt") as opened:
                 tensors = {name: opened.get_tensor(name).tolist() for name in opened.keys()}  # noqa: SIM118
-                metadata = {key: re.sub(r'"seconds": [\d.e-]+', "", value) for key, value in opened.metadata().items()}
+                metadata = without_times(json.loads(opened.metadata()["style_autoencoder"]))
             found[file.name] = (tensors, metadata)
         elif file.suffix in (".npy", ".safetensors", ".toml"):
             found[str(file.relative_to(folder))] = digest(file)

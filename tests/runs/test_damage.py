@@ -13,7 +13,14 @@ import pytest
 
 from alignmixup import runs
 from alignmixup.cli import main
-from alignmixup.records import read_evaluation, read_json, read_record, read_results
+from alignmixup.records import (
+    read_evaluation,
+    read_json,
+    read_localization,
+    read_record,
+    read_results,
+    write_sealed,
+)
 from alignmixup.report.collect import find_runs, write_records
 from alignmixup.runs.folder import RunFolder
 
@@ -31,20 +38,23 @@ READERS: dict[str, list[list[str]]] = {
     f"{RUN}/checkpoint.pt": [RESUME, COMPARE],
     f"{RUN}/evaluation.json": [[*EVALUATE, f"{RUN}/evaluation.json"], REPORT],
     f"{RUN}/evaluation-calibration.png": [REPORT],
+    "all/localization.json": [REPORT, ["report", "all", "--table", "csv", "--numbers", "localization"]],
     "all/results.json": [COMPARE, REPORT],
     "stored/records.jsonl": [["report", "stored", "--out", "page.html"], [*REPORT, "--records", "stored"]],
 }
+LOCALIZATION = Path(__file__).parents[2] / "results/tiny-imagenet-localization/localization-preact_resnet18.json"
 TRIED = 3  # flips of a file a command; more by hand, when a form is changed
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The folder of a comparison whose run was evaluated, and its stored record."""
+    """The folder of a comparison whose run was evaluated, a localization beside it, and its stored record."""
     place, before = tmp_path_factory.mktemp("whole"), Path.cwd()
     os.chdir(place)
     try:
         assert main(COMPARE) == 0
         assert main([*EVALUATE, f"{RUN}/evaluation.json"]) == 0
+        write_sealed(Path("all/localization.json"), json.loads(LOCALIZATION.read_text()))
         write_records(find_runs([Path("all")]), Path("stored"))
         yield place
     finally:
@@ -103,6 +113,7 @@ def test_a_flipped_bit_changes_nothing_or_is_refused(
     [
         (f"{RUN}/record.json", read_record),
         (f"{RUN}/evaluation.json", read_evaluation),
+        ("all/localization.json", read_localization),
         ("all/results.json", read_results),
     ],
 )

@@ -200,6 +200,24 @@ def test_nothing_but_an_evaluation_is_written_over(run: runs.Run, out: Path, tmp
         runs.evaluate(run, out=out.with_name("record.json"))
 
 
+@pytest.mark.parametrize("name", ["evaluation.json", "mine.json"])
+def test_a_damaged_evaluation_is_replaced_on_request_only(run: runs.Run, tmp_path: Path, name: str) -> None:
+    file = tmp_path / name
+    runs.evaluate(run, out=file, what="error", limit=20)
+    whole = file.read_text()
+    checksum = whole.replace('"run": "', '"run": "x')
+    form = json.dumps(json.loads(whole) | {"error_percent": "low", "sha256_of_the_rest": None})
+    for damaged in (checksum, form, whole[:-3], *[""] * (name == "evaluation.json")):
+        assert damaged != whole
+        file.write_text(damaged)
+        with pytest.raises(ConfigError, match=rf"{name} is damaged.*; --overwrite replaces it") as refusal:
+            runs.evaluate(run, out=file, what="error", limit=20)
+        assert "\n" not in str(refusal.value)
+        assert file.read_text() == damaged
+        runs.evaluate(run, out=file, what="error", limit=20, overwrite=True)
+        assert read(file)["error_percent"] == json.loads(whole)["error_percent"]
+
+
 def test_an_evaluation_of_an_older_version_of_the_package_is_measured_again(run: runs.Run, out: Path) -> None:
     runs.evaluate(run, out=out, what="error,ood", ood="uniform", limit=30)
     stored = read(out)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +21,7 @@ from alignmixup.models.style_encoders import (
     resize,
 )
 from alignmixup.outside import require
+from alignmixup.records import read_style_description, sealed
 
 __all__ = ["StyleAutoencoder", "load_style_autoencoder", "style_file_bytes", "vgg19_weights"]
 
@@ -135,9 +137,9 @@ def style_file_bytes(autoencoder: StyleAutoencoder, measured: Mapping[str, Any])
     ``measured`` are numbers to keep beside, such as the reconstruction error.
     """
     described = {"format": FORMAT, "kind": autoencoder.kind, "settings": autoencoder.settings}
-    described |= {"measured": dict(measured)}
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in autoencoder.state_dict().items()}
-    metadata = {"format": "pt", _KEY: json.dumps(described)}
+    described |= {"measured": dict(measured), "tensors_sha256": _digest(tensors)}
+    metadata = {"format": "pt", _KEY: json.dumps(sealed(described))}
     content: bytes = require("safetensors.torch").save(tensors, metadata=metadata)
     return content
 
@@ -172,10 +174,17 @@ def _read(file: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise ValueError(f"{file} is damaged or no safetensors file ({error}); {_make(file)}") from error
     if _KEY not in metadata:
         raise ValueError(f"{file} holds no style autoencoder (weights of a classifier?); {_make(file)}")
-    settings = json.loads(metadata[_KEY])
-    if settings.get("format") != FORMAT:
-        raise ValueError(f"{file} has format {settings.get('format')!r}, expected {FORMAT}; {_make(file)}")
-    return settings, tensors
+    try:
+        described = read_style_description(metadata[_KEY], str(file), version=FORMAT)
+    except ValueError as error:
+        raise ValueError(f"{error}; {_make(file)}") from None
+    if described.get("tensors_sha256", digest := _digest(tensors)) != digest:
+        raise ValueError(f"{file} is damaged: the checksum of its tensors differs; {_make(file)}")
+    return described, tensors
+
+
+def _digest(tensors: Mapping[str, Tensor]) -> str:
+    return hashlib.sha256(require("safetensors.torch").save(dict(tensors))).hexdigest()
 
 
 def _make(file: Path) -> str:

@@ -88,9 +88,10 @@ def evaluate_several(
     that it ends in: the result of a single run, the summary of several. None reads and writes nothing.
 
     Raises:
-        ConfigError: a file that is there holds no evaluation, or numbers that would be lost, without ``overwrite``.
+        ConfigError: a file that is there holds no evaluation; or, without ``overwrite``, a damaged one or numbers
+            that would be lost.
     """
-    files = _places(runs, plan, out)
+    files = _places(runs, plan, out, overwrite=overwrite)
     with locked(*[file for file in (out, *files) if file]):  # what a file holds already is read, and stays in it
         return _into_files(runs, files, plan, out=out, overwrite=overwrite, progress=progress, known=known)
 
@@ -132,7 +133,7 @@ def _into_files(
     return results
 
 
-def _places(runs: Sequence[Run], plan: Plan, out: Path | None) -> list[Path | None]:
+def _places(runs: Sequence[Run], plan: Plan, out: Path | None, *, overwrite: bool) -> list[Path | None]:
     """The file of each run; what makes measuring or writing impossible is refused here."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ConfigError("an evaluation runs in one process: start it without torchrun")
@@ -144,7 +145,7 @@ def _places(runs: Sequence[Run], plan: Plan, out: Path | None) -> list[Path | No
         folder.check_output(out)
     if len(runs) == 1:
         return [out]
-    check_summary(out)
+    check_summary(out, overwrite=overwrite)
     return [_file_of(run, out) for run in runs]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -96,8 +97,7 @@ def picture_morphs(run: Run, out: str | Path, **options: Any) -> None:
     """
     asked, file = MorphOptions(**options), _ready(out)
     if asked.animation:
-        check_animation(Path(asked.animation))
-        _writable(asked.animation)
+        _ready(asked.animation, check_animation)
     decoder = run.decoder
     layer = str(decoder.decoder_layer)
     batch, maps = _pair_maps(run, layer, asked, layout=decoder.layout)
@@ -216,17 +216,11 @@ def _pair_maps(run: Run, layer: str, asked: PairChoice, *, layout: Layout | None
     return batch, pair_maps(run.model, layer, batch, _alignment(run, asked), layout=layout)
 
 
-def _ready(file: str | Path) -> Path:
-    """A picture that can be written: refused before hours of work are done for it."""
-    _writable(file)
-    check_format(Path(file))
-    return Path(file)
-
-
-def _writable(file: str | Path) -> Path:
-    """A file that can be written: its folder is there, and it is none of a run's own."""
+def _ready(file: str | Path, check: Callable[[Path], object] = check_format) -> Path:
+    """A picture that can be written: refused before hours of work are done for it, a run's own file first of all."""
     for written in (Path(file), Path(file).with_suffix(".json")):
         RunFolder(written.parent).check_output(written)
+    check(Path(file))
     if Path(file).is_dir():
         raise ValueError(f"--out {file} is a folder: name a file in it")
     Path(file).parent.mkdir(parents=True, exist_ok=True)

@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--overwrite",
         action="store_true",
-        help="measure anew, and replace what the file says of another network or question",
+        help="measure anew, and replace what the file says of another network or question, or if it is damaged",
     )
     add_options(parser.add_argument_group("what to measure, and how"), EvaluationOptions)
 

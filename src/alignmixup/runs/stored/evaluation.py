@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from statistics import fmean
@@ -17,6 +17,7 @@ from alignmixup.training.config_file import ConfigError
 Result = dict[str, Any]
 _SUMMARY = {"format", "methods", "runs", "settings"}
 _WAY_OUT = "--overwrite replaces it, --out takes another file"
+_MARKS = (b'"settings"', b'"top5_error_percent"')  # an evaluation has both in its text, and no other file has
 _NAMES = {"data": "data", "model": "network", "precision": "precision", "weights_sha256": "weights"}
 
 
@@ -26,10 +27,10 @@ def compare(run: Run, plan: Plan, file: Path, *, overwrite: bool) -> tuple[Resul
     Numbers of an older version of this package are measured again. ``overwrite`` leaves all of the plan to measure.
 
     Raises:
-        ConfigError: the file holds something else than an evaluation; or, without ``overwrite``, one of another
-            network, or the answer to another question, which measuring would replace.
+        ConfigError: the file holds something else than an evaluation; or, without ``overwrite``, one that is damaged
+            or of another network, or the answer to another question, which measuring would replace.
     """
-    stored = _read(file)
+    stored = _read(file, overwrite=overwrite)
     if not stored:
         return {}, plan
     wanted = settings_of(run, plan)
@@ -129,9 +130,9 @@ def chosen_corruptions(corruptions: Result, kinds: Sequence[str], severities: Se
     return {**corruptions, "kinds": list(kinds), "severities": list(severities), "error_percent": errors}
 
 
-def check_summary(file: Path) -> None:
-    """Refuse to write the summary of several runs over something else."""
-    if file.is_file() and set(_content(file)) != _SUMMARY:
+def check_summary(file: Path, *, overwrite: bool) -> None:
+    """Refuse to write the summary of several runs over something else, or over a damaged one without ``overwrite``."""
+    if file.exists() and (content := _content(file, read_json, overwrite=overwrite)) and set(content) != _SUMMARY:
         raise ConfigError(f"--out {file} is there and is no table of several runs: name another file")
 
 
@@ -142,18 +143,31 @@ def _difference(known: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
     return "; ".join(f"{key} = {known.get(key)}, not {asked[key]}" for key in keys)
 
 
-def _read(file: Path) -> Result:
+def _read(file: Path, *, overwrite: bool) -> Result:
     """The evaluation in a file; empty without one."""
     if not file.exists():
         return {}
-    stored = _content(file)
-    if not isinstance(stored.get("settings"), dict) or "error_percent" not in stored:
-        raise ConfigError(f"--out {file} is there and holds no evaluation of a network: name another file")
-    return read_evaluation(file)
+    stored = _content(file, read_json, overwrite=overwrite)
+    if stored and (not isinstance(stored.get("settings"), dict) or "error_percent" not in stored):
+        raise ConfigError(_other(file))
+    return _content(file, read_evaluation, overwrite=overwrite)
 
 
-def _content(file: Path) -> Result:
+def _content(file: Path, read: Callable[[Path], Result], *, overwrite: bool) -> Result:
+    """What a file holds; empty of a damaged one that is to be replaced."""
     try:
-        return read_json(file)
-    except (OSError, ValueError):
-        return {}
+        return read(file)
+    except ValueError as error:
+        if not file.is_file() or not (file.name.startswith("evaluation") or _marked(file.read_bytes())):
+            raise ConfigError(_other(file)) from None
+        if overwrite:
+            return {}
+        raise ConfigError(f"{error}; {_WAY_OUT}") from None
+
+
+def _marked(text: bytes) -> bool:
+    return all(mark in text for mark in _MARKS)
+
+
+def _other(file: Path) -> str:
+    return f"--out {file} is there and holds no evaluation of a network: name another file"
