@@ -4,7 +4,7 @@ import os
 import random
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -60,8 +60,28 @@ def golden() -> Callable[[str], dict[str, np.ndarray]]:
     return load
 
 
+_CURVES: dict[str, bytes] = {}
+
+
 @pytest.fixture
-def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def curves_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first run draws its curves, the others copy them; a module that looks at them overrides this."""
+    from alignmixup.runs import training
+
+    draw = training.draw_curves
+
+    def draw_once(record: dict[str, Any], path: Path) -> None:
+        if path.suffix in _CURVES:
+            path.write_bytes(_CURVES[path.suffix])
+        else:
+            draw(record, path)
+            _CURVES[path.suffix] = path.read_bytes()
+
+    monkeypatch.setattr(training, "draw_curves", draw_once)
+
+
+@pytest.fixture
+def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, curves_once: None) -> list[str]:
     """Arguments that make any digits configuration run in a second; the working directory is a fresh folder."""
     monkeypatch.chdir(tmp_path)
     keys = ["data.subset=6", "model.width=4", "model.strides=[2,2,1,1]", "train.epochs=2", "train.device=cpu"]
@@ -69,7 +89,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.fixture
-def tiny_config() -> Callable[..., "Config"]:
+def tiny_config(curves_once: None) -> Callable[..., "Config"]:
     """A run of about a second: 60 digits, width 4, three epochs; mixup in the input unless another method is named."""
     from alignmixup.training.config_file import load
 

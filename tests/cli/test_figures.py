@@ -13,6 +13,11 @@ WRITE_FIGURES = {"train", "evaluate", "localize", "compare"}
 STARTS = {"png": b"\x89PNG", "pdf": b"%PDF", "svg": b"<?xml"}
 
 
+@pytest.fixture
+def curves_once() -> None:
+    """Each run draws its own here."""
+
+
 def test_the_commands_that_have_it_offer_the_same() -> None:
     found = {
         name: next((one for one in options_of_parser(parser) if "--figures" in one.option_strings), None)

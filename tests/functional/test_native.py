@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.processes import in_two_processes
 
 from alignmixup.functional import native
 from alignmixup.functional.alignment import align_mix
@@ -224,11 +225,16 @@ def test_texts_of_any_locale(fresh):
     assert in_another_process(LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0") == "built"
 
 
+def build_there(rank, cache):
+    os.environ["XDG_CACHE_HOME"] = cache
+    native.FLAGS = SOONER
+    assert again() is not None
+
+
 @needs_compiler
+@pytest.mark.xdist_group("processes")
 def test_processes_that_build_at_once_do_not_disturb_each_other(fresh):
-    code = f"{QUICKLY}assert native.library() is not None"
-    running = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(2)]
-    assert [process.wait() for process in running] == [0, 0]
+    in_two_processes(build_there, str(fresh.parent))
     assert len(list(fresh.iterdir())) == 1
 
 

@@ -54,6 +54,10 @@ def test_compiled_steps_equal_eager_steps_with_one_graph_for_each_layer_and_dire
 def test_no_step_of_any_method_breaks_the_graph(name, digits_mixer):
     model = fitting(name, net())
     mixer = digits_mixer(name, model)
+    if not mixer.is_scoped:
+        mixer(*next(batches(1)))
+        if not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules()):
+            return  # what is compiled is the network alone
     counter = CompileCounter()
     compiled = torch.compile(model, backend=counter, fullgraph=True)  # a break is an error
     losses(compiled, mixer, 12)

@@ -8,7 +8,7 @@ import contextlib
 
 import pytest
 import torch
-from tests.networks import fitting, shallow_resnet
+from tests.networks import fitting, plain_net
 
 from alignmixup import methods
 
@@ -46,7 +46,7 @@ def no_values(monkeypatch):
 
 def prepared(name, digits_mixer):
     """A network, its mixer with layers chosen, and a batch; all but the draws on the meta device."""
-    net = fitting(name, shallow_resnet(5))
+    net = fitting(name, plain_net(5))
     mixer = digits_mixer(name, net)
     x, y = torch.randn(8, 3, 32, 32), torch.arange(8) % 5
     mixer.prepare(x)

@@ -15,12 +15,12 @@ SHORT = {"blocks": [1, 1, 1, 1]}
 
 @pytest.mark.parametrize(
     ("strides", "positions"),
-    [([1, 2, 2, 1], 14), ([1, 2, 1, 1], 28), ([1, 2, 2, 2], 7)],
+    [([1, 2, 2, 1], 4), ([1, 2, 1, 1], 8), ([1, 2, 2, 2], 2)],  # of 64 pixels; 14, 28 and 7 of 224
     ids=["usual", "large", "plain"],
 )
 def test_positions_of_the_map(strides, positions):
     model = models.build("resnet50_gap", num_classes=4, options={**SHORT, "strides": strides})
-    x = torch.randn(2, 3, 224, 224)
+    x = torch.randn(2, 3, 64, 64)
     found = taps.probe(model, x)
     assert found.last() == "layer4"
     assert found.layers[-1].shape == (2, 2048, positions, positions)

@@ -1,10 +1,8 @@
 """Whole runs: folder, record, weights, resumption after an interruption and after a kill."""
 
 import json
+import os
 import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,8 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from tests.processes import in_processes
+from torch.multiprocessing import ProcessExitedException
 
 from alignmixup.runs.evaluation import evaluate
 from alignmixup.runs.folder import RunFolder
@@ -204,33 +204,30 @@ def test_a_signal_saves_and_the_handlers_come_back(
     assert numbers(train(config, folder, mode="resume")) == numbers(reference)
 
 
+def train_until_it_is_killed(rank: int, folder: str) -> None:
+    """In the middle of the second epoch."""
+    from alignmixup.training.config_file import load
+
+    step, taken = Trainer._train_step, [0]
+
+    def counted(self: Trainer, x: torch.Tensor, y: torch.Tensor) -> bool:
+        taken[0] += self.epoch == 1
+        if taken[0] == 5:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return step(self, x, y)
+
+    Trainer._train_step = counted  # type: ignore[method-assign]
+    train(load("digits/mixup", KILLED), RunFolder(Path(folder)))
+
+
+@pytest.mark.xdist_group("processes")
 def test_a_killed_run_continues_to_the_same_numbers(tmp_path: Path, reference: dict[str, Any]) -> None:
     from alignmixup.training.config_file import load
 
     folder = RunFolder(tmp_path / "run")
-    code = (
-        "import sys, time; from pathlib import Path; from alignmixup.runs.training import train\n"
-        "from alignmixup.training.config_file import load\n"
-        "from alignmixup.runs.folder import RunFolder\n"
-        "from alignmixup.training.trainer import Trainer\n"
-        "step = Trainer._train_step\n"
-        "def slow(self, x, y):\n"
-        "    time.sleep(0.05)\n"
-        "    return step(self, x, y)\n"
-        "Trainer._train_step = slow\n"
-        "train(load('digits/mixup', sys.argv[2:]), RunFolder(Path(sys.argv[1])))\n"
-    )
-    process = subprocess.Popen([sys.executable, "-c", code, str(folder.path), *KILLED])
-    try:
-        deadline = time.monotonic() + 240
-        while not folder.checkpoint.is_file() and time.monotonic() < deadline:
-            assert process.poll() is None
-            time.sleep(0.02)
-        time.sleep(0.2)
-    finally:
-        process.kill()
-        process.wait()
-    assert process.returncode == -signal.SIGKILL
+    with pytest.raises(ProcessExitedException, match="SIGKILL"):
+        in_processes(train_until_it_is_killed, str(folder.path))
+    assert folder.checkpoint.is_file()
     assert folder.state == "started"
     assert numbers(train(load("digits/mixup", KILLED), folder, mode="resume")) == numbers(reference)
 

@@ -1,13 +1,16 @@
 """Foreign pickles: nothing they hold runs, and nothing they hold ends the process."""
 
+import contextlib
 import itertools
+import json
 import os
 import pickle
-import subprocess
+import random
 import sys
 
 import numpy
 import pytest
+from tests.processes import in_processes
 
 from alignmixup.data.sets.plain_pickle import load_plain
 
@@ -86,57 +89,49 @@ HARMLESS = (
     "memory for the memo",
     "memory for a frame",
 )  # read, without the memory they ask for
-# Bytes changed, inserted, left out and copied in a file that is right, and the forged files. Exit status 0 says that no
-# more than an exception came of any, and no further line that none looked for anything outside.
-FUZZ = """
-import pickle, random, sys
-import numpy
-from alignmixup.data.sets.plain_pickle import load_plain
-from tests_forged import FORGED
-watched = ("os.system", "subprocess.Popen", "pickle.find_class", "import", "exec", "compile", "open")
-sys.addaudithook(lambda event, arguments: print(event) if event in watched else None)
-for name, content in FORGED.items():
-    try:
-        load_plain(content)
-    except Exception:
-        pass
-generator, good, bad = random.Random(0), 0, 0
-codes = bytes(range(256))
-for protocol in (2, 3, 4, 5):
-    batch = {"data": numpy.arange(48, dtype=numpy.uint8).reshape(2, 24), "labels": [1, 2], "names": ["a", b"b"]}
-    right = pickle.dumps(batch, protocol)
-    for _ in range(2000):
-        content = bytearray(right)
-        for _ in range(generator.choice((1, 1, 2, 8))):
-            at, kind = generator.randrange(len(content)), generator.randrange(4)
-            if kind == 0:
-                content[at] = generator.randrange(256)
-            elif kind == 1:
-                content[at:at] = bytes(generator.choices(codes, k=generator.randrange(1, 5)))
-            elif kind == 2:
-                del content[at : at + generator.randrange(1, 5)]
-            else:
-                other = generator.randrange(len(content))
-                content[at:at] = content[other : other + generator.randrange(1, 20)]
-        try:
-            load_plain(bytes(content))
-            good += 1
-        except Exception:
-            bad += 1
-print("good", good, "bad", bad)
-"""
+WATCHED = ("os.system", "subprocess.Popen", "pickle.find_class", "import", "exec", "compile", "open")
 
 
+def read_all_changes(rank, place):
+    """Read bytes changed, inserted, left out and copied in files that are right, and the forged files."""
+    events, good, bad = [], 0, 0
+    sys.addaudithook(lambda event, arguments: events.append(event) if event in WATCHED else None)
+    for content in FORGED.values():
+        with contextlib.suppress(Exception):
+            load_plain(content)
+    generator, codes = random.Random(0), bytes(range(256))
+    for protocol in (2, 3, 4, 5):
+        batch = {"data": numpy.arange(48, dtype=numpy.uint8).reshape(2, 24), "labels": [1, 2], "names": ["a", b"b"]}
+        right = pickle.dumps(batch, protocol)
+        for _ in range(2000):
+            content = bytearray(right)
+            for _ in range(generator.choice((1, 1, 2, 8))):
+                at, kind = generator.randrange(len(content)), generator.randrange(4)
+                if kind == 0:
+                    content[at] = generator.randrange(256)
+                elif kind == 1:
+                    content[at:at] = bytes(generator.choices(codes, k=generator.randrange(1, 5)))
+                elif kind == 2:
+                    del content[at : at + generator.randrange(1, 5)]
+                else:
+                    other = generator.randrange(len(content))
+                    content[at:at] = content[other : other + generator.randrange(1, 20)]
+            try:
+                load_plain(bytes(content))
+                good += 1
+            except Exception:
+                bad += 1
+    seen = list(events)
+    place.write_text(json.dumps([seen, good, bad]))
+
+
+@pytest.mark.xdist_group("processes")
 def test_no_change_of_a_file_ends_the_process_or_runs_anything(tmp_path):
-    (tmp_path / "tests_forged.py").write_text(f"FORGED = {FORGED!r}")
-    run = subprocess.run(
-        [sys.executable, "-c", FUZZ], capture_output=True, text=True, timeout=300, cwd=tmp_path, check=False
-    )
-    assert run.returncode == 0, run.stderr[-2000:]
-    words = run.stdout.split()
-    assert words[::2] == ["good", "bad"]  # and no event
-    assert int(words[1]) + int(words[3]) == 8000
-    assert int(words[3]) > 4000
+    in_processes(read_all_changes, tmp_path / "seen")  # no more than an exception came of any
+    events, good, bad = json.loads((tmp_path / "seen").read_text())
+    assert not events  # none looked for anything outside
+    assert good + bad == 8000
+    assert bad > 4000
 
 
 @pytest.mark.parametrize("name", [name for name in FORGED if name not in HARMLESS])

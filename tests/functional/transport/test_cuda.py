@@ -22,30 +22,8 @@ import sys, torch
 from alignmixup.functional.transport.cuda import fused_fits, solve_newton_fused
 cases = torch.load(sys.argv[1])
 assert all(fused_fits(case[0]) == (max(case[0].shape) <= 64) for case in cases.values())
-torch.save({name: solve_newton_fused(*case) for name, case in cases.items()}, sys.argv[2])
+torch.save({name: solve_newton_fused(*case) for name, case in cases.items() if fused_fits(case[0])}, sys.argv[2])
 """
-
-COMPILE = """
-import triton
-from triton.backends.compiler import GPUTarget
-from triton.compiler import ASTSource
-from alignmixup.functional.transport.cuda import _solve_sample, warps
-types = ["*fp32", "*fp32", "*i64", "i32", "i32", "fp32", "fp32", "i32", "constexpr", "constexpr"]
-signature = dict(zip(_solve_sample.arg_names, types, strict=True))
-for arch in (80, 90):
-    for side in (16, 64):
-        source = ASTSource(fn=_solve_sample, signature=signature, constexprs={"rows": side, "columns": side})
-        options = {"num_warps": warps(side, side), "enable_fp_fusion": True}
-        compiled = triton.compile(source, target=GPUTarget("cuda", arch, 32), options=options)
-        print(arch, side, len(compiled.asm["cubin"]), compiled.metadata.shared)
-"""
-
-
-def python(code: str, *arguments: object, **environment: str) -> str:
-    command = [sys.executable, "-c", code, *map(str, arguments)]
-    result = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment}, check=False)
-    assert result.returncode == 0, result.stderr
-    return result.stdout
 
 
 def random_cost(batch: int, r: int, s: int, *, channels: int = 512, relu: bool = False) -> Tensor:
@@ -81,7 +59,10 @@ CASES = make_cases()
 def interpreted(tmp_path_factory) -> dict[str, tuple[Tensor, Tensor]]:
     folder = tmp_path_factory.mktemp("kernel")
     torch.save(CASES, folder / "cases.pt")
-    python(INTERPRET, folder / "cases.pt", folder / "solved.pt", TRITON_INTERPRET="1", OMP_NUM_THREADS="1")
+    command = [sys.executable, "-c", INTERPRET, folder / "cases.pt", folder / "solved.pt"]
+    environment = {**os.environ, "TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"}
+    result = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert result.returncode == 0, result.stderr
     return torch.load(folder / "solved.pt")
 
 
@@ -107,8 +88,9 @@ def check_against_the_solver(
 
 
 def test_agrees_with_the_solver(interpreted):
-    for name, case in CASES.items():
-        check_against_the_solver(interpreted[name], case, atol=3e-5, name=name)
+    assert CASES.keys() - interpreted.keys() == {"large 100"}
+    for name, solved in interpreted.items():
+        check_against_the_solver(solved, CASES[name], atol=3e-5, name=name)
 
 
 @pytest.mark.parametrize("name", ["gauss 16 16", "gauss 9 16", "relu 49", "identical"])
@@ -132,12 +114,22 @@ def test_takes_only_costs_on_a_gpu():
     assert not fused_fits(torch.zeros(1, 4, 129, device="meta"))
 
 
-def test_compiles_without_a_gpu(tmp_path):
-    compiled = [list(map(int, line.split())) for line in python(COMPILE, TRITON_CACHE_DIR=str(tmp_path)).splitlines()]
-    assert [tuple(line[:2]) for line in compiled] == [(80, 16), (80, 64), (90, 16), (90, 64)]
-    for _, _, size, shared in compiled:
-        assert size > 0
-        assert shared <= 48 * 1024  # what a block gets unasked, on every GPU
+@pytest.mark.parametrize(("arch", "side"), [(80, 64), (90, 16), (90, 64)])
+def test_compiles_without_a_gpu(tmp_path, monkeypatch, arch, side):
+    import triton
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    from alignmixup.functional.transport.cuda import _solve_sample, warps
+
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+    types = ["*fp32", "*fp32", "*i64", "i32", "i32", "fp32", "fp32", "i32", "constexpr", "constexpr"]
+    signature = dict(zip(_solve_sample.arg_names, types, strict=True))
+    source = ASTSource(fn=_solve_sample, signature=signature, constexprs={"rows": side, "columns": side})
+    options = {"num_warps": warps(side, side), "enable_fp_fusion": True}
+    compiled = triton.compile(source, target=GPUTarget("cuda", arch, 32), options=options)
+    assert compiled.asm["cubin"]
+    assert compiled.metadata.shared <= 48 * 1024  # what a block gets unasked, on every GPU
 
 
 @pytest.fixture
