@@ -285,7 +285,7 @@ def test_a_report_leaves_out_an_evaluation_of_weights_that_are_gone(copied: RunF
     assert find_runs([copied.path])[0].evaluation == {}
 
 
-@pytest.mark.parametrize("text", ["0.5/0", "0.5,0.5/0.2", "a/b", "0.5/nan", "1/2/3"])
+@pytest.mark.parametrize("text", ["0.5/0", "0.5,0.5/0.2", "a/b", "0.5/nan", "1/2/3", "123.7/58.4"])
 def test_means_and_deviations_by_number(text: str) -> None:
     assert normalization("0.5/0.2", channels=3) == ((0.5,) * 3, (0.2,) * 3)
     assert normalization("0.1,0.2,0.3/1,2,3", channels=3) == ((0.1, 0.2, 0.3), (1.0, 2.0, 3.0))

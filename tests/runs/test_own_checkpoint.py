@@ -133,7 +133,7 @@ def test_constants_and_crop_reach_the_images(own: Path) -> None:
     pixels = np.zeros((20, 20, 3), dtype=np.uint8)
     pixels[5:15, 5:15, 0] = 250  # the inner half of each side
     Image.fromarray(pixels).save(own / "images" / "n07" / "centre.png")
-    choice = {"mean": "0.5,0.25,0", "std": "0.25,1,1", "size": 10, "labels": own / "labels.json", "device": "cpu"}
+    choice = {"mean": (0.5, 0.25, 0), "std": "0.25,1,1", "size": 10, "labels": own / "labels.json", "device": "cpu"}
     run = runs.load(
         "colours:build", data="folder", root="images", checkpoint="own.pth", crop=0.5, overrides=["data.workers=0"],
         **choice,

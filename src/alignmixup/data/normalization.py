@@ -58,7 +58,8 @@ def _numbers(text: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
         mean, std = (tuple(float(number) for number in side.split(",")) for side in text.split("/"))
     except ValueError:
         mean, std = (), ()
-    if not mean or len(mean) != len(std) or not all(map(math.isfinite, mean + std)) or min(std) <= 0:
+    numbers = mean and len(mean) == len(std) and all(map(math.isfinite, mean + std)) and min(std) > 0
+    if not numbers or max(mean) > 1:  # of bytes, which would pass and blacken every image
         raise ValueError(
             f"normalization {text!r} is not MEAN,.../STD,...: as many finite means as positive deviations, in units of "
             "pixels in [0, 1]"

@@ -1,5 +1,6 @@
 """AlignMixup."""
 
+import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -153,7 +154,7 @@ class AlignMixup(HiddenMixer, Alignment):
                 "(global average pooling), so the alignment cancels and this is Manifold mixup of the pooled features, "
                 "as in the published network; name an earlier layer, or put a BatchNorm and ReLU before the pooling "
                 "(final_norm=True in PreActResNet18, with layer='stage4'), to make alignment count",
-                stacklevel=6,
+                stacklevel=_to_the_caller(),
             )
         return reports
 
@@ -177,3 +178,11 @@ class AlignMixup(HiddenMixer, Alignment):
         """Tell where a sample shows its parents, once the model has seen it."""
         assert draw.layer is not None
         return AlignedParents(draw.perm, draw.layer, draw.keep, vars(Alignment.part_of(self)))
+
+
+def _to_the_caller() -> int:
+    """How many frames above the function that asks the first line is that is neither ours nor of torch's wrappers."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in ("alignmixup", "torch"):
+        frame, level = frame.f_back, level + 1
+    return level

@@ -70,8 +70,10 @@ class NetworkChoice(Asked):
         "data set of a MODEL, such as cifar10, imagenet or folder; of a run, folder: other test images of its classes",
     )
     root: str | None = option(None, "folder of the data")
-    mean: str | None = option(None, "mean of each channel that a MODEL expects, as 0.49,0.48,0.45; with --std")
-    std: str | None = option(None, "deviation of each channel, in units of pixels in [0, 1]")
+    mean: str | tuple[float, ...] | None = option(  # a list does too
+        None, "mean of each channel that a MODEL expects, as 0.49,0.48,0.45; with --std"
+    )
+    std: str | tuple[float, ...] | None = option(None, "deviation of each channel, in units of pixels in [0, 1]")
     size: int | None = option(None, "side of the images that a MODEL sees (default: the data set's)", minimum=1)
     crop: float | None = option(
         None, "imagenet and folder: share of the scaled sides that is shown (default: 0.875)", above=0, maximum=1
@@ -104,7 +106,8 @@ class NetworkChoice(Asked):
 
     def overrides(self) -> list[str]:
         """The configuration keys that these options stand for."""
-        normalization = f"{self.mean}/{self.std}" if self.mean else None
+        sides = (side if isinstance(side, str) else ",".join(map(str, side or ())) for side in (self.mean, self.std))
+        normalization = None if self.mean is None else "/".join(sides)
         keys = {"data.root": self.root, "data.normalization": normalization, "data.image_size": self.size}
         keys["train.device"] = self.device
         return [f"{key}={value}" for key, value in keys.items() if value is not None]

@@ -24,3 +24,10 @@ def test_the_next_step_is_a_command(command: str, tmp_path: Path, monkeypatch: p
     assert bool(said) == (command not in ENDS)
     if words := shlex.split(said)[1:]:
         assert build_parser().parse_args(words).command == words[0]
+
+
+@pytest.mark.parametrize("opencv", [True, False])
+def test_what_needs_opencv_is_said_where_there_is_one(opencv: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("alignmixup.cli.parser.next_step.find_spec", lambda name: name if opencv else None)
+    said = next_step(argparse.Namespace(command="train", trained=Path("run")))
+    assert said == "alignmixup evaluate run" + " --what error,calibration,corruptions" * opencv

@@ -125,7 +125,7 @@ def test_compiles_without_a_gpu(tmp_path, monkeypatch, arch, side):
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
     types = ["*fp32", "*fp32", "*i64", "i32", "i32", "fp32", "fp32", "i32", "constexpr", "constexpr"]
     signature = dict(zip(_solve_sample.arg_names, types, strict=True))
-    source = ASTSource(fn=_solve_sample, signature=signature, constexprs={"rows": side, "columns": side})
+    source = ASTSource(_solve_sample, signature, {"rows": side, "columns": side})  # the third has had two names
     options = {"num_warps": warps(side, side), "enable_fp_fusion": True}
     compiled = triton.compile(source, target=GPUTarget("cuda", arch, 32), options=options)
     assert compiled.asm["cubin"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import shlex
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ def _run(path: Any) -> str:
 
 def _after_train(options: argparse.Namespace) -> str:
     folder = getattr(options, "trained", None)
-    return f"alignmixup evaluate {_run(folder)} --what error,calibration,corruptions" if folder else ""
+    parts = " --what error,calibration,corruptions" if find_spec("cv2") else ""  # corruptions ask for OpenCV
+    return f"alignmixup evaluate {_run(folder)}{parts}" if folder else ""
 
 
 def _after_compare(options: argparse.Namespace) -> str:
