@@ -5,7 +5,6 @@ Everything is drawn on the CPU in float64 and moved afterwards, so one seed give
 """
 
 import math
-from functools import lru_cache
 
 import torch
 from torch import Generator, Tensor
@@ -37,7 +36,8 @@ def beta(alpha: float, size: int, *, generator: Generator) -> Tensor:
 
 def one_beta(alpha: float, *, generator: Generator) -> float:
     """Draw one λ as :func:`beta` does, in Python's numbers: faster, and equal but for the rounding of float64."""
-    gammas = torch._standard_gamma(_two(_checked_alpha(alpha) + 1.0), generator=generator).tolist()
+    shape = torch.full((2,), _checked_alpha(alpha) + 1.0, dtype=torch.float64, device="cpu")
+    gammas = torch._standard_gamma(shape, generator=generator).tolist()
     uniforms = torch.rand(2, dtype=torch.float64, generator=generator).tolist()
     first, second = (
         math.log(max(gamma, 1e-300)) + math.log(max(number, 1e-300)) / max(alpha, 1e-300)
@@ -45,11 +45,6 @@ def one_beta(alpha: float, *, generator: Generator) -> float:
     )
     odds = math.exp(-abs(first - second))  # at most 1: the other way round it can overflow
     return (1.0 if first >= second else odds) / (1.0 + odds)
-
-
-@lru_cache(maxsize=16)
-def _two(value: float) -> Tensor:
-    return torch.full((2,), value, dtype=torch.float64, device="cpu")
 
 
 def _checked_alpha(alpha: float) -> float:
