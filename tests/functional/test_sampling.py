@@ -13,6 +13,7 @@ from alignmixup.functional.sampling import (
     cutmix_box,
     dirichlet,
     matching,
+    one_beta,
     one_box_centre,
     one_cutmix_box,
     partner_share,
@@ -197,3 +198,18 @@ def test_the_share_of_the_other_image_is_written_as_it_is():
 def test_alpha_of_a_share_is_positive(alpha):
     with pytest.raises(ValueError, match="alpha must be a positive finite number"):
         partner_share(alpha)
+
+
+@pytest.mark.parametrize("alpha", [1e-300, 0.01, 0.2, 1.0, 8.0, 1e6])
+def test_one_beta_is_the_beta_of_the_tensors(alpha):
+    first, second = (torch.Generator().manual_seed(0) for _ in range(2))
+    one = [one_beta(alpha, generator=first) for _ in range(300)]
+    several = torch.cat([beta(alpha, 1, generator=second) for _ in range(300)])
+    torch.testing.assert_close(torch.tensor(one, dtype=torch.float64), several, rtol=1e-9, atol=0)
+    assert torch.equal(first.get_state(), second.get_state())
+
+
+@pytest.mark.parametrize("alpha", [0.0, -1.0, float("nan"), float("inf")])
+def test_one_beta_rejects_a_bad_alpha(alpha):
+    with pytest.raises(ValueError, match="alpha must be a positive finite number"):
+        one_beta(alpha, generator=torch.Generator())

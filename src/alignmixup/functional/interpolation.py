@@ -12,15 +12,21 @@ Box = tuple[int, int, int, int]
 """One box in Python's numbers: y0, x0, y1, x1, half-open."""
 
 
-def lerp(partner: Tensor, first: Tensor, lam: Tensor) -> Tensor:
+def lerp(partner: Tensor, first: Tensor, lam: Tensor | float) -> Tensor:
     """Interpolate, λ first + (1 - λ) partner, with one λ per row; exact at 0 and 1, half precision in float32.
+
+    One number for all rows gives the same bits as a tensor of it.
 
     ``partner`` is the caller's own, and may be overwritten. The result has the dtype of ``first``.
     """
     wide = single(first)
-    weight = lam.to(wide.dtype).view(-1, *[1] * (first.ndim - 1))
+    weight: Tensor | float = lam
+    tensors = [partner, first]
+    if isinstance(lam, Tensor):
+        weight = lam.to(wide.dtype).view(-1, *[1] * (first.ndim - 1))
+        tensors.append(lam)
     # vmap can't write several results into one partner
-    mix = torch.lerp if transformed(partner, first, lam) else Tensor.lerp_
+    mix = torch.lerp if transformed(*tensors) else Tensor.lerp_
     return mix(partner.to(wide.dtype), wide, weight).to(first.dtype)
 
 
@@ -58,8 +64,8 @@ def mixup(x: Tensor, perm: Tensor, lam: Tensor | float) -> Tensor:
     return mix_pairs(x, perm, weights("lam", lam, x))
 
 
-def mix_pairs(x: Tensor, perm: Tensor, lam: Tensor) -> Tensor:
-    """Interpolate as :func:`mixup` does, with partners and weights (B,) that are known to fit."""
+def mix_pairs(x: Tensor, perm: Tensor, lam: Tensor | float) -> Tensor:
+    """Interpolate as :func:`mixup` does, with partners and weights, (B,) or one number, that are known to fit."""
     return lerp(partners(x, perm), x, lam)
 
 
@@ -191,8 +197,13 @@ def box_lam(box: Tensor, height: int, width: int) -> Tensor:
 def one_box_lam(box: Box, height: int, width: int) -> float:
     """Give the share outside one box as :func:`box_lam` does, in Python's numbers, rounded as float32 is."""
     y0, x0, y1, x1 = box
-    inside = c_float((y1 - y0) * (x1 - x0)).value / c_float(height * width).value
-    return c_float(1.0 - c_float(inside).value).value
+    inside = as_float32((y1 - y0) * (x1 - x0)) / as_float32(height * width)
+    return as_float32(1.0 - as_float32(inside))
+
+
+def as_float32(number: float) -> float:
+    """Round a number as a float32 tensor would."""
+    return c_float(number).value
 
 
 def cutmix(x: Tensor, perm: Tensor, box: Tensor) -> Tensor:

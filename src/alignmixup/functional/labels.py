@@ -38,7 +38,7 @@ def one_hot(y: Tensor, num_classes: int) -> Tensor:
     # vmap can't write several batches into one tensor
     put = Tensor.scatter if transformed(y) else Tensor.scatter_
     try:
-        return put(rows, 1, y[:, None], 1.0)  # on the CPU it looks at every index itself
+        return put(rows, 1, y.unsqueeze(1), 1.0)  # on the CPU it looks at every index itself
     except RuntimeError:
         if not readable(y):
             raise

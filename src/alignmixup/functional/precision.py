@@ -14,7 +14,7 @@ def widest(device: torch.device) -> torch.dtype:
 
 def single(tensor: Tensor) -> Tensor:
     """The tensor in the precision in which it is computed: float32 at least."""
-    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+    return tensor if tensor.dtype in (torch.float32, torch.float64) else tensor.float()
 
 
 def where_wide(tensor: Tensor) -> Tensor:

@@ -34,14 +34,31 @@ def beta(alpha: float, size: int, *, generator: Generator) -> Tensor:
     return (first - second).sigmoid_()
 
 
+def one_beta(alpha: float, *, generator: Generator) -> float:
+    """Draw one λ as :func:`beta` does, in Python's numbers: faster, and equal but for the rounding of float64."""
+    shape = torch.full((2,), _checked_alpha(alpha) + 1.0, dtype=torch.float64, device="cpu")
+    gammas = torch._standard_gamma(shape, generator=generator).tolist()
+    uniforms = torch.rand(2, dtype=torch.float64, generator=generator).tolist()
+    first, second = (
+        math.log(max(gamma, 1e-300)) + math.log(max(number, 1e-300)) / max(alpha, 1e-300)
+        for gamma, number in zip(gammas, uniforms, strict=True)
+    )
+    odds = math.exp(-abs(first - second))  # at most 1: the other way round it can overflow
+    return (1.0 if first >= second else odds) / (1.0 + odds)
+
+
+def _checked_alpha(alpha: float) -> float:
+    if not (alpha > 0 and math.isfinite(alpha)):
+        raise ValueError(f"alpha must be a positive finite number, got {alpha}")
+    return alpha
+
+
 def partner_share(alpha: float) -> float:
     """Give how much of the other image a mixture has on average, E min(λ, 1 - λ) for λ ~ Beta(α, α): from 0 to 1/2.
 
     In closed form 1/2 - 1 / (4^α α B(α, α)), with the Beta function B; the second term is the mean of |λ - 1/2|.
     """
-    if not (alpha > 0 and math.isfinite(alpha)):
-        raise ValueError(f"alpha must be a positive finite number, got {alpha}")
-    log_beta = 2 * math.lgamma(alpha) - math.lgamma(2 * alpha)
+    log_beta = 2 * math.lgamma(_checked_alpha(alpha)) - math.lgamma(2 * alpha)
     return 0.5 - math.exp(-alpha * math.log(4) - math.log(alpha) - log_beta)
 
 
@@ -57,10 +74,8 @@ def _log_gamma(alpha: float | Tensor, rows: int, columns: int, generator: Genera
     """
     if isinstance(alpha, Tensor):
         shape = (alpha.double()[:, None] + 1.0).repeat(1, columns)
-    elif alpha > 0 and math.isfinite(alpha):
-        shape = torch.full((rows, columns), alpha + 1.0, dtype=torch.float64)
     else:
-        raise ValueError(f"alpha must be a positive finite number, got {alpha}")
+        shape = torch.full((rows, columns), _checked_alpha(alpha) + 1.0, dtype=torch.float64)
     log_gamma = torch._standard_gamma(shape, generator=generator).log_()
     uniform = torch.rand(rows, columns, dtype=torch.float64, generator=generator).clamp_min_(1e-300)
     # of a smaller alpha the quotients would all be infinite
@@ -182,4 +197,4 @@ def to_device(draw: Tensor, device: torch.device) -> Tensor:
     """Move a CPU draw to ``device`` without waiting for it: through pinned memory on CUDA."""
     if device.type == "cuda":
         return draw.pin_memory().to(device, non_blocking=True)
-    return draw.to(device)
+    return draw if device.type == "cpu" else draw.to(device)

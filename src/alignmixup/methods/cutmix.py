@@ -2,12 +2,15 @@
 
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
+import torch
 from torch import Tensor
 
-from alignmixup.functional.interpolation import box_mask, cutmix, paste_one
-from alignmixup.functional.sampling import to_device
+from alignmixup.functional.interpolation import box_lam, box_mask, cutmix, one_box_lam, paste_one
+from alignmixup.functional.sampling import one_beta, to_device
 from alignmixup.methods.base import Draw, MixedBatch, RegionMixer
+from alignmixup.methods.base.pair_mixer import repeated
 from alignmixup.options import option
 
 
@@ -40,19 +43,27 @@ class CutMix(RegionMixer):
         """Draw partners, boxes and the λ that the clipped boxes leave."""
         batch, _, height, width = self.check_images(x)
         perm = self.draw_perm(batch)
-        box, lam = self.draw_box_and_lam(self.draw_lam(perm), perm, height, width)
+        shared: dict[str, Any] = {}
+        if self.lam_per == "batch":
+            one = self.draw_one_box(one_beta(self.alpha, generator=self.generator), height, width)
+            shared = {"box": one, "lam": one_box_lam(one, height, width)}
+            box, lam = repeated(one, batch), torch.full((batch,), shared["lam"], dtype=torch.float32, device="cpu")
+        else:
+            box = self.draw_box(self.draw_lam(perm), perm, height, width)
+            lam = box_lam(box, height, width)
         lam, perm, box = (to_device(drawn, x.device) for drawn in (lam, perm, box))
-        return self.stream.vouch(CutMixDraw(lam=lam, perm=perm, box=box), x)
+        return self.stream.vouch(CutMixDraw(lam=lam, perm=perm, box=box), x, **shared)
 
     def mix(self, x: Tensor, target: Tensor, draw: Draw, *, masks: Tensor | None = None) -> MixedBatch:
         """Paste the boxes and mix the labels by area."""
         draw = self.expect(CutMixDraw, draw)
-        is_one = draw.box.shape[0] == 1 or draw.box.stride(0) == 0
-        if is_one and self.stream.is_vouched(draw, x):
-            paste = partial(paste_one, perm=draw.perm, box=tuple(draw.box[0].tolist()))
+        shared = self.stream.vouched(draw, x)
+        if shared:
+            paste = partial(paste_one, perm=draw.perm, box=shared["box"])
         else:
             paste = partial(cutmix, perm=draw.perm, box=draw.box)
-        return self.pasted(x, target, draw, paste, partial(box_weights, draw.box, *x.shape[2:]), masks=masks)
+        lam, weights = (shared or {}).get("lam"), partial(box_weights, draw.box, *x.shape[2:])
+        return self.pasted(x, target, draw, paste, weights, one_lam=lam, masks=masks)
 
 
 def box_weights(box: Tensor, height: int, width: int) -> Tensor:

@@ -25,6 +25,8 @@ class Mixup(PairMixer):
     def mix(self, x: Tensor, target: Tensor, draw: Draw) -> MixedBatch:
         """Interpolate images and labels."""
         draw = self.expect(Draw, draw)
-        interpolate = mix_pairs if self.stream.is_vouched(draw, x) else mixup
-        mixed = interpolate(x, draw.perm, draw.lam)
-        return MixedBatch(mixed, self.mixed_target(target, draw), target, draw, parents=Parents(draw.perm))
+        shared = self.stream.vouched(draw, x)
+        mixed_by = draw.lam if shared is None else shared.get("lam", draw.lam)
+        mixed = mixup(x, draw.perm, draw.lam) if shared is None else mix_pairs(x, draw.perm, mixed_by)
+        mixed_target = mix_pairs(target, draw.perm, mixed_by)
+        return MixedBatch(mixed, mixed_target, target, draw, parents=Parents(draw.perm))

@@ -7,12 +7,13 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from alignmixup.functional.interpolation import box_lam, mix_pairs, one_box_lam
+from alignmixup.functional.interpolation import Box, as_float32, mix_pairs
 from alignmixup.functional.sampling import (
     beta,
     box_centres,
     cutmix_box,
     matching,
+    one_beta,
     one_box_centre,
     one_cutmix_box,
     permutation,
@@ -61,9 +62,13 @@ class PairMixer(Mixer):
 
     def draw(self, x: Tensor, target: Tensor) -> Draw:
         """Draw partners and mixing coefficients."""
-        perm = self.draw_perm(x.shape[0])
-        lam = self.draw_lam(perm).float()
-        return self.stream.vouch(Draw(lam=to_device(lam, x.device), perm=to_device(perm, x.device)), x)
+        perm, shared = self.draw_perm(x.shape[0]), {}
+        if self.lam_per == "batch":
+            one = as_float32(one_beta(self.alpha, generator=self.generator))
+            lam, shared = torch.full(perm.shape, one, device="cpu", dtype=torch.float32), {"lam": one}
+        else:
+            lam = self.draw_lam(perm).float()
+        return self.stream.vouch(Draw(lam=to_device(lam, x.device), perm=to_device(perm, x.device)), x, **shared)
 
     def draw_perm(self, size: int) -> Tensor:
         """Draw each sample's partner, (B,) int64 on the CPU; partners are mutual with one λ per pair."""
@@ -78,7 +83,8 @@ class PairMixer(Mixer):
         size = perm.shape[0]
         alpha = self.current_alpha if alpha is None else alpha
         if self.lam_per == "batch":
-            return beta(alpha, 1, generator=self.generator).expand(size)
+            one = one_beta(alpha, generator=self.generator)
+            return torch.full((1,), one, dtype=torch.float64, device="cpu").expand(size)
         lam = beta(alpha, size, generator=self.generator)
         if self.lam_per == "pair":
             lam = lam[torch.minimum(perm, torch.arange(size))]
@@ -86,22 +92,23 @@ class PairMixer(Mixer):
 
     def draw_box(self, lam: Tensor, perm: Tensor, height: int, width: int) -> Tensor:
         """Draw a box that leaves a share λ of each image outside, (B, 4) int64 on the CPU, shared as λ is."""
-        return self.draw_box_and_lam(lam, perm, height, width)[0]
-
-    def draw_box_and_lam(self, lam: Tensor, perm: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
-        """Draw boxes as :meth:`draw_box`; give with them the shares that stay outside, (B,) float32 on the CPU."""
         size = perm.shape[0]
         if self.lam_per == "batch" or size == 1:
-            centre = one_box_centre(height, width, generator=self.generator)
-            one = one_cutmix_box(lam[0].item(), centre, height, width)
-            share = torch.full((size,), one_box_lam(one, height, width), dtype=torch.float32, device="cpu")
-            return torch.tensor([one], device="cpu").expand(size, 4), share
+            return repeated(self.draw_one_box(lam[0].item(), height, width), size)
         centres = box_centres(size, height, width, generator=self.generator)
         if self.lam_per == "pair":
             centres = centres[perm.minimum(perm[perm])]
-        box = cutmix_box(lam, centres, height, width)
-        return box, box_lam(box, height, width)
+        return cutmix_box(lam, centres, height, width)
+
+    def draw_one_box(self, lam: float, height: int, width: int) -> Box:
+        """Draw a box for all images as :meth:`draw_box` does, in Python's numbers."""
+        return one_cutmix_box(lam, one_box_centre(height, width, generator=self.generator), height, width)
 
     def mixed_target(self, target: Tensor, draw: Draw) -> Tensor:
         """Mix the labels by the drawn coefficients, (B, K); the draw is checked where it mixes the images."""
         return mix_pairs(target, draw.perm, draw.lam)
+
+
+def repeated(box: Box, size: int) -> Tensor:
+    """Give one box for all of some images, (size, 4) int64 on the CPU, of which only one lies in memory."""
+    return torch.tensor([box], device="cpu").expand(size, 4)

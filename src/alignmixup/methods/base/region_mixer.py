@@ -42,6 +42,7 @@ class RegionMixer(PairMixer):
         mask: Callable[[], Tensor],
         *,
         lam: Tensor | None = None,
+        one_lam: float | None = None,
         masks: Tensor | None = None,
         parents: Parents | None = None,
     ) -> MixedBatch:
@@ -54,17 +55,19 @@ class RegionMixer(PairMixer):
             show: shows the partners' region in any (B, C, H, W) tensor that lies over the images: images, or masks.
             mask: gives (B, H, W) float32 weights of the first example.
             lam: (B,) exact share of the first example by area; None where it is the draw's.
+            one_lam: the draw's λ in Python's numbers, where it is known to be one for all.
             masks: (B, H, W) where the objects are; needed where labels follow what is visible.
             parents: where the samples show their two parents; None for both in place.
         """
         mixed = show(x)  # first: it checks the draw
         lam = draw.lam if lam is None else lam
+        weight: Tensor | float = lam if one_lam is None else one_lam
         if self.wants_masks:
             if masks is None:
                 raise ValueError(self._no_masks())
             known = object_masks(masks, x)
-            lam = visible_lam(known, show(known[:, None])[:, 0], mask(), draw.perm, lam)
-        parents, mixed_target = parents or Parents(draw.perm), mix_pairs(target, draw.perm, lam)
+            weight = lam = visible_lam(known, show(known[:, None])[:, 0], mask(), draw.perm, lam)
+        parents, mixed_target = parents or Parents(draw.perm), mix_pairs(target, draw.perm, weight)
         return MixedBatch(mixed, mixed_target, target, draw, lam=lam, mask=mask, parents=parents)
 
     def shown(

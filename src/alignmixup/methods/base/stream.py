@@ -39,7 +39,7 @@ class Stream:
         self._bits = 0
         self._started: int | None = None  # the step whose numbers the generator stands in
         self._looked_up: torch.Generator | None = None
-        self._own_draw: tuple[Any, torch.Size] | None = None
+        self._own_draw: tuple[Any, torch.Size, dict[str, Any]] | None = None
         epoch = torch.zeros((), dtype=torch.int64, device="cpu")
         self._epoch: torch.Tensor = epoch.share_memory_()  # type: ignore[no-untyped-call]
         self._rank = 0
@@ -67,15 +67,19 @@ class Stream:
     def __exit__(self, *_: object) -> None:
         self._looked_up = self._own_draw = None
 
-    def vouch(self, draw: D, x: torch.Tensor) -> D:
-        """Say that this draw fits these images, so that it need not be checked in the batch that it is drawn for."""
+    def vouch(self, draw: D, x: torch.Tensor, **shared: Any) -> D:
+        """Say that this draw fits these images, so that it need not be checked in the batch that it is drawn for.
+
+        ``shared`` is what holds for all rows, in Python's numbers, so that nothing is read back from tensors.
+        """
         if self._looked_up is not None and readable(x):
-            self._own_draw = draw, x.shape
+            self._own_draw = draw, x.shape, shared
         return draw
 
-    def is_vouched(self, draw: object, x: torch.Tensor) -> bool:
-        """Tell whether a draw was made for the batch at hand, by a method that vouches for it."""
-        return self._own_draw is not None and self._own_draw[0] is draw and self._own_draw[1] == x.shape
+    def vouched(self, draw: object, x: torch.Tensor) -> dict[str, Any] | None:
+        """Give what all rows share of a draw that was vouched for in the batch at hand; None for other draws."""
+        known = self._own_draw
+        return known[2] if known is not None and known[0] is draw and known[1] == x.shape else None
 
     def _at_this_batch(self) -> torch.Generator:
         worker = get_worker_info()
