@@ -153,6 +153,14 @@ def write_png_of_16_bit_colour(path: Path) -> None:
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
 
 
+@pytest.mark.parametrize("read", [decode_image, decode_pixels, image_size])
+def test_files_are_named_by_text_as_by_paths(tmp_path, read):
+    pil.new("RGB", (6, 4)).save(tmp_path / "a.png")
+    read(str(tmp_path / "a.png"))
+    with pytest.raises(FileNotFoundError, match=r"b\.png is listed"):
+        read(str(tmp_path / "b.png"))
+
+
 def test_sixteen_bits_of_colour_and_of_grey_are_the_same(tmp_path):
     write_png_of_16_bit_colour(tmp_path / "colour.png")
     pil.fromarray(RAMP).save(tmp_path / "grey.png")

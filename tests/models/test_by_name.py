@@ -106,6 +106,9 @@ def test_damaged_local_weights(tmp_path):
     path.write_bytes(b"garbage")
     with pytest.raises(ValueError, match=r"weights\.pth is not a readable state dict"):
         models.build(SMALL, num_classes=3, options={"weights": path})
+    torch.save(torch.nn.ReLU(), path)
+    with pytest.raises(ValueError, match=r"a network saved whole: save its state_dict\(\)"):
+        models.build(SMALL, num_classes=3, options={"weights": path})
     torch.save([1, 2], path)
     with pytest.raises(ValueError, match="expected a mapping from names to tensors, bare or under one of"):
         models.build(SMALL, num_classes=3, options={"weights": path})

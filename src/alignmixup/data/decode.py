@@ -43,12 +43,13 @@ T = TypeVar("T")
 _TEST_MARGIN = 256 / 224  # Resize(256), CenterCrop(224), and in proportion for other sizes
 
 
-def decode_pixels(path: Path, *, upright: bool = True) -> Tensor:
+def decode_pixels(path: str | Path, *, upright: bool = True) -> Tensor:
     """The image of a file as (3, H, W) uint8, channels-last in memory, decoded in the quickest way.
 
     torchvision decodes JPEGs that need not be turned (the one plane of a grey one is there once). ``decode_image`` does
     the rest: other formats, four channels, and what torchvision refuses, so that arguments and errors are the same.
     """
+    path = Path(path)
     with naming(path):
         coded = path.read_bytes()
         pixels = _decode_jpeg(coded) if _is_for_torchvision(coded, upright=upright) else None

@@ -73,7 +73,7 @@ class ImageFacts:
     dark: bool
 
 
-def decode_image(path: Path, *, upright: bool = True) -> Any:
+def decode_image(path: str | Path, *, upright: bool = True) -> Any:
     """The image of a file, as an RGB ``PIL.Image``; ``upright`` turns it as its EXIF orientation says.
 
     Raises:
@@ -117,7 +117,7 @@ def pillow() -> Any:
     return module
 
 
-def image_size(path: Path, *, upright: bool = True) -> tuple[int, int]:
+def image_size(path: str | Path, *, upright: bool = True) -> tuple[int, int]:
     """Width and height of the image that ``decode_image`` makes of a file, with its errors.
 
     Its pixels are not read where its header says all (PNG may state the orientation at the end).
@@ -139,8 +139,9 @@ def image_sizes(root: Path, paths: Sequence[str], *, upright: bool = True) -> li
 
 
 @contextmanager
-def naming(path: Path) -> Iterator[None]:
+def naming(path: str | Path) -> Iterator[None]:
     """Errors of reading and decoding, with the file's name and the way out; nobody waits at a pipe."""
+    path = Path(path)
     try:
         if path.exists() and not path.is_file():
             raise ValueError("no file but a folder, a pipe or a device")

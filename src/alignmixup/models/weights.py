@@ -90,8 +90,9 @@ def read_weights(path: str | Path, *, key: str | None = None) -> Mapping[str, Te
     except Exception as error:  # a damaged file raises anything from EOFError to SafetensorError
         # torch's own text advises to read the file in a way that may run code
         unsupported = re.search(r"unsupported .*?(?= was not | whose |$)", str(error), re.IGNORECASE | re.MULTILINE)
+        saved_whole = "it holds an object, perhaps a network saved whole: save its state_dict() in place of it"
         damaged = "it is damaged" if "weights_only" in str(error) else error
-        reason = unsupported[0] if unsupported else damaged
+        reason = f"{unsupported[0]}; {saved_whole}" if unsupported else damaged
         raise ValueError(f"{path} is not a readable state dict ({type(error).__name__}: {reason})") from error
     return _unwrapped(_chosen(state, path, key), path)
 

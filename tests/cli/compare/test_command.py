@@ -10,6 +10,7 @@ import torch
 
 from alignmixup import runs
 from alignmixup.cli import main
+from alignmixup.cli.compare import command
 from alignmixup.records import read_json
 from alignmixup.runs import comparison
 from alignmixup.runs.jobs.queue import Job, Outcome
@@ -180,6 +181,12 @@ def test_the_demo_says_what_alignment_does(small: list[str], capsys: pytest.Capt
     assert min(int(found[1]), int(found[2])) >= 4
     moved = int(out.partition("test images: ")[2].split()[0])
     assert moved >= 5  # percent: the plan is not the identity
+
+
+def test_the_demo_says_nearer_or_farther_without_a_sign() -> None:
+    assert command._change(30.2) == "30 % nearer to"
+    assert command._change(-42.0) == "42 % farther from"
+    assert command._change(-0.3) == "0 % nearer to"
 
 
 @pytest.mark.slow

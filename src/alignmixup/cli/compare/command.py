@@ -129,10 +129,15 @@ def _print_alignment(results: dict[str, Any]) -> None:
                 f"{Path(folder).name}, {found['layer']}, {found['positions']}, "
                 f"{_PAIRS} pairs of test images: {100 * found['moved']:.0f} % of the transport plan "
                 f"goes to another position;\n"
-                f"the features it matches are {closer:.0f} % nearer to each other than those at equal positions. "
+                f"the features it matches are {_change(closer)} each other than those at equal positions. "
                 f"`alignmixup align {folder}` draws it"
             )
             return
+
+
+def _change(closer: float) -> str:
+    """By how many percent features are nearer, in words: without a sign, whichever way it is."""
+    return f"{abs(closer):.0f} % {'nearer to' if round(closer) >= 0 else 'farther from'}"
 
 
 def _files(options: argparse.Namespace) -> list[str]:
