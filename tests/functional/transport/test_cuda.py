@@ -132,7 +132,7 @@ def test_takes_only_costs_on_a_gpu():
     assert not fused_fits(torch.zeros(1, 4, 129, device="meta"))
 
 
-def test_compiles_without_a_gpu(tmp_path):
+def test_is_built_without_a_gpu(tmp_path):
     compiled = [list(map(int, line.split())) for line in python(COMPILE, TRITON_CACHE_DIR=str(tmp_path)).splitlines()]
     assert [tuple(line[:2]) for line in compiled] == [(80, 16), (80, 64), (90, 16), (90, 64)]
     for _, _, size, shared in compiled:
