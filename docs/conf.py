@@ -77,9 +77,7 @@ def display_math(translator: Any, node: Any) -> None:
 MOVED = {
     "../results/README.md": "records.md",
     "../../results/README.md": "../records.md",
-    "docs/design.md": "design.md",
-    "docs/add-a-method.md": "add-a-method.md",
-    "docs/security.md": "security.md",
+    "docs/": "",
     "SECURITY.md": "security.md",
 }
 

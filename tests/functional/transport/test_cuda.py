@@ -115,7 +115,7 @@ def test_takes_only_costs_on_a_gpu():
 
 
 @pytest.mark.parametrize(("arch", "side"), [(80, 64), (90, 16), (90, 64)])
-def test_compiles_without_a_gpu(tmp_path, monkeypatch, arch, side):
+def test_is_built_without_a_gpu(tmp_path, monkeypatch, arch, side):
     import triton
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
