@@ -81,7 +81,10 @@ def test_a_subset_of_the_classes_is_measured_over_its_own_outputs_or_over_all(
     assert result["settings"]["data"]["outputs"] == "folders"
     assert result["attacks"]["images"] == 8
     assert main([*COMMAND, *SEEN, "--labels", "labels.json", "--outputs", "all", "--out", "found.json"]) == 1
-    assert "found.json holds an evaluation of other data (colours:build): --overwrite" in capsys.readouterr().err
+    assert (
+        "found.json holds an evaluation of other data (colours:build, outputs = folders, not all): --overwrite"
+        in capsys.readouterr().err
+    )
     result = evaluated("--labels", "labels.json", "--outputs", "all", "--overwrite")
     assert result["error_percent"] == 25
     assert result["configuration"]["data.normalization"] == "0/1"
