@@ -78,7 +78,7 @@ def test_a_checkpoint_for_other_classes_or_another_model(run, tmp_path):
             "has no weights: give --checkpoint FILE or --set model.pretrained=true",
         ),
         ("preact_resnet18", {"data": "digits", "overrides": ["optimizer.lr=1"]}, r"can change data.\*, model.\* and"),
-        ("RUN", {"data": "digits"}, "was trained on digits. Other test images of the same classes are a folder"),
+        ("RUN", {"data": "digits"}, "--data digits: the run .* was trained on digits"),
         ("RUN", {"overrides": ["model.width=8"]}, "--set model.width=8: an evaluation can change data.root"),
     ],
 )
