@@ -43,7 +43,7 @@ def picture(flat):
 
 
 A, B = first.flatten(2), second.flatten(2)
-figure, grid = plt.subplots(1, 4, figsize=(12, 3.8), layout="constrained")
+figure, grid = plt.subplots(1, 4, figsize=(12, 4), layout="constrained")
 shown = {
     "first": A,
     "second": B,

@@ -79,7 +79,7 @@ rows = {
 # %%
 # The originals, then what the network is shown in place of the first.
 
-figure, grid = plt.subplots(2, 7, figsize=(15, 5.2), layout="constrained")
+figure, grid = plt.subplots(2, 7, figsize=(15, 5.6), layout="constrained")
 for axes, image, title in zip(grid.flat[:2], x, ("first", "second"), strict=True):
     axes.imshow(image.permute(1, 2, 0))
     axes.set_title(title)
