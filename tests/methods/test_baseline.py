@@ -15,7 +15,7 @@ def test_nothing_is_mixed():
 def test_an_option_that_there_is_not_is_refused_with_those_that_there_are():
     with pytest.raises(TypeError, match=r"^Baseline has no option 'alpha'; known: model, num_classes, label_smoothing"):
         Baseline(alpha=9)
-    with pytest.raises(TypeError, match=r"^CutMix has no option 'alpa'; did you mean alpha\?"):
+    with pytest.raises(TypeError, match=r"^CutMix has no option 'alpa'; did you mean alpha or alpha_end\?"):
         CutMix(alpa=9)
 
 

@@ -45,7 +45,7 @@ class CutMix(RegionMixer):
         perm = self.draw_perm(batch)
         shared: dict[str, Any] = {}
         if self.lam_per == "batch":
-            one = self.draw_one_box(one_beta(self.alpha, generator=self.generator), height, width)
+            one = self.draw_one_box(one_beta(self.current_alpha, generator=self.generator), height, width)
             shared = {"box": one, "lam": one_box_lam(one, height, width)}
             box, lam = repeated(one, batch), torch.full((batch,), shared["lam"], dtype=torch.float32, device="cpu")
         else:

@@ -64,7 +64,7 @@ class PairMixer(Mixer):
         """Draw partners and mixing coefficients."""
         perm, shared = self.draw_perm(x.shape[0]), {}
         if self.lam_per == "batch":
-            one = as_float32(one_beta(self.alpha, generator=self.generator))
+            one = as_float32(one_beta(self.current_alpha, generator=self.generator))
             lam, shared = torch.full(perm.shape, one, device="cpu", dtype=torch.float32), {"lam": one}
         else:
             lam = self.draw_lam(perm).float()
