@@ -12,8 +12,8 @@ from benchmarks.gpu.images import unpack
 from benchmarks.gpu.task import Findings, Task
 
 from alignmixup import runs
+from alignmixup.records import read_record
 from alignmixup.runs.folder import RunFolder
-from alignmixup.runs.record import read_record
 from alignmixup.training import checkpoint
 from alignmixup.training.config import Config
 from alignmixup.training.config_file import load

@@ -20,9 +20,8 @@ from alignmixup import runs
 from alignmixup.data.normalization import normalization
 from alignmixup.files import read_array, write_json
 from alignmixup.models.weights import read_weights
-from alignmixup.records import read_json
+from alignmixup.records import read_json, read_record
 from alignmixup.runs.folder import RunFolder
-from alignmixup.runs.record import read_record
 from alignmixup.training import checkpoint
 from alignmixup.training.config import Config
 from alignmixup.training.config_file import ConfigError

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from alignmixup.files import write_json
-from alignmixup.runs.record import build_record, last_ten, read_record, source_revision, summarise
+from alignmixup.records import last_ten, read_record
+from alignmixup.runs.record import build_record, source_revision, summarise
 from alignmixup.training.config import Config, TrainConfig
 
 

@@ -13,9 +13,9 @@ from safetensors.torch import load_file
 from tests.processes import in_processes
 from torch.multiprocessing import ProcessExitedException
 
+from alignmixup.records import read_record
 from alignmixup.runs.evaluation import evaluate
 from alignmixup.runs.folder import RunFolder
-from alignmixup.runs.record import read_record
 from alignmixup.runs.run import load as load_run
 from alignmixup.runs.training import train
 from alignmixup.training import checkpoint

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from alignmixup.records import read_record
 from alignmixup.runs.folder import RunFolder
-from alignmixup.runs.record import read_record
 from alignmixup.training import checkpoint
 
 KEYS = [

@@ -16,7 +16,7 @@ from alignmixup.evaluation.published import published_error
 from alignmixup.evaluation.summary import spread
 from alignmixup.files import locked
 from alignmixup.outside import require
-from alignmixup.records import last_ten, read_results, write_sealed
+from alignmixup.records import last_ten, read_record, read_results, write_sealed
 from alignmixup.runs.folder import Mode, RunFolder
 from alignmixup.runs.sweep import Variant, expand, parse_sweep
 from alignmixup.training.config_file import ConfigError
@@ -142,7 +142,6 @@ def _earlier(
     and so is a file that cannot be read: nothing is lost.
     """
     from alignmixup.runs.jobs.queue import Job, Outcome
-    from alignmixup.runs.record import read_record
 
     file, now = root / "results.json", {job.name for job in wanted}
     try:
@@ -197,7 +196,6 @@ def _do_all(
     from alignmixup.runs.jobs.cluster import Cluster
     from alignmixup.runs.jobs.local import slots, start_local
     from alignmixup.runs.jobs.queue import Outcome, SideBySide, run_here
-    from alignmixup.runs.record import read_record
     from alignmixup.runs.training import draw_missing_curves
 
     mode: Mode = "overwrite" if overwrite else "resume"

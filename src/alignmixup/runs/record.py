@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from alignmixup.records import RECORD_FORMAT as FORMAT
-from alignmixup.records import last_ten, read_record  # noqa: F401 - where callers look for it
+from alignmixup.records import last_ten
 from alignmixup.training.config import Config, to_dict
 
 _PACKAGES = ("alignmixup", "torchvision", "timm", "numpy", "scikit-learn", "safetensors")

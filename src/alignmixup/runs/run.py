@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from alignmixup.near import alternatives
+from alignmixup.records import read_record
 from alignmixup.runs.checkpoint import check_published, load_checkpoint, outputs_of, published_facts, read_checkpoint
 from alignmixup.runs.folder import RunFolder
 from alignmixup.runs.plan import FILE, NetworkChoice
@@ -125,8 +126,6 @@ class Run:
     @cached_property
     def record(self) -> dict[str, Any] | None:
         """What ``record.json`` holds; None where there is none, a ValueError where it is damaged."""
-        from alignmixup.runs.record import read_record
-
         return read_record(self.folder.record) if self.folder and self.folder.record.is_file() else None
 
     @cached_property

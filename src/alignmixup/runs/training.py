@@ -14,9 +14,9 @@ from typing import Any
 
 from alignmixup.figures.curves import draw_curves
 from alignmixup.figures.save import FigureKind
-from alignmixup.records import write_sealed
+from alignmixup.records import read_record, write_sealed
 from alignmixup.runs.folder import Mode, RunFolder, State, default_folder
-from alignmixup.runs.record import best_chosen_on, build_record, read_record
+from alignmixup.runs.record import best_chosen_on, build_record
 from alignmixup.training import checkpoint
 from alignmixup.training.build import (
     build_loaders,

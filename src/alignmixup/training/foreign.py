@@ -59,7 +59,11 @@ def outside_names(config: Config) -> list[tuple[str, str]]:
     found = []
     for table, part in (("model", config.model), ("method", config.method)):
         for key, value in {"name": part.name, **part.options}.items():
-            named = [text for text in _texts(value) if (key == "name" or _NAME.fullmatch(text)) and is_outside(text)]
+            named = [
+                text
+                for text in _leaves(value)
+                if isinstance(text, str) and (key == "name" or _NAME.fullmatch(text)) and is_outside(text)
+            ]
             found += [(f"{table}.{key}", text) for text in named]
     return found
 
@@ -76,7 +80,7 @@ def only_read(config: Config, source: str, overrides: Sequence[str] = ()) -> Con
     for table, options in tables.items():
         for key, value in options.items():
             largest = LARGEST.get(f"{table}.{key}", LARGEST.get(table, math.inf))
-            if f"{table}.{key}" not in own and (found := max(_integers(value), default=0)) > largest:
+            if f"{table}.{key}" not in own and (found := _largest(value)) > largest:
                 raise ConfigError(
                     f"{source} has {table}.{key} = {found}, which may exhaust this machine (more than {largest}): if "
                     "you mean it, allow it with --trust (trust=True)"
@@ -126,23 +130,14 @@ def _keys(overrides: Sequence[str]) -> set[str]:
     return {text.partition("=")[0].strip() for text in overrides}
 
 
-def _integers(value: Any) -> Iterator[int]:
-    if isinstance(value, int):
-        yield abs(value)
-    elif isinstance(value, dict):
-        for one in value.values():
-            yield from _integers(one)
-    elif isinstance(value, list | tuple):
-        for one in value:
-            yield from _integers(one)
+def _largest(value: Any) -> int:
+    return max((abs(one) for one in _leaves(value) if isinstance(one, int)), default=0)
 
 
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
+def _leaves(value: Any) -> Iterator[Any]:
+    """What stands in nested tables and lists."""
+    if isinstance(value, dict | list | tuple):
+        for one in value.values() if isinstance(value, dict) else value:
+            yield from _leaves(one)
+    else:
         yield value
-    elif isinstance(value, dict):
-        for one in value.values():
-            yield from _texts(one)
-    elif isinstance(value, list | tuple):
-        for one in value:
-            yield from _texts(one)

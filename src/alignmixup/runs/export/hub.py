@@ -14,12 +14,12 @@ from alignmixup import methods
 from alignmixup.evaluation.summary import spread
 from alignmixup.files import write_atomically, write_json, write_text
 from alignmixup.outside import is_outside, require
-from alignmixup.records import read_evaluation, write_sealed
+from alignmixup.records import read_evaluation, read_record, write_sealed
 from alignmixup.runs.export.facts import facts_of
 from alignmixup.runs.export.options import HubOptions
 from alignmixup.runs.folder import RunFolder
 from alignmixup.runs.plan import FILE, configuration_of
-from alignmixup.runs.record import portable, read_record
+from alignmixup.runs.record import portable
 from alignmixup.runs.run import Run, load
 from alignmixup.training.config import to_dict
 from alignmixup.training.config_file import ConfigError, dump, from_dict

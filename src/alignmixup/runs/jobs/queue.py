@@ -14,9 +14,9 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Protocol, TextIO
 
+from alignmixup.records import read_record
 from alignmixup.runs.folder import Mode, RunFolder
 from alignmixup.runs.jobs.child import INTERRUPTED
-from alignmixup.runs.record import read_record
 from alignmixup.runs.training import draw_missing_curves, on_signals, train
 from alignmixup.training.config import Config
 from alignmixup.training.processes.ranks import is_main_process
