@@ -184,7 +184,7 @@ def box_table(kind: str) -> None:
     """Boxes of an image folder in a table that says something else."""
     image_folder("whole")
     texts = {"names": "1.jpg,0,0,9,9\n", "sides": "path,x,y,w,h\n1.jpg,0,0,9,9\n", "inverted": "1.jpg,9,9,5,5\n"}
-    Path("boxes.csv").write_text(texts[kind])
+    Path("boxes.csv").write_text(texts[kind], encoding="utf-8")
     dataset = data.load("folder", root="data", image_size=32, cache=False, progress=False)
     load_boxes("folder", root="data", dataset=dataset, source="boxes.csv")
 
@@ -270,7 +270,7 @@ def weights_of_another_model() -> None:
 
 def write(path: str, text: str) -> Callable[[], None]:
     def prepare() -> None:
-        Path(path).write_text(text)
+        Path(path).write_text(text, encoding="utf-8")
 
     return prepare
 

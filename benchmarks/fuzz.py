@@ -227,10 +227,10 @@ def _fill(image: Any, numpy: Any) -> None:
                     score = Path("maps", path.relative_to("data")).with_suffix(".npy")
                     score.parent.mkdir(parents=True, exist_ok=True)
                     numpy.save(score, noise.random((8, 8), dtype=numpy.float32))
-    Path("boxes.csv").write_text("\n".join(rows))
+    Path("boxes.csv").write_text("\n".join(rows), encoding="utf-8")
     Path("metadata").mkdir()
-    Path("metadata/localization.txt").write_text("\n".join(rows[1:]))
-    Path("metadata/image_sizes.txt").write_text("\n".join(sizes))
+    Path("metadata/localization.txt").write_text("\n".join(rows[1:]), encoding="utf-8")
+    Path("metadata/image_sizes.txt").write_text("\n".join(sizes), encoding="utf-8")
     for release, files, names in (
         ("cifar-10-batches-py", [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"], "batches.meta"),
         ("cifar-100-python", ["train", "test"], "meta"),

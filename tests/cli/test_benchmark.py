@@ -14,7 +14,7 @@ def test_writes_a_table_and_a_record(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert main(["benchmark", "step", "--width", "4", "--batch", "2", "--size", "16", "--repeats", "1"]) == 0
     out = capsys.readouterr().out
     assert "over baseline" in out
-    record = json.loads(Path("runs/benchmarks/step.json").read_text())
+    record = json.loads(Path("runs/benchmarks/step.json").read_text(encoding="utf-8"))
     assert record["settings"]["batch"] == 2
     assert record["rows"][0]["case"] == "baseline"
     assert record["environment"]["threads"] >= 1

@@ -21,7 +21,7 @@ def test_a_page_a_table_and_stored_records_of_real_runs(small: list[str], capsys
     capsys.readouterr()
     assert command("runs/digits", "-o", "pages/report.html", "--records", "stored") == 0
     assert capsys.readouterr().out == "stored/records.jsonl: 2 records\npages/report.html\n"
-    page = Path("pages/report.html").read_text()
+    page = Path("pages/report.html").read_text(encoding="utf-8")
     assert "<h1>2 runs on Digits</h1>" in page
     assert "<code>alignmixup compare --seeds 1</code>" in page
     assert command("runs/digits", "--markdown") == 0
@@ -30,13 +30,13 @@ def test_a_page_a_table_and_stored_records_of_real_runs(small: list[str], capsys
         "| method | last 10 | minus baseline | best | seconds | seeds |\n|---|---|---|---|---|---|\n"
     )
     assert command("stored", "--markdown", "-o", "table.md") == 0
-    assert Path("table.md").read_text() == table
+    assert Path("table.md").read_text(encoding="utf-8") == table
     assert command("stored", "--markdown", "--columns", "method, seeds") == 0
     assert capsys.readouterr().out.endswith("| Baseline | 1 |\n| Mixup | 1 |\n")
     assert command("stored", "-o", "table.csv", "--columns", "method,last10") == 0
-    assert Path("table.csv").read_text().startswith("method,last 10\nBaseline,")
+    assert Path("table.csv").read_text(encoding="utf-8").startswith("method,last 10\nBaseline,")
     assert command("stored", "-o", "table.tex") == 0
-    assert Path("table.tex").read_text().startswith("\\begin{tabular}{lrrrrr}\n\\toprule\n")
+    assert Path("table.tex").read_text(encoding="utf-8").startswith("\\begin{tabular}{lrrrrr}\n\\toprule\n")
     with pytest.raises(ValueError, match="ends as latex and --table says csv"):
         command("stored", "-o", "table.tex", "--table", "csv")
     with pytest.raises(FileNotFoundError, match="the runs hold nothing that `alignmixup evaluate` measured"):

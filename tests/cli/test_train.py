@@ -26,11 +26,11 @@ def test_trains_into_the_default_folder(small: list[str], capsys: pytest.Capture
 def test_a_finished_run_is_refused_kept_or_deleted(small: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     command = ["train", "--config", "digits/mixup", *small]
     assert main(command) == 0
-    first = json.loads(Path("runs/digits/mixup-seed0/record.json").read_text())
+    first = json.loads(Path("runs/digits/mixup-seed0/record.json").read_text(encoding="utf-8"))
     assert main(command) == 1
     assert "holds a finished run: --resume keeps it, --overwrite deletes it" in capsys.readouterr().err
     assert main([*command, "--resume"]) == 0
-    assert json.loads(Path("runs/digits/mixup-seed0/record.json").read_text()) == first
+    assert json.loads(Path("runs/digits/mixup-seed0/record.json").read_text(encoding="utf-8")) == first
     assert main([*command, "optimizer.lr=0.01", "--resume"]) == 1
     assert "another configuration: optimizer.lr: " in capsys.readouterr().err
     assert main([*command, "optimizer.lr=0.01", "--overwrite"]) == 0
@@ -51,7 +51,7 @@ def test_an_interruption_says_how_to_continue(
     message = capsys.readouterr().err
     assert "everything is saved. Continue with:\n  alignmixup train --resume --out 'my runs/a'\n" in message
     assert main(["train", "--resume", "--out", "my runs/a"]) == 0
-    assert len(json.loads(Path("my runs/a/record.json").read_text())["curve"]) == 2
+    assert len(json.loads(Path("my runs/a/record.json").read_text(encoding="utf-8"))["curve"]) == 2
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,8 @@ def test_a_network_and_a_method_of_the_users_own(tmp_path: Path, monkeypatch: py
         "class MyMix(CutMix):\n"
         "    pass\n"
         "def build(num_classes, width=3, in_channels=1):\n"
-        "    return nn.Sequential(nn.Conv2d(in_channels, width, 1), nn.Flatten(), nn.Linear(64 * width, num_classes))\n"
+        "    return nn.Sequential(nn.Conv2d(in_channels, width, 1), nn.Flatten(), nn.Linear(64 * width, num_classes))\n",
+        encoding="utf-8",
     )
     keys = ["model.name=my_parts_for_training:build", "model.width=2", "method.name=my_parts_for_training:MyMix"]
     keys += ["data.subset=6", "train.epochs=2", "train.device=cpu"]
@@ -124,6 +125,6 @@ def test_a_network_and_a_method_of_the_users_own(tmp_path: Path, monkeypatch: py
     assert load("run/config.toml").model.options == {"width": 2}
     assert main(["evaluate", "run", "--what", "error"]) == 1  # it could be anyone's
     assert main(["evaluate", "run", "--what", "error", "--trust"]) == 0
-    trained = json.loads(Path("run/record.json").read_text())["metrics"]["last_error_percent"]
-    evaluated = json.loads(Path("run/evaluation.json").read_text())
+    trained = json.loads(Path("run/record.json").read_text(encoding="utf-8"))["metrics"]["last_error_percent"]
+    evaluated = json.loads(Path("run/evaluation.json").read_text(encoding="utf-8"))
     assert evaluated["error_percent"] == pytest.approx(trained)

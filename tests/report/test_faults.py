@@ -22,11 +22,11 @@ def stored(make: Make, tmp_path: Path) -> Path:
 
 
 def changed(file: Path, change: Change) -> list[str]:
-    (line,) = file.read_text().splitlines()
+    (line,) = file.read_text(encoding="utf-8").splitlines()
     record = json.loads(line)
     record.pop("sha256_of_the_rest", None)
     change(record)
-    file.write_text(json.dumps(record) + "\n")
+    file.write_text(json.dumps(record) + "\n", encoding="utf-8")
     return faults(file)
 
 
@@ -72,8 +72,8 @@ def test_each_fault_is_one_line_that_names_it(stored: Path, path: str, value: An
 
 
 def test_all_faults_of_all_lines_are_said(stored: Path) -> None:
-    text = stored.read_text()
-    stored.write_text(text + "{\n" + text)
+    text = stored.read_text(encoding="utf-8")
+    stored.write_text(text + "{\n" + text, encoding="utf-8")
     found = faults(stored)
     assert len(found) == 2
     assert "line 2 is damaged or no JSON" in found[0]

@@ -26,7 +26,6 @@ from typing import Any
 import pytest
 import sklearn.datasets
 import torch
-import torch._dynamo  # as optimisers do when they are built: once, by the server of processes
 from tests.processes import in_processes
 from torch import nn
 

@@ -158,12 +158,12 @@ def test_results_that_cannot_be_read_are_kept_aside(
     shutil.copytree(whole / "all", tmp_path / "all")
     monkeypatch.chdir(tmp_path)
     results = Path("all/results.json")
-    results.write_text("{" + results.read_text())
-    damaged = results.read_text()
+    results.write_text("{" + results.read_text(encoding="utf-8"), encoding="utf-8")
+    damaged = results.read_text(encoding="utf-8")
     runs.compare(["digits/mixup"], seeds=1, overrides=KEYS, out="all")
     assert "results.json is damaged or no JSON" in caplog.text
     assert "it is kept as results-1.json" in caplog.text
-    assert Path("all/results-1.json").read_text() == damaged
+    assert Path("all/results-1.json").read_text(encoding="utf-8") == damaged
     assert read_json(results)["methods"]
     results.unlink()
     results.mkdir()

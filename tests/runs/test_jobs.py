@@ -82,7 +82,9 @@ def side_by_side(script: Callable[[Job], str], display: Display) -> SideBySide:
         command = [sys.executable, "-c", script(job), f"{job.folder.path}.json"]
         return LocalProcess(command, dump(job.config), place, log)
 
-    return SideBySide(start, display, finish=lambda job: json.loads(Path(f"{job.folder.path}.json").read_text()))
+    return SideBySide(
+        start, display, finish=lambda job: json.loads(Path(f"{job.folder.path}.json").read_text(encoding="utf-8"))
+    )
 
 
 PLACES = [{"PLACE": "0"}, {"PLACE": "1"}]
@@ -119,7 +121,7 @@ def test_a_run_that_dies_takes_no_other_with_it_and_says_why(job: MakeJob, monke
 
 def test_a_process_that_reads_nothing_is_told_everything(job: MakeJob, tmp_path: Path) -> None:
     """A configuration larger than any pipe's buffer, and a process that is gone before it could be written."""
-    with open(tmp_path / "log", "w+") as log:
+    with open(tmp_path / "log", "w+", encoding="utf-8") as log:
         process = LocalProcess([sys.executable, "-c", BROKEN], "#" * 1_000_000, {}, log)
         time.sleep(0.1)
         assert process.wait(Reporter()) == 1
@@ -163,8 +165,8 @@ def test_a_child_trains_as_it_is_told_and_says_how_far_it_is(
     assert ChildRun()(text, "run", "resume") == 0
     events = [json.loads(line)["progress"] for line in capsys.readouterr().out.splitlines()]
     assert (events[0], events[-1], events.count("epoch")) == ("start", "close", 2)
-    assert Path("run/config.toml").read_text() == text
-    assert json.loads(Path("run/record.json").read_text())["finished"]
+    assert Path("run/config.toml").read_text(encoding="utf-8") == text
+    assert json.loads(Path("run/record.json").read_text(encoding="utf-8"))["finished"]
     assert not Path("run/curves.png").exists()  # it would load matplotlib, which the comparison has loaded
 
 

@@ -69,7 +69,7 @@ SEEN = ["--mean", "0", "--std", "1", "--size", "16", "--device", "cpu", "--set",
 
 def evaluated(*options: str) -> dict[str, Any]:
     assert main([*COMMAND, *SEEN, "--out", "found.json", *options]) == 0
-    return json.loads(Path("found.json").read_text())
+    return json.loads(Path("found.json").read_text(encoding="utf-8"))
 
 
 def test_a_subset_of_the_classes_is_measured_over_its_own_outputs_or_over_all(
@@ -299,7 +299,7 @@ def test_every_command_takes_a_model_by_name(own: Path, capsys: pytest.CaptureFi
     state = models.build("preact_resnet18", num_classes=OUTPUTS, options=options).state_dict()
     torch.save({"net": {f"module.{key}": value for key, value in state.items()}, "acc": 1.0}, "net.pth")
     lines = ["path,x0,y0,x1,y1", *(f"{file.relative_to('images')},2,2,12,12" for file in Path("images").rglob("*.png"))]
-    Path("boxes.csv").write_text("\n".join(lines) + "\n")
+    Path("boxes.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     network = ["preact_resnet18", "--checkpoint", "net.pth", "--data", "folder", "--root", "images", "--size", "16"]
     network += ["--labels", "labels.json", "--mean", "0.5", "--std", "0.5", "--device", "cpu"]
     network += ["--set", "model.width=2", "data.workers=0", "train.threads=1"]
@@ -310,7 +310,7 @@ def test_every_command_takes_a_model_by_name(own: Path, capsys: pytest.CaptureFi
     assert main(["localize", *network, "--boxes", "boxes.csv", "--step", "0.1", "--out", "loc"]) == 0
     assert main(["localize", *network, "--boxes", "boxes.csv", "--crop", "0.5", "--out", "loc"]) == 1
     assert "localisation shows the whole of each image; leave --crop out" in capsys.readouterr().err
-    record = json.loads(Path("loc/localization.json").read_text())["runs"][0]
+    record = json.loads(Path("loc/localization.json").read_text(encoding="utf-8"))["runs"][0]
     assert (record["run"], record["images"], record["activation"]) == ("preact_resnet18", 8, "cam")
     assert all(Path(f"{name}.png").stat().st_size > 5000 for name in "agm")
 

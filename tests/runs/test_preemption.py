@@ -160,7 +160,7 @@ def test_torchrun_that_is_told_to_stop_saves_within_seconds(tmp_path: Path, numb
     command_line = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "slow.py"]
     arguments = ["train", "--config", "digits/mixup", "--out", "run", "--set", *KEYS, *SMALL, "train.batch_size=1"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    with open(tmp_path / "said", "w+") as said:
+    with open(tmp_path / "said", "w+", encoding="utf-8") as said:
         process = subprocess.Popen([*command_line, *arguments], cwd=tmp_path, env=environment, stdout=said, stderr=said)
         try:
             deadline = time.monotonic() + 240
@@ -262,8 +262,6 @@ def start(launch: dict[str, Any]) -> list[int]:
 
 if __name__ == "__main__":
     import shutil
-
-    import torch._dynamo  # as optimisers do when they are built
 
     from alignmixup import data
     from alignmixup.runs import training as _training  # noqa: F401

@@ -224,6 +224,6 @@ def test_an_evaluation_of_an_older_version_of_the_package_is_measured_again(run:
     stored["error_percent"] = 0.0
     for part in stored["settings"]["parts"].values():
         part["version"] = "0.0.1"
-    out.write_text(json.dumps(stored))
+    out.write_text(json.dumps(stored), encoding="utf-8")
     assert runs.evaluate(run, out=out, what="error")["error_percent"] > 50
     assert read(out)["ood"] == stored["ood"]

@@ -158,9 +158,9 @@ def test_a_planted_mixer_of_a_switch_never_runs(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     runs.train(tiny_config("train.epochs=1", base="digits/switch"), "run")
-    Path("planted.py").write_text("open('ran', 'w').close()\n")
-    text = Path("run/config.toml").read_text()
-    Path("run/config.toml").write_text(re.sub(r"mixers = \[.*", 'mixers = ["planted:Mixer"]', text))
+    Path("planted.py").write_text("open('ran', 'w').close()\n", encoding="utf-8")
+    text = Path("run/config.toml").read_text(encoding="utf-8")
+    Path("run/config.toml").write_text(re.sub(r"mixers = \[.*", 'mixers = ["planted:Mixer"]', text), encoding="utf-8")
     shutil.copytree("run", "other")
     for command in (["evaluate", "run"], ["gallery", "run"], ["train", "--resume", "--out", "other"]):
         assert main(command) == 1

@@ -128,12 +128,12 @@ def rates(device: torch.device | str = "cpu", *, dtype: torch.dtype = torch.floa
 def _resident_peak(prepare: Callable[..., Callable[[], Any]], arguments: tuple[Any, ...], threads: int) -> float:
     torch.set_num_threads(threads)
     function = prepare(*arguments)
-    Path("/proc/self/clear_refs").write_text("5")  # resets the peak to the present size
+    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # resets the peak to the present size
     before = _status("VmRSS")
     function()
     return _status("VmHWM") - before
 
 
 def _status(field: str) -> float:
-    lines = Path("/proc/self/status").read_text().splitlines()
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     return next(float(line.split()[1]) / 1024 for line in lines if line.startswith(field))

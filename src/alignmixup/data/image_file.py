@@ -142,9 +142,9 @@ def image_sizes(root: Path, paths: Sequence[str], *, upright: bool = True) -> li
 def naming(path: str | Path) -> Iterator[None]:
     """Errors of reading and decoding, with the file's name and the way out; nobody waits at a pipe."""
     path = Path(path)
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{path} is no file but a folder, a pipe or a device: remove it")
     try:
-        if path.exists() and not path.is_file():
-            raise ValueError("no file but a folder, a pipe or a device")
         yield
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{path} is listed in its data set but missing: restore it from the release") from error

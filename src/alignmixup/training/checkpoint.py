@@ -34,6 +34,8 @@ def load(path: Path) -> dict[str, Any]:
         ValueError: not a checkpoint, damaged, or of another format.
     """
     try:
+        if path.exists() and not path.is_file():
+            raise ValueError("no file")  # a pipe would never end
         check_intact(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:

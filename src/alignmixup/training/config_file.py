@@ -242,6 +242,8 @@ def _build(tables: Mapping[str, Mapping[str, Any]]) -> Config:
 
 
 def _read_toml(file: Path) -> dict[str, Any]:
+    if file.exists() and not file.is_file():
+        raise ConfigError(f"{file} is no file")  # a pipe would never end
     try:
         return tomllib.loads(file.read_text(encoding="utf-8"))
     except (

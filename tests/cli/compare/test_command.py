@@ -144,9 +144,9 @@ def test_a_smaller_comparison_takes_nothing_from_a_larger_one(
 ) -> None:
     file = Path("runs/digits/results.json")
     assert main([*COMMAND, *small]) == 0
-    larger = json.loads(file.read_text())
+    larger = json.loads(file.read_text(encoding="utf-8"))
     assert main(["compare", "--methods", "mixup", "--seeds", "1", *small]) == 0
-    kept = json.loads(file.read_text())
+    kept = json.loads(file.read_text(encoding="utf-8"))
     assert {method["name"]: sorted(method["seeds"]) for method in kept["methods"]} == {
         "mixup": [0, 1],
         "baseline": [0, 1],
@@ -157,8 +157,8 @@ def test_a_smaller_comparison_takes_nothing_from_a_larger_one(
     assert rows["mixup"]["difference"]["baseline"] == "baseline"
     capsys.readouterr()
     assert main(["compare", "--methods", "cutmix", "--seeds", "1", *small, "optimizer.lr=0.01"]) == 0
-    assert json.loads(Path("runs/digits/results-1.json").read_text()) == kept
-    assert [method["name"] for method in json.loads(file.read_text())["methods"]] == ["cutmix"]
+    assert json.loads(Path("runs/digits/results-1.json").read_text(encoding="utf-8")) == kept
+    assert [method["name"] for method in json.loads(file.read_text(encoding="utf-8"))["methods"]] == ["cutmix"]
 
 
 def test_a_missing_package_is_said_once(
@@ -194,8 +194,8 @@ def test_processes_side_by_side_give_the_same_records(small: list[str]) -> None:
     assert main([*COMMAND, *small, "--out", "here"]) == 0
     assert main([*COMMAND, *small, "--out", "there", "--jobs", "2"]) == 0
     for file in Path("here").glob("*/record.json"):
-        one, other = (json.loads(Path(root, *file.parts[1:]).read_text()) for root in ("here", "there"))
+        one, other = (json.loads(Path(root, *file.parts[1:]).read_text(encoding="utf-8")) for root in ("here", "there"))
         assert one["config"] == other["config"]
         assert one["metrics"]["last_cross_entropy"] == pytest.approx(other["metrics"]["last_cross_entropy"], rel=1e-4)
-    assert json.loads(Path("there/results.json").read_text())["failures"] == []
+    assert json.loads(Path("there/results.json").read_text(encoding="utf-8"))["failures"] == []
     assert not list(Path("there").glob("*.log"))

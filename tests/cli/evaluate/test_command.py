@@ -35,7 +35,7 @@ def runs(trained, tmp_path, monkeypatch):
 
 
 def read(path):
-    return json.loads(Path(path).read_text())
+    return json.loads(Path(path).read_text(encoding="utf-8"))
 
 
 def test_agrees_with_the_record_of_the_run(small, capsys):
@@ -104,7 +104,7 @@ def test_several_runs_end_in_one_table_and_are_measured_once(runs, capsys, monke
     shutil.copy("runs/m0/model.safetensors", "runs/m1/model.safetensors")  # other weights are another question
     record = read("runs/m1/record.json")  # as of an older version, which did not know its weights
     del record["weights_sha256"], record["sha256_of_the_rest"]
-    Path("runs/m1/record.json").write_text(json.dumps(record))
+    Path("runs/m1/record.json").write_text(json.dumps(record), encoding="utf-8")
     assert main(command) == 1
     assert "runs/m1/evaluation.json holds an evaluation of other weights" in capsys.readouterr().err
     assert main([*command, "--overwrite"]) == 0

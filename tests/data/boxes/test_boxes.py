@@ -73,7 +73,7 @@ def test_tiny_imagenet_names_a_file_once(tiny):
 
 def write_csv(path: Path, dataset, boxes):
     lines = [f"{name},{','.join(map(str, box))}" for name, box in zip(dataset.test.paths, boxes, strict=True)]
-    path.write_text("\n".join(lines) + "\n")
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 @pytest.mark.parametrize("in_memory", [False, True])

@@ -48,14 +48,14 @@ def test_the_file_gives_the_networks_logits_and_knows_its_input(
         x = run.images(list(range(count)))[0]
         found, inside = read(file, x)
         torch.testing.assert_close(found, run.model(x).detach(), rtol=1e-3, atol=1e-3)
-    assert json.loads(Path(f"{file}.json").read_text()) == facts
+    assert json.loads(Path(f"{file}.json").read_text(encoding="utf-8")) == facts
     assert json.loads(inside) == {key: value for key, value in facts.items() if key != "check"}
     assert facts["input"]["shape"] == ["batch", 1, 8, 8]
     assert facts["input"]["mean"] == list(run.data.mean)
     assert facts["classes"] == [str(digit) for digit in range(10)]
     assert facts["weights"] == {"file": "model.safetensors", "sha256": run.fingerprint, "epoch": 1, "epochs": 1}
     assert {name: found["images"] for name, found in facts["check"].items()} == {"images of noise": 5, "test images": 5}
-    assert str(run.name) not in Path(f"{file}.json").read_text()
+    assert str(run.name) not in Path(f"{file}.json").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,8 @@ def _beside(path: str, candidates: Sequence[Path], place: Path) -> list[Path]:
 
 
 def _read(file: Path) -> tuple[list[Box], tuple[int, int] | None]:
+    if not file.is_file():
+        raise ValueError(f"{file} is no file: restore it from the release")  # a pipe would never end
     try:
         tree = ElementTree.parse(file).getroot()
     except ElementTree.ParseError as error:
