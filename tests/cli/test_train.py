@@ -116,7 +116,8 @@ def test_a_network_and_a_method_of_the_users_own(tmp_path: Path, monkeypatch: py
         "class MyMix(CutMix):\n"
         "    pass\n"
         "def build(num_classes, width=3, in_channels=1):\n"
-        "    return nn.Sequential(nn.Conv2d(in_channels, width, 1), nn.Flatten(), nn.Linear(64 * width, num_classes))\n",
+        "    head = nn.Linear(64 * width, num_classes)\n"
+        "    return nn.Sequential(nn.Conv2d(in_channels, width, 1), nn.Flatten(), head)\n",
         encoding="utf-8",
     )
     keys = ["model.name=my_parts_for_training:build", "model.width=2", "method.name=my_parts_for_training:MyMix"]
