@@ -10,21 +10,25 @@ import numpy as np
 import pytest
 import torch
 
+from tests.torch_version import is_older
+
 if TYPE_CHECKING:
     from alignmixup.training.config import Config
 
-# Compiled steps without graph breaks: older compilers refuse some of what is here, loudly. Eagerly all is the same.
-COMPILES = tuple(map(int, torch.__version__.split(".")[:2])) >= (2, 11)
 os.environ.pop("COLUMNS", None)  # pytest-xdist gives its workers 80, and a pipe has as many as a table needs
 GOLDEN = Path(__file__).parent / "golden"
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let tests that share a fixture of their module be of one xdist group: two workers would both make it."""
+    """Skip what an older torch cannot do, and say so; let tests that share a fixture of their module be of one group.
+
+    Two xdist workers would both make that fixture.
+    """
     for item in items:
-        if not COMPILES and ("compil" in item.name or "breaks_the_graph" in item.name):
-            item.add_marker(pytest.mark.skip(reason="torch.compile is supported from torch 2.11 on"))
+        for first, lost in (marker.args for marker in item.iter_markers("needs_torch")):
+            if is_older(first):
+                item.add_marker(pytest.mark.skip(reason=f"torch {first} or newer: {lost}"))
         definitions = item._fixtureinfo.name2fixturedefs.values()  # type: ignore[attr-defined]
         shared = any(each.scope == "module" for found in definitions for each in found)
         if shared and item.get_closest_marker("xdist_group") is None:

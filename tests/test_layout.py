@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 import pytest
@@ -151,3 +152,11 @@ def test_the_import_costs_little_more_than_torch_and_loads_nothing_heavy():
         if float(seconds) < 0.2:
             break
         assert not last, seconds
+
+
+def test_a_process_of_a_test_finds_the_tests_of_this_folder(tmp_path):
+    """Some distributions install a package ``tests``; a folder without ``__init__.py`` would lose to it."""
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests/__init__.py").touch()
+    found = PathFinder.find_spec("tests", [str(ROOT), str(tmp_path)])
+    assert found.origin == str(ROOT / "tests/__init__.py")

@@ -20,7 +20,7 @@ def test_only_mps_lacks_float64():
     assert where_wide(x) is x
 
 
-@pytest.mark.skipif(not hasattr(torch.backends.mkldnn, "matmul"), reason="this torch cannot be told to round")
+@pytest.mark.needs_torch("2.9", "no product on a CPU can be told to round")
 @pytest.mark.parametrize("rounded", ["tf32", "bf16"])
 def test_products_of_labels_are_not_rounded(rounded):
     generator = torch.Generator().manual_seed(0)

@@ -40,8 +40,10 @@ class Killed(Dataset[int]):
         return index
 
 
-# torch counts free descriptors by opening files, and its SIGCHLD handler may raise between opening and closing one
+# torch counts free descriptors by opening files, and its SIGCHLD handler may raise between opening and closing one, or
+# while a file that nobody holds is closed, where Python can only tell of it
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning", "ignore:unclosed file:ResourceWarning")
+@pytest.mark.filterwarnings("ignore:Exception ignored in.*_TemporaryFileCloser:pytest.PytestUnraisableExceptionWarning")
 def test_a_killed_loader_worker_is_an_error_of_the_machine_in_one_sentence() -> None:
     with pytest.raises(ChildProcessError, match=r"^[^\n]* worker [^\n]*: lower data.workers[^\n]*$"), own_errors():
         list(DataLoader(Killed(), num_workers=1))

@@ -1,5 +1,6 @@
 """Alignment of two feature maps by a transport plan, and interpolation of the aligned maps."""
 
+from math import prod
 from typing import Any, Literal
 
 import torch
@@ -145,12 +146,13 @@ def align_mix(
     if keep not in ("first", "partner"):
         raise ValueError(f"keep must be 'first' or 'partner', got {keep!r}")
     cells = cells_of(features.shape[2:], max_positions)
-    whole = cells.volume == 1
+    volume = prod(cells.side)  # no property: the compiler of torch 2.8 reads none of a tuple
+    whole = volume == 1
     maps = _as_cells(features, cells)
     with torch.no_grad():
         cost = _pair_costs(maps.detach(), perm)
         if not whole:
-            cost = cost / cells.volume
+            cost = cost / volume
         if normalize_cost:
             cost = relative_cost(cost)
         plan = sinkhorn(cost, epsilon, iterations, tolerance, solver=solver)
@@ -166,7 +168,7 @@ def align_mix(
 
 def _as_cells(maps: Tensor, cells: Cells) -> Tensor:
     """Maps (B, C, *positions) as (B, C * volume, cells), without what lies around whole cells."""
-    return maps.flatten(2) if cells.volume == 1 else cells.split(maps[cells.covered(maps.shape[2:])])
+    return maps.flatten(2) if prod(cells.side) == 1 else cells.split(maps[cells.covered(maps.shape[2:])])
 
 
 def _pair_costs(features: Tensor, perm: Tensor) -> Tensor:

@@ -47,7 +47,7 @@ class Cells(NamedTuple):
         axes = len(self.side)
         within, between = range(3, 3 + 2 * axes, 2), range(2, 2 + 2 * axes, 2)
         cut = maps.reshape(*maps.shape[:2], *sizes).permute(0, 1, *within, *between)
-        return cut.reshape(maps.shape[0], maps.shape[1] * self.volume, self.number)
+        return cut.flatten(2 + axes).flatten(1, 1 + axes)
 
     def join(self, cells: Tensor, channels: int) -> Tensor:
         """Undo `split`."""

@@ -4,8 +4,6 @@ OpenCV's detectors are what published code calls, so their 8-bit arithmetic (fix
 truncations, sums modulo 256) is part of the definition and is reproduced; here they take whole batches on any device.
 """
 
-from collections import Counter
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -204,7 +202,9 @@ def _contrast(own: Tensor, values: Tensor) -> Tensor:
     """
     height, width = values.shape[1:]
     # from max(H, W) on a surround is the whole image
-    scales = Counter(min(half, max(height, width)) for half in HALF_WIDTHS)
+    scales: dict[int, int] = {}  # no Counter: the compiler of torch 2.8 reads none
+    for half in (min(half, max(height, width)) for half in HALF_WIDTHS):
+        scales[half] = scales.get(half, 0) + 1
     widest = max(scales)
     integral = _running_sums(values, deterministic=torch.are_deterministic_algorithms_enabled())
     integral = F.pad(integral, (widest, widest, 1, 0))  # zeros to the left, and the last column below, to the right

@@ -37,7 +37,12 @@ def logits_of_onnx(file: Path, x: Tensor) -> tuple[Tensor, str]:
     return torch.from_numpy(session.run(None, {"images": x.numpy()})[0]), inside
 
 
-@pytest.mark.parametrize(("ending", "read"), [("pt2", logits_of_pt2), ("onnx", logits_of_onnx)])
+NEEDS_ONNX = pytest.mark.needs_torch("2.7", "ONNX of a network with batch normalisation")
+
+
+@pytest.mark.parametrize(
+    ("ending", "read"), [("pt2", logits_of_pt2), pytest.param("onnx", logits_of_onnx, marks=NEEDS_ONNX)]
+)
 def test_the_file_gives_the_networks_logits_and_knows_its_input(
     run: Run, tmp_path: Path, ending: str, read: Any
 ) -> None:
@@ -116,6 +121,15 @@ def test_onnx_without_its_packages_names_the_extra(monkeypatch: pytest.MonkeyPat
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(ImportError, match=rf'{package} is needed .*pip install "alignmixup\[export\]"'):
         export(None, "net.onnx")  # type: ignore[arg-type]
+
+
+def test_what_torch_cannot_write_as_onnx_is_refused_in_one_sentence() -> None:
+    class Bessel(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.special.bessel_j0(x).flatten(1)
+
+    with pytest.raises(ValueError, match=r"^torch 2[^\n]* cannot write [^\n]* \.pt2, or [^\n]*: [^\n]*bessel[^\n]*$"):
+        graph._as_onnx(Bessel(), torch.rand(2, 3, 4, 4), "")
 
 
 def test_a_file_of_the_run_is_not_written_over(run: Run) -> None:

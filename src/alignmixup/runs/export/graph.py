@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import torch
@@ -112,7 +113,7 @@ def _test_images(run: Run, count: int) -> Tensor:
 
 def _graph(model: nn.Module, x: Tensor) -> torch.export.ExportedProgram:
     try:
-        batch = torch.export.Dim("batch", min=1)
+        batch = torch.export.Dim("batch", min=1, max=2**31 - 1)  # torch 2.6 wants an end
         with torch.no_grad():
             return torch.export.export(model, (x,), dynamic_shapes=({0: batch},))
     except Exception as error:  # what torch cannot trace raises anything
@@ -138,8 +139,12 @@ def _as_onnx(model: nn.Module, x: Tensor, facts: str) -> tuple[bytes, Logits]:
         proto = program.model_proto
         onnx.helper.set_model_props(proto, {INSIDE: facts})
         content = proto.SerializeToString()
-    except Exception as error:  # an operator that ONNX has not, or more than its 2 GiB
-        raise ValueError(f"this network cannot be written as ONNX: {str(error).strip().splitlines()[0]}") from error
+    except Exception as error:  # an operator that ONNX has not, or this torch cannot write, or more than ONNX's 2 GiB
+        reason = shorten(str(error.__cause__ or error).strip().splitlines()[0], 200)
+        raise ValueError(
+            f"torch {torch.__version__} cannot write this network as ONNX; end --out in .pt2, or use a newer torch: "
+            f"{reason}"
+        ) from error
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     return content, lambda images: torch.from_numpy(session.run(None, {"images": images.numpy()})[0])
 
