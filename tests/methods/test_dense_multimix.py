@@ -11,6 +11,7 @@ from torch.utils.checkpoint import checkpoint
 from alignmixup import DenseMultiMix, Switch
 from alignmixup.functional import sinkhorn
 from alignmixup.functional.transport.options import Alignment
+from alignmixup.methods.base import LateLabels
 from alignmixup.methods.dense_multimix import mix_map
 
 
@@ -94,13 +95,13 @@ def test_where_nobody_attends_weights_stay():
     features = torch.zeros(3, 4, 2, 2)
     features[:, :, 0, 0] = 1  # elsewhere the product with the mean is 0
     weights = torch.tensor([[0.2, 0.3, 0.5]])
-    target, seen = torch.eye(3), [torch.empty(0)]
-    mixed = mix_map(features, weights=weights, target=target, attention="pooled", seen=seen)
+    target, late = torch.eye(3), LateLabels()
+    mixed = mix_map(features, weights=weights, target=target, attention="pooled", late=late)
     assert mixed.shape == (4, 4, 1, 1)
-    torch.testing.assert_close(seen[0], weights.expand(4, 3))
-    none = mix_map(features * 0, weights=weights, target=target, attention="pooled", seen=seen)
+    torch.testing.assert_close(late.found, weights.expand(4, 3))
+    none = mix_map(features * 0, weights=weights, target=target, attention="pooled", late=late)
     assert bool((none == 0).all())
-    torch.testing.assert_close(seen[0], weights.expand(4, 3))
+    torch.testing.assert_close(late.found, weights.expand(4, 3))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -112,15 +113,15 @@ def test_rearranged_copies_of_one_image_align_exactly(dtype):
     weights, target = torch.rand(9, 4, generator=generator).softmax(1), torch.eye(4)
     off = []
     for epsilon in (1.0, 0.1, 0.01):
-        seen, alignment = [torch.empty(0)], Alignment(epsilon=epsilon)
+        late, alignment = LateLabels(), Alignment(epsilon=epsilon)
         maps = features.view(4, 5, 3, 4)
-        mixed = mix_map(maps, weights=weights, target=target, attention="pooled", alignment=alignment, seen=seen)
+        mixed = mix_map(maps, weights=weights, target=target, attention="pooled", alignment=alignment, late=late)
         expected = features[weights.argmax(1)].permute(2, 0, 1).flatten(0, 1)[..., None, None]
         off.append(float((mixed - expected).abs().max()))
     torch.testing.assert_close(mixed, expected, rtol=1e-3, atol=1e-3)
     assert off[0] > 10 * off[1]
     # where the image itself attends to nothing, nobody does
-    torch.testing.assert_close(seen[0], weights.repeat(12, 1), rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(late.found, weights.repeat(12, 1), rtol=1e-3, atol=1e-3)
 
 
 def test_gradients_reach_each_aligned_example():
@@ -130,7 +131,7 @@ def test_gradients_reach_each_aligned_example():
     fixed = features.detach().clone()
 
     def mixed(maps):
-        options = {"weights": weights, "target": torch.eye(3), "alignment": Alignment(), "seen": [torch.empty(0)]}
+        options = {"weights": weights, "target": torch.eye(3), "alignment": Alignment(), "late": LateLabels()}
         return mix_map(fixed + (maps - maps.detach()), attention="pooled", **options)
 
     (gradient,) = torch.autograd.grad(mixed(features).square().sum(), features)

@@ -12,7 +12,7 @@ from alignmixup.functional.cells import MAX_POSITIONS
 from alignmixup.functional.interpolation import attended, combine_carried, combine_positions, pooled_attention
 from alignmixup.functional.precision import exact_product
 from alignmixup.functional.transport.options import Alignment
-from alignmixup.methods.base import DropIn, MixedBatch
+from alignmixup.methods.base import DropIn, LateLabels, MixedBatch
 from alignmixup.methods.base.drop_in import labels_come_later
 from alignmixup.methods.multimix import MultiMix, MultiMixDraw
 from alignmixup.options import option
@@ -85,13 +85,13 @@ class DenseMultiMix(MultiMix, Alignment):
     def mix(self, x: Tensor, target: Tensor, draw: MultiMixDraw) -> MixedBatch:
         """Record the function that will mix the map and find the labels."""
         batch = super().mix(x, target, draw)
-        layer, seen = self._mixed_layer(), [target[:0]]
+        layer, late = self._mixed_layer(), LateLabels()
         alignment = Alignment.part_of(self) if self.aligned else None
         function = partial(
-            mix_map, weights=draw.weights, target=target, attention=self.attention, alignment=alignment, seen=seen
+            mix_map, weights=draw.weights, target=target, attention=self.attention, alignment=alignment, late=late
         )
         hidden = {layer: LayerMix(function, self._forms.get(layer, ()), self.layout)}
-        return replace(batch, hidden=hidden, found_target=partial(_found, seen))
+        return replace(batch, hidden=hidden, late=late)
 
 
 def mix_map(
@@ -101,7 +101,7 @@ def mix_map(
     target: Tensor,
     attention: Attention,
     alignment: Alignment | None = None,
-    seen: list[Tensor],
+    late: LateLabels,
 ) -> Tensor:
     """Mix a map (B, C, positions...) at each position, and note the labels of what comes out.
 
@@ -113,7 +113,7 @@ def mix_map(
         target: (B, K) labels of the examples.
         attention: what an example weighs at a position.
         alignment: how maps are carried to the positions of a mixture's heaviest example; None where they stay.
-        seen: receives the labels (n r, K).
+        late: receives the labels (n r, K).
 
     Returns:
         (n r, C, 1...): all mixtures at the first position, at the second, and so on; maps of one position.
@@ -129,15 +129,5 @@ def mix_map(
         heaviest, carried = weights.argmax(1), batch_assignments(rows, alignment)
         at = attended(weights, exact_product(carried, shares[..., None])[heaviest, ..., 0])
         mixed = combine_carried(rows, at, carried[heaviest])
-    seen[0] = exact_product(at.flatten(0, 1), target)
+    late.find(exact_product(at.flatten(0, 1), target))
     return mixed.view(*mixed.shape, *[1] * (features.ndim - 2))
-
-
-def _found(seen: list[Tensor]) -> Tensor:
-    """The labels, once the model has seen the batch."""
-    if not len(seen[0]):
-        raise RuntimeError(
-            "the labels of this batch are found by the forward pass: call model(batch.x) inside the `with mixer(x, y) "
-            "as batch:` block, with model.train(), before batch.loss(...)"
-        )
-    return seen[0]
