@@ -28,7 +28,7 @@ SETTING = {
     "attentivemix": {"layer": "stage3", "share": 0.2},
     **NEEDED,
     "multimix": {"mixtures": 20},
-    "dense_multimix": {"mixtures": 20},
+    "dense_multimix": {"mixtures": 20, "aligned": True},
     "stylemix": {"autoencoder": "patches:2"},
     "stylecutmix": {"autoencoder": "patches:2"},
 }
@@ -49,6 +49,8 @@ CASES = {
     "layer_probabilities": ({"layer": ["stage2", "stage3"]}, [0.0, 1.0]),
     ("alignmixup", "layout"): ({}, "channels_last"),
     ("dense_multimix", "layout"): ({}, "channels_last"),
+    ("dense_multimix", "layer"): ({}, "stage1"),
+    ("dense_multimix", "aligned"): ({}, False),
     ("alignmixup_ae", "decoder_layer"): ({}, "stage2"),
     ("alignmixup_ae", "reconstruct_aligned"): ({"input_probability": 0.0}, True),
     ("comixup", "blocks"): ({}, 2),
@@ -100,6 +102,7 @@ CASES = {
 # Options whose other value does not go with the rest, and what is said of it.
 REFUSED = {("alignmixup_ae", "layout"): "has not the proportions of images"}
 REFUSED |= {("dense_multimix", option): "classifies each position by itself" for option in ("layer", "layout")}
+REFUSED[("dense_multimix", "max_positions")] = "name a smaller map, or allow more"
 # of what is visible they must be told, see tests/methods/base/test_region_mixer.py
 REFUSED |= {(name, "labels"): "needs to know where the objects are" for name in REGIONS}
 
@@ -185,14 +188,17 @@ def changed(item):
     raise AssertionError(f"name another value of {item.name} in CASES")
 
 
-KIN = {"alignmixup_ae": "alignmixup", "stylecutmix": "stylemix", "dense_multimix": "multimix"}
+KIN = {
+    "alignmixup_ae": ["alignmixup"],
+    "stylecutmix": ["stylemix"],
+    "dense_multimix": ["multimix", "alignmixup"],
+}
 
 
 def differs(name, option, cache={}):  # noqa: B006  (what a method gives without the change)
     """Tell whether another value of an option changes what the same draws give."""
     item = options_of(methods.load(name))[option]
-    kin = [KIN[name]] if name in KIN else []
-    keys = [(name, option), *((other, option) for other in kin), option]
+    keys = [(name, option), *((other, option) for other in KIN.get(name, [])), option]
     beside, value = next((CASES[key] for key in keys if key in CASES), ({}, None))
     value = changed(item) if value is None else value
     key = (name, repr(sorted(beside.items())))

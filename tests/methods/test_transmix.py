@@ -65,7 +65,10 @@ def test_labels_are_by_area_until_the_model_has_seen_the_batch_and_change_in_pla
     target, drawn = mixed.target, mixed.draw.lam.clone()
     assert torch.equal(mixed.lam, drawn)
     with mixed:
+        with pytest.raises(RuntimeError, match="labels of this batch are found by the forward pass: call model"):
+            mixed.loss(torch.zeros(6, 3))
         net(mixed.x)
+    assert torch.equal(mixed.output_target, target)
     assert mixed.target is target
     assert not torch.allclose(mixed.lam, drawn, atol=1e-3)
     assert torch.equal(mixed.draw.lam, drawn)  # so that it can be replayed

@@ -166,6 +166,42 @@ def align_mix(
     return result
 
 
+def batch_assignments(features: Tensor, options: Alignment) -> Tensor:
+    """Align each map of a batch to each other one: B (B - 1) / 2 plans, each used in both directions.
+
+    Each map is in place for itself. Constant for autograd, as in :func:`align_mix`.
+
+    Args:
+        features: (B, C, r) maps.
+        options: of the alignment. Nothing is aligned coarse to fine here.
+
+    Returns:
+        (B, B, r, r), float32 at least: at ``[i, j]`` what each position of map i receives from those of map j; rows
+        sum to 1.
+
+    Raises:
+        ValueError: maps of more than ``max_positions``.
+    """
+    size, _, r = features.shape
+    if options.max_positions is not None and r > options.max_positions:
+        raise ValueError(
+            f"each pair of a batch would need a plan of {r} x {r} positions, and max_positions is "
+            f"{options.max_positions}: name a smaller map, or allow more"
+        )
+    with torch.no_grad():
+        flat = features.detach().transpose(0, 1).reshape(1, -1, size * r)  # all positions, so that no map is repeated
+        first, second = torch.triu_indices(size, size, 1, device=features.device)
+        cost = cost_matrix(flat, flat).view(size, r, size, r)[first, :, second]
+        if options.normalize_cost:
+            cost = relative_cost(cost)
+        plan = sinkhorn(cost, options.epsilon, options.iterations, options.tolerance, solver=options.solver).plan
+        assignment = assignment_matrix(plan)
+        carried = torch.eye(r, dtype=plan.dtype, device=plan.device).repeat(size, size, 1, 1)
+        carried[first, second], carried[second, first] = assignment, assignment.mT
+        # exactly, also where the solver stopped early
+        return carried / carried.sum(3, keepdim=True).clamp_min(torch.finfo(carried.dtype).tiny)
+
+
 def _as_cells(maps: Tensor, cells: Cells) -> Tensor:
     """Maps (B, C, *positions) as (B, C * volume, cells), without what lies around whole cells."""
     return maps.flatten(2) if prod(cells.side) == 1 else cells.split(maps[cells.covered(maps.shape[2:])])

@@ -96,6 +96,21 @@ def combine_positions(features: Tensor, weights: Tensor) -> Tensor:
     return mixed.flatten(0, 1).to(features.dtype)
 
 
+def combine_carried(features: Tensor, weights: Tensor, carried: Tensor) -> Tensor:
+    """Give convex combinations at each position as :func:`combine_positions` does, of maps carried to other positions.
+
+    Args:
+        features: (B, C, r).
+        weights: (r, n, B), of which rows sum to 1.
+        carried: (n, B, r, r), what each position of a combination takes from the positions of each map.
+
+    Returns:
+        (r n, C).
+    """
+    everywhere = weights[..., None] * carried.permute(2, 0, 1, 3)  # (r, n, B, r)
+    return combine(features.transpose(1, 2).flatten(0, 1), everywhere.flatten(2).flatten(0, 1))
+
+
 def pooled_attention(features: Tensor) -> Tensor:
     """Tell how much each position of a map (B, C, r) agrees with their mean, as shares (B, r) in float32 at least.
 
@@ -108,13 +123,16 @@ def pooled_attention(features: Tensor) -> Tensor:
 
 
 def attended(weights: Tensor, attention: Tensor) -> Tensor:
-    """Weigh examples (n, B) by their attention at each position (B, r), so that weights sum to 1 again: (r, n, B).
+    """Weigh examples (n, B) by their attention at each position, so that weights sum to 1 again: (r, n, B).
 
-    Where no example attends to a position the weights stay as they are.
+    Attention is (B, r), or (n, B, r) where it differs between mixtures. Where no example attends to a position the
+    weights stay as they are; so they do where the examples attend a millionth of what they attend on average, which
+    may be rounding.
     """
-    at_position = weights * attention.T[:, None]
+    at_position = weights * attention.expand(len(weights), -1, -1).permute(2, 0, 1)
     total = at_position.sum(2, keepdim=True)
-    return torch.where(total > 1e-30, at_position / total.clamp_min(1e-30), weights)
+    least = 1e-6 / attention.shape[-1]
+    return torch.where(total > least, at_position / total.clamp_min(least), weights)
 
 
 def paste(x: Tensor, partner: Tensor, mask: Tensor) -> Tensor:

@@ -4,11 +4,15 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
-from alignmixup.functional.interpolation import attended, combine_positions, pooled_attention
+from alignmixup.functional.alignment import batch_assignments
+from alignmixup.functional.cells import MAX_POSITIONS
+from alignmixup.functional.interpolation import attended, combine_carried, combine_positions, pooled_attention
 from alignmixup.functional.precision import exact_product
-from alignmixup.methods.base import DropIn, MixedBatch
+from alignmixup.functional.transport.options import Alignment
+from alignmixup.methods.base import DropIn, LateLabels, MixedBatch
 from alignmixup.methods.base.drop_in import labels_come_later
 from alignmixup.methods.multimix import MultiMix, MultiMixDraw
 from alignmixup.options import option
@@ -19,13 +23,16 @@ Attention = Literal["pooled", "uniform"]
 
 
 @dataclass(eq=False, kw_only=True)
-class DenseMultiMix(MultiMix):
+class DenseMultiMix(MultiMix, Alignment):
     """Make many mixtures of all examples of a batch at each position of the last map, and classify each by itself.
 
     The labels of an example hold at all its positions, more so where it attends: at a position, an example weighs its
     weight in the mixture times its attention there, and the weights are divided by their sum. Features and labels are
     mixed with the same weights. The model returns n r rows for r positions, and their labels are known once it has:
     ``batch.loss`` uses them, ``batch.output_target`` gives them.
+
+    With ``aligned`` each mixture has the geometry of its heaviest example. The maps and the attention of the others are
+    first carried to its positions by AlignMixup's assignment. This is not in the paper.
 
     Source:
         Venkataramanan, Kijak, Amsaleg, Avrithis, Embedding Space Interpolation Beyond Mini-Batch, Beyond Pairs and
@@ -43,6 +50,12 @@ class DenseMultiMix(MultiMix):
         'what an example weighs at a position: "pooled", the similarity with its pooled features where it is positive, '
         'or "uniform", the same everywhere',
         paper="similarity with pooled features",
+    )
+    aligned: bool = option(
+        False, "carry the maps of a mixture to the positions of its heaviest example before they are mixed", paper="-"
+    )
+    max_positions: int | None = option(
+        MAX_POSITIONS, "most positions of a map to be aligned; a larger one is refused; None: any, whatever it costs"
     )
 
     def find_layers(self, found: Probe) -> tuple[str, ...]:
@@ -72,41 +85,49 @@ class DenseMultiMix(MultiMix):
     def mix(self, x: Tensor, target: Tensor, draw: MultiMixDraw) -> MixedBatch:
         """Record the function that will mix the map and find the labels."""
         batch = super().mix(x, target, draw)
-        layer, seen = self._mixed_layer(), [target[:0]]
-        function = partial(mix_map, weights=draw.weights, target=target, attention=self.attention, seen=seen)
+        layer, late = self._mixed_layer(), LateLabels()
+        alignment = Alignment.part_of(self) if self.aligned else None
+        function = partial(
+            mix_map, weights=draw.weights, target=target, attention=self.attention, alignment=alignment, late=late
+        )
         hidden = {layer: LayerMix(function, self._forms.get(layer, ()), self.layout)}
-        return replace(batch, hidden=hidden, found_target=partial(_found, seen))
+        return replace(batch, hidden=hidden, late=late)
 
 
-def mix_map(features: Tensor, *, weights: Tensor, target: Tensor, attention: Attention, seen: list[Tensor]) -> Tensor:
+def mix_map(
+    features: Tensor,
+    *,
+    weights: Tensor,
+    target: Tensor,
+    attention: Attention,
+    alignment: Alignment | None = None,
+    late: LateLabels,
+) -> Tensor:
     """Mix a map (B, C, positions...) at each position, and note the labels of what comes out.
 
-    Attention is a constant: labels that had a gradient would be fitted to the network.
+    Attention and assignments are constants: labels that had a gradient would be fitted to the network.
 
     Args:
         features: the map.
         weights: (n, B) of the examples in each mixture.
         target: (B, K) labels of the examples.
         attention: what an example weighs at a position.
-        seen: receives the labels (n r, K).
+        alignment: how maps are carried to the positions of a mixture's heaviest example; None where they stay.
+        late: receives the labels (n r, K).
 
     Returns:
         (n r, C, 1...): all mixtures at the first position, at the second, and so on; maps of one position.
     """
     rows = features.flatten(2)
-    at = weights.expand(rows.shape[2], *weights.shape)
-    if attention == "pooled":
-        at = attended(weights, pooled_attention(rows.detach()))
-    seen[0] = exact_product(at.flatten(0, 1), target)
-    mixed = combine_positions(rows, at)
+    shares = pooled_attention(rows.detach())
+    if attention == "uniform":
+        shares = torch.ones_like(shares)
+    if alignment is None:
+        at = attended(weights, shares)
+        mixed = combine_positions(rows, at)
+    else:
+        heaviest, carried = weights.argmax(1), batch_assignments(rows, alignment)
+        at = attended(weights, exact_product(carried, shares[..., None])[heaviest, ..., 0])
+        mixed = combine_carried(rows, at, carried[heaviest])
+    late.find(exact_product(at.flatten(0, 1), target))
     return mixed.view(*mixed.shape, *[1] * (features.ndim - 2))
-
-
-def _found(seen: list[Tensor]) -> Tensor:
-    """The labels, once the model has seen the batch."""
-    if not len(seen[0]):
-        raise RuntimeError(
-            "the labels of this batch are found by the forward pass: call model(batch.x) inside the `with mixer(x, y) "
-            "as batch:` block, with model.train(), before batch.loss(...)"
-        )
-    return seen[0]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from alignmixup.functional.interpolation import mix_pairs
-from alignmixup.methods.base import Draw, MixedBatch
+from alignmixup.methods.base import Draw, LateLabels, MixedBatch
 from alignmixup.methods.cutmix import CutMix, CutMixDraw
 from alignmixup.options import option
 from alignmixup.taps import Attachment, ClassAttention, Inputs, LayerMix, NotCallableError, class_attention
@@ -85,7 +85,7 @@ class TransMix(CutMix):
         """Paste the boxes, mix the labels by area, and record what will follow the attention."""
         draw = self.expect(CutMixDraw, draw)
         batch = super().mix(x, target, draw, masks=masks)
-        lam = batch.lam.clone()
+        lam, late = batch.lam.clone(), LateLabels(batch.target)
         follow = partial(
             follow_attention,
             draw=(draw.perm, draw.box),
@@ -95,10 +95,10 @@ class TransMix(CutMix):
             by_area=batch.lam,
             clean=target,
             lam=lam,
-            target=batch.target,
+            late=late,
         )
         hidden = {self._attention.layer: LayerMix(follow, looks=True)}
-        return replace(batch, lam=lam, hidden=hidden, tap=self._tap, scoped=True, late=True)
+        return replace(batch, lam=lam, hidden=hidden, tap=self._tap, scoped=True, late=late)
 
 
 def follow_attention(
@@ -112,9 +112,9 @@ def follow_attention(
     by_area: Tensor,
     clean: Tensor,
     lam: Tensor,
-    target: Tensor,
+    late: LateLabels,
 ) -> None:
-    """Set labels in place to what the class token attends to.
+    """Set labels to what the class token attends to.
 
     Args:
         layer: the attention layer.
@@ -125,8 +125,8 @@ def follow_attention(
         share: share of the attention; the rest is the area's.
         by_area: (B,) weight of the first example by area.
         clean: (B, K) labels of the first examples.
-        lam: (B,) to be set.
-        target: (B, K) to be set.
+        lam: (B,) to be set in place.
+        late: receives the labels (B, K).
     """
     perm, box = draw
     if tokens.shape[0] != perm.shape[0]:
@@ -140,7 +140,7 @@ def follow_attention(
         pasted = inside_box(box, grid, size).flatten(1)
         partner = (attention * pasted).sum(1) / attention.sum(1).clamp_min(torch.finfo(attention.dtype).tiny)
         lam.copy_((1 - share) * by_area + share * (1 - partner))
-        target.copy_(mix_pairs(clean, perm, lam))
+        late.find(mix_pairs(clean, perm, lam))
 
 
 def token_grid(count: int, size: tuple[int, int]) -> tuple[int, int]:

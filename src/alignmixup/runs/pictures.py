@@ -308,7 +308,7 @@ def _mixed_batch(mixer: Mixer, x: Tensor, y: Tensor, model: nn.Module) -> MixedB
             if batch.late:  # the model's forward pass finds the labels
                 with batch, torch.no_grad():
                     model(batch.x)
-            if batch.draw is not None and (batch.late or not batch.hidden):
+            if batch.draw is not None and batch.x is not x:
                 return batch
     return None
 

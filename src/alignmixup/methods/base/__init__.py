@@ -1,7 +1,7 @@
 """What methods are made of: the interface, what several of them share, and what they return."""
 
 from alignmixup.methods.base.annotations import Annotation, MixedBoxes, Parents
-from alignmixup.methods.base.batch import Draw, MixedBatch
+from alignmixup.methods.base.batch import Draw, LateLabels, MixedBatch
 from alignmixup.methods.base.drop_in import DropIn
 from alignmixup.methods.base.hidden_mixer import HiddenDraw, HiddenMixer
 from alignmixup.methods.base.layer_mixer import LayerMixer
@@ -16,6 +16,7 @@ __all__ = [
     "DropIn",
     "HiddenDraw",
     "HiddenMixer",
+    "LateLabels",
     "LayerMixer",
     "MixedBatch",
     "MixedBoxes",

@@ -29,6 +29,39 @@ class Draw:
     perm: Tensor
 
 
+class LateLabels:
+    """Labels that only the forward pass finds: a hidden function calls :meth:`find`, and the loss uses :attr:`found`.
+
+    Args:
+        early: (B, K) ``target`` of the batch until then, which changes in place; None where the model returns other
+            rows than it was given, so that no drop-in can hand their labels out before.
+    """
+
+    def __init__(self, early: Tensor | None = None) -> None:
+        self.early = early
+        self._found: Tensor | None = None
+
+    def find(self, target: Tensor) -> None:
+        """Say what the labels are, (rows, K): of several forward passes the last one's."""
+        self._found = target
+        if self.early is not None:
+            self.early.copy_(target)
+
+    @property
+    def found(self) -> Tensor:
+        """The labels, (rows, K), never changed later.
+
+        Raises:
+            RuntimeError: the model has not seen the batch.
+        """
+        if self._found is None:
+            raise RuntimeError(
+                "the labels of this batch are found by the forward pass: call model(batch.x) inside the `with mixer(x, "
+                "y) as batch:` block, with model.train(), before batch.loss(...)"
+            )
+        return self._found
+
+
 @dataclass(frozen=True, eq=False)
 class MixedBatch:
     """A mixed batch, and the scope in which its hidden-layer mixing is live.
@@ -57,15 +90,13 @@ class MixedBatch:
             (B, h, w, m) weights of the m inputs of the sample's group; None where one λ holds everywhere.
         clean_weight: share of the clean images in the loss, where they stand in front of as many mixtures: ``x``,
             ``target``, ``clean_target`` and ``lam`` then have 2 B rows (RegMixup). None where all rows are mixtures.
-        found_target: gives the labels of the rows that the model returns, where only its forward pass finds them
-            (Dense MultiMix); None where they are ``target``.
         parents: where the samples show their two parents, so that annotations can follow; None for a batch that is not
             mixed, and for methods whose annotations cannot.
         annotations: masks and boxes that came with the images.
         values: ``target`` and ``clean_target`` hold real numbers of a regression, (B,) or (B, D) as they came.
         scoped: the method mixes some batches inside the model or adds a loss to them, so that none of them unpacks.
-        late: ``target`` and ``lam`` hold the labels by area until the model has seen the batch, which changes both in
-            place (TransMix).
+        late: the labels of the rows that the model returns, where only its forward pass finds them (TransMix, Dense
+            MultiMix); None where they are ``target``.
 
     Example:
         >>> import torch
@@ -86,13 +117,12 @@ class MixedBatch:
     pairwise: bool = True
     mask: Callable[[], Tensor] | None = None
     clean_weight: float | None = None
-    found_target: Callable[[], Tensor] | None = field(default=None, repr=False)
     parents: Parents | None = field(default=None, repr=False)
     annotations: Annotations | None = field(default=None, repr=False)
     tap: Attachment | FeatureTap | None = field(default=None, repr=False)
     values: bool = field(default=False, repr=False)
     scoped: bool = field(default=False, repr=False)
-    late: bool = field(default=False, repr=False)
+    late: LateLabels | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if self.lam is None:
@@ -153,10 +183,7 @@ class MixedBatch:
         Raises:
             RuntimeError: they are found by the forward pass, which is still to come.
         """
-        if self.found_target is not None:
-            return self.found_target().view(-1, *self.target.shape[1:])
-        # a further forward changes late labels again, and a loss keeps its own
-        return self.target.clone() if self.late else self.target
+        return self.target if self.late is None else self.late.found.view(-1, *self.target.shape[1:])
 
     def __enter__(self) -> "MixedBatch":
         if self.tap is not None:

@@ -46,7 +46,7 @@ class DropIn:
             raise _refusal(self.mixer)
         if batch.clean_weight not in (None, 0.5):
             raise TypeError("RegMixup weighs two losses, which a drop-in cannot do: use eta=1")
-        if batch.found_target is not None:
+        if batch.late is not None and batch.late.early is None:
             raise labels_come_later(type(self.mixer).__name__)
         if batch.tap is not None:
             self._live = batch.__enter__()
