@@ -128,8 +128,8 @@ def corners(texts: Sequence[str], *, place: str, meaning: str = "the corners of 
         raise ValueError(f"{place}: {meaning} must be numbers of pixels, got {got}")
     if not all(number.is_integer() for number in numbers) and 0 <= min(numbers) <= max(numbers) <= 1:
         raise ValueError(
-            f"{place}: {meaning} must be numbers of pixels, got {got}: these look like fractions of the image; multiply "
-            "by its width and height"
+            f"{place}: {meaning} must be numbers of pixels, got {got}: these look like fractions of the image; "
+            "multiply by its width and height"
         )
     x0, y0, x1, y1 = numbers
     if x1 < x0 or y1 < y0:

@@ -421,7 +421,7 @@ def test_a_header_says_the_order(tmp_path, header, row):
         ("path,x0,y0,x1,y1\na.jpg,1,2,3\n", "line 2: 4 columns, expected 5 .path,x0,y0,x1,y1.: a.jpg,1,2,3"),
         ("a.jpg,1,2,3,4\nb.jpg,50,60,30,70\n", "line 2: the box 50, 60, 30, 70 is inverted: expected x0 <= x1"),
         ("a.jpg,1,2,3,4\n\n\nb.jpg,50,60,70,30\n", "line 4: the box 50, 60, 70, 30 is inverted"),
-        ("a.jpg,0.1,0.2,0.3,0.4\n", "line 1: .* got 0.1, 0.2, 0.3, 0.4: these look like fractions of the image; multiply"),
+        ("a.jpg,0.1,0.2,0.3,0.4\n", "line 1: .* got 0.1, 0.2, 0.3, 0.4: these look like fractions of the image"),
         ("a.jpg,1.4,0.2,1.2,4\n", "line 1: the box 1.4, 0.2, 1.2, 4 is inverted"),
         ("a.jpg,left,top,right,bottom\n", "line 1: the corners of a box must be numbers of pixels, got left, top"),
         ("a.jpg 1 2 3 4\n", "line 1: 1 columns, expected 5"),
