@@ -82,5 +82,5 @@ def _how(record: dict[str, Any]) -> str:
     name = {"cam": "CAM", "gradcam": "Grad-CAM"}[record["activation"]]
     return (
         f"{record['run']}: {name} of the true class at {record['layer']!r}; images of {record['input_pixels']} pixels, "
-        f"both sides scaled; maps scaled to {record['map_pixels']} pixels"
+        f"both sides scaled; maps scaled to {record['map_pixels']} pixels; {record['outputs']} outputs compete"
     )

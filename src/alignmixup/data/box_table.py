@@ -1,5 +1,6 @@
 """Boxes by image path, as the annotation files of a data set state them, before they are matched with its images."""
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,7 +8,7 @@ from pathlib import Path
 
 from alignmixup.data.sets.listing import few
 
-__all__ = ["Box", "BoxTable", "clean_path", "whole_numbers"]
+__all__ = ["Box", "BoxTable", "clean_path", "corners", "whole_numbers"]
 
 Box = tuple[int, int, int, int]
 _TOO_LARGE = 2**31
@@ -107,13 +108,44 @@ def whole_numbers(texts: Sequence[str], *, place: str, meaning: str) -> list[int
     Raises:
         ValueError: something else, at ``place``.
     """
+    numbers = _numbers(texts)
+    if not numbers or not all(number.is_integer() for number in numbers):
+        raise ValueError(f"{place}: {meaning} must be whole numbers, got {', '.join(texts) or 'nothing'}")
+    return [int(number) for number in numbers]
+
+
+def corners(texts: Sequence[str], *, place: str, meaning: str = "the corners of a box") -> Box:
+    """The pixels that the corners x0, y0, x1, y1 in ``texts`` lie in: ``78.4`` is in pixel 78, as boxes that were
+    scaled with their images have it.
+
+    Raises:
+        ValueError: something else, at ``place``; a box that is inverted; one whose corners are between 0 and 1, which
+            would be fractions of the image and not pixels.
+    """
+    numbers = _numbers(texts)
+    got = ", ".join(texts) or "nothing"
+    if len(numbers) != 4:
+        raise ValueError(f"{place}: {meaning} must be numbers of pixels, got {got}")
+    if not all(number.is_integer() for number in numbers) and 0 <= min(numbers) <= max(numbers) <= 1:
+        raise ValueError(
+            f"{place}: {meaning} must be numbers of pixels, got {got}: these look like fractions of the image; "
+            "multiply by its width and height"
+        )
+    x0, y0, x1, y1 = numbers
+    if x1 < x0 or y1 < y0:
+        raise ValueError(
+            f"{place}: the box {got} is inverted: expected x0 <= x1 and y0 <= y1, corners and not width and height"
+        )
+    return math.floor(x0), math.floor(y0), math.floor(x1), math.floor(y1)
+
+
+def _numbers(texts: Sequence[str]) -> list[float]:
+    """The numbers in ``texts``, empty where one of them is none that an image reaches."""
     try:
         numbers = [float(text) for text in texts]
     except ValueError:
-        numbers = []
-    if not numbers or not all(number.is_integer() and abs(number) < _TOO_LARGE for number in numbers):
-        raise ValueError(f"{place}: {meaning} must be whole numbers, got {', '.join(texts) or 'nothing'}")
-    return [int(number) for number in numbers]
+        return []
+    return numbers if all(abs(number) < _TOO_LARGE for number in numbers) else []
 
 
 def _leaves_out(shorter: Sequence[str], parts: Sequence[str]) -> bool:

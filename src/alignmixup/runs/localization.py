@@ -17,6 +17,7 @@ from torch import Tensor
 from alignmixup.data import ImageData
 from alignmixup.data.boxes.data import BoxData, load_boxes
 from alignmixup.data.decode import with_bar
+from alignmixup.data.label_map import named_outputs
 from alignmixup.data.splits import evenly_spaced
 from alignmixup.evaluation.localization.box_accuracy import count_accuracy, tabulate_boxes
 from alignmixup.evaluation.localization.cam import ClassActivation
@@ -84,6 +85,7 @@ def measure_localization(run: Run, protocol: LocalizationProtocol, *, bar: Bar =
     """Map the test images of a network's data set, measure, and keep a few for pictures."""
     config = replace(run.config, data=replace(run.config.data, validation=0))  # boxes belong to the test images
     dataset, boxes = load_whole_images(run, config, protocol)
+    outputs = named_outputs(dataset) if run.label_map is not None and run.choice.outputs == "folders" else None
     pictures = _Pictures(evenly_spaced(len(boxes), min(protocol.pictures, len(boxes))))
     watchers: list[Watcher] = [pictures.see]
     if protocol.maps_out is not None:
@@ -99,10 +101,12 @@ def measure_localization(run: Run, protocol: LocalizationProtocol, *, bar: Bar =
 
             loader = build_loaders(config, views, engine)[1]
             batches = bar(loader, title, total=len(loader))
-            return localize_images(activation, batches, table, autocast=engine.autocast, watchers=watchers)
+            how: dict[str, Any] = {"outputs": outputs, "autocast": engine.autocast, "watchers": watchers}
+            return localize_images(activation, batches, table, **how)
 
         whole = go(dataset, tabulate_boxes, run.title, watchers)
         record = _describe(run, dataset, activation, engine.device) | {
+            "outputs": dataset.num_classes if outputs is None else len(outputs),
             "error_percent": whole.error_percent,
             "top1_localization_percent": top1_localization(whole.table, whole.correct, step=protocol.step),
             **count_boxes(whole.table, protocol.counted, protocol.step),

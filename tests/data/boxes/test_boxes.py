@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from alignmixup import data
-from alignmixup.data.box_table import BoxTable, whole_numbers
+from alignmixup.data.box_table import BoxTable, corners, whole_numbers
 from alignmixup.data.boxes.csv_files import read_box_csv, read_metadata
 from alignmixup.data.boxes.data import BoxData, load_boxes
 from alignmixup.data.boxes.xml_files import read_xml_boxes
@@ -189,8 +189,8 @@ def test_several_lines_per_image_and_an_optional_header(tmp_path, header):
     ("text", "message"),
     [
         ("a.jpg,1,2,3\n", "line 1: 4 columns, expected 5"),
-        ("a.jpg,1,2,3,4\nb.jpg,1,2,3.5,4\n", "line 2: the corners of a box must be whole numbers, got 1, 2, 3.5, 4"),
-        ("a.jpg,1,2,3,4\npath,x0,y0,x1,y1\n", "line 2: the corners of a box must be whole numbers"),
+        ("a.jpg,1,2,3,4\nb.jpg,1,2,x3,4\n", "line 2: the corners of a box must be numbers of pixels, got 1, 2, x3, 4"),
+        ("a.jpg,1,2,3,4\npath,x0,y0,x1,y1\n", "line 2: the corners of a box must be numbers of pixels"),
         ("path,x0,y0,x1,y1\n", "holds no box"),
         ("", "holds no box"),
     ],
@@ -277,10 +277,10 @@ def test_damaged_files(tmp_path):
     with pytest.raises(ValueError, match=r"00000293.xml is not an XML file .* restore it"):
         read_xml_boxes(tmp_path, [PATH])
     write(tmp_path, "ILSVRC2012_val_00000293", (1, 2, "x", 4))
-    with pytest.raises(ValueError, match="xmin, ymin, xmax and ymax must be whole numbers, got 1, 2, x, 4"):
+    with pytest.raises(ValueError, match="xmin, ymin, xmax and ymax must be numbers of pixels, got 1, 2, x, 4"):
         read_xml_boxes(tmp_path, [PATH])
     file.write_text("<annotation><object><bndbox><xmin>1</xmin></bndbox></object></annotation>")
-    with pytest.raises(ValueError, match="must be whole numbers"):
+    with pytest.raises(ValueError, match="must be numbers of pixels"):
         read_xml_boxes(tmp_path, [PATH])
 
 
@@ -339,6 +339,20 @@ def test_whole_numbers():
     for wrong in (["1.5"], ["a"], ["nan"], ["inf"], [""], []):
         with pytest.raises(ValueError, match="line 1: corners must be whole numbers, got"):
             whole_numbers(wrong, place="line 1", meaning="corners")
+
+
+def test_corners_between_pixels_lie_in_one():
+    """Boxes that were scaled along with their images."""
+    assert corners(["78.4", "109.91", "223.55", "203"], place="line 1") == (78, 109, 223, 203)
+    assert corners(["-0.5", "0", "3.2", "4"], place="line 1") == (-1, 0, 3, 4)  # and is refused as outside
+    assert corners(["0", "0", "1", "1"], place="line 1") == (0, 0, 1, 1)
+
+
+def test_corners_of_scaled_boxes_in_both_forms(tmp_path):
+    (tmp_path / "boxes.csv").write_text("a.jpg,78.4,109.91,223.55,203\n")
+    assert read_box_csv(tmp_path / "boxes.csv").boxes == {"a.jpg": [(78, 109, 223, 203)]}
+    write(tmp_path, "ILSVRC2012_val_00000293", (78.4, 109.91, 223.55, 203))
+    assert read_xml_boxes(tmp_path, [PATH]).boxes == {PATH: [(78, 109, 223, 203)]}
 
 
 NAMES = ["test/cat/a.jpg", "test/cat/b, c.jpg", "test/dog/d;e.jpg", "test/dog/ü f.jpg"]
@@ -407,13 +421,14 @@ def test_a_header_says_the_order(tmp_path, header, row):
         ("path,x0,y0,x1,y1\na.jpg,1,2,3\n", "line 2: 4 columns, expected 5 .path,x0,y0,x1,y1.: a.jpg,1,2,3"),
         ("a.jpg,1,2,3,4\nb.jpg,50,60,30,70\n", "line 2: the box 50, 60, 30, 70 is inverted: expected x0 <= x1"),
         ("a.jpg,1,2,3,4\n\n\nb.jpg,50,60,70,30\n", "line 4: the box 50, 60, 70, 30 is inverted"),
-        ("a.jpg,0.1,0.2,0.3,0.4\n", "line 1: the corners of a box must be whole numbers, got 0.1, 0.2, 0.3, 0.4"),
-        ("a.jpg,left,top,right,bottom\n", "line 1: the corners of a box must be whole numbers, got left, top"),
+        ("a.jpg,0.1,0.2,0.3,0.4\n", "line 1: .* got 0.1, 0.2, 0.3, 0.4: these look like fractions of the image"),
+        ("a.jpg,1.4,0.2,1.2,4\n", "line 1: the box 1.4, 0.2, 1.2, 4 is inverted"),
+        ("a.jpg,left,top,right,bottom\n", "line 1: the corners of a box must be numbers of pixels, got left, top"),
         ("a.jpg 1 2 3 4\n", "line 1: 1 columns, expected 5"),
         ("a, b.jpg,1,2,3,4\n", "line 1: 6 columns, expected 5"),
         ('"a.jpg,1,2,3,4\n', "is not a text file .UTF-8. with lines of path,x0,y0,x1,y1"),
         ("a.jpg,1,2,3,4,cat\n", "line 1: 6 columns, expected 5"),
-        ("a.jpg,1e400,2,3,4\n", "line 1: the corners of a box must be whole numbers"),
+        ("a.jpg,1e400,2,3,4\n", "line 1: the corners of a box must be numbers of pixels"),
     ],
 )
 def test_one_sentence_with_the_line(tmp_path, text, message):

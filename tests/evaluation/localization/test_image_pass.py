@@ -1,5 +1,6 @@
 """The pass over images."""
 
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -47,6 +48,16 @@ def test_bright_squares_are_found():
         (0, (3, 1, 56, 56), (3, 56, 56), torch.float64),
         (3, (2, 1, 56, 56), (2, 56, 56), torch.float64),
     ]
+
+
+@pytest.mark.parametrize(("outputs", "correct"), [(None, [True, False]), ([0, 1], [True, False]), ([1], [False, True])])
+def test_outputs_that_compete(outputs, correct):
+    images = torch.ones(2, 1, 8, 8)
+    boxes, sizes = [torch.tensor([[0, 0, 1, 1]])] * 2, torch.full((2, 2), 8)
+    batches = [(images, torch.tensor([0, 1]))]
+    activation = ClassActivation(Bright(), images)
+    found = localize(activation, batches, lambda maps: tabulate_boxes(maps, boxes, sizes), outputs=outputs)
+    assert found.correct.tolist() == correct
 
 
 def test_what_is_not_finite_is_wrong():

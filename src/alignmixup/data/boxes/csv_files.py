@@ -5,7 +5,7 @@ import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from alignmixup.data.box_table import Box, BoxTable, clean_path, whole_numbers
+from alignmixup.data.box_table import Box, BoxTable, clean_path, corners, whole_numbers
 from alignmixup.data.sets.listing import IMAGE_SUFFIXES
 
 __all__ = ["read_box_csv", "read_metadata"]
@@ -34,7 +34,7 @@ def read_box_csv(path: str | Path) -> BoxTable:
         - columns are separated by commas, semicolons or tabs; names with the separator in them stand in double quotes.
         - a header that names the corners (x0 or xmin or left... ; x1, y1, x2, y2) says their order. It may name further
           columns where one is called path, file, image...; a header of other names is refused.
-        - pixels count from 0, and the last one belongs to the box.
+        - pixels count from 0, and the last one belongs to the box. A corner at 78.4 lies in pixel 78.
         - a path may start anywhere, have a drive, and backslashes; a box that is there twice is one.
 
     Args:
@@ -42,7 +42,7 @@ def read_box_csv(path: str | Path) -> BoxTable:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: lines of another form, corners that are no whole numbers, inverted boxes, widths in place of them.
+        ValueError: lines of another form, corners that are no pixels, inverted boxes, widths in place of them.
 
     Example:
         >>> from pathlib import Path
@@ -57,16 +57,10 @@ def read_box_csv(path: str | Path) -> BoxTable:
     boxes: dict[str, list[Box]] = {}
     lines: dict[str, list[int]] = {}
     for line, row in _rows(file, columns=_CORNERS):
-        place = f"{file}, line {line}"
-        x0, y0, x1, y1 = whole_numbers(row[1:], place=place, meaning="the corners of a box")
-        if x1 < x0 or y1 < y0:
-            raise ValueError(
-                f"{place}: the box {x0}, {y0}, {x1}, {y1} is inverted: expected x0 <= x1 and y0 <= y1, corners and "
-                "not width and height"
-            )
+        box = corners(row[1:], place=f"{file}, line {line}")
         key = clean_path(row[0])
-        if (x0, y0, x1, y1) not in boxes.setdefault(key, []):
-            boxes[key].append((x0, y0, x1, y1))
+        if box not in boxes.setdefault(key, []):
+            boxes[key].append(box)
             lines.setdefault(key, []).append(line)
     if not boxes:
         raise ValueError(f"{file} holds no box: expected lines of path,x0,y0,x1,y1")

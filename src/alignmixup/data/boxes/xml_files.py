@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
-from alignmixup.data.box_table import Box, BoxTable, whole_numbers
+from alignmixup.data.box_table import Box, BoxTable, corners, whole_numbers
 
 __all__ = ["read_xml_boxes"]
 
@@ -75,9 +75,8 @@ def _read(file: Path) -> tuple[list[Box], tuple[int, int] | None]:
         raise ValueError(f"{file} is not an XML file ({error}): restore it from the release") from error
     boxes: list[Box] = []
     for box in tree.iter("bndbox"):
-        corners = [box.findtext(name, "") for name in ("xmin", "ymin", "xmax", "ymax")]
-        x0, y0, x1, y1 = whole_numbers(corners, place=str(file), meaning="xmin, ymin, xmax and ymax")
-        boxes.append((x0, y0, x1, y1))
+        texts = [box.findtext(name, "") for name in ("xmin", "ymin", "xmax", "ymax")]
+        boxes.append(corners(texts, place=str(file), meaning="xmin, ymin, xmax and ymax"))
     stated = [tree.findtext(f"size/{name}", "0") for name in ("width", "height")]
     width, height = whole_numbers(stated, place=str(file), meaning="width and height")
     return boxes, (width, height) if min(width, height) > 0 else None

@@ -36,6 +36,7 @@ def localize(
     tabulate: Callable[[Iterator[Tensor]], CutTable],
     *,
     size: tuple[int, int] = MAP_SIZE,
+    outputs: Sequence[int] | None = None,
     autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
     watchers: Sequence[Callable[[int, Tensor, Tensor], None]] = (),
 ) -> ImagePass:
@@ -43,6 +44,7 @@ def localize(
 
     ``loader`` yields images and labels on the model's device in the order of the boxes; ``tabulate`` makes the table of
     score maps (B, H, W) that come some at a time, ``size`` (height, width) each: 224 in the paper, the network's input.
+    ``outputs`` are those that compete for the class (None for all).
     ``watchers`` are shown the number of images before, the images and the score maps of every batch.
     """
     right: list[Tensor] = []
@@ -53,7 +55,9 @@ def localize(
             with autocast():
                 activations, logits = activation(x, y)
             found = score_maps(activations, size)
-            right.append(((logits.argmax(1) == y) & logits.isfinite().all(1)).cpu())
+            competing = torch.arange(logits.shape[1]) if outputs is None else torch.tensor(outputs)
+            chosen = logits.cpu()[:, competing]
+            right.append((competing[chosen.argmax(1)] == y.cpu()) & chosen.isfinite().all(1))
             for watch in watchers:
                 watch(done, x, found)
             done += len(x)
