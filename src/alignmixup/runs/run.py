@@ -176,7 +176,8 @@ class Run:
             config = f"--config {self.folder.path / 'config.toml'} " if self.folder else ""
             raise ValueError(
                 f"{self.name} was trained by {self.config.method.name}, which has no decoder to show feature maps as "
-                f"images: train one with `alignmixup train {config}--set method.name=alignmixup_ae`"
+                f"images: train one with `alignmixup train {config}--set method.name=alignmixup_ae`; "
+                "`alignmixup morph RUN --measure 1000` needs none"
             )
         file = self.folder.checkpoint
         if not file.is_file():
