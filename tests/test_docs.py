@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from alignmixup.cli import build_parser
+from alignmixup.cli.parser import commands_of, options_of_parser
+
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 TEXTS = [*PAGES, ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", ROOT / "results/README.md"]
@@ -114,6 +117,44 @@ def test_tests_that_are_named_exist():
     assert len(named) > 20
     missing = [name for file, name in named if f"def {name}(" not in (ROOT / "tests" / file).read_text()]
     assert not missing
+
+
+def in_dialogue(block):
+    """What is typed in a block that shows answers too."""
+    return "\n".join(re.findall(r"^\$ .*", block[0], re.MULTILINE))
+
+
+def commands_shown(text):
+    """Each command of a page with its words, in blocks of code and in running text."""
+    text = re.sub(r"\\\n\s*", " ", text)
+    text = re.sub(r"^```(?:text|console)\n.*?^```", in_dialogue, text, flags=re.DOTALL | re.MULTILINE)
+    for line in re.findall(r"(?:^(?:\$ )?|`|; )alignmixup ([a-z][^\n`;|]*)", text, re.MULTILINE):
+        command, *words = re.split(r" #|  ", line)[0].split()
+        yield command, words
+
+
+def test_commands_have_the_options_that_pages_and_messages_show():
+    commands = commands_of(build_parser())
+    shown = [(page, *each) for page in TEXTS for each in commands_shown(page.read_text())]
+    assert len(shown) > 150
+    wrong = []
+    for page, command, words in shown:
+        if command not in commands:
+            wrong.append(f"{page.relative_to(ROOT)}: no command {command}")
+            continue
+        parsers = [commands[command], *(part for name, part in commands_of(commands[command]).items() if name in words)]
+        options = {text for parser in parsers for each in options_of_parser(parser) for text in each.option_strings}
+        named = [word.partition("=")[0] for word in words if re.fullmatch(r"--?[a-z][a-z-]*(=.*)?", word)]
+        wrong += [f"{page.relative_to(ROOT)}: {command} has no {word}" for word in named if word not in options]
+    assert not wrong, "\n".join(wrong)
+    hidden = [
+        text
+        for parser in commands.values()
+        for each in set(parser._actions) - set(options_of_parser(parser))
+        for text in each.option_strings
+    ]
+    sources = "".join(path.read_text() for path in (ROOT / "src").rglob("*.py"))
+    assert [text for text in hidden if len(re.findall(rf"{text}\b", sources)) > 1] == []
 
 
 def test_links_lead_somewhere():

@@ -2,8 +2,8 @@
 What each method shows the network
 ==================================
 
-The same two photographs, mixed by every method that mixes pixels. λ is the share of the label that stays with the
-image itself.
+The same two photographs, mixed by every method whose mixtures can be shown as images. λ is the share of the label
+that stays with the image itself.
 """
 
 # %%
@@ -28,6 +28,7 @@ from alignmixup import (
     SmoothMix,
     TokenMix,
     TransMix,
+    functional,
 )
 from alignmixup.models import PreActResNet18
 
@@ -77,9 +78,20 @@ rows = {
 }
 
 # %%
+# AlignMixup mixes feature maps, which are no images. Here small patches stand for features. The partner's patches move
+# to where the first image has patches like them, so the geometry of the first stays; reversed, that of the partner.
+
+patches = F.pixel_unshuffle(x, 4)
+for keep, name in (("first", "AlignMixup"), ("partner", "AlignMixup, reversed")):
+    mixed = functional.align_mix(
+        patches, torch.tensor([1, 0]), 0.5, keep=keep, epsilon=0.0005, normalize_cost=True, max_positions=None
+    )
+    rows[name] = F.pixel_shuffle(mixed, 4).clip(0, 1), torch.tensor([[0.5, 0.5]])
+
+# %%
 # The originals, then what the network is shown in place of the first.
 
-figure, grid = plt.subplots(2, 7, figsize=(15, 5.6), layout="constrained")
+figure, grid = plt.subplots(2, 8, figsize=(15, 5), layout="constrained")
 for axes, image, title in zip(grid.flat[:2], x, ("first", "second"), strict=True):
     axes.imshow(image.permute(1, 2, 0))
     axes.set_title(title)

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -194,6 +195,22 @@ def test_a_run_is_measured_on_other_images_of_its_classes(own: Path) -> None:
     for option in ({"data": "folder"}, {"data": "digits", "root": "new"}):
         with pytest.raises(ConfigError, match=r"was trained on cifar10. Other test images .* --data folder --root DIR"):
             runs.load(folder, **option)
+
+
+@pytest.mark.parametrize(("trained_on", "shown"), [("new", "new"), ("both", "both/train")])
+def test_images_of_the_training_are_not_measured_without_a_word(own: Path, trained_on: str, shown: str) -> None:
+    for root in ("new", "both/train", "both/test"):
+        for name in NAMES[:2]:
+            picture(own / root / name / "0.png", 0, 90)
+    config = load_config("folder/baseline", [f"data.root={trained_on}", "model.width=2", "data.image_size=16"])
+    (own / "run").mkdir()
+    (own / "run/config.toml").write_text(dump(config))
+    (own / "run/model.safetensors").write_bytes(b"")
+    with pytest.warns(UserWarning, match=f"--root {shown} holds the images that run was trained on"):
+        runs.load("run", data="folder", root=shown)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        runs.load("run", data="folder", root="both")
 
 
 NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")

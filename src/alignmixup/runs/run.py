@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import re
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
@@ -176,7 +177,8 @@ class Run:
             config = f"--config {self.folder.path / 'config.toml'} " if self.folder else ""
             raise ValueError(
                 f"{self.name} was trained by {self.config.method.name}, which has no decoder to show feature maps as "
-                f"images: train one with `alignmixup train {config}--set method.name=alignmixup_ae`"
+                f"images: train one with `alignmixup train {config}--set method.name=alignmixup_ae`; "
+                "`alignmixup morph RUN --measure 1000` needs none"
             )
         file = self.folder.checkpoint
         if not file.is_file():
@@ -364,6 +366,7 @@ def load(
         config = folder.read_config(overrides)
         if choice.data:
             config = _on_other_images(config, choice, str(target))
+            _warn_of_training_images(folder.read_config(()), config, str(target))
         if not choice.trust:
             config = only_read(config, f"the run {folder.path}", overrides)
         folder.check_recorded()
@@ -409,6 +412,22 @@ def _on_other_images(config: Config, choice: NetworkChoice, target: str) -> Conf
         download=False,
     )
     return replace(config, data=data)
+
+
+def _warn_of_training_images(trained: Config, shown: Config, target: str) -> None:
+    """Say so where the other images are those of the training: their error is no test error."""
+    from alignmixup.data.sets.folder import find_test_split
+
+    if trained.data.name not in _OF_ANYBODY:
+        return
+    own, root = Path(trained.data.root), Path(shown.data.root)
+    training = own / "train" if (own / "train").is_dir() else own
+    if (root / find_test_split(shown.data.name, root, flat=True)).resolve() == training.resolve():
+        warnings.warn(
+            f"--root {root} holds the images that {target} was trained on, so that this is no test error: without "
+            "--data its own test images are measured",
+            stacklevel=3,
+        )
 
 
 def _file_name(*parts: str) -> str:

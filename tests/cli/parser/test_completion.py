@@ -6,7 +6,7 @@ import subprocess
 import pytest
 
 from alignmixup.cli import build_parser, main
-from alignmixup.cli.parser import commands_of
+from alignmixup.cli.parser import commands_of, options_of_parser
 
 
 def script(shell: str, capsys: pytest.CaptureFixture[str]) -> str:
@@ -44,7 +44,7 @@ def test_every_command_and_option_is_there(shell: str, capsys: pytest.CaptureFix
     for name, parser in commands_of(build_parser()).items():
         lines = [line for line in text.splitlines() if name in line]
         assert lines
-        for action in parser._actions:
+        for action in options_of_parser(parser):
             for option in action.option_strings:
                 assert any(option.lstrip("-") in line for line in lines), f"{name} {option}"
     if shutil.which(shell):

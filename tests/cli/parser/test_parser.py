@@ -7,7 +7,7 @@ import pytest
 
 from alignmixup import methods
 from alignmixup.cli import build_parser, main
-from alignmixup.cli.parser import commands_of
+from alignmixup.cli.parser import commands_of, options_of_parser
 from alignmixup.training.config_file import bundled_names
 
 COMMANDS = commands_of(build_parser())
@@ -19,7 +19,7 @@ def test_no_option_is_taken_by_its_beginning(name: str, capsys: pytest.CaptureFi
     """Of every command: `--seed` must never be `--seeds`."""
     parser = COMMANDS.get(name) or QUESTIONS[name]
     command = [name] if name in COMMANDS else ["benchmark", name]
-    known = [text for action in parser._actions for text in action.option_strings if text.startswith("--")]
+    known = [text for action in options_of_parser(parser) for text in action.option_strings if text.startswith("--")]
     assert not parser.allow_abbrev
     for option in known:
         short = option[:-1]

@@ -249,7 +249,7 @@ def test_images_that_fit_no_memory_are_refused(plain, name):
 
 
 def test_a_missing_root_of_class_folders_is_told_the_way(tmp_path):
-    with pytest.raises(FileNotFoundError, match="holds the class folders; of a run, with --data-root"):
+    with pytest.raises(FileNotFoundError, match="holds the class folders; of a run, with --root"):
         load(tmp_path / "nowhere", test_only=True)
 
 

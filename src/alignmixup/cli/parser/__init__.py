@@ -52,8 +52,8 @@ def commands_of(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentP
 
 
 def options_of_parser(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
-    """The options of a parser, each once, without what stands in its place by position."""
-    return (action for action in parser._actions if action.option_strings)
+    """The options that the help of a parser shows, each once, without what stands in its place by position."""
+    return (action for action in parser._actions if action.option_strings and action.help != argparse.SUPPRESS)
 
 
 def _unknown(parser: argparse.ArgumentParser, rest: Sequence[str]) -> str:

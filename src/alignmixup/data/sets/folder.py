@@ -145,7 +145,7 @@ def list_classes(name: str, root: Path, split: str) -> ClassFolders:
     if not folder.is_dir():
         way_out = f"Set root to the folder that holds train/, or make {split}/"
         if split == ".":
-            way_out = "Set root to the folder that holds the class folders; of a run, with --data-root DIR"
+            way_out = "Set root to the folder that holds the class folders; of a run, with --root DIR"
         if split == "train":
             way_out += "; only to test a network, load them with test_only=True"
         raise FileNotFoundError(f"{name}: {folder} is missing: expected {expected} below {root}. {way_out}")
