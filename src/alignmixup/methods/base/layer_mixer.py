@@ -192,7 +192,7 @@ class _FirstForward:
         except NotCallableError as error:
             raise ValueError(
                 f"{type(module).__name__} could not be run on two examples of its batch, to prove its layers: {error}; "
-                "name layers with carry_test=False to mix at them unseen"
+                "name layers with carry_test=False to mix at them unchecked"
             ) from error
 
     def __reduce__(self) -> tuple[Any, ...]:
