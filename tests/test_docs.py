@@ -155,6 +155,17 @@ def test_commands_have_the_options_that_pages_and_messages_show():
     ]
     sources = "".join(path.read_text() for path in (ROOT / "src").rglob("*.py"))
     assert [text for text in hidden if len(re.findall(rf"{text}\b", sources)) > 1] == []
+def test_every_picture_is_shown_on_a_page():
+    text = "".join(page.read_text() for page in TEXTS)
+    assert [picture.name for picture in (ROOT / "docs/images").iterdir() if f"images/{picture.name})" not in text] == []
+
+
+def test_fractions_have_braces():
+    """The site's formulas read 12 in a fraction of 1 over 2 as one number."""
+    wrong = [
+        f"{page.relative_to(ROOT)}: {one}" for page in PAGES for one in re.findall(r"\\t?frac\d.*", page.read_text())
+    ]
+    assert not wrong, "\n".join(wrong)
 
 
 def test_links_lead_somewhere():

@@ -67,7 +67,7 @@ for axes, (name, make_mixer) in zip(grid, methods.items(), strict=True):
     right = (guess == test_y).float()
     cells = torch.bucketize(confidence, edges[1:-1])
     accuracy = [float(right[cells == cell].mean()) if (cells == cell).any() else float("nan") for cell in range(10)]
-    axes.bar(edges[:-1] + 0.05, accuracy, width=0.09, color="#4c72b0")
+    axes.bar(edges[:-1] + 0.05, accuracy, width=0.09, color="#2277d3")
     axes.plot([0, 1], [0, 1], color="0.4", linestyle="--")
     error = float(1 - right.mean())
     gap = float(confidence.mean() - right.mean())

@@ -3,7 +3,8 @@ Where a classifier looks
 ========================
 
 A network that is told classes and never places is asked where the object is: its class activation map is cut at a
-threshold, and a box goes round what is left. In twelve epochs CutMix had little time: see the errors beside the boxes.
+threshold, and a box goes round what is left. Twelve epochs on digits show how that is measured, not which method is
+better.
 """
 
 # %%

@@ -95,7 +95,7 @@ figure, grid = plt.subplots(2, 8, figsize=(15, 5), layout="constrained")
 for axes, image, title in zip(grid.flat[:2], x, ("first", "second"), strict=True):
     axes.imshow(image.permute(1, 2, 0))
     axes.set_title(title)
-for axes, (name, (images, target)) in zip(grid.flat[2:], rows.items(), strict=True):
+for axes, (name, (images, target)) in zip(grid.flat[2:], rows.items(), strict=False):
     axes.imshow(images[0].permute(1, 2, 0))
     axes.set_title(f"{name}\nλ = {float(target[0, 0]):.2f}")
 for axes in grid.flat:

@@ -15,7 +15,7 @@ from alignmixup.figures.palette import INK, LIGHT, SERIES, series
 from alignmixup.figures.save import check_format, drawing, inline_svg
 
 
-def draw(target: Path | io.StringIO) -> None:
+def draw(target: str | Path | io.StringIO) -> None:
     with drawing(target, width=2, height=1) as figure:
         figure.subplots().set_title("$a_b$")
 
@@ -32,6 +32,11 @@ def test_the_ending_says_the_kind_and_the_same_drawing_is_the_same_file(
     first, second = (file.read_bytes() for file in files)
     assert first.startswith(start)
     assert first == second
+
+
+def test_a_name_is_a_file(tmp_path: Path) -> None:
+    draw(str(tmp_path / "a.png"))
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_png_has_150_dots_per_inch(tmp_path: Path) -> None:

@@ -33,9 +33,24 @@ def test_the_command_means_the_same_configuration(make: Make, name: str, overrid
     assert len(command) <= 12  # the bundled file with the fewest differences
 
 
-def test_a_method_from_outside_has_its_own_file(make: Make) -> None:
+def test_a_method_from_outside_is_named_beside_its_options(make: Make) -> None:
     (run,) = find_runs([make("mixup", 0, [20.0])])
-    config = {**run.config, "method": {"name": "package.module:Class"}}
+    config = {**run.config, "method": {"name": "benchmarks.controls:PermutedMixup", "layer": "stage2", "alpha": 2}}
+    other = replace(run, label="mine", record={**run.record, "config": config})
+    command = shlex.split(command_for(other))
+    assert command[:6] == ["python", "-m", "alignmixup", "train", "--config", "digits/baseline"]
+    again = flatten(to_dict(load(command[5], command[7:])))
+    assert {key: value for key, value in again.items() if key.startswith("method.")} == flatten(
+        {"method": config["method"]}
+    )
+    assert config_hash(replace(other, record={**run.record, "config": to_dict(load(command[5], command[7:]))})) == (
+        config_hash(other)
+    )
+
+
+def test_data_that_no_bundled_file_is_of_have_a_file_of_their_own(make: Make) -> None:
+    (run,) = find_runs([make("mixup", 0, [20.0])])
+    config = {**run.config, "method": {"name": "package.module:Class"}, "data": {**run.config["data"], "name": "mine"}}
     other = replace(run, label="mine", record={**run.record, "config": config})
     assert command_for(other) == "alignmixup train --config mine.toml  # its text is below"
     assert 'name = "package.module:Class"' in config_text(other)

@@ -14,7 +14,7 @@ from alignmixup.figures.palette import CARD, GRID, INK, LIGHT, SOFT
 from alignmixup.files import write_atomically
 from alignmixup.outside import require
 
-Target = Path | IO[str]
+Target = str | Path | IO[str]
 FigureKind = Literal["png", "pdf", "svg"]
 _METADATA = {"png": {}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}  # one record, one file
 _STYLE = {
@@ -74,6 +74,7 @@ def drawing(target: Target, *, width: float, height: float) -> Iterator[Any]:
     ``target`` is a file whose ending says its kind, PNG with 150 dots per inch; or an open one that takes SVG whose
     texts remain texts. ValueError for another kind of file, ImportError without matplotlib.
     """
+    target = Path(target) if isinstance(target, str) else target
     ending = check_format(target) if isinstance(target, Path) else "svg"
     matplotlib, figures = require("matplotlib"), require("matplotlib.figure")
     texts = "path" if isinstance(target, Path) else "none"

@@ -37,7 +37,9 @@ def command_for(run: Run) -> str:
     """The shortest `alignmixup train` that means the same: a bundled configuration and the keys that differ."""
     wanted = completed(run.config)
     method, data = run.config["method"]["name"], run.data
-    named = [name for name in bundled_names() if name.startswith(f"{data}/") and name.endswith(f"/{method}")]
+    outside = ":" in method  # no bundled file is of it: that without mixing, which has no options, and its own
+    ending = "/baseline" if outside else f"/{method}"
+    named = [name for name in bundled_names() if name.startswith(f"{data}/") and name.endswith(ending)]
     bundled = {name: _bundled(name) for name in named}
     # an option that a bundled file gives cannot be taken back
     settings = {name: _settings(wanted, own) for name, own in bundled.items() if set(own) <= set(wanted)}
@@ -46,8 +48,9 @@ def command_for(run: Run) -> str:
     name = min(settings, key=lambda name: len(settings[name]))
     root = [] if data == "digits" else ["data.root=DIR"]
     chosen = [*root, *settings[name]]
-    ending = f" --set {' '.join(shlex.quote(text) for text in chosen)}" if chosen else ""
-    return f"alignmixup train --config {name}{ending}"
+    options = f" --set {' '.join(shlex.quote(text) for text in chosen)}" if chosen else ""
+    program = "python -m alignmixup" if outside else "alignmixup"  # which finds modules of the current folder
+    return f"{program} train --config {name}{options}"
 
 
 def config_hash(run: Run) -> str:

@@ -23,16 +23,20 @@ _HEADINGS = (
 )  # fmt: skip
 INTRODUCTION = f"""# Scoreboard
 
-Every method that was run with at least {SEEDS} seeds, recipe by recipe, the lowest error first. Made from the
-[records](records.md) by `python -m benchmarks.scoreboard`; a test fails where this page is not what they give.
+This page lists every method that was run with at least {SEEDS} seeds, recipe by recipe, the lowest error first. What
+the numbers show is said in [results](results.md).
 
+- **A section is a recipe:** all that its runs share apart from the method. Rows of one recipe compare methods; rows of
+  different recipes do not.
 - **error** is the mean of the last ten epochs, then of the seeds, ± the standard deviation over the seeds. **minus
-  baseline** is paired by seed. **best** is the best epoch's error, which knows the test set.
-- **revision** is the commit that ran; a + says that files differed from it. **configuration** is the hash of
-  everything that changes the numbers, seed aside: the commands below each table are listed by it.
-- Times are of the machines that ran, which the records name: compare them within a recipe at most.
-- One recipe a section: what it shares apart from the method. Rows of a recipe compare methods; rows of different
-  recipes do not.
+  baseline** is paired by seed; below 0 is better. **best** is the error of the best epoch, which was chosen on the test
+  set.
+- **revision** is the commit that ran; a + says that files differed from it. **configuration** is a hash of everything
+  that changes the numbers, seed aside. It stands again before the command that makes the run, below the table.
+- **Times** are of the machines that ran, which the records name: compare them within a recipe at most.
+
+Other words: [words of the tables](concepts.md#words-of-the-tables). The page is made from the [records](records.md) by
+`python -m benchmarks.scoreboard`; a test fails where it is not what they give.
 
 ## Send a run in
 

@@ -41,7 +41,11 @@ class LayerMixer(Mixer):
     layout: Layout | None = option(
         None, "layout of the layers' outputs; None tells it from the modules and from what ran before them", fixed=True
     )
-    carry_test: bool = option(True, "prove that the layers are cuts; False mixes at named layers unseen", fixed=True)
+    carry_test: bool = option(
+        True,
+        "check at the first batch that everything passes through the layers; False takes named ones unchecked",
+        fixed=True,
+    )
 
     looks_inside: ClassVar[bool] = True
     reads_positions: ClassVar[bool] = True  # where the layer's positions lie matters to the method
@@ -188,7 +192,7 @@ class _FirstForward:
         except NotCallableError as error:
             raise ValueError(
                 f"{type(module).__name__} could not be run on two examples of its batch, to prove its layers: {error}; "
-                "name layers with carry_test=False to mix at them unseen"
+                "name layers with carry_test=False to mix at them unchecked"
             ) from error
 
     def __reduce__(self) -> tuple[Any, ...]:
