@@ -30,7 +30,7 @@ def written(item: Option) -> str:
 def card(name: str) -> tuple[Path, str, str]:
     """File, text, and the text as it should be."""
     path = FOLDER / f"{name}.md"
-    text = path.read_text()
+    text = path.read_text(encoding="utf-8")
     wanted, count = TABLE.subn(lambda _: f"\n{table(name)}\n", text)
     if count != 1:
         raise ValueError(f"{path} has no section '## Options' with a blank line below it, for the table")

@@ -265,7 +265,7 @@ def work(options: argparse.Namespace, ask: Callable[[dict[str, Any]], dict[str, 
 
 
 def stored(file: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in file.read_text().splitlines()] if file.is_file() else []
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.is_file() else []
 
 
 def table(runs: Sequence[dict[str, Any]]) -> str:

@@ -22,7 +22,7 @@ LOOPS = [pytest.mark.xdist_group("processes"), pytest.mark.filterwarnings("ignor
 WITH_CODE = [
     pytest.param(page, marks=LOOPS if page.name == "loops.md" else [])
     for page in PAGES
-    if BLOCK.search(page.read_text())
+    if BLOCK.search(page.read_text(encoding="utf-8"))
 ]
 
 
@@ -31,7 +31,7 @@ WITH_CODE = [
 def test_code_blocks_run_in_order(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     scope = {"__name__": "documentation"}
-    blocks = BLOCK.findall(page.read_text())
+    blocks = BLOCK.findall(page.read_text(encoding="utf-8"))
     for block in blocks:
         exec(compile(block, str(page), "exec"), scope)
     assert blocks
@@ -43,7 +43,7 @@ def reference():
         scope = ""
         for kind, name, members in re.findall(
             r"^\.\. (automodule|autoclass|autofunction|currentmodule):: (\S+)\n(?:   :members: ?(.*)\n)?",
-            page.read_text(),
+            page.read_text(encoding="utf-8"),
             re.MULTILINE,
         ):
             if kind == "currentmodule":
@@ -62,7 +62,7 @@ def has_card(value):
     return (
         room == "alignmixup.methods"
         and page.exists()
-        and any(value.__name__ in block for block in BLOCK.findall(page.read_text()))
+        and any(value.__name__ in block for block in BLOCK.findall(page.read_text(encoding="utf-8")))
     )
 
 
@@ -101,8 +101,10 @@ def test_the_reference_names_what_modules_offer():
 
 def anchors(page):
     """What a link to a part of the page may name, as GitHub and myst make it from a heading."""
-    included = re.findall(r"^```{include} (.+)", page.read_text(), re.MULTILINE)
-    text = CODE.sub("", page.read_text()) + "".join((page.parent / name).read_text() for name in included)
+    included = re.findall(r"^```{include} (.+)", page.read_text(encoding="utf-8"), re.MULTILINE)
+    text = CODE.sub("", page.read_text(encoding="utf-8")) + "".join(
+        (page.parent / name).read_text(encoding="utf-8") for name in included
+    )
     titles = re.findall(r"^#+ (.+)$", re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", text), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
@@ -113,9 +115,15 @@ def is_missing(page, target, anchor):
 
 
 def test_tests_that_are_named_exist():
-    named = [one for page in PAGES for one in re.findall(r"`(?:tests/)?([\w/]+\.py)::(test_\w+)`", page.read_text())]
+    named = [
+        one
+        for page in PAGES
+        for one in re.findall(r"`(?:tests/)?([\w/]+\.py)::(test_\w+)`", page.read_text(encoding="utf-8"))
+    ]
     assert len(named) > 20
-    missing = [name for file, name in named if f"def {name}(" not in (ROOT / "tests" / file).read_text()]
+    missing = [
+        name for file, name in named if f"def {name}(" not in (ROOT / "tests" / file).read_text(encoding="utf-8")
+    ]
     assert not missing
 
 
@@ -135,7 +143,7 @@ def commands_shown(text):
 
 def test_commands_have_the_options_that_pages_and_messages_show():
     commands = commands_of(build_parser())
-    shown = [(page, *each) for page in TEXTS for each in commands_shown(page.read_text())]
+    shown = [(page, *each) for page in TEXTS for each in commands_shown(page.read_text(encoding="utf-8"))]
     assert len(shown) > 150
     wrong = []
     for page, command, words in shown:
@@ -153,17 +161,21 @@ def test_commands_have_the_options_that_pages_and_messages_show():
         for each in set(parser._actions) - set(options_of_parser(parser))
         for text in each.option_strings
     ]
-    sources = "".join(path.read_text() for path in (ROOT / "src").rglob("*.py"))
+    sources = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "src").rglob("*.py"))
     assert [text for text in hidden if len(re.findall(rf"{text}\b", sources)) > 1] == []
+
+
 def test_every_picture_is_shown_on_a_page():
-    text = "".join(page.read_text() for page in TEXTS)
+    text = "".join(page.read_text(encoding="utf-8") for page in TEXTS)
     assert [picture.name for picture in (ROOT / "docs/images").iterdir() if f"images/{picture.name})" not in text] == []
 
 
 def test_fractions_have_braces():
     """The site's formulas read 12 in a fraction of 1 over 2 as one number."""
     wrong = [
-        f"{page.relative_to(ROOT)}: {one}" for page in PAGES for one in re.findall(r"\\t?frac\d.*", page.read_text())
+        f"{page.relative_to(ROOT)}: {one}"
+        for page in PAGES
+        for one in re.findall(r"\\t?frac\d.*", page.read_text(encoding="utf-8"))
     ]
     assert not wrong, "\n".join(wrong)
 
@@ -172,7 +184,9 @@ def test_links_lead_somewhere():
     wrong = [
         f"{page.relative_to(ROOT)} links to {target}{'#' + anchor if anchor else ''}"
         for page in TEXTS
-        for target, anchor in re.findall(r"\]\(([^)#\s]*)#?([^)\s]*)[^)]*\)", CODE.sub("", page.read_text()))
+        for target, anchor in re.findall(
+            r"\]\(([^)#\s]*)#?([^)\s]*)[^)]*\)", CODE.sub("", page.read_text(encoding="utf-8"))
+        )
         if "://" not in target and is_missing(page, target, anchor)
     ]
     assert not wrong, "\n".join(wrong)
@@ -191,6 +205,8 @@ def sentences(text):
 
 @pytest.mark.parametrize("page", TEXTS, ids=lambda p: str(p.relative_to(ROOT)))
 def test_no_sentence_is_longer_than_a_reader_holds(page):
-    counted = [(len(re.findall(r"\S*\w\S*", sentence)), sentence) for sentence in sentences(page.read_text())]
+    counted = [
+        (len(re.findall(r"\S*\w\S*", sentence)), sentence) for sentence in sentences(page.read_text(encoding="utf-8"))
+    ]
     too_long = [f"{words} words: {sentence}" for words, sentence in counted if words > LONGEST_SENTENCE]
     assert not too_long, "\n".join(too_long)

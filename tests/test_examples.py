@@ -22,7 +22,7 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 
 def load(name):
     path = EXAMPLES / f"{name}.py"
-    assert len(path.read_text().splitlines()) <= 60
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 60
     return runpy.run_path(str(path))["main"]
 
 
@@ -42,7 +42,7 @@ def test_the_notebooks_run(notebook, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MPLBACKEND", "agg")
     scope = {"__name__": "__main__"}
-    cells = [cell for cell in json.loads(notebook.read_text())["cells"] if cell["cell_type"] == "code"]
+    cells = [cell for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == "code"]
     for cell in cells:
         assert not cell["outputs"], "clear the outputs: they are made by running it"
         exec(compile("".join(cell["source"]), str(notebook), "exec"), scope)
@@ -52,8 +52,8 @@ def test_the_notebooks_run(notebook, tmp_path, monkeypatch):
 def test_the_cluster_examples_are_well_formed_and_continue_what_was_stopped():
     script = EXAMPLES / "cluster" / "train.sbatch"
     subprocess.run(["bash", "-n", str(script)], check=True)
-    assert "train --resume" in script.read_text()
-    job = yaml.safe_load((EXAMPLES / "cluster" / "job.yaml").read_text())
+    assert "train --resume" in script.read_text(encoding="utf-8")
+    job = yaml.safe_load((EXAMPLES / "cluster" / "job.yaml").read_text(encoding="utf-8"))
     assert (job["apiVersion"], job["kind"]) == ("batch/v1", "Job")
     pod = job["spec"]["template"]["spec"]
     (container,) = pod["containers"]
@@ -82,7 +82,7 @@ SBATCH = {
 
 
 def test_the_slurm_example_asks_for_what_slurm_knows():
-    text = (EXAMPLES / "cluster" / "train.sbatch").read_text()
+    text = (EXAMPLES / "cluster" / "train.sbatch").read_text(encoding="utf-8")
     flags = dict(re.findall(r"^#SBATCH --([\w-]+)=?(.*)$", text, re.MULTILINE))
     assert len(flags) == text.count("#SBATCH")
     assert text.index("#SBATCH") < text.index("MASTER_ADDR=")  # later ones are not read
@@ -174,14 +174,14 @@ def test_a_slurm_job_that_is_told_to_stop_saves_and_goes_on_when_it_is_queued_ag
         if told == "shell":
             process.send_signal(number)
         else:
-            for task in (tmp_path / "tasks").read_text().split():
+            for task in (tmp_path / "tasks").read_text(encoding="utf-8").split():
                 os.kill(int(task), number)
         said = process.communicate()[1]
         assert process.returncode == 130, said
     assert said.count("everything is saved") == 1, said
     assert (tmp_path / "run" / "checkpoint.pt").is_file()
     assert not (tmp_path / "run" / "record.json").exists()
-    requeued = (tmp_path / "scontrol.log").read_text() if (tmp_path / "scontrol.log").exists() else ""
+    requeued = (tmp_path / "scontrol.log").read_text(encoding="utf-8") if (tmp_path / "scontrol.log").exists() else ""
     assert requeued == (f"requeue {job['SLURM_JOB_ID']}\n" if told == "shell" else "")  # a preempted one Slurm requeues
     with started() as process:
         said = process.communicate()[1]
@@ -206,4 +206,4 @@ def test_the_slurm_example_passes_a_signal_on_and_has_a_stopped_job_queued_again
         assert process.wait(timeout=60) == 130
     finally:
         process.kill()
-    assert (tmp_path / "scontrol.log").read_text() == "requeue 7\n"
+    assert (tmp_path / "scontrol.log").read_text(encoding="utf-8") == "requeue 7\n"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 # modules whose distribution has another name; the others come with what they are mapped to
 DISTRIBUTIONS = {
@@ -38,7 +38,7 @@ def packages(extra):
 def imported():
     """(file, module, extra) of every import: extra is None for an import statement, as there nothing says it."""
     for file in sorted((ROOT / "src").rglob("*.py")):
-        for node in ast.walk(ast.parse(file.read_text())):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):
                 yield from ((file, name.name, None) for name in node.names)
             elif isinstance(node, ast.ImportFrom) and not node.level:
@@ -71,7 +71,7 @@ def test_an_extra_that_is_named_brings_what_is_missing():
 
 
 def test_the_oldest_torch_is_the_one_that_is_tested():
-    tested = (ROOT / "constraints-oldest.txt").read_text()
+    tested = (ROOT / "constraints-oldest.txt").read_text(encoding="utf-8")
     for requirement in [*PROJECT["dependencies"], *EXTRAS["train"]]:
         name, oldest = requirement.split(">=")
         assert not name.startswith("torch") or f"\n{name}=={oldest}.0\n" in tested

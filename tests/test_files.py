@@ -42,7 +42,7 @@ def is_writer(call: ast.Call) -> bool:
 def writers() -> set[str]:
     found = set()
     for path in sorted(SOURCE.rglob("*.py")):
-        tree = ast.parse(path.read_text())
+        tree = ast.parse(path.read_text(encoding="utf-8"))
         inside = {
             id(inner)
             for call in ast.walk(tree)
@@ -78,9 +78,9 @@ def test_another_process_is_named_and_its_death_frees(
         holder.kill()
         holder.communicate()
     lock = path / ".lock" if kind == "folder" else path.with_name(".results.json.lock")
-    assert lock.read_text().startswith(f"process {holder.pid} on ")
+    assert lock.read_text(encoding="utf-8").startswith(f"process {holder.pid} on ")
     with locked(path):
-        assert lock.read_text().startswith(f"process {os.getpid()} on ")
+        assert lock.read_text(encoding="utf-8").startswith(f"process {os.getpid()} on ")
     assert not lock.exists()
 
 
@@ -130,4 +130,4 @@ def test_what_cannot_be_written_is_said_and_leaves_what_was_there(
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match=r"cannot write .*a\.json: No space left on device; the one written before is"):
         write_text(file, "after")
-    assert [(one.name, one.read_text()) for one in tmp_path.iterdir()] == [("a.json", "before")]
+    assert [(one.name, one.read_text(encoding="utf-8")) for one in tmp_path.iterdir()] == [("a.json", "before")]

@@ -53,7 +53,7 @@ def part_of(path):
 
 
 def imports(path, *, top_level_only=False):
-    tree = ast.parse(path.read_text())
+    tree = ast.parse(path.read_text(encoding="utf-8"))
     nodes = tree.body if top_level_only else ast.walk(tree)
     for node in nodes:
         if isinstance(node, ast.Import):
@@ -110,7 +110,7 @@ def test_every_method_has_its_four_files():
         ]
         wrong += [f"method {name} lacks {file.relative_to(ROOT)}" for file in files if not file.exists()]
         if card.exists():
-            headings = [line for line in card.read_text().splitlines() if line.startswith("## ")]
+            headings = [line for line in card.read_text(encoding="utf-8").splitlines() if line.startswith("## ")]
             if headings != HEADINGS:
                 wrong.append(f"{card.relative_to(ROOT)} has the headings {headings}, not {HEADINGS}")
     assert not wrong, "\n".join(wrong)

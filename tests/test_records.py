@@ -91,9 +91,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     run = tmp_path / "all" / "run"
     run.mkdir(parents=True)
     contents: dict[str, Any] = {
-        "run/record.json": json.loads(RECORD.read_text().splitlines()[0]),
+        "run/record.json": json.loads(RECORD.read_text(encoding="utf-8").splitlines()[0]),
         f"run/{FILE}": EVALUATION,
-        "localization.json": json.loads(LOCALIZATION.read_text()),
+        "localization.json": json.loads(LOCALIZATION.read_text(encoding="utf-8")),
         "results.json": RESULTS,
     }
     for name, content in contents.items():
@@ -129,7 +129,7 @@ def test_a_record_changed_anywhere_is_read_or_refused_in_one_line(
     folder: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
     file, draw = folder / name, random.Random(name)
-    whole = json.loads(file.read_text())
+    whole = json.loads(file.read_text(encoding="utf-8"))
     places = list(paths(whole))
     for number in range(TRIED):
         path = draw.choice(places)
@@ -138,7 +138,7 @@ def test_a_record_changed_anywhere_is_read_or_refused_in_one_line(
         out = [] if command else ["--out", "page.html"]
         status = main(["report", "all", *command, *out])
         said = capsys.readouterr().err.splitlines()
-        where = (number, path, file.read_text()[:0], said)
+        where = (number, path, file.read_text(encoding="utf-8")[:0], said)
         assert status == 0 or (len(said) == 1 and Path(name).name in said[0]), where
 
 
@@ -157,7 +157,7 @@ def test_what_is_no_record_is_refused(folder: Path, name: str, text: str) -> Non
 
 
 def test_the_key_is_named(folder: Path) -> None:
-    record = json.loads((folder / "run/record.json").read_text())
+    record = json.loads((folder / "run/record.json").read_text(encoding="utf-8"))
     record["curve"][3]["train_loss"] = "0.5"
     del record["sha256_of_the_rest"]
     (folder / "run/record.json").write_text(json.dumps(record))

@@ -37,7 +37,9 @@ def test_records_are_in_order_small_and_name_no_machine_path(tmp_path: Path) -> 
 
 
 def test_the_scoreboard_equals_the_records() -> None:
-    assert PAGE.read_text() == build_scoreboard(ROOT / "results"), "write it with python -m benchmarks.scoreboard"
+    assert PAGE.read_text(encoding="utf-8") == build_scoreboard(ROOT / "results"), (
+        "write it with python -m benchmarks.scoreboard"
+    )
 
 
 def test_stored_records_have_no_fault() -> None:
@@ -49,7 +51,7 @@ def test_a_table_is_put_right(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(f"<!-- results {name}: method, seeds -->\n| wrong |\n<!-- end of results -->\n")
     assert outdated([page], ROOT / "results", write=False) == [page]
-    assert "wrong" in page.read_text()
+    assert "wrong" in page.read_text(encoding="utf-8")
     assert outdated([page], ROOT / "results", write=True) == [page]
     assert outdated([page], ROOT / "results", write=True) == []
-    assert "| method | seeds |" in page.read_text()
+    assert "| method | seeds |" in page.read_text(encoding="utf-8")

@@ -85,7 +85,7 @@ def report(options: argparse.Namespace) -> int:
             page.write(options.out, content)
             stage = content["stages"][name]
             print(f"{name}: {stage['status']}, {stage['seconds']:.0f} of {allowed:.0f} s", flush=True)
-    print((options.out / "gpu.md").read_text())
+    print((options.out / "gpu.md").read_text(encoding="utf-8"))
     return int(any(not _good(stage) for stage in content["stages"].values()))
 
 

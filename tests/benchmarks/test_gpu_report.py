@@ -71,7 +71,7 @@ def test_a_failing_part_is_written_down_and_the_rest_goes_on(tmp_path):
     stage = {"status": "done", "seconds": 1.0, "allowed": 2.0, "found": found, "error": ""}
     assert not command._good(stage)
     page.write(tmp_path, {"command": "x", "seconds": 1.0, "lacks": ["y"], "stages": {"machine": stage}})
-    text = (tmp_path / "gpu.md").read_text()
+    text = (tmp_path / "gpu.md").read_text(encoding="utf-8")
     assert "Lacking: y." in text
     assert "| machine | done |" in text
     assert "**first** failed:" in text

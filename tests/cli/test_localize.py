@@ -55,7 +55,7 @@ def measured(place):
     out = place / "measured"
     arguments = ("--boxes", place / "boxes.csv", "--pictures", 3, "--maps-out", place / "maps", "--out", out)
     assert command(place / "mixed-seed0", place / "mixed-seed1", *arguments, "--step", 0.01) == 0
-    return json.loads((out / "localization.json").read_text())
+    return json.loads((out / "localization.json").read_text(encoding="utf-8"))
 
 
 def test_runs_make_one_group_with_mean_and_spread(measured):
@@ -89,7 +89,7 @@ def test_stored_maps_give_the_numbers_of_the_run_that_wrote_them(place, measured
     maps = place / "maps" / "mixed-seed0"
     arguments = ("--boxes", place / "boxes.csv", "--images", place / "images", "--step", 0.01, "--out", out)
     assert command("--maps", maps, *arguments) == 0
-    stored = json.loads((out / "localization.json").read_text())
+    stored = json.loads((out / "localization.json").read_text(encoding="utf-8"))
     for which in ("largest", "all"):
         assert stored["runs"][0]["contours"][which] == measured["runs"][0]["contours"][which]
     assert stored["centre"] == measured["centre"]
@@ -108,7 +108,7 @@ def test_the_library_gives_what_the_command_writes(place, measured):
 
 
 def test_metadata_with_sizes_needs_no_images(place, measured, tmp_path):
-    lines = (place / "boxes.csv").read_text().splitlines()[1:]
+    lines = (place / "boxes.csv").read_text(encoding="utf-8").splitlines()[1:]
     (tmp_path / "localization.txt").write_text("\n".join(lines))
     (tmp_path / "image_sizes.txt").write_text("\n".join(f"{line.split(',')[0]},40,30" for line in lines))
     shutil.copytree(place / "maps" / "mixed-seed0", tmp_path / "maps")
@@ -116,7 +116,7 @@ def test_metadata_with_sizes_needs_no_images(place, measured, tmp_path):
         file.rename(file.with_name(file.name.replace(".png", "")))  # names without the images' extension serve too
     out = tmp_path / "out"
     assert command("--maps", tmp_path / "maps", "--boxes", tmp_path, "--step", 0.01, "--out", out) == 0
-    stored = json.loads((out / "localization.json").read_text())
+    stored = json.loads((out / "localization.json").read_text(encoding="utf-8"))
     assert stored["runs"][0]["contours"] == measured["runs"][0]["contours"]
 
 
@@ -126,7 +126,7 @@ def test_other_choices(place, tmp_path, capsys):
     assert command(place / "mixed-seed0", *arguments, *choices) == 0
     printed = capsys.readouterr().out
     assert "Grad-CAM of the true class at 'stage3'; images of 32 pixels" in printed
-    record = json.loads((tmp_path / "localization.json").read_text())
+    record = json.loads((tmp_path / "localization.json").read_text(encoding="utf-8"))
     assert record["images"] == 4
     assert list(record["runs"][0]["contours"]) == ["largest"]
     assert 0 <= record["runs"][0]["cutmix_paper"]["top1_localization_percent"] <= 100

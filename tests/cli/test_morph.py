@@ -46,7 +46,7 @@ def test_the_measure_of_a_run_with_a_decoder(
     assert call(trained["alignmixup_ae"], "--measure", "12", "--steps", "3", "--out", str(out)) == 0
     printed = capsys.readouterr().out
     assert "12 pairs, all pairs" in printed.replace("\n", " ")
-    content = json.loads(out.with_suffix(".json").read_text())
+    content = json.loads(out.with_suffix(".json").read_text(encoding="utf-8"))
     assert (content["layer"], content["read_from_layer"], content["lam"]) == ("stage4", "positions", [1, 0.5, 0])
     assert content["all"]["pairs"] == 12
     assert content["reconstruction_psnr_db"]["mean"] > 0
@@ -59,11 +59,11 @@ def test_the_measure_of_any_run(trained: dict[str, str], tmp_path: Path, capsys:
     arguments = ["--measure", "12", "--steps", "3", "--layer", "stage4", "--out", str(out)]
     assert call(trained["baseline"], *arguments) == 0
     assert "reads only the mean of stage4" in capsys.readouterr().out
-    content = json.loads(out.with_suffix(".json").read_text())
+    content = json.loads(out.with_suffix(".json").read_text(encoding="utf-8"))
     assert content["all"]["against_none"]["first"]["share_equal"]["mean"] == 1
     assert "reconstruction_psnr_db" not in content
     assert call(trained["alignmixup_ae"], *arguments[:4], "--layer", "stage2", "--out", str(out)) == 0
-    assert "reconstruction_psnr_db" not in json.loads(out.with_suffix(".json").read_text())
+    assert "reconstruction_psnr_db" not in json.loads(out.with_suffix(".json").read_text(encoding="utf-8"))
 
 
 def test_bad_input(trained: dict[str, str]) -> None:

@@ -179,7 +179,7 @@ def test_every_table_is_looked_at() -> None:
     found = {
         file.relative_to(room).as_posix()
         for file in room.rglob("*.py")
-        if re.search(r"= new_table\(", file.read_text())
+        if re.search(r"= new_table\(", file.read_text(encoding="utf-8"))
     }
     assert found == PRINTED.keys()
 

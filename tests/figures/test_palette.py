@@ -84,7 +84,11 @@ def test_numbers_in_colour_are_told_by_lightness(vision):
 
 
 ROOM = Path(palette.__file__).parents[1]
-DRAWING = [file for file in ROOM.rglob("*.py") if "figures" in file.read_text() or "colour" in file.read_text()]
+DRAWING = [
+    file
+    for file in ROOM.rglob("*.py")
+    if "figures" in file.read_text(encoding="utf-8") or "colour" in file.read_text(encoding="utf-8")
+]
 
 
 def is_colour(text):
@@ -97,5 +101,7 @@ def test_no_figure_has_a_colour_that_is_not_of_the_palette(file):
     """Also what is told apart by colour alone is tested above only as long as all colours are there."""
     if file == Path(palette.__file__):
         return
-    texts = [node.value for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Constant)]
+    texts = [
+        node.value for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))) if isinstance(node, ast.Constant)
+    ]
     assert [text for text in texts if isinstance(text, str) and is_colour(text)] == []

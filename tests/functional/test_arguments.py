@@ -144,7 +144,7 @@ def write_all_outcomes(_, file):
 @pytest.mark.xdist_group("processes")
 def test_every_mistake_is_refused_in_a_sentence(tmp_path):
     in_processes(write_all_outcomes, tmp_path / "outcomes.json")  # which a read out of bounds may kill
-    outcomes = json.loads((tmp_path / "outcomes.json").read_text())
+    outcomes = json.loads((tmp_path / "outcomes.json").read_text(encoding="utf-8"))
     assert len(outcomes) > 400
     faults = []
     for name, argument, kind, got in outcomes:

@@ -40,7 +40,11 @@ def test_products_of_labels_are_not_rounded(rounded):
 def test_no_label_is_made_by_a_product_that_a_backend_may_round():
     source = Path(alignmixup.functional.__file__).parents[1]
     for path in (source / "methods").glob("*.py"):
-        lines = [line for line in path.read_text().splitlines() if " @ " in line or "matmul(" in line or "bmm(" in line]
+        lines = [
+            line
+            for line in path.read_text(encoding="utf-8").splitlines()
+            if " @ " in line or "matmul(" in line or "bmm(" in line
+        ]
         assert not lines, f"{path.name}: {lines[0].strip()}: use exact_product"
 
 

@@ -186,7 +186,7 @@ def test_the_share_of_the_other_image(alpha):
 
 
 def test_the_share_of_the_other_image_is_written_as_it_is():
-    text = (Path(__file__).parents[2] / "docs" / "concepts.md").read_text().splitlines()
+    text = (Path(__file__).parents[2] / "docs" / "concepts.md").read_text(encoding="utf-8").splitlines()
     row = next(number for number, line in enumerate(text) if line.startswith("| α |"))
     alphas, shares = ([float(cell) for cell in text[k].strip("| ").split("|")[1:]] for k in (row, row + 2))
     assert len(alphas) > 4

@@ -18,7 +18,7 @@ def digits_mixer() -> Callable[..., Mixer]:
     """Build a method for a network of five classes, with changes to its options."""
 
     def build(name: str, model: nn.Module, **changes: Any) -> Mixer:
-        options = tomllib.loads((CONFIGS / f"{name}.toml").read_text())["method"]
+        options = tomllib.loads((CONFIGS / f"{name}.toml").read_text(encoding="utf-8"))["method"]
         options.pop("name")
         known: dict[str, Any] = {"num_classes": 5, "mean": (0.5,), "std": (0.25,), "seed": 0}
         known["class_counts"] = (90, 10, 40, 30, 2)

@@ -13,7 +13,7 @@ from alignmixup.functional import box_lam
 from alignmixup.methods.base import Draw
 from alignmixup.methods.cutmix import CutMixDraw
 
-PAGE = (Path(__file__).parents[2] / "docs" / "loops.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "loops.md").read_text(encoding="utf-8")
 X, Y, LAM = torch.randn(4, 3, 8, 8), torch.tensor([0, 1, 2, 3]), 0.3
 
 

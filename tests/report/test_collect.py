@@ -62,8 +62,10 @@ def test_a_stored_record_holds_the_results_and_no_path(make: Make, tmp_path: Pat
     assert (stored["config"]["data"]["root"], stored["label"], stored["date"]) == ("data", "mixup", run.date)
     assert stored["curve"][0] == {"epoch": 0, "train_loss": 2.0, "error_percent": 30.1235, "cross_entropy": 1.50617}
     file = write_records([run], tmp_path / "results")
-    assert "/home" not in file.read_text()
-    assert {key: value for key, value in json.loads(file.read_text()).items() if "sha256" not in key} == stored
+    assert "/home" not in file.read_text(encoding="utf-8")
+    assert {
+        key: value for key, value in json.loads(file.read_text(encoding="utf-8")).items() if "sha256" not in key
+    } == stored
     (again,) = find_runs([tmp_path / "results"])
     assert (again.label, again.date, again.record["metrics"]) == (run.label, run.date, run.record["metrics"])
     assert compact(again) == stored
@@ -73,11 +75,11 @@ def test_stored_records_are_lines_in_order_of_which_new_ones_replace_their_own(m
     folders = [make(*row) for row in [("mixup", 10, [30.0]), ("mixup", 9, [20.0]), ("baseline", 0, [10.0])]]
     results = tmp_path / "results"
     assert write_records(find_runs(folders[:1]), results) == write_records(find_runs(folders[1:]), results)
-    whole = (results / "records.jsonl").read_text()
+    whole = (results / "records.jsonl").read_text(encoding="utf-8")
     rows = [json.loads(line) for line in whole.splitlines()]
     assert [(row["label"], row["seed"]) for row in rows] == [("baseline", 0), ("mixup", 9), ("mixup", 10)]
     write_records(find_runs([make("mixup", 9, [25.0], root="again")]), results)
-    now = (results / "records.jsonl").read_text().splitlines()
+    now = (results / "records.jsonl").read_text(encoding="utf-8").splitlines()
     changed = [old != new for old, new in zip(whole.splitlines(), now, strict=True)]
     assert changed == [False, True, False]
     mixup = build_rows(find_runs([results / "records.jsonl"]))[1]
@@ -104,7 +106,7 @@ def test_records_of_older_versions_in_a_file_each_are_found(make: Make, tmp_path
 )
 def test_a_file_of_records_with_a_wrong_line(make: Make, tmp_path: Path, lines: list[str], message: str) -> None:
     file = write_records(find_runs([make("mixup", 3, [30.0])]), tmp_path)
-    right = file.read_text().strip()
+    right = file.read_text(encoding="utf-8").strip()
     file.write_text("\n".join(line or right for line in lines))
     with pytest.raises(ValueError, match=message):
         find_runs([file])

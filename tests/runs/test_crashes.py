@@ -127,12 +127,12 @@ def names(folder: Path) -> list[str]:
 
 def of_run(folder: Path) -> dict[str, Any]:
     """Everything of a finished run that is the same whenever it is made."""
-    record = json.loads((folder / "record.json").read_text())
+    record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
     state = torch.load(folder / "checkpoint.pt", weights_only=True)
     sums = {name: digest(folder / name) for name in record["weights_sha256"]}
     return {
         "files": names(folder),
-        "config": (folder / "config.toml").read_text(),
+        "config": (folder / "config.toml").read_text(encoding="utf-8"),
         "curve": without_times(record["curve"]),
         "weights": sums,
         "recorded": record["weights_sha256"] == sums,
@@ -154,7 +154,7 @@ def of_folder(folder: Path) -> dict[str, Any]:
         elif file.suffix in (".npy", ".safetensors", ".toml"):
             found[str(file.relative_to(folder))] = digest(file)
         elif file.suffix == ".json":
-            found[str(file.relative_to(folder))] = without_times(json.loads(file.read_text()))
+            found[str(file.relative_to(folder))] = without_times(json.loads(file.read_text(encoding="utf-8")))
     return found
 
 
@@ -188,7 +188,7 @@ SCENARIOS = {
 
 def table(how: str, scenario: str, place: Path) -> list[tuple[str, str]]:
     in_processes(work, how, scenario, place)
-    return [tuple(row) for row in json.loads((place / "table.json").read_text())]
+    return [tuple(row) for row in json.loads((place / "table.json").read_text(encoding="utf-8"))]
 
 
 def work(_: int, how: str, scenario: str, place: Path) -> None:
@@ -380,8 +380,8 @@ def tells_what_is_there(folder: Path) -> bool:
     """A record, if there is one, is of the configuration and the weights that lie beside it."""
     if not (folder / "record.json").is_file():
         return True
-    recorded = json.loads((folder / "record.json").read_text())
-    config = tomllib.loads((folder / "config.toml").read_text())
+    recorded = json.loads((folder / "record.json").read_text(encoding="utf-8"))
+    config = tomllib.loads((folder / "config.toml").read_text(encoding="utf-8"))
     sums = {name: digest(folder / name) for name in recorded["weights_sha256"]}
     return bool(recorded["config"] == config and recorded["weights_sha256"] == sums)
 
@@ -461,5 +461,5 @@ def then(own: Scenario, folder: Path, expected: dict[str, Any]) -> str:
 if __name__ == "__main__":
     where = Path(sys.argv[3]).resolve()
     work(0, *sys.argv[1:3], where)
-    for event, outcome in json.loads((where / "table.json").read_text()):
+    for event, outcome in json.loads((where / "table.json").read_text(encoding="utf-8")):
         print(f"{event:60} {outcome}")

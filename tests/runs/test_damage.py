@@ -54,7 +54,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     try:
         assert main(COMPARE) == 0
         assert main([*EVALUATE, f"{RUN}/evaluation.json"]) == 0
-        write_sealed(Path("all/localization.json"), json.loads(LOCALIZATION.read_text()))
+        write_sealed(Path("all/localization.json"), json.loads(LOCALIZATION.read_text(encoding="utf-8")))
         write_records(find_runs([Path("all")]), Path("stored"))
         yield place
     finally:
@@ -72,7 +72,7 @@ def numbers(place: Path) -> dict[str, Any]:
         return [kept(one) for one in value] if isinstance(value, list) else value
 
     files = [file for file in sorted(place.rglob("*.json")) if "results-" not in file.name]
-    return {str(file.relative_to(place)): kept(json.loads(file.read_text())) for file in files}
+    return {str(file.relative_to(place)): kept(json.loads(file.read_text(encoding="utf-8"))) for file in files}
 
 
 def flip(content: bytes, draw: random.Random) -> bytes:
@@ -123,7 +123,7 @@ def test_no_flipped_bit_of_a_record_is_another_number(whole: Path, tmp_path: Pat
     for _ in range(300):
         file.write_bytes(flip(content, draw))
         try:
-            assert read(file) == expected or "sha256_of_the_rest" not in file.read_text()
+            assert read(file) == expected or "sha256_of_the_rest" not in file.read_text(encoding="utf-8")
         except ValueError as error:
             assert str(file) in str(error)  # noqa: PT017 - either is right
             refused += 1
@@ -131,7 +131,7 @@ def test_no_flipped_bit_of_a_record_is_another_number(whole: Path, tmp_path: Pat
 
 
 def test_what_was_edited_is_refused_until_it_is_said_to_be(whole: Path, tmp_path: Path) -> None:
-    record = json.loads((whole / RUN / "record.json").read_text())
+    record = json.loads((whole / RUN / "record.json").read_text(encoding="utf-8"))
     record["metrics"]["last_error_percent"] -= 1
     file = tmp_path / "record.json"
     file.write_text(json.dumps(record))
@@ -145,9 +145,9 @@ def test_what_was_edited_is_refused_until_it_is_said_to_be(whole: Path, tmp_path
 def test_a_run_is_opened_as_it_was_trained_only(whole: Path, tmp_path: Path) -> None:
     shutil.copytree(whole / RUN, tmp_path / "run")
     folder = RunFolder(tmp_path / "run")
-    text = folder.config.read_text()
+    text = folder.config.read_text(encoding="utf-8")
     folder.config.write_text(text.replace("lr = 0.05", "lr = 0.04"))
-    assert folder.config.read_text() != text
+    assert folder.config.read_text(encoding="utf-8") != text
     with pytest.raises(ValueError, match=r"config\.toml is not what .*record\.json tells of.*lr: 0\.05 there, 0\.04"):
         runs.load(folder.path)
 

@@ -103,7 +103,7 @@ def test_a_run_of_outside_modules_is_opened_on_request_only(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "planted.py").write_text("open('ran', 'w').close()\ndef net(num_classes): ...\n")
-    text = re.sub(rf'(\[{table}\]\nname = )"\w+"', r'\1"planted:net"', copied.config.read_text())
+    text = re.sub(rf'(\[{table}\]\nname = )"\w+"', r'\1"planted:net"', copied.config.read_text(encoding="utf-8"))
     copied.config.write_text(text)
     with pytest.raises(ConfigError, match=rf'{table}.name = "planted:net", code outside .* --trust'):
         runs.load(copied.path)

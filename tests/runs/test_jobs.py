@@ -114,7 +114,7 @@ def test_a_run_that_dies_takes_no_other_with_it_and_says_why(job: MakeJob, monke
     assert "No such file" in failures["unread"]  # it ended well and left no record
     assert outcomes[2].record
     assert outcomes[2].record["seed"] == 0
-    log = jobs[0].log.read_text()
+    log = jobs[0].log.read_text(encoding="utf-8")
     assert log.startswith("before\n")
     assert "Traceback" in log
 
@@ -236,7 +236,7 @@ def test_a_cluster_trains_shows_and_leaves_the_reason(small: list[str], tmp_path
     assert outcomes[0].record
     assert len(display.rows) == len(outcomes[0].record["curve"]) == 2
     assert outcomes[1].failure.startswith("ConfigError: [method]: alpha must be > 0")
-    assert "Traceback" in jobs[1].log.read_text()
+    assert "Traceback" in jobs[1].log.read_text(encoding="utf-8")
     assert not jobs[0].log.exists()
     assert Path("good/curves.png").is_file()
     assert display.texts["good"].startswith("error ")

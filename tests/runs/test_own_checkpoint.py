@@ -331,7 +331,7 @@ def test_every_command_takes_a_model_by_name(own: Path, capsys: pytest.CaptureFi
     assert (record["run"], record["images"], record["activation"]) == ("preact_resnet18", 8, "cam")
     assert record["outputs"] == 2  # those of the folders compete, as in evaluate
     assert main(["localize", *network, "--outputs", "all", "--boxes", "boxes.csv", "--out", "all"]) == 0
-    assert json.loads(Path("all/localization.json").read_text())["runs"][0]["outputs"] == OUTPUTS
+    assert json.loads(Path("all/localization.json").read_text(encoding="utf-8"))["runs"][0]["outputs"] == OUTPUTS
     assert all(Path(f"{name}.png").stat().st_size > 5000 for name in "agm")
 
 

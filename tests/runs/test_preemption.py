@@ -70,7 +70,7 @@ def play(launcher: "subprocess.Popen[str]", tmp_path: Path) -> Play:
         assert launcher.stdout is not None
         launcher.stdin.write(f"{json.dumps([str(tmp_path), launches])}\n")
         launcher.stdin.flush()
-        return json.loads(launcher.stdout.readline()), (tmp_path / "said").read_text()
+        return json.loads(launcher.stdout.readline()), (tmp_path / "said").read_text(encoding="utf-8")
 
     return do
 
@@ -87,7 +87,7 @@ def progress(place: Path, folder: str = "run") -> tuple[int, int]:
 
 def outcome(place: Path, folder: str) -> dict[str, Any]:
     """What is the same of the same run."""
-    record = json.loads((place / folder / "record.json").read_text())
+    record = json.loads((place / folder / "record.json").read_text(encoding="utf-8"))
     curve = [{key: value for key, value in row.items() if "second" not in key} for row in record["curve"]]
     state = checkpoint.load(place / folder / "checkpoint.pt")
     return {
@@ -101,7 +101,7 @@ def outcome(place: Path, folder: str) -> dict[str, Any]:
 def seen(place: Path, folder: str) -> dict[int, Counter[int]]:
     """How often each image was trained on, by epoch."""
     counts: dict[int, Counter[int]] = {}
-    for line in (place / f"{folder}.seen").read_text().splitlines():
+    for line in (place / f"{folder}.seen").read_text(encoding="utf-8").splitlines():
         epoch, images = json.loads(line)
         counts.setdefault(epoch, Counter()).update(images)
     return counts
@@ -173,7 +173,7 @@ def test_torchrun_that_is_told_to_stop_saves_within_seconds(tmp_path: Path, numb
             seconds = time.monotonic() - begin
         finally:
             process.kill()
-    text = (tmp_path / "said").read_text()
+    text = (tmp_path / "said").read_text(encoding="utf-8")
     print(f"two processes stopped {seconds:.1f} s after {number.name}")
     assert status != 0
     assert seconds < 25, text  # torchrun would kill after 30

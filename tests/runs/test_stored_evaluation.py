@@ -195,7 +195,7 @@ def test_nothing_but_an_evaluation_is_written_over(run: runs.Run, out: Path, tmp
         for overwrite in (False, True):
             with pytest.raises(ConfigError, match="is there and holds no evaluation of a network: name another file"):
                 runs.evaluate(run, out=file, overwrite=overwrite)
-        assert file.read_text() == content
+        assert file.read_text(encoding="utf-8") == content
     with pytest.raises(ConfigError, match="is a file of the run itself"):
         runs.evaluate(run, out=out.with_name("record.json"))
 
@@ -204,7 +204,7 @@ def test_nothing_but_an_evaluation_is_written_over(run: runs.Run, out: Path, tmp
 def test_a_damaged_evaluation_is_replaced_on_request_only(run: runs.Run, tmp_path: Path, name: str) -> None:
     file = tmp_path / name
     runs.evaluate(run, out=file, what="error", limit=20)
-    whole = file.read_text()
+    whole = file.read_text(encoding="utf-8")
     checksum = whole.replace('"run": "', '"run": "x')
     form = json.dumps(json.loads(whole) | {"error_percent": "low", "sha256_of_the_rest": None})
     for damaged in (checksum, form, whole[:-3], *[""] * (name == "evaluation.json")):
@@ -213,7 +213,7 @@ def test_a_damaged_evaluation_is_replaced_on_request_only(run: runs.Run, tmp_pat
         with pytest.raises(ConfigError, match=rf"{name} is damaged.*; --overwrite replaces it") as refusal:
             runs.evaluate(run, out=file, what="error", limit=20)
         assert "\n" not in str(refusal.value)
-        assert file.read_text() == damaged
+        assert file.read_text(encoding="utf-8") == damaged
         runs.evaluate(run, out=file, what="error", limit=20, overwrite=True)
         assert read(file)["error_percent"] == json.loads(whole)["error_percent"]
 

@@ -159,7 +159,7 @@ def test_a_run_is_made_longer(tiny_config: MakeConfig, tmp_path: Path) -> None:
     train(tiny_config(*constant, "train.epochs=1"), folder)
     longer = train(tiny_config(*constant), folder, mode="resume")
     assert numbers(longer) == numbers(whole)
-    assert "epochs = 3" in folder.config.read_text()
+    assert "epochs = 3" in folder.config.read_text(encoding="utf-8")
     with pytest.raises(ValueError, match=r"3 epochs are trained already: train.epochs must be at least that"):
         train(tiny_config(*constant, "train.epochs=2"), folder, mode="resume")
 

@@ -149,7 +149,7 @@ def test_every_part_is_used() -> None:
     folder = bundled_folder()
     named = set()
     for file in folder.rglob("*.toml"):
-        bases = tomllib.loads(file.read_text()).get("base", [])
+        bases = tomllib.loads(file.read_text(encoding="utf-8")).get("base", [])
         named |= {bases} if isinstance(bases, str) else set(bases)
     parts = {file.relative_to(folder).with_suffix("").as_posix() for file in folder.rglob("*.toml")}
     assert parts - set(bundled_names()) - named == set()
@@ -160,7 +160,9 @@ def test_the_command_line_takes_a_file_with_a_base(tmp_path: Path, capsys: pytes
     run = tmp_path / "run"
     assert main(["train", "--config", str(file), "--out", str(run)]) == 0
     assert load(run / "config.toml") == load(file)
-    assert set(tomllib.loads((run / "config.toml").read_text())) == set(tomllib.loads(COMPLETE.read_text()))
+    assert set(tomllib.loads((run / "config.toml").read_text(encoding="utf-8"))) == set(
+        tomllib.loads(COMPLETE.read_text(encoding="utf-8"))
+    )
     write(tmp_path, mine='base = "digits/cutmx"')
     assert main(["train", "--config", str(file), "--out", str(tmp_path / "other")]) == 1
     assert "did you mean digits/cutmix" in capsys.readouterr().err

@@ -131,7 +131,7 @@ def test_bundled_configurations_load_and_leave_nothing_to_the_defaults() -> None
 
 def _given(name: str) -> set[str]:
     """Keys that the file and those it builds on give."""
-    tables = tomllib.loads((bundled_folder() / f"{name}.toml").read_text())
+    tables = tomllib.loads((bundled_folder() / f"{name}.toml").read_text(encoding="utf-8"))
     bases = tables.pop("base", [])
     own = {f"{table}.{key}" for table, values in tables.items() for key in values}
     return own.union(*map(_given, [bases] if isinstance(bases, str) else bases))

@@ -51,7 +51,7 @@ def test_two_processes_train_one_model(tmp_path: Path) -> None:
     from alignmixup.cli import main
 
     assert main(["evaluate", str(folder.path), "--set", "train.device=cpu"]) == 0
-    evaluated = json.loads((folder.path / "evaluation.json").read_text())
+    evaluated = json.loads((folder.path / "evaluation.json").read_text(encoding="utf-8"))
     assert evaluated["images"] == 898
     assert evaluated["error_percent"] == pytest.approx(record["metrics"]["last_error_percent"])
     assert evaluated["cross_entropy"] == pytest.approx(record["metrics"]["last_cross_entropy"], rel=1e-5)

@@ -129,7 +129,7 @@ def test_a_run_with_weights_of_its_own_reads_no_others(
     folder = tmp_path / "run"
     small = ["data.subset=2", "train.epochs=1", "train.device=cpu", "model.width=2", "model.pools=2"]
     runs.train(replace_model(load("digits/mixup", small[:3]), "vgg16_gap", small[3:]), folder)
-    text = (folder / "config.toml").read_text()
+    text = (folder / "config.toml").read_text(encoding="utf-8")
     (folder / "config.toml").write_text(
         re.sub(r"\[model\]\n", f'[model]\npretrained = true\nweights = "{tmp_path}/nowhere.pth"\n', text)
     )
@@ -207,7 +207,7 @@ def test_a_network_that_the_weights_do_not_fit_takes_no_memory(
     """Of the largest network that may be named, one layer would need 20 TB."""
     runs.train(tiny_config("train.epochs=1"), tmp_path / "run")
     config, record = tmp_path / "run" / "config.toml", tmp_path / "run" / "record.json"
-    config.write_text(re.sub(r"width = \d+", "width = 16384", config.read_text()))
+    config.write_text(re.sub(r"width = \d+", "width = 16384", config.read_text(encoding="utf-8")))
     record.unlink()
     for command in (["evaluate", str(tmp_path / "run")], ["align", str(tmp_path / "run")]):
         assert main(command) == 1

@@ -29,14 +29,14 @@ def test_table_results_and_figure_then_everything_is_read(
     assert "s of training and evaluation in all" in out
     folder = Path("runs/digits")
     assert (folder / "comparison.png").read_bytes().startswith(b"\x89PNG")
-    results = json.loads((folder / "results.json").read_text())
+    results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
     assert [(method["name"], method["seeds"]) for method in results["methods"]] == [
         ("baseline", [0, 1]),
         ("mixup", [0, 1]),
     ]
     for method in results["methods"]:
         errors = [
-            json.loads((Path(path) / "record.json").read_text())["metrics"]["last10_error_percent"]
+            json.loads((Path(path) / "record.json").read_text(encoding="utf-8"))["metrics"]["last10_error_percent"]
             for path in method["folders"]
         ]
         assert method["mean"]["last10_error_percent"] == pytest.approx(sum(errors) / 2)
@@ -46,7 +46,7 @@ def test_table_results_and_figure_then_everything_is_read(
 
     monkeypatch.setattr(Trainer, "_train_step", forbidden)
     assert main([*COMMAND, *small]) == 0
-    assert json.loads((folder / "results.json").read_text()) == results
+    assert json.loads((folder / "results.json").read_text(encoding="utf-8")) == results
 
 
 def test_an_interrupted_comparison_continues(
@@ -108,8 +108,8 @@ def test_a_run_that_fails_is_reported_and_the_others_go_on(
     assert "mixup,alpha=-1-seed0: ConfigError: [method]: alpha must be" in captured.err
     assert "[2/3] mixup,alpha=-1-seed0: failed" in captured.out
     folder = Path("runs/digits")
-    assert "Traceback" in (folder / "mixup,alpha=-1-seed0.log").read_text()
-    results = json.loads((folder / "results.json").read_text())
+    assert "Traceback" in (folder / "mixup,alpha=-1-seed0.log").read_text(encoding="utf-8")
+    results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
     assert [method["name"] for method in results["methods"]] == ["baseline", "mixup,alpha=1"]
     assert results["methods"][1]["difference"]["baseline"] == "baseline"
     assert [failure["name"] for failure in results["failures"]] == ["mixup,alpha=-1-seed0"]

@@ -92,9 +92,9 @@ def test_images_of_any_mode_train_and_are_evaluated_on_what_was_held_out(folder:
     root = folder(mode=mode)
     assert main(["train", "--data", str(root), "--method", "mixup", *QUICK]) == 0
     run = Path("runs/my images/mixup-seed0")
-    trained = json.loads((run / "record.json").read_text())["metrics"]["last_error_percent"]
+    trained = json.loads((run / "record.json").read_text(encoding="utf-8"))["metrics"]["last_error_percent"]
     assert main(["evaluate", str(run), "--what", "error"]) == 0
-    evaluated = json.loads((run / "evaluation.json").read_text())
+    evaluated = json.loads((run / "evaluation.json").read_text(encoding="utf-8"))
     assert evaluated["error_percent"] == pytest.approx(trained)
 
 

@@ -66,7 +66,7 @@ def test_boxes_of_tiny_imagenet_have_inclusive_corners(tiny, image_size):
 def test_tiny_imagenet_names_a_file_once(tiny):
     table = tiny / "tiny-imagenet-200/val/val_annotations.txt"
     dataset = data.load("tiny-imagenet", root=tiny, cache=False, progress=False)
-    table.write_text(table.read_text() + "val_0.JPEG\tn02\t1\t1\t2\t2\n")
+    table.write_text(table.read_text(encoding="utf-8") + "val_0.JPEG\tn02\t1\t1\t2\t2\n")
     with pytest.raises(ValueError, match=r"names val_0.JPEG twice"):
         load_boxes("tiny-imagenet", root=tiny, dataset=dataset)
 
@@ -81,7 +81,7 @@ def test_boxes_of_anybodys_images(folder, tmp_path, in_memory):
     dataset = data.load("folder", root=folder, in_memory=in_memory, test_view="whole", cache=False, progress=False)
     file = tmp_path / "boxes.csv"
     write_csv(file, dataset, [(0, 0, 5, 6), (1, 2, 3, 4), (0, 0, 39, 59), (9, 9, 9, 9)])
-    file.write_text(file.read_text() + f"{dataset.test.paths[1]},0,0,50,60\n")
+    file.write_text(file.read_text(encoding="utf-8") + f"{dataset.test.paths[1]},0,0,50,60\n")
     boxes = load_boxes("folder", root=folder, dataset=dataset, source=file)
     assert boxes.sizes.tolist() == [[40, 60], [50, 60], [40, 60], [50, 60]]
     assert boxes.boxes[1].tolist() == [[1, 2, 3, 4], [0, 0, 50, 60]]  # the last column may be the width itself
@@ -170,7 +170,7 @@ def test_a_box_outside_its_image_is_named_by_its_line(folder, tmp_path):
     ):
         load_boxes("folder", root=folder, dataset=dataset, source=file)
     write_csv(file, dataset, [(0, 0, 5, 6)] * 4)
-    file.write_text(file.read_text() + f"{dataset.test.paths[1]},0,-1,4,4\n")
+    file.write_text(file.read_text(encoding="utf-8") + f"{dataset.test.paths[1]},0,-1,4,4\n")
     with pytest.raises(ValueError, match=r"boxes.csv, line 5: box \(0, -1, 4, 4\) of val/cat/1.JPEG is not inside"):
         load_boxes("folder", root=folder, dataset=dataset, source=file)
 

@@ -17,7 +17,7 @@ pil = importlib.import_module("PIL.Image")
 
 
 def change(path, old, new):
-    text = path.read_text()
+    text = path.read_text(encoding="utf-8")
     assert old in text
     path.write_text(text.replace(old, new, 1))
 

@@ -128,7 +128,7 @@ def read_all_changes(rank, place):
 @pytest.mark.xdist_group("processes")
 def test_no_change_of_a_file_ends_the_process_or_runs_anything(tmp_path):
     in_processes(read_all_changes, tmp_path / "seen")  # no more than an exception came of any
-    events, good, bad = json.loads((tmp_path / "seen").read_text())
+    events, good, bad = json.loads((tmp_path / "seen").read_text(encoding="utf-8"))
     assert not events  # none looked for anything outside
     assert good + bad == 8000
     assert bad > 4000

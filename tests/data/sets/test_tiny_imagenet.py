@@ -123,7 +123,9 @@ def test_bad_tables(tiny, name, text, message):
     root = tiny / "tiny-imagenet-200"
     if "n03" in text:
         table = root / "val" / "val_annotations.txt"
-        table.write_text("".join(line + "\n" for line in table.read_text().splitlines() if "n03" not in line))
+        table.write_text(
+            "".join(line + "\n" for line in table.read_text(encoding="utf-8").splitlines() if "n03" not in line)
+        )
     (root / name).write_text(text)
     with pytest.raises(ValueError, match=message):
         load(tiny)

@@ -33,14 +33,14 @@ def test_the_folder_is_complete_and_portable(folder: Path, tmp_path: Path, monke
     files = write_hub_folder(run, hub, license="cc-by-4.0")
     assert sorted(path.name for path in hub.iterdir()) == files
     for name in set(files) - {"model.safetensors"}:
-        text = (hub / name).read_text()
+        text = (hub / name).read_text(encoding="utf-8")
         assert str(tmp_path) not in text
         assert str(folder.parent) not in text
     copy = load(hub, overrides=["train.device=cpu"])
-    record = json.loads((folder / "record.json").read_text())
+    record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
     assert evaluate(copy, what="error")["error_percent"] == pytest.approx(record["metrics"]["last_error_percent"])
 
-    card = (hub / "README.md").read_text()
+    card = (hub / "README.md").read_text(encoding="utf-8")
     head = yaml.safe_load(card.split("---")[1])
     assert (head["license"], head["pipeline_tag"]) == ("cc-by-4.0", "image-classification")
     accuracy = head["model-index"][0]["results"][0]["metrics"][0]["value"]
@@ -59,8 +59,8 @@ def test_the_folder_is_complete_and_portable(folder: Path, tmp_path: Path, monke
 
 def test_the_card_says_who_chose_the_best_epoch_and_what_was_not_measured(folder: Path, tmp_path: Path) -> None:
     write_hub_folder(load(folder, weights="best", overrides=["train.device=cpu"]), tmp_path)
-    card = (tmp_path / "README.md").read_text()
-    best = json.loads((folder / "record.json").read_text())["metrics"]
+    card = (tmp_path / "README.md").read_text(encoding="utf-8")
+    best = json.loads((folder / "record.json").read_text(encoding="utf-8"))["metrics"]
     assert f"epoch {best['best_epoch'] + 1} of 2, the best on the test set, so that this error is optimistic" in card
     assert f"{best['best_error_percent']:.2f} %" in card
     assert "Not stated. The code" in card
@@ -77,7 +77,7 @@ def test_a_network_of_timm_is_read_by_timm(tmp_path: Path, other: dict[str, bool
     train("digits/mixup", tmp_path / "run", overrides=[name, *overrides[1:]])
     run = load(tmp_path / "run", overrides=["train.device=cpu"])
     write_hub_folder(run, tmp_path / "hub")
-    readable = "architecture" in json.loads((tmp_path / "hub" / "config.json").read_text())
+    readable = "architecture" in json.loads((tmp_path / "hub" / "config.json").read_text(encoding="utf-8"))
     assert readable != bool(other)  # timm does not know of the small stem
     if readable:
         model = timm.create_model(f"local-dir:{tmp_path / 'hub'}", pretrained=True).eval()
