@@ -2,12 +2,13 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from alignmixup.runs.folder import RunFolder, default_folder
-from alignmixup.training.config import Config, MethodConfig, TrainConfig, to_dict
+from alignmixup.training.config import Config, DataConfig, MethodConfig, TrainConfig, to_dict
 from alignmixup.training.config_file import ConfigError, load
 
 
@@ -102,6 +103,8 @@ def test_a_read_only_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_default_folder(name: str, stem: str) -> None:
     config = Config(method=MethodConfig(name=name), train=TrainConfig(seed=4))
     assert default_folder(config) == Path("runs/digits") / f"{stem}-seed4"
+    own = replace(config, data=DataConfig(name="folder", root="images/../birds/"))
+    assert default_folder(own) == Path("runs/birds") / f"{stem}-seed4"
 
 
 def test_the_configuration_is_read_with_overrides(tmp_path: Path) -> None:

@@ -21,6 +21,8 @@ from alignmixup.runs.pictures import (
     picture_morphs,
     pixels,
 )
+from alignmixup.training.config_file import dump
+from alignmixup.training.config_file import load as load_config
 
 SMALL = ["train.epochs=1", "data.subset=3", "model.width=2", "train.threads=1", "train.device=cpu"]
 
@@ -54,6 +56,13 @@ def test_a_run_without_decoder_is_told_how_to_get_one(folders: dict[str, Path]) 
     assert not trained.has_decoder
     with pytest.raises(ValueError, match=r"trained by baseline.*alignmixup train --config .*method.name=alignmixup_ae"):
         _ = trained.decoder
+
+
+def test_the_decoder_to_train_is_one_of_the_layer_that_the_run_mixes_at(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text(dump(load_config("digits/alignmixup")))
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"alignmixup_ae method.layer=stage4`; .* --measure 1000` needs none"):
+        _ = runs.load(tmp_path).decoder
 
 
 def test_layer_and_alignment_are_the_runs_or_the_ones_named(folders: dict[str, Path]) -> None:

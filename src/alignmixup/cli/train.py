@@ -66,7 +66,7 @@ def run(options: argparse.Namespace) -> int:
             config = trained_on(config, options.out, options.set)
     else:
         config = _own(options) if options.data else load(options.config or DEFAULT, options.set)
-    folder = RunFolder(options.out or _default_folder(options, config), options.figures)
+    folder = RunFolder(options.out or default_folder(config), options.figures)
     mode: Mode = "resume" if options.resume else "overwrite" if options.overwrite else "new"
     record = train_or_say_how(config, folder, mode=mode)
     if record is None:
@@ -103,11 +103,6 @@ def _own(options: argparse.Namespace) -> Config:
     if is_main_process():
         print("\n".join(found.summary), file=sys.stderr)
     return found.config
-
-
-def _default_folder(options: argparse.Namespace, config: Config) -> Path:
-    found = default_folder(config)
-    return found.parents[1] / options.data.resolve().name / found.name if options.data else found
 
 
 def train_or_say_how(config: Config, folder: RunFolder, *, mode: Mode, way_on: str = "") -> dict[str, Any] | None:

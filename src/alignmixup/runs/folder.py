@@ -235,5 +235,7 @@ class RunFolder:
 
 
 def default_folder(config: Config) -> Path:
-    """``runs/<dataset>/<method>-seed<k>``."""
-    return Path("runs", config.data.name, f"{config.method.name.rpartition(':')[2]}-seed{config.train.seed}")
+    """``runs/<dataset>/<method>-seed<k>``; a folder of images is a data set by its own name."""
+    own = Path(config.data.root).resolve().name if config.data.name == "folder" else ""
+    name = f"{config.method.name.rpartition(':')[2]}-seed{config.train.seed}"
+    return Path("runs", own or config.data.name, name)

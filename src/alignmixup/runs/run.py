@@ -175,9 +175,11 @@ class Run:
 
         if not self.folder or not self.has_decoder:
             config = f"--config {self.folder.path / 'config.toml'} " if self.folder else ""
+            layer = self.config.method.options.get("layer")  # of another method it is left behind
+            layer = f" method.layer={layer}" if isinstance(layer, str) else ""
             raise ValueError(
                 f"{self.name} was trained by {self.config.method.name}, which has no decoder to show feature maps as "
-                f"images: train one with `alignmixup train {config}--set method.name=alignmixup_ae`; "
+                f"images: train one with `alignmixup train {config}--set method.name=alignmixup_ae{layer}`; "
                 "`alignmixup morph RUN --measure 1000` needs none"
             )
         file = self.folder.checkpoint
