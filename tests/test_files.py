@@ -21,7 +21,7 @@ ELSEWHERE = {
     "runs/jobs/queue.py: open(job.log, 'w+', encoding='utf-8')": "a log, read as far as it goes",
     "benchmarks/decoding.py: path.write_bytes(coded.getvalue())": "a folder of its own, removed at the end",
     "benchmarks/decoding.py: Image.fromarray(pixels).save(coded, 'JPEG', quality=QUALITY)": "in memory",
-    "benchmarks/measure.py: Path('/proc/self/clear_refs').write_text('5')": "no file",
+    "benchmarks/measure.py: Path('/proc/self/clear_refs').write_text('5', encoding='utf-8')": "no file",
     "evaluation/corruptions/digital.py: image.save(file, 'JPEG', quality=quality)": "in memory",
     "data/cache.py: save(dict(tensors), temporary, metadata={'fingerprint': key})": "renamed afterwards",
     "training/trainer.py: checkpoint.save(self.checkpoint_path, state)": "by files",
