@@ -33,11 +33,11 @@ def batch() -> tuple[Tensor, Tensor]:
 def make(net: PreActResNet18) -> Callable[..., Mixer]:
     """Build a method with the options of its digits configuration, and changes to them."""
 
-    def build(name: str, *, seed: int = 0, model: Any = net, **changes: Any) -> Mixer:
+    def build(name: str, *, seed: int = 0, model: Any = net, num_classes: int = NUM_CLASSES, **changes: Any) -> Mixer:
         options = tomllib.loads((CONFIGS / f"{name}.toml").read_text(encoding="utf-8"))["method"]
         options.pop("name")
-        known: dict[str, Any] = {"num_classes": NUM_CLASSES, "mean": (0.5,), "std": (0.25,)} | {
-            "class_counts": (90, 10, 40, 30, 2)
+        known: dict[str, Any] = {"num_classes": num_classes, "mean": (0.5,), "std": (0.25,)} | {
+            "class_counts": (90, 10, 40, 30, 2)[:num_classes]
         }
         return methods.build(name, model=model, **known, seed=seed, options={**options, **changes})
 

@@ -233,6 +233,9 @@ class FeatureTap:
                 "torch.compile, build the mixer before the model is first run"
             )
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return FeatureTap.of, (self.root,)
+
     @property
     def depth(self) -> int:
         """Number of live blocks."""

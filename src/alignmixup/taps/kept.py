@@ -1,5 +1,6 @@
 """A layer's map of clean examples, kept from the model's own forward pass."""
 
+import torch
 from torch import Tensor
 
 from alignmixup.taps.feature_tap import Hidden
@@ -18,18 +19,19 @@ class KeptMap:
         self.features: Tensor | None = None
         self.used_without_gradient = False
         self._copy: Tensor | None = None
-        self._version = 0
+        self._version: int | None = None
 
     def keep(self, features: Tensor, *, copy: bool) -> None:
         """Keep a map; with a copy where it goes on to what may work in place."""
-        self.features, self._version = features, features._version
+        # in inference mode nobody counts changes, and no gradient asks for the map itself
+        self.features, self._version = features, None if torch.is_inference_mode_enabled() else features._version
         # the map itself stays the first choice: as the output of a checkpoint it alone has the gradient
         self._copy = features.clone() if copy else None
 
     def unchanged(self) -> Tensor:
         """The map as the layer made it, (B, C, h, w)."""
         assert self.features is not None
-        changed = self._copy is not None and self.features._version != self._version
+        changed = self._copy is not None and (self._version is None or self.features._version != self._version)
         return four_axes(self._copy if changed else self.features)  # type: ignore[arg-type]
 
 

@@ -48,7 +48,7 @@ class DropIn:
             raise TypeError("RegMixup weighs two losses, which a drop-in cannot do: use eta=1")
         if batch.late is not None and batch.late.early is None:
             raise labels_come_later(type(self.mixer).__name__)
-        if batch.tap is not None:
+        if batch.tap is not None and batch.scoped:
             self._live = batch.__enter__()
         return batch.x, batch.target
 

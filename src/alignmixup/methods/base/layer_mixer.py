@@ -96,6 +96,7 @@ class LayerMixer(Mixer):
     def _mixed(self, x: Tensor, y: Tensor, masks: Tensor | None) -> MixedBatch:
         # the first batch of a model that takes more than images, with its layer still to be found, stays unmixed
         self._check_process()
+        self._check_batch(x, y)
         if self.is_active and len(x):
             self.prepare(x)
             if not self._layers and self.is_scoped:

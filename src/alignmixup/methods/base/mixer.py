@@ -19,7 +19,7 @@ from alignmixup.methods.base.drop_in import DropIn
 from alignmixup.methods.base.stream import DrawnFrom, Stream, drawn_seed
 from alignmixup.near import near
 from alignmixup.options import Options, option, options_of
-from alignmixup.taps import unwrap
+from alignmixup.taps import FeatureTap, unwrap
 
 D = TypeVar("D")
 
@@ -269,7 +269,9 @@ class Mixer(Options, ABC):
         return self._as_given(self.use_all(MixedBatch(x, target, target, scoped=self.is_scoped)), y)
 
     def _as_given(self, batch: MixedBatch, y: Tensor) -> MixedBatch:
-        """Give values the shape in which they came."""
+        """Give values the shape in which they came, and the batch a block that shadows an enclosing one."""
+        if batch.tap is None and self._root is not None and get_worker_info() is None:
+            batch = replace(batch, tap=FeatureTap.of(self._root))
         if self.targets == "labels":
             return batch
         target, clean = batch.target, batch.clean_target
@@ -313,6 +315,14 @@ class Mixer(Options, ABC):
         return self._as_given(MixedBatch(x, target, target, scoped=self.is_scoped), y)
 
     def _target(self, x: Tensor, y: Tensor) -> Tensor:
+        self._check_batch(x, y)
+        if self.targets == "values":
+            return as_values(y, self.num_classes)
+        target = as_target(y, self.num_classes)
+        return smooth(target, self.label_smoothing, multi_label=self.multi_label) if self.label_smoothing else target
+
+    @staticmethod
+    def _check_batch(x: Tensor, y: Tensor) -> None:
         for name, value in (("images", x), ("labels", y)):
             if not isinstance(value, Tensor):
                 raise TypeError(f"{name} must be a tensor, got {type(value).__name__}: use torch.as_tensor")
@@ -322,10 +332,6 @@ class Mixer(Options, ABC):
             raise ValueError(f"images on {x.device} and labels on {y.device}: move the labels, y.to({str(x.device)!r})")
         if not x.is_floating_point():
             raise TypeError(f"images must be floating point, got {x.dtype}: convert and normalise them before mixing")
-        if self.targets == "values":
-            return as_values(y, self.num_classes)
-        target = as_target(y, self.num_classes)
-        return smooth(target, self.label_smoothing, multi_label=self.multi_label) if self.label_smoothing else target
 
     def prepare(
         self, x: Tensor | None = None, *others: Any, size: int | Sequence[int] | None = None, **options: Any
