@@ -110,9 +110,9 @@ def skip_aliases(_app: Any, _kind: str, _name: str, value: Any, _skip: bool, _op
 
 
 def keep_numbers_together(_app: Any, doctree: Any, _page: str) -> None:
-    """No line ends within 41.5 ± 0.5 or 85 %."""
+    """No line ends within 41.5 ± 0.5, 85 % or 5.6 min."""
     for text in list(doctree.findall(Text)):
-        joined = re.sub(r"(?<=\d) (?=[±%])|(?<=±) (?=\d)", "\u00a0", text)
+        joined = re.sub(r"(?<=\d) (?=[±%]|(?:µs|ms|s|min|dB)\b)|(?<=±) (?=\d)", "\u00a0", text)
         if joined != text and not isinstance(text.parent, (literal, FixedTextElement)):
             text.parent.replace(text, Text(joined))
 
