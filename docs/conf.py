@@ -100,8 +100,10 @@ def name_card(_app: Any, _kind: str, _name: str, value: Any, _options: Any, line
 
 def keep_whole(_app: Any, kind: str, _name: str, _value: Any, _options: Any, lines: list[str]) -> None:
     """Let the text of a property be text: napoleon takes what stands before its first colon for a type."""
-    if kind in ("attribute", "property"):
-        lines.insert(0, "")
+    taken = [number for number, line in enumerate(lines) if line.startswith(":type: ")]
+    if kind in ("attribute", "data", "property") and taken:
+        lines[0] = f"{lines[taken[-1]].removeprefix(':type: ')}: {lines[0]}"
+        del lines[taken[-1]]
 
 
 def skip_aliases(_app: Any, _kind: str, _name: str, value: Any, _skip: bool, _options: Any) -> bool | None:
@@ -110,9 +112,9 @@ def skip_aliases(_app: Any, _kind: str, _name: str, value: Any, _skip: bool, _op
 
 
 def keep_numbers_together(_app: Any, doctree: Any, _page: str) -> None:
-    """No line ends within 41.5 ± 0.5 or 85 %."""
+    """No line ends within 41.5 ± 0.5, 85 % or 5.6 min."""
     for text in list(doctree.findall(Text)):
-        joined = re.sub(r"(?<=\d) (?=[±%])|(?<=±) (?=\d)", "\u00a0", text)
+        joined = re.sub(r"(?<=\d) (?=[±%]|(?:µs|ms|s|min|dB)\b)|(?<=±) (?=\d)", "\u00a0", text)
         if joined != text and not isinstance(text.parent, (literal, FixedTextElement)):
             text.parent.replace(text, Text(joined))
 
@@ -123,6 +125,6 @@ def setup(app: Any) -> None:
     app.connect("source-read", lambda app, name, content: follow_moves(app, None, name, content))
     app.connect("include-read", follow_moves)
     app.connect("autodoc-process-docstring", name_card)
-    app.connect("autodoc-process-docstring", keep_whole, priority=400)  # before napoleon
+    app.connect("autodoc-process-docstring", keep_whole, priority=600)  # after napoleon
     app.connect("autodoc-skip-member", skip_aliases)
     app.connect("doctree-resolved", keep_numbers_together)
