@@ -77,6 +77,17 @@ def test_the_oldest_torch_is_the_one_that_is_tested():
         assert not name.startswith("torch") or f"\n{name}=={oldest}.0\n" in tested
 
 
+def test_what_needs_a_newer_torch_names_one_that_is_newer_than_the_oldest():
+    (oldest,) = (one.removeprefix("torch>=") for one in PROJECT["dependencies"])
+    named = {
+        first
+        for file in (ROOT / "tests").rglob("*.py")
+        for first in re.findall(r"mark\.needs_torch\(\s*\"([^\"]*)\"", file.read_text(encoding="utf-8"))
+    }
+    assert named
+    assert all(tuple(map(int, first.split("."))) > tuple(map(int, oldest.split("."))) for first in named)
+
+
 @pytest.mark.parametrize("extra", EXTRAS)
 def test_no_extra_brings_two_opencv_packages(extra):
     assert len({name for name in packages(extra) if name.startswith("opencv")}) <= 1
