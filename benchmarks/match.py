@@ -109,7 +109,7 @@ class Place:
     @property
     def epochs(self) -> int:
         """Transformer blocks start from nothing."""
-        return 12 if self.kind == "blocks" else 40
+        return 12 if self.kind == "blocks" else 20
 
     @property
     def rates(self) -> tuple[float, ...]:
@@ -227,7 +227,7 @@ def one_run(weights: Path, features: Features, asked: dict[str, Any]) -> dict[st
     start, network, place = time.process_time(), load_network(weights), Place.named(asked["place"])
     classes = int(features["train"][1].max()) + 1
     torch.manual_seed(asked["seed"])
-    model = place.build(network, features["train"][0].shape[1], classes)
+    model = place.build(network, features["train"][0].shape[1], classes).to(memory_format=torch.channels_last)
     mixer = build_mixer(asked["method"], model, place.layer, classes, asked["seed"])
     found: dict[str, Any] = {}
     if isinstance(mixer, AlignMixup):
@@ -311,7 +311,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--at", type=Place.named, nargs="+", default=places, help="places, as above")
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
     parser.add_argument("--seeds", type=int, default=3, help="seeds 0 to N - 1 (default: %(default)s)")
-    parser.add_argument("--epochs", type=int, help="(default: 12, of tokens 40)")
+    parser.add_argument("--epochs", type=int, help="(default: 12, of tokens 20)")
     parser.add_argument("--images", type=int, default=10, help="training images a class (default: %(default)s)")
     parser.add_argument("--test", type=int, default=2000, help="evenly spaced test images (default: %(default)s)")
     parser.add_argument("--size", type=int, default=128, help="side of the images (default: %(default)s)")
