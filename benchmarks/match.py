@@ -38,6 +38,7 @@ from torch import Tensor, nn
 
 from alignmixup import AlignMixup, Baseline, data, models
 from alignmixup.data.splits import evenly_spaced, first_per_class
+from alignmixup.files import write_atomically
 from alignmixup.functional.alignment import Keep
 from alignmixup.functional.interpolation import mixup
 from alignmixup.methods.base import Mixer
@@ -207,12 +208,13 @@ def cached_features(options: argparse.Namespace) -> Features:
     }
     network = load_network(options.weights)
     stem = nn.Sequential(network.conv_stem, network.bn1, *network.blocks[: FIRST + 1])
+    stem = stem.to(memory_format=torch.channels_last)
     found = {}
     for name, part in parts.items():
         loader = data.build_loaders(replace(images, test=part), batch_size=100, augment=None, device="cpu")[1]
         found[name] = extract(network, stem, loader)
         print(f"{name}: {len(part)} images, maps {tuple(found[name][0].shape[1:])}", flush=True)
-    torch.save(found, file)
+    write_atomically(file, partial(torch.save, found))
     return found
 
 
