@@ -38,6 +38,7 @@ from torch import Tensor, nn
 
 from alignmixup import AlignMixup, Baseline, data, models
 from alignmixup.data.splits import evenly_spaced, first_per_class
+from alignmixup.files import write_atomically
 from alignmixup.functional.alignment import Keep
 from alignmixup.functional.interpolation import mixup
 from alignmixup.methods.base import Mixer
@@ -109,7 +110,7 @@ class Place:
     @property
     def epochs(self) -> int:
         """Transformer blocks start from nothing."""
-        return 12 if self.kind == "blocks" else 40
+        return 12 if self.kind == "blocks" else 20
 
     @property
     def rates(self) -> tuple[float, ...]:
@@ -207,12 +208,13 @@ def cached_features(options: argparse.Namespace) -> Features:
     }
     network = load_network(options.weights)
     stem = nn.Sequential(network.conv_stem, network.bn1, *network.blocks[: FIRST + 1])
+    stem = stem.to(memory_format=torch.channels_last)
     found = {}
     for name, part in parts.items():
         loader = data.build_loaders(replace(images, test=part), batch_size=100, augment=None, device="cpu")[1]
         found[name] = extract(network, stem, loader)
         print(f"{name}: {len(part)} images, maps {tuple(found[name][0].shape[1:])}", flush=True)
-    torch.save(found, file)
+    write_atomically(file, partial(torch.save, found))
     return found
 
 
@@ -227,7 +229,7 @@ def one_run(weights: Path, features: Features, asked: dict[str, Any]) -> dict[st
     start, network, place = time.process_time(), load_network(weights), Place.named(asked["place"])
     classes = int(features["train"][1].max()) + 1
     torch.manual_seed(asked["seed"])
-    model = place.build(network, features["train"][0].shape[1], classes)
+    model = place.build(network, features["train"][0].shape[1], classes).to(memory_format=torch.channels_last)
     mixer = build_mixer(asked["method"], model, place.layer, classes, asked["seed"])
     found: dict[str, Any] = {}
     if isinstance(mixer, AlignMixup):
@@ -311,7 +313,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--at", type=Place.named, nargs="+", default=places, help="places, as above")
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
     parser.add_argument("--seeds", type=int, default=3, help="seeds 0 to N - 1 (default: %(default)s)")
-    parser.add_argument("--epochs", type=int, help="(default: 12, of tokens 40)")
+    parser.add_argument("--epochs", type=int, help="(default: 12, of tokens 20)")
     parser.add_argument("--images", type=int, default=10, help="training images a class (default: %(default)s)")
     parser.add_argument("--test", type=int, default=2000, help="evenly spaced test images (default: %(default)s)")
     parser.add_argument("--size", type=int, default=128, help="side of the images (default: %(default)s)")
