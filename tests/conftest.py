@@ -2,7 +2,7 @@
 
 import os
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +45,17 @@ def pytest_make_collect_report() -> None:
 def pytest_runtest_setup() -> None:
     """Let a test and its fixtures draw the same each time, alone or in any order."""
     _seed()
+
+
+@pytest.fixture(autouse=True)
+def autocast_is_left() -> Iterator[None]:
+    """Whatever enters autocast leaves it: else steps under bf16 use the weights that they find in its cache."""
+    yield
+    depth = torch.autocast_increment_nesting() - 1
+    while torch.autocast_decrement_nesting() > 0:
+        pass
+    torch.clear_autocast_cache()
+    assert depth == 0, f"autocast entered {depth} times and not left"
 
 
 def _seed() -> None:

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from alignmixup import AlignMixup, AlignMixupAE, Switch
 
 CLASSES, BATCH, BATCHES = 5, 4, 4
-# A soft plan: a sharp one multiplies what bfloat16 rounds, and kernels round as memory lies.
+# A soft plan: a sharp one multiplies what is rounded otherwise by two processes.
 SETTING = {"input_probability": 0.0, "epsilon": 10.0}
 
 

@@ -188,12 +188,7 @@ def _solve(
     tolerance: float | None,
     batch_stop: float | None,
 ) -> tuple[Tensor, Tensor]:
-    # here, where compiled code comes too
-    Alignment(epsilon=epsilon, iterations=iterations, tolerance=tolerance, solver=cast(Solver, solver))
-    if batch_stop is not None and solver != "plain":
-        raise ValueError(f"batch_stop needs solver='plain', got solver={solver!r}; use tolerance instead")
-    if batch_stop is not None and not 0 < batch_stop < math.inf:
-        raise ValueError(f"batch_stop must be > 0 or None, got {batch_stop!r}")
+    _check(solver, epsilon, iterations, tolerance, batch_stop)
     with without_autocast(cost):  # compiled code runs this under the caller's autocast
         # Below the smallest number of the cost's type, epsilon would be 0: a division by it.
         limits = torch.finfo(cost.dtype)
@@ -206,6 +201,14 @@ def _solve(
         target = target or (1e-8 if cost.dtype == torch.float64 else 1e-5)
         plan, rounds = _newton(cost)(cost, epsilon, iterations, target)
         return plan.contiguous(), rounds
+
+
+def _check(solver: str, epsilon: float, iterations: int, tolerance: float | None, batch_stop: float | None) -> None:
+    Alignment(epsilon=epsilon, iterations=iterations, tolerance=tolerance, solver=cast(Solver, solver))
+    if batch_stop is not None and solver != "plain":
+        raise ValueError(f"batch_stop needs solver='plain', got solver={solver!r}; use tolerance instead")
+    if batch_stop is not None and not 0 < batch_stop < math.inf:
+        raise ValueError(f"batch_stop must be > 0 or None, got {batch_stop!r}")
 
 
 def _newton(cost: Tensor) -> Callable[[Tensor, float, int, float], tuple[Tensor, Tensor]]:
@@ -234,7 +237,11 @@ _solve_operator = torch.library.custom_op("alignmixup::solve_transport", _solve,
 
 
 @_solve_operator.register_fake
-def _shapes(cost: Tensor, **_: Any) -> tuple[Tensor, Tensor]:
+def _shapes(cost: Tensor, **options: Any) -> tuple[Tensor, Tensor]:
+    # Compiled code that raises as it runs leaves autocast entered and gradients off: later steps under bf16 would use
+    # old weights. So what is known when it is compiled is refused then.
+    if not any(isinstance(value, torch.SymInt | torch.SymFloat) for value in options.values()):
+        _check(**options)
     return cost.new_empty(cost.shape), cost.new_empty(cost.shape[0], dtype=torch.int64)
 
 
