@@ -14,7 +14,9 @@ def command(*arguments: str) -> int:
     return int(options.run(options))
 
 
-def test_a_page_a_table_and_stored_records_of_real_runs(small: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_page_a_table_and_stored_records_of_real_runs(
+    small: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert main(["compare", "--methods", "baseline,mixup", "--seeds", "1", *small]) == 0
     (results,) = Path("runs/digits").glob("results.json")
     results.write_text(json.dumps(read_json(results) | {"command": "alignmixup compare --seeds 1"}))
@@ -41,6 +43,14 @@ def test_a_page_a_table_and_stored_records_of_real_runs(small: list[str], capsys
         command("stored", "-o", "table.tex", "--table", "csv")
     with pytest.raises(FileNotFoundError, match="the runs hold nothing that `alignmixup evaluate` measured"):
         command("stored", "--table", "csv", "--numbers", "evaluation")
+
+    def damaged(*_: object, **__: object) -> str:
+        raise ValueError("a picture is damaged")
+
+    monkeypatch.setattr("alignmixup.report.page.build_page", damaged)
+    with pytest.raises(ValueError, match="a picture is damaged"):
+        command("runs/digits", "-o", "refused.html", "--records", "refused")
+    assert not Path("refused").exists()
 
 
 def test_bad_input(tmp_path: Path) -> None:

@@ -66,8 +66,6 @@ def run(options: argparse.Namespace) -> int:
     if out:
         RunFolder(out.parent).check_output(out)
     runs = find_runs(options.runs)
-    if options.records:
-        print(f"{write_records(runs, options.records)}: {len(runs)} records")
     if kind is not None:
         text = _tables(runs, options, kind)
     else:
@@ -75,6 +73,8 @@ def run(options: argparse.Namespace) -> int:
 
         shared = find_shared(options.runs)
         text = build_page(runs, shared=shared, title=options.title, commands=_commands(options.runs))
+    if options.records:  # when nothing can be refused any more
+        print(f"{write_records(runs, options.records)}: {len(runs)} records")
     if out is None:
         print(text, end="")
         return 0

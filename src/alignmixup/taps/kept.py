@@ -23,8 +23,9 @@ class KeptMap:
 
     def keep(self, features: Tensor, *, copy: bool) -> None:
         """Keep a map; with a copy where it goes on to what may work in place."""
-        # in inference mode nobody counts changes, and no gradient asks for the map itself
-        self.features, self._version = features, None if torch.is_inference_mode_enabled() else features._version
+        # in inference mode nobody counts changes, and no gradient asks for the map itself; compiled code cannot ask
+        uncounted = not torch.compiler.is_compiling() and torch.is_inference_mode_enabled()
+        self.features, self._version = features, None if uncounted else features._version
         # the map itself stays the first choice: as the output of a checkpoint it alone has the gradient
         self._copy = features.clone() if copy else None
 
