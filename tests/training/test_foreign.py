@@ -44,7 +44,7 @@ COMPUTING = {
     *(f"method.{key}" for key in ("delta", "same_class_distance", "content_share", "probabilities")),
     *(f"method.{key}" for key in ("decay", "softness", "grid", "least_sigma", "largest_sigma", "shape", "share")),
     *("optimizer.layer_decay", "method.attention_share", "method.patch"),
-    *(f"method.{key}" for key in ("class_counts", "examples", "kappa", "mixtures")),
+    *(f"method.{key}" for key in ("class_counts", "examples", "kappa", "mixtures", "aligned")),
 }
 
 
