@@ -1,6 +1,7 @@
 """List the bundled configurations.
 
 List the bundled configurations, or those whose name holds PATTERN (`fast`, `cifar100/*`, `*/alignmixup`).
+Size `own` is that of the data set.
 """
 
 from __future__ import annotations

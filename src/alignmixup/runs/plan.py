@@ -71,7 +71,9 @@ class NetworkChoice(Asked):
     )
     root: str | None = option(None, "folder of the data")
     mean: str | tuple[float, ...] | None = option(  # a list does too
-        None, "mean of each channel that a MODEL expects, as 0.49,0.48,0.45; with --std"
+        None,
+        "mean of each channel that a MODEL expects, as 0.49,0.48,0.45; with --std (default: the data set's; of folder "
+        "ImageNet's)",
     )
     std: str | tuple[float, ...] | None = option(None, "deviation of each channel, in units of pixels in [0, 1]")
     size: int | None = option(None, "side of the images that a MODEL sees (default: the data set's)", minimum=1)

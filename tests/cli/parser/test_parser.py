@@ -45,6 +45,8 @@ def _needed(parser: argparse.ArgumentParser) -> list[str]:
     [
         (["trian"], "unknown 'trian'; did you mean train?"),
         (["train", "--epochs", "3"], "unknown option --epochs; did you mean --set train.epochs=3?"),
+        (["train", "--epoch", "3"], "unknown option --epoch; did you mean --set train.epochs=3?"),
+        (["train", "--batchsize=8"], "did you mean --set train.batch_size=8 "),
         (["train", "--batch-size=64"], "--set train.batch_size=64"),
         (["train", "--lr"], "--set optimizer.lr=VALUE"),
         (["train", "digits/cutmix"], "did you mean --config digits/cutmix?"),

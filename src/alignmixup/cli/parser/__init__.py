@@ -80,11 +80,9 @@ def _starting(flag: str, known: Sequence[str]) -> list[str]:
 
 
 def _keys(flag: str) -> list[str]:
-    """Keys of a configuration that are called as the option, such as ``train.epochs`` for ``--epochs``."""
+    """Keys of a configuration that are called as the option, or nearly, such as ``train.epochs`` for ``--epoch``."""
     wanted = flag.lstrip("-").replace("-", "_")
-    return [
-        f"{table}.{name}"
-        for table, cls in TABLES.items()
-        for name in options_of(cls)
-        if wanted in (name, f"{table}.{name}") and name != "name"
-    ]
+    keys = [(table, name) for table, cls in TABLES.items() for name in options_of(cls) if name != "name"]
+    near = difflib.get_close_matches(wanted, {name for _, name in keys}, n=1, cutoff=0.85)
+    names = {wanted} & {name for _, name in keys} or set(near)
+    return [f"{table}.{name}" for table, name in keys if name in names or f"{table}.{name}" == wanted]
