@@ -5,6 +5,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from alignmixup import Switch, TransMix
+from alignmixup.methods.cutmix import CutMixDraw
 from alignmixup.methods.transmix import inside_box, token_grid
 from alignmixup.models import PreActResNet18, build
 from alignmixup.taps import class_attention
@@ -214,7 +215,24 @@ def test_zero_heads_do_not_hide_that_the_token_is_read():
     TransMix(net, num_classes=3).prepare(size=16)
 
 
+def test_patches_that_are_not_square_lie_where_the_model_cuts_them():
+    """A box over the left half of the columns covers the tokens of the left half, whatever their shape."""
+    net, (x, y) = TinyTransformer(3), batch()
+    net.patches = nn.Conv2d(3, 16, (2, 8), stride=(2, 8))
+    mixer = TransMix(net, num_classes=3, attention_share=1.0, seed=0)
+    box = torch.tensor([[0, 0, 16, 8]]).expand(6, 4)
+    draw = CutMixDraw(lam=torch.full((6,), 0.5), perm=torch.arange(6).roll(1), box=box)
+    mixer.prepare(x)
+    with mixer.mix(x, torch.eye(3)[y], draw) as mixed:
+        net(mixed.x)
+    attention = attention_by_hand(net, mixed.x).detach()[:, :, 0, 1:].mean(1)
+    kept = attention.unflatten(1, (8, 2))[:, :, 1].sum(1) / attention.sum(1)
+    torch.testing.assert_close(mixed.lam, kept, rtol=1e-4, atol=1e-4)
+
+
 def test_grids():
+    assert token_grid(2, (34, 31), (16, 16)) == (2, 1)
+    assert token_grid(12, (34, 31), (16, 16)) == token_grid(12, (34, 31))
     assert token_grid(140, (224, 160)) == (14, 10)
     assert token_grid(140, (230, 165)) == (14, 10)
     with pytest.raises(ValueError, match=r"17 tokens are no grid over images of 16 x 16 pixels"):

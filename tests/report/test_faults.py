@@ -57,6 +57,7 @@ def test_what_the_command_stores_has_none(stored: Path) -> None:
         ("revision.commit", None, "revision.commit names no commit"),
         ("environment.packages", {}, "does not say the version of torch"),
         ("metrics.seconds", 0.0, "seconds is 0.0"),
+        ("metrics.images_per_second", -5.0, "images_per_second is -5.0"),
         ("metrics.best_error_percent", 12.0, "best_error_percent is 12.0000, and the curve makes it 30.0000"),
         ("metrics.last_error_percent", 12.0, "last_error_percent is 12.0000, and the curve makes it 30.0000"),
         ("metrics.last10_error_percent", 12.0, "last10_error_percent is 12.0000, and the curve makes it 30.0000"),
@@ -71,6 +72,17 @@ def test_each_fault_is_one_line_that_names_it(stored: Path, path: str, value: An
     assert any(part in found for part in message.split("|")), found
 
 
+def test_one_run_is_not_taken_for_two_seeds(stored: Path) -> None:
+    record = json.loads(stored.read_text(encoding="utf-8"))
+    record.pop("sha256_of_the_rest", None)
+    copied = json.loads(json.dumps(record))
+    copied["seed"] = copied["config"]["train"]["seed"] = 1
+    stored.write_text(f"{json.dumps(record)}\n{json.dumps(copied)}\n", encoding="utf-8")
+    (found,) = faults(stored)
+    assert "line 2: the curve is that of" in found
+    assert "whose seed is 0" in found
+
+
 def test_all_faults_of_all_lines_are_said(stored: Path) -> None:
     text = stored.read_text(encoding="utf-8")
     stored.write_text(text + "{\n" + text, encoding="utf-8")
@@ -81,7 +93,7 @@ def test_all_faults_of_all_lines_are_said(stored: Path) -> None:
 
 
 def test_seeds_of_a_row_share_a_configuration(make: Make, tmp_path: Path) -> None:
-    folders = [make("mixup", seed, [30.0] * 3, overrides=(f"optimizer.lr=0.{seed + 1}",)) for seed in range(2)]
+    folders = [make("mixup", seed, [30.0 - seed] * 3, overrides=(f"optimizer.lr=0.{seed + 1}",)) for seed in range(2)]
     (found,) = faults(write_records(find_runs(folders), tmp_path / "out"))
     assert "give rows of different configurations different labels" in found
 

@@ -16,7 +16,7 @@ from alignmixup.functional.cells import AlignmentSize, alignment_size
 from alignmixup.functional.sampling import coin
 from alignmixup.functional.transport.options import Alignment
 from alignmixup.methods.base import Annotation, HiddenDraw, HiddenMixer, Parents
-from alignmixup.methods.base.annotations import extent, spread
+from alignmixup.methods.base.annotations import extent, moved, spread
 from alignmixup.options import option
 from alignmixup.taps import Hidden, Inputs, LayerMix, Probe
 from alignmixup.taps.layer_check import LayerReport
@@ -72,16 +72,13 @@ class AlignedParents(Parents):
                 covered = (rows[:, None] * columns)[None].float()
                 shares[row, number] = F.adaptive_avg_pool2d(covered, grid)[0].to(shares.device)
         carried = self._carried(shares).cpu()
-        kept, moved = (first, partner) if self.keep == "first" else (partner, first)
+        kept, others = (first, partner) if self.keep == "first" else (partner, first)
         scale = torch.tensor([size[1] / grid[1], size[0] / grid[0]] * 2)
-        moved = [
-            torch.stack([
-                torch.cat(((extent(_half(carried[row, number])) * scale).to(box), box[4:]))
-                for number, box in enumerate(own)
-            ]) if len(own) else own
-            for row, own in enumerate(moved)
-        ]  # fmt: skip
-        return (kept, moved) if self.keep == "first" else (moved, kept)
+        result = []
+        for row, own in enumerate(others):
+            around = [extent(_half(carried[row, number])) * scale for number in range(len(own))]
+            result.append(moved(own, torch.stack(around) if around else scale.new_zeros(0, 4)))
+        return (kept, result) if self.keep == "first" else (result, kept)
 
     def _carried(self, values: Tensor) -> Tensor:
         """What samples show of one parent's values (B, D, h, w)."""

@@ -9,9 +9,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from alignmixup.functional.interpolation import box_lam, box_mask, partners
-from alignmixup.functional.precision import single
+from alignmixup.functional.precision import single, widest
 from alignmixup.functional.sampling import to_device
 from alignmixup.methods.base import Draw, MixedBatch, Parents, RegionMixer
+from alignmixup.methods.base.annotations import moved
 from alignmixup.options import option
 
 
@@ -42,12 +43,12 @@ class PartnerResized(Parents):
     def boxes(self, boxes: list[Tensor], size: tuple[int, int]) -> tuple[list[Tensor], list[Tensor]]:
         """Scale and move the partner's boxes."""
         first, partner = super().boxes(boxes, size)
-        moved = []
+        result = []
         for own, (y0, x0, y1, x1) in zip(partner, self.box.tolist(), strict=True):
-            corner, side = own.new_tensor([x0, y0, x0, y0]), own.new_tensor([x1 - x0, y1 - y0, x1 - x0, y1 - y0])
-            whole = own.new_tensor([size[1], size[0], size[1], size[0]])
-            moved.append(torch.cat((corner + own[:, :4] * side / whole, own[:, 4:]), 1))
-        return first, moved
+            places = own[:, :4].to(widest(own.device))  # products of narrow integers would wrap
+            corner, side = places.new_tensor([x0, y0] * 2), places.new_tensor([x1 - x0, y1 - y0] * 2)
+            result.append(moved(own, corner + places * side / places.new_tensor([size[1], size[0]] * 2)))
+        return first, result
 
 
 @dataclass(eq=False, kw_only=True)

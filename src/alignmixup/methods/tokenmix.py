@@ -131,10 +131,16 @@ def token_mask(tokens: Tensor, side: int, height: int, width: int) -> Tensor:
     return tokens
 
 
-def patch_size(model: nn.Module) -> int | None:
-    """Find the side of the patches that a model embeds: the stride of its first convolution, if that is its size."""
+def patch_sides(model: nn.Module) -> tuple[int, int] | None:
+    """Find the sides of the patches that a model embeds: the stride of its first convolution, if that is its size."""
     convolution = next((module for module in model.modules() if isinstance(module, nn.Conv2d)), None)
     if convolution is None or convolution.kernel_size != convolution.stride:
         return None
     height, width = convolution.stride
-    return height if height == width and height > 1 else None
+    return height, width
+
+
+def patch_size(model: nn.Module) -> int | None:
+    """Find the side of the patches that a model embeds, if they are square and larger than a pixel."""
+    height, width = patch_sides(model) or (0, 0)
+    return height if height == width > 1 else None

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from alignmixup.functional.interpolation import mix_pairs
 from alignmixup.methods.base import Draw, LateLabels, MixedBatch
 from alignmixup.methods.cutmix import CutMix, CutMixDraw
+from alignmixup.methods.tokenmix import patch_sides
 from alignmixup.options import option
 from alignmixup.taps import Attachment, ClassAttention, Inputs, LayerMix, NotCallableError, class_attention
 
@@ -91,6 +92,7 @@ class TransMix(CutMix):
             draw=(draw.perm, draw.box),
             size=(x.shape[2], x.shape[3]),
             prefix=self._attention.prefix,
+            patch=None if self._root is None else patch_sides(self._root),
             share=self.attention_share,
             by_area=batch.lam,
             clean=target,
@@ -108,6 +110,7 @@ def follow_attention(
     draw: tuple[Tensor, Tensor],
     size: tuple[int, int],
     prefix: int,
+    patch: tuple[int, int] | None,
     share: float,
     by_area: Tensor,
     clean: Tensor,
@@ -122,6 +125,7 @@ def follow_attention(
         draw: partners (B,), and boxes (B, 4).
         size: height and width of the images.
         prefix: tokens in front of the patches.
+        patch: sides of a patch in pixels, if known.
         share: share of the attention; the rest is the area's.
         by_area: (B,) weight of the first example by area.
         clean: (B, K) labels of the first examples.
@@ -135,7 +139,7 @@ def follow_attention(
             "batch at once"
         )
     attention = class_attention(layer, tokens.detach())[:, prefix:]
-    grid = token_grid(attention.shape[1], size)
+    grid = token_grid(attention.shape[1], size, patch)
     with torch.no_grad():
         pasted = inside_box(box, grid, size).flatten(1)
         partner = (attention * pasted).sum(1) / attention.sum(1).clamp_min(torch.finfo(attention.dtype).tiny)
@@ -143,12 +147,16 @@ def follow_attention(
         late.find(mix_pairs(clean, perm, lam))
 
 
-def token_grid(count: int, size: tuple[int, int]) -> tuple[int, int]:
+def token_grid(count: int, size: tuple[int, int], patch: tuple[int, int] | None = None) -> tuple[int, int]:
     """Tell height and width of a grid of tokens over images of a size (H, W).
+
+    Patches that are known decide, where they make as many tokens; else the images' proportions do.
 
     Raises:
         ValueError: the tokens are no grid of the images' proportions.
     """
+    if patch is not None and (size[0] // patch[0]) * (size[1] // patch[1]) == count:
+        return size[0] // patch[0], size[1] // patch[1]
     height = max(round((count * size[0] / size[1]) ** 0.5), 1)
     if count % height:
         raise ValueError(f"{count} tokens are no grid over images of {size[0]} x {size[1]} pixels: TransMix needs one")

@@ -29,11 +29,16 @@ def faults(file: Path) -> list[str]:
     """
     found: list[str] = []
     hashes: dict[tuple[str, str], str] = {}
+    curves: dict[str, tuple[str, int]] = {}
     for place, record in each_record(file):
         if isinstance(record, ValueError):
             found.append(str(record))
             continue
         found += [f"{place}: {text}" for text in _of_record(record)]
+        numbers = json.dumps([[row["train_loss"], row.get("error_percent")] for row in record["curve"]])
+        source, seed = curves.setdefault(numbers, (place, record["seed"]))
+        if seed != record["seed"]:
+            found.append(f"{place}: the curve is that of {source}, whose seed is {seed}: give each seed its own run")
         run = Run(label=record["label"], record=record, path=file)
         own = config_hash(run)
         first = hashes.setdefault((run.data, run.label), own)
@@ -60,6 +65,8 @@ def _of_record(record: Mapping[str, Any]) -> Iterator[str]:
         yield "environment.packages does not say the version of torch"
     if not metrics["seconds"] > 0:
         yield f"seconds is {metrics['seconds']}"
+    if not metrics["images_per_second"] > 0:
+        yield f"images_per_second is {metrics['images_per_second']}"
     yield from _of_curve(record["curve"], metrics, config.get("train", {}).get("epochs"))
     if found := next(_places(record, ""), ""):
         yield f"{found}: store it with `alignmixup report RUNS --records DIR`, which leaves paths out"

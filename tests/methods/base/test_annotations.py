@@ -151,6 +151,28 @@ def test_a_resized_partner_takes_its_boxes_along() -> None:
         assert found.weight[found.parent != sample].tolist() == pytest.approx([1.0, 1.0], abs=1e-5)
 
 
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int64, torch.float16, torch.float64])
+def test_boxes_of_any_type_are_moved_as_those_of_float64_are(dtype: torch.dtype) -> None:
+    x, y = torch.randn(6, 1, 256, 256), torch.arange(6) % 5
+    identity = 200 if dtype == torch.uint8 else 901_000_000_581 if dtype == torch.int64 else 2000
+    boxes = torch.tensor([[100.0, 50.0, 240.0, 250.0, identity], [3.0, 5.0, 40.0, 77.0, 1.0]]).double().expand(6, 2, 5)
+    one, other = (ResizeMix(num_classes=5, seed=0)(x, y, boxes=own).boxes for own in (boxes, boxes.to(dtype)))
+    for wanted, got in zip(one, other, strict=True):
+        torch.testing.assert_close(got.boxes[:, :4].double(), wanted.boxes[:, :4], rtol=2e-3, atol=0.2)
+        assert got.boxes[:, 4].tolist() == wanted.boxes[:, 4].tolist()
+        assert got.weight.tolist() == pytest.approx(wanted.weight.tolist(), abs=0.05)
+
+
+@pytest.mark.parametrize("method", [CutMix, ResizeMix])
+def test_no_box_weighs_more_than_one(method: type[CutMix | ResizeMix]) -> None:
+    x, y = torch.randn(40, 1, 33, 20), torch.arange(40) % 5
+    corners = torch.rand(40, 3, 2, 2, generator=torch.Generator().manual_seed(0)).sort(2).values
+    boxes = corners.flatten(2) * torch.tensor([20.0, 33.0] * 2)
+    weights = torch.cat([found.weight for found in method(num_classes=5, seed=0)(x, y, boxes=boxes).boxes])
+    assert float(weights.max()) <= 1
+    assert (weights == 1).any()
+
+
 @pytest.mark.parametrize("keep", ["first", "partner"])
 def test_masks_follow_the_assignment_of_the_features(keep: str) -> None:
     model = network()

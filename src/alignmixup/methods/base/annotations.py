@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from alignmixup.functional.arguments import FLOATING, readable
 from alignmixup.functional.interpolation import lerp, partners
+from alignmixup.functional.precision import widest
 from alignmixup.taps import Hidden, LayerMix
 
 if TYPE_CHECKING:
@@ -153,10 +154,10 @@ def _shown(boxes: Tensor, weight: Tensor, parent: int) -> MixedBoxes:
             share = float(weight)
         else:
             rows, columns = (side.float() for side in spread(box[:4].cpu(), (weight.shape[0], weight.shape[1])))
-            share = float(rows @ weight @ columns / (rows.sum() * columns.sum()))
+            share = min(float(rows @ weight @ columns / (rows.sum() * columns.sum())), 1.0)  # 1 but for rounding
             if share > 0:
-                visible = extent((weight > 0) & (rows[:, None] > 0) & (columns > 0)).to(box)
-                seen = torch.cat((box[:2].maximum(visible[:2]), box[2:4].minimum(visible[2:]), box[4:]))
+                visible = extent((weight > 0) & (rows[:, None] > 0) & (columns > 0)).to(box.device)
+                seen = torch.cat((box[:2].maximum(visible[:2]), box[2:4].minimum(visible[2:]), box[4:])).to(box.dtype)
         if share > 0:
             kept.append(seen[None])
             shares.append(share)
@@ -170,6 +171,13 @@ def extent(part: Tensor) -> Tensor:
     """The rectangle ``x0, y0, x1, y1`` around places (H, W) of which there is one at least, (4,) int64."""
     rows, columns = (part.any(axis).nonzero()[:, 0] for axis in (1, 0))
     return torch.stack((columns[0], rows[0], columns[-1] + 1, rows[-1] + 1))
+
+
+def moved(boxes: Tensor, places: Tensor) -> Tensor:
+    """Give boxes (N, 4 + k) these places (N, 4), which may be fractions: whole numbers become the widest floats."""
+    wide = boxes.to(widest(boxes.device))
+    result = torch.cat((places.to(wide), wide[:, 4:]), 1)
+    return result.to(boxes.dtype) if boxes.is_floating_point() else result
 
 
 def _joined(parts: list[MixedBoxes]) -> MixedBoxes:
