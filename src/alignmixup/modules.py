@@ -29,8 +29,8 @@ def training_flags(model: nn.Module) -> Callable[[], None]:
 def evaluation_mode(model: nn.Module) -> Iterator[None]:
     """Context in which ``model`` is in evaluation mode; each module's own flag is restored."""
     restore = training_flags(model)
-    model.eval()
     try:
+        model.eval()  # a model's own `train` may raise halfway
         yield
     finally:
         restore()

@@ -1,9 +1,19 @@
 """Seeds: numbers that say what random numbers are for, such as (seed, rank, epoch), made into one."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 
 _MASK = (1 << 64) - 1
 _SKIPPED = 1024  # numbers: ten bits of a seed
+
+
+@contextmanager
+def own_stream() -> Iterator[None]:
+    """Let what is drawn inside come from torch's global generator of the CPU, and put that back at the end."""
+    with torch.random.fork_rng(devices=[]):
+        yield
 
 
 def mix_bits(*values: int, state: int = 0) -> int:

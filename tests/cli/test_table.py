@@ -1,6 +1,7 @@
 """Tables in terminals of any width: names and numbers are whole, or the table is a list."""
 
 import itertools
+import logging
 import re
 import sys
 from collections.abc import Callable
@@ -11,10 +12,10 @@ import pytest
 from PIL import Image
 
 from alignmixup.benchmarks.report import Report
-from alignmixup.cli import benchmark, localize, main, morph
+from alignmixup.cli import _Printable, benchmark, localize, main, morph
 from alignmixup.cli.compare.table import print_table
 from alignmixup.cli.evaluate import table as evaluated
-from alignmixup.cli.table import new_table, show
+from alignmixup.cli.table import new_table, printable, show
 from alignmixup.runs.localization_report import numbers_of
 
 NAMES = ["baseline", "mixup", "manifold_mixup", "cutmix", "alignmixup", "alignmixup,epsilon=0.05,layer=stage4"]
@@ -214,3 +215,29 @@ def test_every_number_is_there_in_every_terminal(
     if "COLUMNS" in PLACES[place]:  # names and numbers that are longer are no table's own
         rows = [line for line in out.splitlines() if re.search(r"\d ±|[│┃]|^  ", line)]
         assert max(map(len, rows), default=0) <= int(PLACES[place]["COLUMNS"])
+
+
+def test_texts_of_others_do_not_steer_the_terminal(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evil = "a\x1b]0;title\x07\x9b2J\rb"
+    for width in ("200", "20"):
+        monkeypatch.setenv("COLUMNS", width)
+        table = new_table("run", evil, title=evil, caption=evil)
+        table.add_row(evil * 3, "é 1.00 ±")
+        show(table, evil)
+        checks = {"attack": evil, "images": 1, "checks": [{"name": evil, "passed": False, "problem": evil}]}
+        evaluated.print_checks([{"run": evil, "attacks": {"checks": checks}}])
+    main(["evaluate", str(tmp_path / evil)])
+    main(["report", str(tmp_path / evil)])
+    said = capsys.readouterr()
+    for text in (said.out, said.err):
+        assert r"a\x1b]0;title\x07\x9b2J\rb" in text
+        assert not set("\x1b\x07\x9b\r") & set(text)
+    assert "é 1.00 ±" in said.out
+
+
+def test_notices_and_stored_names_do_not_steer_the_terminal() -> None:
+    record = logging.LogRecord("alignmixup", logging.INFO, "", 0, "%s: decoding", ("a\x1b[2J",), None)
+    assert _Printable().format(record) == r"a\x1b[2J: decoding"
+    assert printable("one\n\ttwo ± é") == "one\n\ttwo ± é"

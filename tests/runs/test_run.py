@@ -169,6 +169,16 @@ def test_each_part_is_loaded_when_it_is_asked_for_and_kept(run):
         assert batch.x.equal(x)  # in evaluation mode nothing is mixed
 
 
+def test_loading_and_training_leave_torchs_global_stream_where_it_was(run, tmp_path):
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    assert runs.load(run).mixer is not None
+    short = [*TINY, "train.device=cpu", "train.epochs=1", "data.subset=2"]
+    runs.train("digits/mixup", tmp_path / "new", overrides=short)
+    assert torch.equal(torch.rand(3), expected)  # else a mixer without a seed, built next, would draw as the last did
+
+
 def test_a_path_is_a_folder_and_a_text_may_be_a_model(tmp_path):
     with pytest.raises(ConfigError, match=r"preact_resnet18 is no run folder: it has no config.toml$"):
         runs.load(tmp_path / "preact_resnet18")

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from alignmixup.models import PreActResNet18
+from alignmixup.training import engine as engine_module
 from alignmixup.training.config import TrainConfig
 from alignmixup.training.engine import Engine, choose_device, usable_threads
 
@@ -88,6 +89,30 @@ def test_threads_are_set_and_restored() -> None:
     assert torch.get_num_threads() == 1
     engine.close()
     assert torch.get_num_threads() == before
+
+
+def test_an_engine_that_cannot_start_leaves_the_process_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> str:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(engine_module, "choose_precision", fail)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    with pytest.raises(KeyboardInterrupt):
+        Engine(TrainConfig(device="cpu", threads=1))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(before)
+    assert threads == 2
+
+
+def test_the_random_stream_of_the_process_goes_on_behind_a_run() -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    with closing(Engine(TrainConfig(device="cpu"))):
+        torch.manual_seed(0)
+        torch.rand(7)
+    assert torch.equal(torch.rand(3), expected)
 
 
 def test_more_threads_than_cores_are_not_taken(

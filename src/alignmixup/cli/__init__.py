@@ -32,6 +32,7 @@ from alignmixup.cli.export import command as export_command
 from alignmixup.cli.own_data import command as data_command
 from alignmixup.cli.parser import CommandParser, Parser, completion
 from alignmixup.cli.parser.next_step import next_step
+from alignmixup.cli.table import printable
 from alignmixup.training.processes.ranks import ToldElsewhereError, dead_workers, is_main_process, speaker
 
 _COMMANDS: dict[str, ModuleType] = {
@@ -70,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with dead_workers():
             status = int(options.run(options))
         if status == 0 and (after := next_step(options)) and is_main_process():
-            print(f"next: {after}", file=sys.stderr)
+            print(printable(f"next: {after}"), file=sys.stderr)
         return status
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
@@ -97,8 +98,7 @@ def _nobody_reads() -> bool:
 
 def readable(message: str) -> str:
     """A message without what would steer a terminal, since it may quote a foreign file, and of a length to be read."""
-    lines = ("".join(c if c.isprintable() else ascii(c)[1:-1] for c in line) for line in message.split("\n"))
-    text = "\n".join(lines)
+    text = printable(message)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST * 2 // 3]} [...] {text[-_LONGEST // 3 :]}"
 
 
@@ -126,12 +126,19 @@ def add_command(subparsers: Any, name: str, command: ModuleType) -> CommandParse
     return parser
 
 
+class _Printable(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
+
+
 def _show_messages() -> None:
     """Notices and warnings of the library as single lines."""
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Printable())
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.getLogger("alignmixup").setLevel(logging.INFO)
 
     def show(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
-        print(f"{category.__name__}: {message}", file=sys.stderr)
+        print(printable(f"{category.__name__}: {message}"), file=sys.stderr)
 
     warnings.showwarning = show

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from alignmixup.cli.arguments import add_networks, add_options, load_networks
-from alignmixup.cli.table import new_table, show
+from alignmixup.cli.table import new_table, printable, show
 from alignmixup.runs.comparison import mean_and_spread
 from alignmixup.runs.plan import LocalizationProtocol
 
@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
         measured = []
         for network in load_networks(options, options.target):
             measured.append(measure_localization(network, protocol))
-            print(_how(measured[-1].record))
+            print(printable(_how(measured[-1].record)))
         if options.maps is not None:
             measured.append(score_stored_maps(options.maps, options.boxes, options.images, protocol=protocol))
         print_tables(write_report(measured, options.out, step=options.step, figures=options.figures))

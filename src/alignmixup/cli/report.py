@@ -12,6 +12,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from alignmixup.cli.table import printable
+
 _COMMANDS = {"error": "train", "evaluation": "evaluate", "localization": "localize"}
 
 
@@ -76,7 +78,7 @@ def run(options: argparse.Namespace) -> int:
     if options.records:  # when nothing can be refused any more
         print(f"{write_records(runs, options.records)}: {len(runs)} records")
     if out is None:
-        print(text, end="")
+        print(printable(text), end="")
         return 0
     out.parent.mkdir(parents=True, exist_ok=True)
     write_text(out, text)
@@ -98,7 +100,7 @@ def _check(paths: Iterable[Path]) -> int:
             )
         found += [fault for file in files for fault in faults(file)]
     for fault in found:
-        print(fault)
+        print(printable(fault))
     return 1 if found else 0
 
 

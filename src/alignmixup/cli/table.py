@@ -40,10 +40,18 @@ def new_table(
     return table
 
 
+def printable(text: str) -> str:
+    """A text of lines without what would steer a terminal: names of folders and texts in files may be of others."""
+    return "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in text)
+
+
 def show(*things: Any) -> None:
-    """Print tables and lines. No name and no number is ever cut: a table that is too wide is printed as a list."""
+    """Print tables and lines, as `printable` has them.
+
+    No name and no number is ever cut: a table that is too wide is printed as a list.
+    """
     console = require("rich.console").Console(markup=False)
-    for thing in things:
+    for thing in map(_printed, things):
         if not sys.stdout.isatty() and not os.environ.get("COLUMNS", "").isdigit():
             console.width = max(_WIDTH, _needed(thing, console) if hasattr(thing, "columns") else 0)
         fitting = _fit(thing, console) if hasattr(thing, "columns") else thing
@@ -56,6 +64,20 @@ def show(*things: Any) -> None:
             print(line)
         if thing.caption:
             print(thing.caption)
+
+
+def _printed(thing: Any) -> Any:
+    """A line or a table of printable texts."""
+    if isinstance(thing, str):
+        return printable(thing)
+    for column in getattr(thing, "columns", ()):
+        column._cells = [printable(cell) if isinstance(cell, str) else cell for cell in column._cells]
+        if isinstance(column.header, str):
+            column.header = printable(column.header)
+    for text in ("title", "caption"):
+        if isinstance(given := getattr(thing, text, None), str):
+            setattr(thing, text, printable(given))
+    return thing
 
 
 def _fit(table: Any, console: Any) -> Any | None:

@@ -214,9 +214,11 @@ class Run:
         name = self.config.model.name
         if self.weights is None:
             return published_facts(name).get("classes") or max((self.label_map or {}).values()) + 1
+        from alignmixup.seeds import own_stream
         from alignmixup.training.build import build_model
 
-        expected = build_model(self.config, dataset, start=False).state_dict()
+        with own_stream():
+            expected = build_model(self.config, dataset, start=False).state_dict()
         return outputs_of(read_checkpoint(self.weights, self.choice.key, expected), expected, dataset.num_classes)
 
     def network(self, dataset: ImageData) -> nn.Module:
@@ -226,6 +228,7 @@ class Run:
             ConfigError: unknown model or option, or published weights for other classes.
             ValueError: weights of another model, or of one for another number of classes.
         """
+        from alignmixup.seeds import own_stream
         from alignmixup.training.build import build_model, check_fits, fill, read_model_weights
         from alignmixup.training.trainer import check_class_names
 
@@ -236,7 +239,8 @@ class Run:
             sums = (self.record or {}).get("weights_sha256", {})
             tensors = read_model_weights(self.weights, sha256=sums.get(self.weights.name))
             check_fits(self.config, dataset, tensors, self.weights)
-        model = build_model(self.config, dataset, start=self.weights is None)
+        with own_stream():
+            model = build_model(self.config, dataset, start=self.weights is None)
         if self.weights is None:
             check_published(self.config.model.name, dataset)
         elif tensors is not None:

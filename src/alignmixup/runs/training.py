@@ -12,6 +12,8 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from alignmixup.figures.curves import draw_curves
 from alignmixup.figures.save import FigureKind
 from alignmixup.records import read_record, write_sealed
@@ -145,6 +147,7 @@ def _prepare(
         train_loader, test_loader = build_loaders(config, dataset, engine, batch_size=division.batch_size)
         if found is not None:
             check_fits(config, dataset, found["model"], folder.checkpoint)
+        torch.manual_seed(config.train.seed)  # on every device
         model = engine.place(build_model(config, dataset, start=found is None))
         mixer = build_mixer(config, model, dataset)
         example = example_images(config, dataset, engine)

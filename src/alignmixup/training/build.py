@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from alignmixup import data, methods, models
 from alignmixup.files import write_atomically
 from alignmixup.outside import require
+from alignmixup.seeds import own_stream
 from alignmixup.training.config import Config
 from alignmixup.training.config_file import ConfigError
 from alignmixup.training.engine import Engine
@@ -96,11 +97,12 @@ def example_images(config: Config, dataset: ImageData, engine: Engine) -> Tensor
 def build_model(config: Config, dataset: ImageData, *, start: bool = True) -> nn.Module:
     """The network, initialised from ``train.seed``; ``in_channels`` follows the images where it is not given.
 
-    ``start=False`` leaves out published or other weights to start from, for a network that gets its own.
+    ``start=False`` leaves out published or other weights to start from, for a network that gets its own. It seeds
+    torch's global generator of the CPU.
     """
     name = config.model.name
     options = dict(config.model.options) if start else models.without_start(name, config.model.options)
-    torch.manual_seed(config.train.seed)
+    torch.default_generator.manual_seed(config.train.seed)
     try:
         if "in_channels" in models.options(name):
             given = options.setdefault("in_channels", dataset.channels)
@@ -125,7 +127,7 @@ def check_fits(config: Config, dataset: ImageData, weights: Mapping[str, Tensor]
     """
     if ":" in config.model.name:
         return
-    with torch.device("meta"):
+    with torch.device("meta"), own_stream():
         wanted = build_model(config, dataset, start=False).state_dict()
     there, configured = ({name: list(value.shape) for name, value in one.items()} for one in (weights, wanted))
     for name in dict.fromkeys([*configured, *there]):

@@ -51,20 +51,31 @@ class Engine:
         if self.device.type == "cpu":
             keep_freed_memory()
         self._threads_before = torch.get_num_threads()
-        torch.set_num_threads(usable_threads("train.threads", train.threads) or self._threads_before)
         self._channels_last = train.channels_last
         self._compile, self._compile_mode = train.compile, train.compile_mode
         self._clip_norm = train.clip_norm
         self._wrapped: nn.Module | None = None
         self._store: dist.Store | None = None
         self._lost = False
-        self._joined = self.world_size > 1 and not dist.is_initialized()
-        if self._joined:
+        self._random_before: dict[str, Tensor] = {}
+        self._joined = False
+        try:
+            self._start(train)
+        except BaseException:
+            self.close()
+            raise
+
+    def _start(self, train: TrainConfig) -> None:
+        """All that the process is changed by, which `close` undoes."""
+        torch.set_num_threads(usable_threads("train.threads", train.threads) or self._threads_before)
+        if self.world_size > 1 and not dist.is_initialized():
             if self.device.type == "cuda":
                 torch.cuda.set_device(self.device)
             backend = "nccl" if self.device.type == "cuda" else "gloo"
             self._store, rank, processes = next(dist.rendezvous("env://"))
             dist.init_process_group(backend, store=self._store, rank=rank, world_size=processes)
+            self._joined = True
+        self._random_before = self.random_state()
         self.agree = Agreement(several=self.world_size > 1)
         # all compute as rank 0 does, whatever another one would have measured
         self.precision = self.gather(choose_precision(train.precision, self.device, speak=self.is_main))[0]
@@ -264,8 +275,10 @@ class Engine:
             getattr(torch, self.device.type).set_rng_state(state[self.device.type])
 
     def close(self) -> None:
-        """Leave the process group if this engine joined it; restore the number of threads."""
+        """Leave the process group if this engine joined it; restore the number of threads and the random streams."""
         torch.set_num_threads(self._threads_before)
+        if self._random_before:
+            self.restore_random_state(self._random_before)
         # what a lost process left under way on a GPU never ends, and taking the group down would wait for it
         if self._joined and not (self._lost and self.device.type == "cuda"):
             dist.destroy_process_group()
