@@ -1,7 +1,9 @@
 """The tables of the documentation are those of the stored records."""
 
 import json
+import re
 from pathlib import Path
+from statistics import mean, stdev
 
 from benchmarks.results import ROOT, outdated
 from benchmarks.scoreboard import PAGE
@@ -44,6 +46,17 @@ def test_the_scoreboard_equals_the_records() -> None:
 
 def test_stored_records_have_no_fault() -> None:
     assert not [fault for file in RECORDS for fault in faults(file)]
+
+
+def test_errors_in_the_list_of_methods_are_those_of_the_records() -> None:
+    errors: dict[str, list[float]] = {}
+    for run in find_runs([ROOT / "results/cifar100-small"]):
+        errors.setdefault(run.config["method"]["name"], []).append(run.record["metrics"]["last_error_percent"])
+    shown = {}
+    for line in (ROOT / "docs/methods.md").read_text(encoding="utf-8").splitlines():
+        if names := re.findall(r"methods/(\w+)\.md", line):
+            shown |= dict(zip(names, re.findall(r"\d+\.\d ± \d\.\d", line), strict=False))
+    assert shown == {name: f"{mean(found):.1f} ± {stdev(found):.1f}" for name, found in errors.items()}
 
 
 def test_a_table_is_put_right(tmp_path: Path) -> None:
