@@ -54,7 +54,7 @@ def patience() -> Iterator[None]:
     signal.signal(signal.SIGALRM, before)
 
 
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes: not on Windows")
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes on Windows: waiting at one is not tried there")
 @pytest.mark.parametrize("name", READERS)
 def test_nobody_waits_at_a_pipe(name: str, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / name)

@@ -24,6 +24,7 @@ except ImportError:  # Windows
 from alignmixup.outside import require
 
 __all__ = [
+    "check_is_file",
     "clear_leftovers",
     "locked",
     "read_array",
@@ -78,6 +79,16 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write a JSON file atomically; a number that is not finite is refused."""
     write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+
+def check_is_file(path: Path) -> None:
+    """Refuse what is there and no file, such as a folder or a pipe, at which a reader would wait for ever.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if os.path.lexists(path) and not path.is_file():
+        raise ValueError(f"{path} is no file")
 
 
 def read_array(path: Path, *, mapped: bool = False) -> Any:

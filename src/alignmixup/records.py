@@ -11,13 +11,12 @@ without one, of an older version or written by hand, is read as it is. Imports n
 import hashlib
 import json
 import math
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from alignmixup.files import write_json
+from alignmixup.files import check_is_file, write_json
 
 __all__ = [
     "RECORD_FORMAT",
@@ -151,8 +150,7 @@ def read_json(path: Path) -> dict[str, Any]:
         FileNotFoundError: no such file.
         ValueError: damaged, or something else.
     """
-    if os.path.lexists(path) and not path.is_file():
-        raise ValueError(f"{path} is no file")  # a pipe would never end
+    check_is_file(path)
     return _object(path.read_bytes(), str(path))
 
 
@@ -222,8 +220,7 @@ def read_records(path: Path) -> list[dict[str, Any]]:
 
 def each_record(path: Path) -> Iterator[tuple[str, dict[str, Any] | ValueError]]:
     """Give each line's place with its record, or with what is wrong with it; errors of the file as `read_records`."""
-    if os.path.lexists(path) and not path.is_file():
-        raise ValueError(f"{path} is no file")
+    check_is_file(path)
     seen: set[tuple[str, str, int]] = set()
     lines = path.read_bytes().splitlines()
     if not lines:

@@ -146,7 +146,7 @@ def align_mix(
     if keep not in ("first", "partner"):
         raise ValueError(f"keep must be 'first' or 'partner', got {keep!r}")
     cells = cells_of(features.shape[2:], max_positions)
-    volume = prod(cells.side)  # no property: the compiler of torch 2.8 reads none of a tuple
+    volume = prod(cells.side)  # no property: the compiler of torch 2.6 reads none of a tuple
     whole = volume == 1
     maps = _as_cells(features, cells)
     with torch.no_grad():

@@ -202,7 +202,7 @@ def _contrast(own: Tensor, values: Tensor) -> Tensor:
     """
     height, width = values.shape[1:]
     # from max(H, W) on a surround is the whole image
-    scales: dict[int, int] = {}  # no Counter: the compiler of torch 2.8 reads none
+    scales: dict[int, int] = {}  # no Counter: the compiler of torch 2.6 reads none
     for half in (min(half, max(height, width)) for half in HALF_WIDTHS):
         scales[half] = scales.get(half, 0) + 1
     widest = max(scales)

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from alignmixup.files import write_atomically
+from alignmixup.files import check_is_file, write_atomically
 from alignmixup.models.weights import check_intact
 from alignmixup.training.config import Config
 from alignmixup.training.config_file import first_difference, from_dict
@@ -34,8 +34,7 @@ def load(path: Path) -> dict[str, Any]:
         ValueError: not a checkpoint, damaged, or of another format.
     """
     try:
-        if path.exists() and not path.is_file():
-            raise ValueError("no file")  # a pipe would never end
+        check_is_file(path)
         check_intact(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:

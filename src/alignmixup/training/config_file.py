@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
+from alignmixup.files import check_is_file
 from alignmixup.near import near
 from alignmixup.options import options_of
 from alignmixup.training.config import TABLES, Config, OpenTable, OptionValue, Table, to_dict
@@ -242,9 +243,8 @@ def _build(tables: Mapping[str, Mapping[str, Any]]) -> Config:
 
 
 def _read_toml(file: Path) -> dict[str, Any]:
-    if file.exists() and not file.is_file():
-        raise ConfigError(f"{file} is no file")  # a pipe would never end
     try:
+        check_is_file(file)
         return tomllib.loads(file.read_text(encoding="utf-8"))
     except (
         ValueError,

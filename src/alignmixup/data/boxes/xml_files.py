@@ -7,6 +7,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from alignmixup.data.box_table import Box, BoxTable, corners, whole_numbers
+from alignmixup.files import check_is_file
 
 __all__ = ["read_xml_boxes"]
 
@@ -67,8 +68,7 @@ def _beside(path: str, candidates: Sequence[Path], place: Path) -> list[Path]:
 
 
 def _read(file: Path) -> tuple[list[Box], tuple[int, int] | None]:
-    if not file.is_file():
-        raise ValueError(f"{file} is no file: restore it from the release")  # a pipe would never end
+    check_is_file(file)
     try:
         tree = ElementTree.parse(file).getroot()
     except ElementTree.ParseError as error:

@@ -265,11 +265,11 @@ class Mixer(Options, ABC):
             with self.stream as stream:
                 if coin(self.probability, generator=stream.generator):
                     batch = self.mix(x, target, self.draw(x, target), **given)
-                    return self._as_given(self.use_all(batch), y)
-        return self._as_given(self.use_all(MixedBatch(x, target, target, scoped=self.is_scoped)), y)
+                    return self._finished(self.use_all(batch), y)
+        return self._finished(self.use_all(MixedBatch(x, target, target, scoped=self.is_scoped)), y)
 
-    def _as_given(self, batch: MixedBatch, y: Tensor) -> MixedBatch:
-        """Give values the shape in which they came, and the batch a block that shadows an enclosing one."""
+    def _finished(self, batch: MixedBatch, y: Tensor) -> MixedBatch:
+        """What is handed out: values in the shape in which they came, and a block that shadows an enclosing one."""
         if batch.tap is None and self._root is not None and get_worker_info() is None:
             batch = replace(batch, tap=FeatureTap.of(self._root))
         if self.targets == "labels":
@@ -312,7 +312,7 @@ class Mixer(Options, ABC):
     def clean(self, x: Tensor, y: Tensor) -> MixedBatch:
         """Return the batch unmixed: ``x`` itself, and its labels as soft labels."""
         target = self._target(x, y)
-        return self._as_given(MixedBatch(x, target, target, scoped=self.is_scoped), y)
+        return self._finished(MixedBatch(x, target, target, scoped=self.is_scoped), y)
 
     def _target(self, x: Tensor, y: Tensor) -> Tensor:
         self._check_batch(x, y)
