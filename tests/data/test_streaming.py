@@ -2,7 +2,10 @@ import importlib
 import inspect
 import multiprocessing
 import os
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -163,3 +166,21 @@ def test_squeezed_images_are_cut_at_random(folder):
     for window, image, (top, left) in zip(x, whole, draw.offset.tolist(), strict=True):
         assert (window - image[:, top : top + 56, left : left + 56]).abs().max() <= 1 / 255 + 1e-6
     assert len({tuple(offset) for offset in draw.offset.tolist()}) > 1
+
+
+def test_workers_that_could_not_answer_are_refused(folder, tmp_path):
+    """In a process of its own: multiprocessing keeps the first folder for temporary files that it sees."""
+    (long := tmp_path / ("x" * 100)).mkdir()
+    program = f"from tests.data.test_streaming import loader; loader({str(folder)!r}, workers=1)"
+    ended = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "TMPDIR": str(long)},
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+    assert ended.returncode == 1
+    assert "ValueError: loader workers can open no socket in the folder for temporary files, " in ended.stderr
+    assert "TMPDIR" in ended.stderr.splitlines()[-1]

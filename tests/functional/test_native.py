@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from multiprocessing.util import get_temp_dir
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ QUICKLY = f"from alignmixup.functional import native; native.FLAGS = {SOONER}\n"
 @pytest.fixture
 def fresh(monkeypatch, tmp_path):
     """An empty cache folder and an empty one for temporary files, and nothing loaded yet."""
+    get_temp_dir()  # multiprocessing keeps the first one that it sees: not the one below, too long for its sockets
     (tmp_path / "temporary").mkdir()
     for variable, folder in (("XDG_CACHE_HOME", tmp_path), ("TMPDIR", tmp_path / "temporary")):
         monkeypatch.setenv(variable, str(folder))

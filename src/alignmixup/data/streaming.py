@@ -1,8 +1,10 @@
 """Batches of images that are decoded from files by worker processes, then finished on the device."""
 
 import os
+import tempfile
 from collections.abc import Iterator
 from dataclasses import KW_ONLY, InitVar, dataclass, field, replace
+from multiprocessing.connection import Listener
 
 import torch
 from torch import Tensor
@@ -50,6 +52,8 @@ class StreamLoader(EpochLoader):
             workers = min(8, (os.cpu_count() or 1) // self.world_size)
         elif workers < 0:
             raise ValueError(f"workers must be >= 0, got {workers}")
+        if workers:
+            _check_sockets()
         self._keys = _BatchKeys(self.order)
         self._batches = DataLoader(
             _Files(split, self.image_size, self.augment, self.seed, view=self.view, crop=self.crop),
@@ -88,6 +92,17 @@ class StreamLoader(EpochLoader):
             # a worker's error arrives as a text that ends with "Type: message"; the message says it all
             message = report.strip().splitlines()[-1].partition(": ")[2]
             raise type(error)(message) from error
+
+
+def _check_sockets() -> None:
+    """Refuse a folder for temporary files in which workers can open no socket: their answers would never come."""
+    try:
+        Listener().close()
+    except OSError as error:
+        raise ValueError(
+            f"loader workers can open no socket in the folder for temporary files, {tempfile.gettempdir()} ({error}): "
+            "set the environment variable TMPDIR to one of a shorter name, such as /tmp, or data.workers=0"
+        ) from error
 
 
 def _leave_group(_: int) -> None:
