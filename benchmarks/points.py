@@ -109,9 +109,7 @@ def one_run(sets: dict[str, Sets], asked: dict[str, Any]) -> dict[str, Any]:
     start, where = time.process_time(), Where(asked["place"])
     torch.manual_seed(asked["seed"])
     model = PointNet()
-    mixer = build_mixer(
-        asked["method"], model, where.layer, CLASSES, asked["seed"], probability=1.0, **where.options
-    )
+    mixer = build_mixer(asked["method"], model, where.layer, CLASSES, asked["seed"], probability=1.0, **where.options)
     found: dict[str, Any] = {}
     if isinstance(mixer, AlignMixup):
         (report,) = mixer.check(sets["train"][0][:2])

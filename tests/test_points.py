@@ -1,4 +1,4 @@
-"""``benchmarks/points.py``: points lie where images are bright, their order is not read, and a match moves them less."""
+"""``benchmarks/points.py``: points lie where images are bright, their order is not read, a match moves them less."""
 
 import torch
 from benchmarks.match import build_mixer
@@ -40,7 +40,7 @@ def test_matched_points_move_less_than_points_by_their_index():
     sets, _ = points.point_sets()["train"]
     x, y = sets[:20], torch.zeros(20, dtype=torch.long)
     moved = {}
-    for method in ("unaligned", "aligned 1"):
+    for method in ("unaligned", "aligned 1", "permuted 1"):
         model = points.PointNet()
         seen = []
         model.first.register_forward_pre_hook(lambda module, inputs, seen=seen: seen.append(inputs[0]))
@@ -50,3 +50,4 @@ def test_matched_points_move_less_than_points_by_their_index():
             model(batch.x)
         moved[method] = (seen[-1] - x).norm(dim=1).mean()
     assert moved["aligned 1"] < 0.6 * moved["unaligned"]
+    assert 0.8 * moved["unaligned"] < moved["permuted 1"] < 1.2 * moved["unaligned"]
