@@ -49,7 +49,8 @@ class PermutedMixup(AlignMixup):
         batch = super().mix(x, target, draw)
         if draw.layer is None:
             return batch
-        return replace(batch, hidden={draw.layer: partial(mix_permuted, draw=draw, seed=draw.seed)})
+        function = partial(mix_permuted, draw=draw, seed=draw.seed)
+        return replace(batch, hidden={draw.layer: self.layer_mix(draw.layer, function)})
 
 
 def peeked_seed(generator: torch.Generator) -> int:
@@ -83,7 +84,7 @@ class FlippedMixup(ManifoldMixup):
         if draw.layer is None:
             return batch
         function = partial(mix_flipped, perm=draw.perm, lam=draw.lam, seed=draw.seed)
-        return replace(batch, hidden={draw.layer: function})
+        return replace(batch, hidden={draw.layer: self.layer_mix(draw.layer, function)})
 
 
 def mix_flipped(features: Tensor, perm: Tensor, lam: Tensor, seed: int) -> Tensor:

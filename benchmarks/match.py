@@ -137,23 +137,31 @@ class Place:
         return torch.optim.SGD(groups, lr=rate, momentum=0.9, nesterov=True, weight_decay=1e-4)
 
 
-def build_mixer(method: str, model: nn.Module, layer: str, num_classes: int, seed: int) -> Mixer:
-    """The mixer of a name of ``METHODS``; half of the batches are mixed, all at the layer."""
+def build_mixer(
+    method: str, model: nn.Module, layer: str, num_classes: int, seed: int, *, probability: float = 0.5, **options: Any
+) -> Mixer:
+    """The mixer of a name of ``METHODS``, with options of AlignMixup; mixed batches are all mixed at the layer."""
     if method == "none":
         return Baseline(model, num_classes=num_classes, seed=seed)
     name, _, directions = method.partition(" ")
     kind = {"unaligned": UnalignedMixup, "aligned": AlignMixup, "permuted": PermutedMixup}[name]
     keep: Any = "first" if directions == "1" else "random"
-    shares = {"probability": 0.5, "input_probability": 0.0}
-    return kind(model, num_classes=num_classes, layer=layer, keep=keep, seed=seed, **shares)
+    shares = {"probability": probability, "input_probability": 0.0}
+    return kind(model, num_classes=num_classes, layer=layer, keep=keep, seed=seed, **shares, **options)
 
 
 def train(
-    model: nn.Module, place: Place, mixer: Mixer, images: tuple[Tensor, Tensor], *, rate: float, epochs: int, seed: int
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    mixer: Mixer,
+    images: tuple[Tensor, Tensor],
+    *,
+    epochs: int,
+    seed: int,
 ) -> None:
     """Train on maps and labels: batches of 32, a cosine with a warm-up of one epoch."""
     x, y = images
-    optimizer, order = place.optimizer(model, rate), torch.Generator().manual_seed(seed)
+    order = torch.Generator().manual_seed(seed)
     steps = -(-len(x) // 32)
     schedules = [
         torch.optim.lr_scheduler.LinearLR(optimizer, 1 / steps, total_iters=steps),
@@ -235,7 +243,8 @@ def one_run(weights: Path, features: Features, asked: dict[str, Any]) -> dict[st
     if isinstance(mixer, AlignMixup):
         (report,) = mixer.check(features["train"][0][:2].float())
         found = {"carried": report.share, "read": report.use, "positions": report.positions}
-    train(model, place, mixer, features["train"], rate=asked["rate"], epochs=asked["epochs"], seed=asked["seed"])
+    optimizer = place.optimizer(model, asked["rate"])
+    train(model, optimizer, mixer, features["train"], epochs=asked["epochs"], seed=asked["seed"])
     part = features[asked["split"]]
     found |= {"error_percent": error(model, part), "error_percent_permuted": error(model, part, permuted=True)}
     return found | {"seconds": time.process_time() - start}

@@ -57,7 +57,7 @@ def test_both_mix_the_named_layer_and_the_input():
         assert batch.x is x
         assert list(batch.hidden) == ["stage2"]
         torch.testing.assert_close(batch.target, LAM[:, None] * target + (1 - LAM[:, None]) * target[PERM])
-        once, again = (batch.hidden["stage2"](FEATURES) for _ in range(2))
+        once, again = (batch.hidden["stage2"].function(FEATURES) for _ in range(2))
         torch.testing.assert_close(once, again)  # checkpointing runs the forward pass twice
         at_input = mixer.mix(x, target, type(draw)(**(vars(draw) | {"layer": None})))
         torch.testing.assert_close(at_input.x, mixup(x, PERM, LAM))

@@ -61,7 +61,7 @@ def test_a_run_learns_and_the_layer_carries_everything():
     mixer = match.build_mixer("aligned 2", model, place.layer, CLASSES, seed=0)
     (report,) = mixer.check(maps[:2].float())
     assert report.share == pytest.approx(1, abs=1e-3)
-    match.train(model, place, mixer, (maps, LABELS), rate=0.003, epochs=20, seed=0)
+    match.train(model, place.optimizer(model, 0.003), mixer, (maps, LABELS), epochs=20, seed=0)
     assert match.error(model, (maps, LABELS)) == 0
     assert match.error(model, (maps, LABELS), permuted=True) == 0
 

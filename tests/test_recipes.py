@@ -1,5 +1,7 @@
 """Recipes are one recipe each: methods differ in what is theirs and in nothing else."""
 
+import pytest
+
 from alignmixup.training.config import to_dict
 from alignmixup.training.config_file import bundled_names, load
 
@@ -68,3 +70,10 @@ def test_the_small_recipe_is_the_short_one_on_less() -> None:
             assert small["optimizer"] == fast["optimizer"], name
             assert small["model"]["width"] < fast["model"]["width"], name
             assert small["data"]["subset"] > 0, name
+
+
+@pytest.mark.parametrize("recipe", ["cifar100/small-vit", "folder/lite0", "folder/lite0-224"])
+def test_methods_of_the_other_recipes_differ_in_the_method_alone(recipe: str) -> None:
+    tables = [to_dict(load(name)) for name in bundled_names() if name.rpartition("/")[0] == recipe]
+    assert len({table["method"]["name"] for table in tables}) == len(tables) > 2
+    assert all({**table, "method": {}} == {**tables[0], "method": {}} for table in tables)

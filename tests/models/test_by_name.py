@@ -25,6 +25,7 @@ def same_parameters(model: nn.Module, state: dict[str, torch.Tensor], *, but: tu
         ("torchvision:googlenet", {}, 32),
         ("timm:resnet10t", {"in_channels": 1}, 32),
         ("timm:vit_tiny_patch16_224", {"image_size": 32}, 32),
+        ("timm:test_vit", {"image_size": 32, "patch_size": 4}, 32),
         ("timm:convnext_atto", {}, 32),
     ],
 )
@@ -72,6 +73,17 @@ def test_unknown_timm_tag_lists_the_known_ones():
 def test_image_size_where_any_size_goes(name):
     with pytest.raises(ValueError, match="takes images of any size: leave image_size out"):
         models.build(name, num_classes=3, options={"image_size": 64})
+
+
+@pytest.mark.parametrize("name", ["torchvision:resnet18", "torchvision:vit_b_16", "timm:resnet10t"])
+def test_patch_size_where_there_are_no_patches_to_choose(name):
+    with pytest.raises(ValueError, match="takes no patch_size: leave it out"):
+        models.build(name, num_classes=3, options={"patch_size": 4})
+
+
+def test_patches_of_the_size_asked_for():
+    model = models.build("timm:test_vit", num_classes=3, options={"image_size": 32, "patch_size": 8})
+    assert model.patch_embed.num_patches == 16
 
 
 @pytest.mark.parametrize("options", [{"in_channels": 0}, {"image_size": -1}])

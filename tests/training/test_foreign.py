@@ -30,7 +30,7 @@ COMPUTING = {
     *(f"train.{key}" for key in ("ema_decay", "seed", "device", "threads", "precision", "channels_last", "compile")),
     *(f"train.{key}" for key in ("compile_mode", "checkpoint_every", "checkpoint_minutes")),
     *(f"model.{key}" for key in ("variant", "width", "stem_stride", "strides", "final_norm", "in_channels", "blocks")),
-    *(f"model.{key}" for key in ("convolutions", "pools", "small_stem", "image_size", "transform_input")),
+    *(f"model.{key}" for key in ("convolutions", "pools", "small_stem", "image_size", "patch_size", "transform_input")),
     *(f"method.{key}" for key in ("alpha", "layer", "layer_probabilities", "input_probability", "keep", "layout")),
     *(f"method.{key}" for key in ("carry_test", "lam_per", "epsilon", "iterations", "tolerance", "solver")),
     *(f"method.{key}" for key in ("normalize_cost", "max_positions", "probability", "active_epochs")),

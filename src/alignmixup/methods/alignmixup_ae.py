@@ -222,7 +222,7 @@ class AlignMixupAE(AlignMixup, Pixels):
         seen = KeptMap()
         mix = batch.hidden.get(self.decoder_layer)
         then = mix.function if isinstance(mix, LayerMix) else mix
-        look = LayerMix(partial(keep_map, seen=seen, then=then), self._forms.get(self.decoder_layer, ()), self.layout)
+        look = self.layer_mix(self.decoder_layer, partial(keep_map, seen=seen, then=then))
         hidden = {**batch.hidden, self.decoder_layer: look}
         return replace(batch, hidden=hidden, auxiliary=partial(self._reconstruction, seen, x))
 

@@ -16,7 +16,7 @@ from alignmixup.methods.base import DropIn, LateLabels, MixedBatch
 from alignmixup.methods.base.drop_in import labels_come_later
 from alignmixup.methods.multimix import MultiMix, MultiMixDraw
 from alignmixup.options import option
-from alignmixup.taps import LayerMix, Probe
+from alignmixup.taps import Probe
 from alignmixup.taps.layer_check import LayerReport
 
 Attention = Literal["pooled", "uniform"]
@@ -90,8 +90,7 @@ class DenseMultiMix(MultiMix, Alignment):
         function = partial(
             mix_map, weights=draw.weights, target=target, attention=self.attention, alignment=alignment, late=late
         )
-        hidden = {layer: LayerMix(function, self._forms.get(layer, ()), self.layout)}
-        return replace(batch, hidden=hidden, late=late)
+        return replace(batch, hidden={layer: self.layer_mix(layer, function)}, late=late)
 
 
 def mix_map(

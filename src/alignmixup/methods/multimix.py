@@ -13,7 +13,7 @@ from alignmixup.functional.precision import exact_product
 from alignmixup.functional.sampling import dirichlet, subsets, to_device, uniform
 from alignmixup.methods.base import LayerMixer, MixedBatch
 from alignmixup.options import option
-from alignmixup.taps import LayerMix, Probe
+from alignmixup.taps import Probe
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -94,13 +94,13 @@ class MultiMix(LayerMixer):
         """Mix the labels, and record the function that will mix the embeddings."""
         draw = self.expect(MultiMixDraw, draw)
         mixed_target = exact_product(draw.weights, target)
-        function = partial(combine, weights=draw.weights)
+        layer, function = self._mixed_layer(), partial(combine, weights=draw.weights)
         return MixedBatch(
             x,
             mixed_target,
             target,
             draw,
-            {self._mixed_layer(): LayerMix(function, whole=True)},
+            {layer: self.layer_mix(layer, function, whole=True)},
             lam=draw.weights.amax(1),
             pairwise=False,
             tap=self._tap,

@@ -28,6 +28,7 @@ def build_named(
     small_stem: bool = False,
     in_channels: int = 3,
     image_size: int | None = None,
+    patch_size: int | None = None,
     transform_input: bool | None = None,
 ) -> nn.Module:
     """A classifier of torchvision or timm; timm adapts its pretrained weights to other channels and sizes.
@@ -44,6 +45,8 @@ def build_named(
         in_channels: channels of the images; of torchvision, the first convolution starts afresh unless it is 3.
         image_size: side of the images, for models built for one size (ViT, Swin, MaxViT...); None means the model's
             own.
+        patch_size: side of a patch in pixels, of timm's models that are cut into patches (ViT, Swin...); None means the
+            model's own. Pretrained patches are scaled.
         transform_input: torchvision's googlenet and inception_v3 normalise their inputs once more, as their published
             weights expect; None means where ``pretrained``.
 
@@ -54,14 +57,12 @@ def build_named(
     library, _, model_name = name.partition(":")
     build = _torchvision if library == "torchvision" else _timm
     check_sizes(num_classes=num_classes, in_channels=in_channels)
-    if image_size is not None:
-        check_sizes(image_size=image_size)
+    sizes = {"image_size": image_size, "patch_size": patch_size}
+    check_sizes(**{key: size for key, size in sizes.items() if size is not None})
     if transform_input is not None and name not in RENORMALISING:
         raise ValueError(f"transform_input is of {' and '.join(RENORMALISING)}: leave it out of {name}")
     own = weights is not None
-    model = build(
-        model_name, num_classes, pretrained=pretrained, own_weights=own, in_channels=in_channels, image_size=image_size
-    )
+    model = build(model_name, num_classes, pretrained=pretrained, own_weights=own, in_channels=in_channels, **sizes)
     if transform_input is not None:
         cast(Any, model).transform_input = transform_input
     if weights is not None:
@@ -72,7 +73,14 @@ def build_named(
 
 
 def _torchvision(
-    name: str, num_classes: int, *, pretrained: bool, own_weights: bool, in_channels: int, image_size: int | None
+    name: str,
+    num_classes: int,
+    *,
+    pretrained: bool,
+    own_weights: bool,
+    in_channels: int,
+    image_size: int | None,
+    patch_size: int | None,
 ) -> nn.Module:
     vision_models = require("torchvision.models")
     names = vision_models.list_models(module=vision_models)
@@ -83,6 +91,8 @@ def _torchvision(
             f"torchvision:{name}: pretrained weights are for 3 channels, got in_channels={in_channels}; timm models "
             "adapt theirs"
         )
+    if patch_size is not None:
+        raise ValueError(f"torchvision:{name} takes no patch_size: leave it out, or take a model of timm")
     settings = _torchvision_settings(name, image_size, pretrained=pretrained)
     model = cast(nn.Module, vision_models.get_model(name, weights=None, num_classes=num_classes, **settings))
     if pretrained and not own_weights:
@@ -112,20 +122,30 @@ def _torchvision_settings(name: str, image_size: int | None, *, pretrained: bool
 
 
 def _timm(
-    name: str, num_classes: int, *, pretrained: bool, own_weights: bool, in_channels: int, image_size: int | None
+    name: str,
+    num_classes: int,
+    *,
+    pretrained: bool,
+    own_weights: bool,
+    in_channels: int,
+    image_size: int | None,
+    patch_size: int | None,
 ) -> nn.Module:
     timm = require("timm")
     architecture = name.partition(".")[0]
     if not timm.is_model(architecture):
         raise _unknown("timm", name, timm.list_models())
-    size = {} if image_size is None else {"img_size": image_size}
+    sizes = {"img_size": image_size, "patch_size": patch_size}
+    sizes = {key: size for key, size in sizes.items() if size is not None}
     pretrained = pretrained and not own_weights
     try:
-        model = timm.create_model(name, pretrained=pretrained, num_classes=num_classes, in_chans=in_channels, **size)
+        model = timm.create_model(name, pretrained=pretrained, num_classes=num_classes, in_chans=in_channels, **sizes)
     except TypeError as error:
-        if "img_size" not in str(error):
-            raise
-        raise ValueError(f"timm:{name} takes images of any size: leave image_size out") from error
+        if "patch_size" in str(error):
+            raise ValueError(f"timm:{name} takes no patch_size: leave it out") from error
+        if "img_size" in str(error):
+            raise ValueError(f"timm:{name} takes images of any size: leave image_size out") from error
+        raise
     except OSError as error:  # offline: the hub's errors are OSErrors, and so are urllib's
         if not pretrained:
             raise

@@ -95,7 +95,7 @@ def _section(runs: Sequence[Run]) -> tuple[str, str] | None:
 def _heading(run: Run) -> str:
     """``CIFAR-100, 20 images a class: preact_resnet18, width 8, train.epochs 100, ...``."""
     config = completed(run.config)
-    model = {key: value for key, value in run.config["model"].items() if key in ("width", "image_size")}
+    model = {key: value for key, value in run.config["model"].items() if key in ("width", "image_size", "patch_size")}
     subset = config.get("data.subset")
     images = f", {subset} images a class" if subset else ""
     shape = "".join(f", {key} {value}" for key, value in model.items() if value)

@@ -15,7 +15,7 @@ from alignmixup.methods.base.batch import Draw, MixedBatch
 from alignmixup.methods.base.layer_mixer import LayerMixer
 from alignmixup.methods.base.pair_mixer import PairMixer
 from alignmixup.options import option
-from alignmixup.taps import Hidden, LayerMix
+from alignmixup.taps import Hidden
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -78,8 +78,7 @@ class HiddenMixer(LayerMixer, PairMixer):
             parents = Parents(draw.perm)
             return MixedBatch(mixed, mixed_target, target, draw, tap=self._tap, scoped=self.is_scoped, parents=parents)
         function = self.interpolation(draw.perm, draw.lam, draw.keep)
-        forms = self._forms.get(draw.layer, ())
-        mix = LayerMix(function, forms, self.layout, whole=not self.reads_positions)
+        mix = self.layer_mix(draw.layer, function, whole=not self.reads_positions)
         parents = self.parents(draw)
         return MixedBatch(x, mixed_target, target, draw, {draw.layer: mix}, tap=self._tap, scoped=True, parents=parents)
 

@@ -3,7 +3,7 @@
 import logging
 import weakref
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -14,7 +14,7 @@ from alignmixup.functional.cells import AlignmentSize, alignment_size
 from alignmixup.methods.base.batch import MixedBatch
 from alignmixup.methods.base.mixer import Mixer
 from alignmixup.options import option
-from alignmixup.taps import Attachment, Form, Inputs, Layout, NotCallableError, Probe, Run
+from alignmixup.taps import Attachment, Form, Inputs, LayerMix, Layout, NotCallableError, Probe, Run
 from alignmixup.taps.feature_tap import idle_hook
 from alignmixup.taps.layer_check import LayerReport, check_layers
 
@@ -80,6 +80,16 @@ class LayerMixer(Mixer):
     def is_scoped(self) -> bool:
         """A batch may be mixed inside the model, so that it must be entered and cannot be unpacked."""
         return True
+
+    def layer_mix(self, layer: str, function: Callable[..., Any], *, whole: bool = False) -> LayerMix:
+        """What a batch's ``hidden`` holds for a layer: a function of its map, and how its output is laid out.
+
+        Args:
+            layer: one of :attr:`layers`.
+            function: pure function of a map (B, C, positions...).
+            whole: the function takes the output as it stands.
+        """
+        return LayerMix(function, self._forms.get(layer, ()), self.layout, whole=whole)
 
     @abstractmethod
     def find_layers(self, found: Probe) -> tuple[str, ...]:
