@@ -216,9 +216,7 @@ def _check(name: str, image_size: int | None, chosen: dict[str, Any]) -> None:
             raise ValueError(f"{key} is an option of {known}: leave it out for {name}")
 
 
-def _chosen(
-    dataset: ImageData, *, subset: int | None, imbalance: float, validation: int | float | None
-) -> ImageData:
+def _chosen(dataset: ImageData, *, subset: int | None, imbalance: float, validation: int | float | None) -> ImageData:
     train, test = dataset.train, dataset.test
     if validation is not None:
         kept, held = hold_out(train.labels, validation, seed=VALIDATION_SEED)
