@@ -68,3 +68,17 @@ def test_the_small_recipe_is_the_short_one_on_less() -> None:
             assert small["optimizer"] == fast["optimizer"], name
             assert small["model"]["width"] < fast["model"]["width"], name
             assert small["data"]["subset"] > 0, name
+
+
+def test_the_long_tail_is_the_small_recipe_with_fewer_and_fewer_images() -> None:
+    names = [name for name in bundled_names() if name.startswith("cifar10/long-tailed/")]
+    tables = {name.rpartition("/")[2]: to_dict(load(name)) for name in names}
+    assert set(tables) == {"baseline", "mixup", "remix"}
+    small = to_dict(load("cifar10/small/baseline"))
+    for method, table in tables.items():
+        assert {key for key in table if table[key] != tables["baseline"][key]} <= {"method"}, method
+        assert (table["data"]["subset"], table["data"]["imbalance"]) == (0, 100), method
+        assert all(table[key] == small[key] for key in ("model", "optimizer", "schedule")), method
+    paper = {"alpha": 1.0, "kappa": 3.0, "tau": 0.5}
+    assert tables["remix"]["method"] == {"name": "remix", **paper}
+    assert to_dict(load("digits/remix"))["method"] == {"name": "remix", **paper}
