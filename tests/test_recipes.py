@@ -77,3 +77,17 @@ def test_methods_of_the_other_recipes_differ_in_the_method_alone(recipe: str) ->
     tables = [to_dict(load(name)) for name in bundled_names() if name.rpartition("/")[0] == recipe]
     assert len({table["method"]["name"] for table in tables}) == len(tables) > 2
     assert all({**table, "method": {}} == {**tables[0], "method": {}} for table in tables)
+
+
+def test_the_long_tail_is_the_small_recipe_with_fewer_and_fewer_images() -> None:
+    names = [name for name in bundled_names() if name.startswith("cifar10/long-tailed/")]
+    tables = {name.rpartition("/")[2]: to_dict(load(name)) for name in names}
+    assert set(tables) == {"baseline", "mixup", "remix"}
+    small = to_dict(load("cifar10/small/baseline"))
+    for method, table in tables.items():
+        assert {key for key in table if table[key] != tables["baseline"][key]} <= {"method"}, method
+        assert (table["data"]["subset"], table["data"]["imbalance"]) == (0, 100), method
+        assert all(table[key] == small[key] for key in ("model", "optimizer", "schedule")), method
+    paper = {"alpha": 1.0, "kappa": 3.0, "tau": 0.5}
+    assert tables["remix"]["method"] == {"name": "remix", **paper}
+    assert to_dict(load("digits/remix"))["method"] == {"name": "remix", **paper}

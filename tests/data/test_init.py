@@ -28,6 +28,21 @@ def test_validation_replaces_the_test_split_and_is_independent_of_the_subset():
     assert len(small.train) == 30
 
 
+def test_imbalance_thins_out_what_the_subset_leaves_of_the_training_images():
+    whole, tailed = data.load("digits"), data.load("digits", subset=20, imbalance=10)
+    assert tailed.class_counts == [20, 15, 11, 9, 7, 5, 4, 3, 2, 2]
+    assert torch.equal(tailed.test.labels, whole.test.labels)
+    some = data.load("digits", subset=20)
+    for label, count in enumerate(tailed.class_counts):
+        own = some.train.images[some.train.labels == label]
+        assert torch.equal(tailed.train.images[tailed.train.labels == label], own[:count])
+    held = data.load("digits", validation=0.2)
+    both = data.load("digits", validation=0.2, subset=20, imbalance=10)
+    assert torch.equal(both.test.images, held.test.images)
+    assert both.class_counts == tailed.class_counts
+    assert data.load("digits", imbalance=1).class_counts == whole.class_counts
+
+
 def test_normalization_option():
     dataset = data.load("digits", normalization="half")
     assert (dataset.mean, dataset.std) == ((0.5,), (0.5,))
@@ -41,6 +56,8 @@ def test_normalization_option():
         ({"image_size": 0}, "image_size must be an integer >= 1, got 0"),
         ({"image_size": 16.0}, "image_size must be an integer >= 1, got 16.0"),
         ({"subset": 0}, "subset must be a number of images per class >= 1"),
+        ({"imbalance": 0.5}, "imbalance must be a number >= 1, got 0.5"),
+        ({"subset": 5, "imbalance": 6}, "imbalance=6 leaves the last class no image, since the first has 5"),
         ({"validation": 899}, r"validation must be a number of images in \[1, 899\)"),
         ({"normalization": "imagenet"}, "for 3 channels and the images have 1"),
         ({"in_memory": True}, "in_memory is an option of cub, imagenet, folder: leave it out for digits"),

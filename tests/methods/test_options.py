@@ -82,6 +82,7 @@ CASES = {
     ("stylecutmix", "same_class_distance"): ({"gamma": "auto"}, 0.1),
     ("switch", "mixers"): ({}, ["cutmix", "mixup"]),
     ("switch", "probabilities"): ({}, [1.0, 0.0]),
+    ("switch", "class_counts"): ({"mixers": ["remix"]}, (1, 1, 1, 1, 1)),
     ("switch", "mean"): ({"mixers": ["saliencymix"]}, (0.2,)),
     ("switch", "std"): ({"mixers": ["saliencymix"]}, (4.0,)),
     ("saliencymix", "mean"): ({}, (0.2,)),

@@ -56,6 +56,17 @@ def test_with_equal_classes_it_is_mixup():
     assert torch.equal(mixed.target, Mixup(num_classes=4, seed=0)(x, y).target)
 
 
+def test_a_class_without_images_is_the_rarer_and_two_of_them_are_mixed_as_by_mixup():
+    x, y = torch.rand(2, 3, 4, 4), torch.tensor([0, 1])
+    perm = torch.tensor([1, 0])
+    for counts, expected in (((9, 0), (0.0, 0.3)), ((0, 9), (0.3, 0.0)), ((0, 0), (0.3, 0.3))):
+        mixer = Remix(num_classes=3, class_counts=(*counts, 1), kappa=1.0)
+        target = F.one_hot(y, 3).float()
+        draw = mixer.draw(x, target)
+        mixed = mixer.mix(x, target, type(draw)(lam=torch.full((2,), 0.3), perm=perm))
+        torch.testing.assert_close(mixed.lam, torch.tensor(expected))
+
+
 def test_counts_must_be_known_and_fit():
     x, y = batch()
     with pytest.raises(ValueError, match=r"how many training images each class has: build it with class_counts="):
@@ -64,6 +75,10 @@ def test_counts_must_be_known_and_fit():
         Remix(num_classes=5, class_counts=COUNTS)
     with pytest.raises(ValueError, match="one number for each of 3 classes, got 4"):
         Remix(class_counts=COUNTS)(x, F.one_hot(y % 3, 3).float())
+    with pytest.raises(
+        ValueError, match="class_counts must be the training images of each class, and all are 0: count"
+    ):
+        Remix(num_classes=4, class_counts=(0, 0, 0, 0))
     with pytest.raises(ValueError, match=r"every element of class_counts must be >= 0, got -1"):
         Remix(num_classes=4, class_counts=(1, -1, 1, 1))
 
@@ -72,3 +87,6 @@ def test_a_switch_hands_the_counts_on():
     x, y = batch()
     switch = Switch(mixers=[{"name": "remix", "class_counts": list(COUNTS)}], num_classes=4, seed=0)
     assert switch(x, y).mixed
+    mixers = ["remix", {"name": "remix", "class_counts": [1, 1, 1, 1]}, "mixup"]
+    switch = Switch(mixers=mixers, num_classes=4, class_counts=COUNTS)
+    assert [getattr(one, "class_counts", None) for one in switch._mixers] == [COUNTS, [1, 1, 1, 1], None]

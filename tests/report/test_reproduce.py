@@ -78,3 +78,16 @@ def test_a_configuration_is_named_by_what_changes_its_result(make: Make) -> None
     )
     assert one == two != other
     assert len(one) == 12
+
+
+def test_a_key_that_came_later_changes_no_hash_where_it_changes_nothing(make: Make) -> None:
+    new, tailed, whole = (
+        find_runs([make("mixup", seed, [20.0], overrides=keys)])[0]
+        for seed, keys in enumerate(((), ("data.imbalance=100.0",), ("data.imbalance=100",)))
+    )
+    data = {key: value for key, value in new.config["data"].items() if key != "imbalance"}
+    old = replace(new, record={**new.record, "config": {**new.config, "data": data}})
+    assert "imbalance" not in old.config["data"]
+    assert config_hash(old) == config_hash(new) != config_hash(tailed)
+    assert command_for(old) == command_for(new)
+    assert config_hash(whole) == config_hash(tailed)  # 100 means 100.0

@@ -40,6 +40,17 @@ def test_a_key_that_is_newer_than_a_record_makes_no_other_recipe(make: Make, tmp
     assert page.count("\n## ") == 2  # how to send in, and one recipe
 
 
+def test_a_long_tail_is_a_recipe_of_its_own(make: Make, tmp_path: Path) -> None:
+    for tail in ("1", "50"):
+        keys = ("data.subset=60", f"data.imbalance={tail}")
+        names = [(name, seed) for name in ("baseline", "mixup") for seed in range(3)]
+        runs = [make(name, seed, [20.0] * 3, root=tail, overrides=keys) for name, seed in names]
+        write_records(find_runs(runs), tmp_path / "results" / tail)
+    page = build_scoreboard(tmp_path / "results")
+    assert "## Digits, 60 images a class: preact" in page
+    assert "## Digits, 60 images a class, imbalance 50: preact" in page
+
+
 def test_no_records_are_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="holds no records"):
         build_scoreboard(tmp_path)

@@ -28,6 +28,19 @@ def test_data_options_are_used(tiny_config: MakeConfig) -> None:
     assert (len(dataset.train), dataset.image_size, dataset.mean) == (30, 16, (0.5,))
 
 
+@pytest.mark.parametrize("options", [["method.name=remix"], ["method.name=switch", 'method.mixers=["remix"]']])
+def test_remix_gets_the_counts_of_the_images_that_are_trained_on(tiny_config: MakeConfig, options: list[str]) -> None:
+    config = tiny_config("data.subset=20", "data.imbalance=10", *options)
+    dataset = load_data(config)
+    mixer = build_mixer(config, build_model(config, dataset), dataset)
+    counts = [20, 15, 11, 9, 7, 5, 4, 3, 2, 2]
+    assert torch.bincount(dataset.train.labels).tolist() == list(mixer.class_counts) == counts  # type: ignore[attr-defined]
+    for one in getattr(mixer, "_mixers", ()):
+        assert list(one.class_counts) == counts
+    own = tiny_config("method.name=remix", "method.class_counts=[9, 1, 1, 1, 1, 1, 1, 1, 1, 1]")
+    assert build_mixer(own, build_model(own, dataset), dataset).class_counts == [9] + [1] * 9  # type: ignore[attr-defined]
+
+
 def test_loaders_use_the_batch_sizes(tiny_config: MakeConfig) -> None:
     config = tiny_config("train.batch_size=7", "evaluation.batch_size=100")
     train, test = build_loaders(config, load_data(config), Engine(config.train))

@@ -21,8 +21,8 @@ MakeConfig = Callable[..., Config]
 
 # they choose what is computed, its memory and its time, and nothing else
 COMPUTING = {
-    *(f"data.{key}" for key in ("name", "image_size", "subset", "validation", "normalization", "augment")),
-    *("data.test_split", "data.workers", "optimizer.name", "optimizer.lr", "optimizer.head_lr_factor"),
+    *(f"data.{key}" for key in ("name", "image_size", "subset", "imbalance", "validation", "augment")),
+    *("data.normalization", "data.test_split", "data.workers", "optimizer.name", "optimizer.lr"),
     *(f"optimizer.{key}" for key in ("freeze", "momentum", "nesterov", "beta1", "beta2", "weight_decay")),
     *("optimizer.decay_norm_and_bias", "evaluation.batch_size", "evaluation.every", "method.alpha_end"),
     *(f"schedule.{key}" for key in ("name", "milestones", "factor", "final_factor", "warmup_epochs", "update")),
@@ -43,7 +43,7 @@ COMPUTING = {
     *(f"method.{key}" for key in ("labels", "least_side", "largest_side", "saliency", "box_per", "gamma_alpha")),
     *(f"method.{key}" for key in ("delta", "same_class_distance", "content_share", "probabilities")),
     *(f"method.{key}" for key in ("decay", "softness", "grid", "least_sigma", "largest_sigma", "shape", "share")),
-    *("optimizer.layer_decay", "method.attention_share", "method.patch"),
+    *("optimizer.head_lr_factor", "optimizer.layer_decay", "method.attention_share", "method.patch"),
     *(f"method.{key}" for key in ("class_counts", "examples", "kappa", "mixtures", "aligned")),
 }
 

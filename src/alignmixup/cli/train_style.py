@@ -22,7 +22,7 @@ from alignmixup.training.foreign import only_read
 from alignmixup.training.style.config import StyleConfig, unfinished_file
 
 _FIGURE_IMAGES = 7
-_RUN_KEYS = (*FREE_KEYS, "data.subset", "train.seed", "train.precision")
+_RUN_KEYS = (*FREE_KEYS, "data.subset", "data.imbalance", "train.seed", "train.precision")
 # A classifier whose first stages are worth encoding with, and no more: narrow and briefly trained.
 _CLASSIFIER = (
     "model.width=32",

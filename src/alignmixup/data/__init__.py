@@ -19,7 +19,7 @@ from alignmixup.data.sets.cub import load_cub
 from alignmixup.data.sets.digits import load_digits
 from alignmixup.data.sets.folder import load_folder
 from alignmixup.data.sets.tiny_imagenet import load_tiny_imagenet
-from alignmixup.data.splits import first_per_class, hold_out
+from alignmixup.data.splits import first_per_class, hold_out, long_tailed
 from alignmixup.data.streaming import StreamLoader
 from alignmixup.data.transforms.augment import Augment, preset
 from alignmixup.near import near
@@ -68,6 +68,7 @@ def load(
     download: bool = False,
     image_size: int | None = None,
     subset: int | None = None,
+    imbalance: float = 1.0,
     validation: int | float | None = None,
     normalization: str | None = None,
     in_memory: bool | None = None,
@@ -86,8 +87,11 @@ def load(
         download: fetch CIFAR through torchvision where it is absent.
         image_size: side of the square images; None for the set's own (8, 32, 64; 224 for folders and cub).
         subset: keep the first so many images of each class of the training split.
+        imbalance: keep ever fewer images from the first class of the training split to the last, which has so many
+            times fewer: the "long-tailed" sets (see ``alignmixup.data.splits.long_tailed``); 1 keeps all. Of those
+            that ``subset`` leaves; test images stay.
         validation: hold out so many training images (or that fraction), in proportion to the classes and
-            always the same ones, and use them in place of the test split. Drawn before ``subset``.
+            always the same ones, and use them in place of the test split. Drawn before ``subset`` and ``imbalance``.
         normalization: a name in ``alignmixup.data.normalization``; None for the set's default, which is the
             AlignMixup repository's (its CIFAR-10 constants for CIFAR-100 and Tiny-ImageNet too).
         in_memory: cub, imagenet and folder: decode everything at the start; None decides by size (cub: no).
@@ -130,7 +134,7 @@ def load(
     if normalization is not None:
         mean, std = _normalization(normalization, channels=dataset.channels)
         dataset = replace(dataset, mean=mean, std=std)
-    return _chosen(dataset, subset=subset, validation=validation)
+    return _chosen(dataset, subset=subset, imbalance=imbalance, validation=validation)
 
 
 def build_loaders(
@@ -212,11 +216,13 @@ def _check(name: str, image_size: int | None, chosen: dict[str, Any]) -> None:
             raise ValueError(f"{key} is an option of {known}: leave it out for {name}")
 
 
-def _chosen(dataset: ImageData, *, subset: int | None, validation: int | float | None) -> ImageData:
+def _chosen(dataset: ImageData, *, subset: int | None, imbalance: float, validation: int | float | None) -> ImageData:
     train, test = dataset.train, dataset.test
     if validation is not None:
         kept, held = hold_out(train.labels, validation, seed=VALIDATION_SEED)
         train, test = train.select(kept), train.select(held)
     if subset is not None and not dataset.test_only:
         train = train.select(first_per_class(train.labels, subset))
+    if imbalance != 1 and not dataset.test_only:
+        train = train.select(long_tailed(train.labels, imbalance, num_classes=dataset.num_classes))
     return replace(dataset, train=train, test=test)

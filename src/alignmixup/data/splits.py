@@ -1,9 +1,11 @@
-"""Which images a run uses: the first per class, evenly spaced ones, or a part held out."""
+"""Which images a run uses: the first per class, fewer from class to class, evenly spaced ones, a part held out."""
+
+import math
 
 import torch
 from torch import Tensor
 
-__all__ = ["evenly_spaced", "first_per_class", "hold_out"]
+__all__ = ["evenly_spaced", "first_per_class", "hold_out", "long_tailed"]
 
 
 def first_per_class(labels: Tensor, count: int) -> Tensor:
@@ -15,6 +17,40 @@ def first_per_class(labels: Tensor, count: int) -> Tensor:
     if isinstance(count, bool) or not isinstance(count, int) or count < 1:
         raise ValueError(f"subset must be a number of images per class >= 1, got {count!r}")
     return (_rank_in_class(labels) < count).nonzero().flatten()
+
+
+def long_tailed(labels: Tensor, imbalance: float, *, num_classes: int) -> Tensor:
+    """Indices (M,) int64, ascending, of ever fewer images from the first class to the last.
+
+    Of n images of class 0, class c of C keeps its first floor(n * imbalance^(-c / (C - 1))), or all where it has fewer.
+
+    Source:
+        Cui, Jia, Lin, Song, Belongie, Class-Balanced Loss Based on Effective Number of Samples, CVPR 2019; Cao, Wei,
+        Gaidon, Arechiga, Ma, Learning Imbalanced Datasets with LDAM Loss, NeurIPS 2019 ("long-tailed CIFAR").
+
+    Args:
+        labels: (N,) int64 in [0, C).
+        imbalance: how many times more images the first class has than the last, in [1, n].
+        num_classes: C >= 2.
+
+    Raises:
+        ValueError: ``imbalance`` out of range, or a single class.
+    """
+    first = int((labels == 0).sum())
+    if isinstance(imbalance, bool) or not isinstance(imbalance, int | float) or not 1 <= imbalance < math.inf:
+        raise ValueError(f"imbalance must be a number >= 1, got {imbalance!r}")
+    if imbalance == 1:
+        return torch.arange(len(labels))
+    if num_classes < 2:
+        raise ValueError(f"imbalance={imbalance} is between classes, and there is one class: leave it out")
+    if imbalance > first:
+        raise ValueError(
+            f"imbalance={imbalance} leaves the last class no image, since the first has {first}: "
+            "take more images of each class, or a smaller imbalance"
+        )
+    # the rounding of a power must not cost an image where the result is a whole number
+    wanted = [int(first / imbalance ** (c / (num_classes - 1)) + 1e-9) for c in range(num_classes)]
+    return (_rank_in_class(labels) < torch.tensor(wanted)[labels]).nonzero().flatten()
 
 
 def evenly_spaced(count: int, wanted: int) -> Tensor:

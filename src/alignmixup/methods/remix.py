@@ -47,6 +47,10 @@ class Remix(PairMixer):
             raise ValueError(
                 f"class_counts must be one number for each of {self.num_classes} classes, got {len(self.class_counts)}"
             )
+        if self.class_counts is not None and not any(self.class_counts):
+            raise ValueError(
+                "class_counts must be the training images of each class, and all are 0: count those of the training set"
+            )
 
     def mix(self, x: Tensor, target: Tensor, draw: Draw) -> MixedBatch:
         """Interpolate images, and labels by the weights that the rule gives."""
@@ -69,5 +73,8 @@ class Remix(PairMixer):
         counts = to_device(torch.tensor(self.class_counts, dtype=torch.float32, device="cpu"), target.device)
         own = counts[target.argmax(1)]
         partner, lam = own[draw.perm], draw.lam
-        lam = torch.where((partner >= self.kappa * own) & (1 - draw.lam < self.tau), 1.0, lam)
-        return torch.where((own >= self.kappa * partner) & (draw.lam < self.tau), 0.0, lam)
+        # of two classes without training images neither is the rarer
+        common_partner = (partner >= self.kappa * own) & (partner > 0)
+        common_own = (own >= self.kappa * partner) & (own > 0)
+        lam = torch.where(common_partner & (1 - draw.lam < self.tau), 1.0, lam)
+        return torch.where(common_own & (draw.lam < self.tau), 0.0, lam)

@@ -51,6 +51,13 @@ class Switch(Mixer, Pixels):
         None, "share of each mixer; None for equal shares", paper="timm: 0.5", minimum=0, fixed=True
     )
 
+    class_counts: Sequence[float] | None = option(
+        None,
+        "training images of each class, for mixers that ask; the trainer counts them itself",
+        minimum=0,
+        repr=False,
+        fixed=True,
+    )
     mean: Sequence[float] | None = option(None, repr=False, fixed=True)
     std: Sequence[float] | None = option(None, repr=False, fixed=True)
 
@@ -75,7 +82,7 @@ class Switch(Mixer, Pixels):
         name = options.pop("name", None)
         if name is None:
             raise ValueError(f"a table in mixers needs a name, got {dict(options)}")
-        given = {key: getattr(self, key) for key in ("model", "num_classes", "mean", "std")}
+        given = {key: getattr(self, key) for key in ("model", "num_classes", "mean", "std", "class_counts")}
         return self._check_entry(build(name, **given, seed=self.stream.seed, options=options))
 
     def _check_entry(self, mixer: Mixer) -> Mixer:

@@ -143,7 +143,8 @@ def _caveats(rows: Sequence[Row]) -> list[str]:
     if any(row.published is not None for row in rows):
         notes.append(f"Paper: {SOURCE}: {PROTOCOL}.")
         options = [row.runs[0].config for row in rows if row.published is not None]
-        if any(config["model"].get("width", 64) != 64 or config["data"].get("subset") for config in options):
+        narrow = any(config["model"].get("width", 64) != 64 for config in options)
+        if narrow or any(config["data"].get("subset") or config["data"].get("imbalance", 1) != 1 for config in options):
             notes.append(
                 "The runs here use a narrower network or fewer images than the paper: its numbers set the scale."
             )

@@ -14,6 +14,9 @@ from alignmixup.training.config_file import FREE_KEYS, ConfigError, bundled_name
 
 Flat = dict[str, Any]
 
+# Keys that came when hashes had been published, at the values that change nothing: hashes leave them out.
+_LATER: Flat = {"data.imbalance": 1.0}
+
 
 def flatten(config: Mapping[str, Mapping[str, Any]]) -> Flat:
     """``{"train": {"epochs": 20}}`` as ``{"train.epochs": 20}``."""
@@ -21,16 +24,27 @@ def flatten(config: Mapping[str, Mapping[str, Any]]) -> Flat:
 
 
 def completed(config: Mapping[str, Mapping[str, Any]]) -> Flat:
-    """The configuration flat, with keys that are newer than the record at their defaults, which change nothing."""
+    """The configuration flat, with keys that are newer than the record at their defaults, which change nothing.
+
+    A whole number is 100.0 where fractions are taken, as 100 means the same.
+    """
     known = {
-        f"{table}.{key.name}": list(key.default) if isinstance(key.default, tuple) else key.default
+        f"{table}.{key.name}": key
         for table, kind in TABLES.items()
         if table not in ("model", "method")
         for key in fields(kind)
         if key.default is not MISSING
     }
     flat = flatten(config)
-    return flat | {key: value for key, value in known.items() if key not in flat}
+    flat |= {
+        name: list(key.default) if isinstance(key.default, tuple) else key.default
+        for name, key in known.items()
+        if name not in flat
+    }
+    return {
+        name: float(value) if type(value) is int and name in known and known[name].type == "float" else value
+        for name, value in flat.items()
+    }
 
 
 def command_for(run: Run) -> str:
@@ -56,7 +70,8 @@ def command_for(run: Run) -> str:
 def config_hash(run: Run) -> str:
     """Twelve digits that runs share if their configurations mean the same; seed and what `FREE_KEYS` names aside."""
     free = (*FREE_KEYS, "train.seed")
-    kept = {key: value for key, value in completed(run.config).items() if key not in free}
+    known = completed(run.config).items()
+    kept = {key: value for key, value in known if key not in free and (key not in _LATER or value != _LATER[key])}
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:12]
 
 

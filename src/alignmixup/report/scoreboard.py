@@ -98,6 +98,7 @@ def _heading(run: Run) -> str:
     model = {key: value for key, value in run.config["model"].items() if key in ("width", "image_size", "patch_size")}
     subset = config.get("data.subset")
     images = f", {subset} images a class" if subset else ""
+    images += f", imbalance {config['data.imbalance']:g}" if config["data.imbalance"] != 1 else ""
     shape = "".join(f", {key} {value}" for key, value in model.items() if value)
     main = ", ".join(f"{key.partition('.')[2].replace('_', ' ')} {config[key]}" for key in _MAIN)
     strides = run.config["model"].get("strides")

@@ -414,6 +414,7 @@ def _on_other_images(config: Config, choice: NetworkChoice, target: str) -> Conf
         normalization=normalization if own.normalization == "default" else own.normalization,
         validation=0.0,
         subset=0,
+        imbalance=1.0,
         test_split="default",
         download=False,
     )

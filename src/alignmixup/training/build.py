@@ -42,6 +42,7 @@ def load_data(
         download=options.download,
         image_size=options.image_size or None,
         subset=options.subset or None,
+        imbalance=options.imbalance,
         validation=(held_out if held_out < 1 else int(held_out)) or None,
         normalization=_unless_default(options.normalization),
         test_split=_unless_default(options.test_split),

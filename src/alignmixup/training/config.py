@@ -34,6 +34,11 @@ class DataConfig(Table):
     download: bool = option(False, "fetch the data set into root when it is absent (cifar10, cifar100)")
     image_size: int = option(0, "side of the images in pixels; 0 is the data set's own", minimum=0)
     subset: int = option(0, "training images per class, the first ones; 0 takes all", minimum=0)
+    imbalance: float = option(
+        1.0,
+        "how many times fewer training images the last class keeps than the first, the others in between; 1 keeps all",
+        minimum=1,
+    )
     validation: float = option(
         0.0,
         "training images held out to test on: a fraction below 1 or a number; 0 uses the test set",

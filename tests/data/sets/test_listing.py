@@ -203,7 +203,7 @@ def test_testing_needs_no_training_images(tmp_path, name, in_memory, place):
     if place == "with train":  # its classes number the labels, its images are not wanted
         for each in ("0", "1", "2", "10"):
             (tmp_path / "train" / each).mkdir(parents=True)
-    dataset = load(tmp_path, name, image_size=6, in_memory=in_memory, test_only=True, subset=1)
+    dataset = load(tmp_path, name, image_size=6, in_memory=in_memory, test_only=True, subset=1, imbalance=9)
     first = ["0"] if place == "with train" else []
     assert dataset.class_names == (*first, "1", "2", "10")
     assert dataset.test.labels.tolist() == [label + len(first) for label in (0, 0, 1, 1, 2, 2)]
