@@ -19,6 +19,7 @@ from alignmixup.figures.save import FigureKind
 from alignmixup.records import read_record, write_sealed
 from alignmixup.runs.folder import Mode, RunFolder, State, default_folder
 from alignmixup.runs.record import best_chosen_on, build_record
+from alignmixup.terminal import say
 from alignmixup.training import checkpoint
 from alignmixup.training.build import (
     build_loaders,
@@ -203,7 +204,7 @@ def _finish(trainer: Trainer, folder: RunFolder) -> dict[str, Any]:
             return
         trainer.stop_requested = True
         if engine.is_main:
-            print("asked to stop: saving after this step; Ctrl-C (once more) stops at once", file=sys.stderr)
+            say("asked to stop: saving after this step; Ctrl-C (once more) stops at once", file=sys.stderr)
 
     try:
         with on_signals(stop):
