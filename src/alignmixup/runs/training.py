@@ -18,6 +18,7 @@ from alignmixup.figures.curves import draw_curves
 from alignmixup.figures.save import FigureKind
 from alignmixup.records import read_record, write_sealed
 from alignmixup.runs.folder import Mode, RunFolder, State, default_folder
+from alignmixup.runs.plan import check_arguments
 from alignmixup.runs.record import best_chosen_on, build_record
 from alignmixup.terminal import say
 from alignmixup.training import checkpoint
@@ -75,6 +76,7 @@ def train(
         >>> record["metrics"]["last_error_percent"] > 0, record["config"]["method"]["name"]
         (True, 'mixup')
     """
+    check_arguments(config=config, folder=folder, overrides=overrides, mode=mode, reporter=reporter, figures=figures)
     if isinstance(config, Config):
         if overrides:
             raise ConfigError("overrides are of a configuration by name: change the one given by dataclasses.replace")
