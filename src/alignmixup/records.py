@@ -96,6 +96,7 @@ _EVALUATION = {
     **dict.fromkeys(("error_percent", "top5_error_percent", "cross_entropy"), _NUMBER),
     **{f"{key}?": str for key in ("run", "method", "data", "weights")},
     "images?": int,
+    "classes?": int,
     "seed?": (int, type(None)),
     "configuration?": {},
     "error_interval_percent?": ([], type(None)),
