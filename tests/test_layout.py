@@ -15,7 +15,7 @@ SOURCE = ROOT / "src" / "alignmixup"
 FILES = sorted(SOURCE.rglob("*.py"))
 
 # every room may use these
-BOTTOM = {"files", "records", "outside", "near", "modules", "normalization", "options", "seeds"}
+BOTTOM = {"files", "records", "outside", "near", "modules", "normalization", "options", "seeds", "terminal"}
 # and itself and the rooms named here
 ALLOWED = {
     "functional": "",
@@ -28,6 +28,7 @@ ALLOWED = {
     "normalization": "",
     "options": "",
     "seeds": "",
+    "terminal": "",
     "models": "",
     "data": "",
     "methods": "functional taps models",
@@ -86,6 +87,24 @@ def test_imports_run_one_way():
 def test_every_room_has_its_place_in_the_order():
     rooms = {part_of(path) for path in FILES} - {"__init__", "__main__"}
     assert rooms == set(ALLOWED)
+
+
+def test_all_that_is_printed_goes_through_one_place():
+    """Names and texts of others steer neither the terminal nor rich: see ``terminal.py``."""
+    wrong = []
+    for path in FILES:
+        if path.name == "terminal.py":
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            called = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
+            module = str(getattr(node.args[0], "value", "")) if called == "require" else ""
+            shows = module.startswith("rich") and module not in ("rich.table", "rich.cells")
+            if called in ("print", "sys.stdout.write", "sys.stderr.write") or shows:
+                wrong.append(f"{path.relative_to(SOURCE)}, line {node.lineno}: {called}({module})")
+        wrong += [
+            f"{path.relative_to(SOURCE)} imports rich" for name in imports(path) if f"{name}.".startswith("rich.")
+        ]
+    assert not wrong, "\n".join(wrong)
 
 
 def test_the_core_needs_torch_only():

@@ -44,7 +44,7 @@ _TEXT = (str, type(None))
 _NUMBERS = [_NUMBER]
 _ERRORS = ("last10_error_percent", "best_error_percent", "last_error_percent")
 
-_MACHINE = {"packages?": {}, "processor?": _TEXT, "gpu?": _TEXT}
+_MACHINE = {"packages?": {EVERY: str}, "processor?": _TEXT, "gpu?": _TEXT}
 _REVISION = {"commit?": _TEXT}
 _METRICS = dict.fromkeys((*_ERRORS, "last_cross_entropy", "seconds", "images_per_second"), _NUMBER)
 _RECORD = {
@@ -96,6 +96,7 @@ _EVALUATION = {
     **dict.fromkeys(("error_percent", "top5_error_percent", "cross_entropy"), _NUMBER),
     **{f"{key}?": str for key in ("run", "method", "data", "weights")},
     "images?": int,
+    "classes?": int,
     "seed?": (int, type(None)),
     "configuration?": {},
     "error_interval_percent?": ([], type(None)),

@@ -15,8 +15,9 @@ from alignmixup.benchmarks.report import Report
 from alignmixup.cli import _Printable, benchmark, localize, main, morph
 from alignmixup.cli.compare.table import print_table
 from alignmixup.cli.evaluate import table as evaluated
-from alignmixup.cli.table import new_table, printable, show
+from alignmixup.cli.table import new_table, show
 from alignmixup.runs.localization_report import numbers_of
+from alignmixup.terminal import printable
 
 NAMES = ["baseline", "mixup", "manifold_mixup", "cutmix", "alignmixup", "alignmixup,epsilon=0.05,layer=stage4"]
 

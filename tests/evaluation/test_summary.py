@@ -44,6 +44,13 @@ def test_headline_takes_what_is_there():
     assert (full["corruption_error_percent"], full["mce_percent"]) == (40, 95)
 
 
+@pytest.mark.parametrize(("classes", "shown"), [(2, False), (5, False), (6, True)])
+def test_a_top_5_error_that_can_only_be_0_is_in_no_table(classes, shown):
+    several = [result(str(seed), "mixup", seed, 5.0, classes=classes) for seed in (0, 1)]
+    assert ("top5_error_percent" in headline(several[0])) == shown
+    assert all(("top5_error_percent" in summary["mean"]) == shown for summary in summarise_evaluations(several))
+
+
 def test_groups_mean_and_spread():
     results = [result("a", "mixup", 0, 4.0), result("b", "baseline", 0, 9.0), result("c", "mixup", 1, 6.0)]
     assert list(group_by_method(results)) == ["mixup", "baseline"]

@@ -54,8 +54,8 @@ def make(tmp_path: Path) -> Make:
             "seed": seed,
             "metrics": metrics,
             "curve": curve,
-            "effective_batch_size": 32,
-            "environment": {"processor": "A processor", "gpu": None, "packages": {"torch": "2.15"}},
+            "effective_batch_size": config.train.batch_size * config.train.accumulation,
+            "environment": {"processor": "A processor", "gpu": None, "packages": {"torch": "2.15"}, "processes": 1},
             "revision": {"commit": "0123456789abcdef", "dirty": False},
         }
         (folder / "record.json").write_text(json.dumps(record))

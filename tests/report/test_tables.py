@@ -60,6 +60,13 @@ def test_evaluations_are_a_table_for_each_kind_of_measure_with_names_and_counts(
     assert last.rows == [["Mixup", "40.00", "20", "1"]]
 
 
+def test_no_column_of_top_5_errors_where_there_are_five_classes(rows: list[Row]) -> None:
+    numbers = {"error_percent": 21.0, "top5_error_percent": 0.0, "cross_entropy": 1.5, "images": 50, "classes": 5}
+    rows[0].runs[0].evaluation.update(numbers)  # type: ignore[attr-defined]
+    (table,) = evaluation_tables(rows)
+    assert table.headings == ["method", "error", "cross-entropy", "images", "runs"]
+
+
 def test_no_heading_is_the_key_of_a_record(rows: list[Row]) -> None:
     named = [heading for own in tables._GROUPS.values() for heading, _ in own.values()]
     assert not [heading for heading in (*named, *tables._LOCALIZED.values()) if "_" in heading or "percent" in heading]

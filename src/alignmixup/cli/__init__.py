@@ -32,7 +32,7 @@ from alignmixup.cli.export import command as export_command
 from alignmixup.cli.own_data import command as data_command
 from alignmixup.cli.parser import CommandParser, Parser, completion
 from alignmixup.cli.parser.next_step import next_step
-from alignmixup.cli.table import printable
+from alignmixup.terminal import printable, say
 from alignmixup.training.processes.ranks import ToldElsewhereError, dead_workers, is_main_process, speaker
 
 _COMMANDS: dict[str, ModuleType] = {
@@ -71,10 +71,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with dead_workers():
             status = int(options.run(options))
         if status == 0 and (after := next_step(options)) and is_main_process():
-            print(printable(f"next: {after}"), file=sys.stderr)
+            say(f"next: {after}", file=sys.stderr)
         return status
     except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
+        say("stopped", file=sys.stderr)
         return 130
     except _USER_ERRORS as error:
         if isinstance(error, BrokenPipeError) and _nobody_reads():
@@ -82,14 +82,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.traceback:
             raise
         if (name := speaker(error)) is not None:
-            print(f"alignmixup {options.command}: {readable(f'{name}{error}')}", file=sys.stderr)
+            say(f"alignmixup {options.command}: {readable(f'{name}{error}')}", file=sys.stderr)
         return 1
 
 
 def _nobody_reads() -> bool:
     """Whether what reads standard output has ended, such as ``head``; then what is left is written nowhere."""
     try:
-        print(flush=True)
+        say(flush=True)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return True
@@ -139,6 +139,6 @@ def _show_messages() -> None:
     logging.getLogger("alignmixup").setLevel(logging.INFO)
 
     def show(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
-        print(printable(f"{category.__name__}: {message}"), file=sys.stderr)
+        say(f"{category.__name__}: {message}", file=sys.stderr)
 
     warnings.showwarning = show

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from alignmixup.cli.arguments import add_networks, add_options, given, load_network
 from alignmixup.runs.plan import MatchOptions
+from alignmixup.terminal import say
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,11 +29,11 @@ def run(options: argparse.Namespace) -> int:
     from alignmixup.runs.pictures import picture_matches
 
     record = picture_matches(load_network(options), options.out, **given(options, MatchOptions))
-    print(
+    say(
         f"{record['layer']}, {record['positions']}: mean entropy of a match {record['entropy']:.3f} of at most "
         f"{math.log(math.prod(record['size'])):.3f}; mean squared distance of matched positions "
         f"{record['distance']:.4g}, of equal positions {record['distance_unaligned']:.4g}, of all "
         f"{record['distance_any']:.4g}; {100 * record['moved']:.0f} % of the plan goes to another position"
     )
-    print(options.out)
+    say(options.out)
     return 0

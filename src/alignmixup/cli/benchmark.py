@@ -14,6 +14,7 @@ from alignmixup.benchmarks.options import QUESTIONS
 from alignmixup.benchmarks.report import Report, cell
 from alignmixup.cli.arguments import add_device, lower_first
 from alignmixup.cli.table import new_table, show
+from alignmixup.terminal import say
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,7 +59,7 @@ def run(options: argparse.Namespace) -> int:
         "revision": source_revision(),
     }
     write_json(out, content)
-    print(out)
+    say(out)
     return 0
 
 

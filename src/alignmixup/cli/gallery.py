@@ -11,6 +11,7 @@ from pathlib import Path
 
 from alignmixup.cli.arguments import add_networks, add_options, given, load_network
 from alignmixup.runs.plan import GalleryOptions
+from alignmixup.terminal import say
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,6 +34,6 @@ def run(options: argparse.Namespace) -> int:
     network = load_network(options)
     without = picture_gallery(network, options.out, **given(options, GalleryOptions))
     for name, why in without.items():
-        print(f"no {name}: {why}")
-    print(options.out)
+        say(f"no {name}: {why}")
+    say(options.out)
     return 0

@@ -11,6 +11,8 @@ import argparse
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
+from alignmixup.terminal import say
+
 if TYPE_CHECKING:
     from alignmixup.benchmarks.layers import LayersFound
 
@@ -51,10 +53,10 @@ def run(options: argparse.Namespace) -> int:
         mixer = methods.build(name, model=model, num_classes=10, options={"layer": options.layer})
         try:
             for report in mixer.check(x[: options.batch]):  # type: ignore[attr-defined]
-                print(f"{name}: {report}, carries {report.share:.3f}, read: {report.use}")
+                say(f"{name}: {report}, carries {report.share:.3f}, read: {report.use}")
         except ValueError as error:
             refused += 1
-            print(f"{name}: refused: {error}")
+            say(f"{name}: refused: {error}")
     return int(refused == len(_HIDDEN))
 
 
@@ -72,12 +74,12 @@ def _all(libraries: Iterable[str]) -> Iterator[LayersFound]:
 
 def print_table(rows: Iterable[LayersFound]) -> None:
     """Print rows of Markdown as they come, and counts in the end."""
-    print("| network | method | layers | shapes | carries |\n|---|---|---|---|---|", flush=True)
+    say("| network | method | layers | shapes | carries |\n|---|---|---|---|---|", flush=True)
     found = count = 0
     for row in rows:
         shapes = ", ".join("x".join(map(str, shape[1:])) for shape in row.shapes)
         carries = row.refusal.replace("|", "/") if row.share is None else f"{row.share:.3f}"
-        print(f"| {row.network} | {row.method} | {', '.join(row.layers)} | {shapes} | {carries} |", flush=True)
+        say(f"| {row.network} | {row.method} | {', '.join(row.layers)} | {shapes} | {carries} |", flush=True)
         found += row.share is not None
         count += bool(row.method)
-    print(f"\nLayers found in {found} of {count} rows.")
+    say(f"\nLayers found in {found} of {count} rows.")

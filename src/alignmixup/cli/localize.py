@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from alignmixup.cli.arguments import add_networks, add_options, load_networks
-from alignmixup.cli.table import new_table, printable, show
+from alignmixup.cli.table import new_table, show
 from alignmixup.runs.comparison import mean_and_spread
 from alignmixup.runs.plan import LocalizationProtocol
+from alignmixup.terminal import say
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,11 +42,11 @@ def run(options: argparse.Namespace) -> int:
         measured = []
         for network in load_networks(options, options.target):
             measured.append(measure_localization(network, protocol))
-            print(printable(_how(measured[-1].record)))
+            say(_how(measured[-1].record))
         if options.maps is not None:
             measured.append(score_stored_maps(options.maps, options.boxes, options.images, protocol=protocol))
         print_tables(write_report(measured, options.out, step=options.step, figures=options.figures))
-    print(", ".join(str(path) for path in sorted(options.out.glob("locali[sz]ation*"))))
+    say(", ".join(str(path) for path in sorted(options.out.glob("locali[sz]ation*"))))
     return 0
 
 

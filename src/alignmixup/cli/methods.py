@@ -10,6 +10,7 @@ import inspect
 
 from alignmixup.cli.arguments import plain_text
 from alignmixup.cli.table import new_table, show
+from alignmixup.terminal import say
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,7 +27,7 @@ def run(options: argparse.Namespace) -> int:
             summary = (inspect.getdoc(methods.load(name)) or "").partition("\n\n")[0]
             table.add_row(name, plain_text(summary.replace("\n", " ")))
     else:
-        print(plain_text(inspect.getdoc(methods.load(options.name)) or ""), end="\n\n")
+        say(plain_text(inspect.getdoc(methods.load(options.name)) or ""), end="\n\n")
         columns = ("option", "default", "paper", "meaning")
         table = new_table(*columns, left=columns, box=None, pad_edge=False)
         for option in methods.options(options.name).values():

@@ -15,6 +15,7 @@ from typing import Any
 from alignmixup.cli.arguments import add_networks, add_options, given, load_network
 from alignmixup.cli.table import new_table, show
 from alignmixup.runs.plan import MorphOptions, PathOptions
+from alignmixup.terminal import say
 
 _COLUMNS = ("path", "A's or B's class", "lowest", "entropy", "minus not aligned", "same, kept half", "higher")
 _NAMES = {"first": "aligned, geometry of A", "partner": "aligned, geometry of B", "none": "not aligned"}
@@ -48,12 +49,12 @@ def run(options: argparse.Namespace) -> int:
     if options.measure is None:
         out = options.out or Path("morph.png")
         picture_morphs(network, out, **vars(asked))
-        print(*filter(None, (out, options.animation)), sep="\n")
+        say(*filter(None, (out, options.animation)), sep="\n")
     else:
         out = options.out or Path("interpolation.png")
         record = measure_interpolation(network, out, **given(options, PathOptions) | {"pairs": options.measure})
         _print_table(record)
-        print(f"{out.with_suffix('.json')}, {out}")
+        say(f"{out.with_suffix('.json')}, {out}")
     return 0
 
 
@@ -71,7 +72,7 @@ def _print_table(content: dict[str, Any]) -> None:
             )
         show(table)
     if content["read_from_layer"] == "mean":
-        print(
+        say(
             f"the network reads only the mean of {content['layer']}, which alignment keeps: aligned and unaligned "
             "paths are the same to it; name an earlier layer with --layer"
         )

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from alignmixup.cli.table import printable
+from alignmixup.terminal import say
 
 _COMMANDS = {"error": "train", "evaluation": "evaluate", "localization": "localize"}
 
@@ -76,13 +76,13 @@ def run(options: argparse.Namespace) -> int:
         shared = find_shared(options.runs)
         text = build_page(runs, shared=shared, title=options.title, commands=_commands(options.runs))
     if options.records:  # when nothing can be refused any more
-        print(f"{write_records(runs, options.records)}: {len(runs)} records")
+        say(f"{write_records(runs, options.records)}: {len(runs)} records")
     if out is None:
-        print(printable(text), end="")
+        say(text, end="")
         return 0
     out.parent.mkdir(parents=True, exist_ok=True)
     write_text(out, text)
-    print(out)
+    say(out)
     return 0
 
 
@@ -100,7 +100,7 @@ def _check(paths: Iterable[Path]) -> int:
             )
         found += [fault for file in files for fault in faults(file)]
     for fault in found:
-        print(printable(fault))
+        say(fault)
     return 1 if found else 0
 
 

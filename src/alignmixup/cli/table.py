@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 from alignmixup.outside import require
+from alignmixup.terminal import new_console, printable, say
 
 _WIDTH = 160  # where neither a terminal nor COLUMNS says it: written to a file, a table is as wide as it needs to be
 _TEXT = 24  # characters in which a text may be folded; fewer are no table any more
@@ -40,17 +41,12 @@ def new_table(
     return table
 
 
-def printable(text: str) -> str:
-    """A text of lines without what would steer a terminal: names of folders and texts in files may be of others."""
-    return "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in text)
-
-
 def show(*things: Any) -> None:
     """Print tables and lines, as `printable` has them.
 
     No name and no number is ever cut: a table that is too wide is printed as a list.
     """
-    console = require("rich.console").Console(markup=False)
+    console = new_console()
     for thing in map(_printed, things):
         if not sys.stdout.isatty() and not os.environ.get("COLUMNS", "").isdigit():
             console.width = max(_WIDTH, _needed(thing, console) if hasattr(thing, "columns") else 0)
@@ -59,11 +55,11 @@ def show(*things: Any) -> None:
             console.print(fitting)
             continue
         if thing.title:
-            print(thing.title)
+            say(thing.title)
         for line in _as_list(thing, console.width):
-            print(line)
+            say(line)
         if thing.caption:
-            print(thing.caption)
+            say(thing.caption)
 
 
 def _printed(thing: Any) -> Any:

@@ -18,6 +18,7 @@ from alignmixup.cli.parser import CommandParser
 from alignmixup.records import last_ten
 from alignmixup.runs.folder import Mode, RunFolder, default_folder
 from alignmixup.runs.plan import FigureOptions
+from alignmixup.terminal import say
 from alignmixup.training.config_file import DEFAULT, ConfigError, load
 from alignmixup.training.foreign import outside_names, sending, trained_on
 from alignmixup.training.processes.ranks import is_main_process
@@ -75,7 +76,7 @@ def run(options: argparse.Namespace) -> int:
     if not is_main_process():
         return 0
     metrics = record["metrics"]
-    print(
+    say(
         f"{folder.path}: error {metrics['last_error_percent']:.2f} % "
         f"(best {metrics['best_error_percent']:.2f} % at epoch {metrics['best_epoch'] + 1}, "
         f"mean of the last {len(last_ten(record['curve']))} {metrics['last10_error_percent']:.2f} %), "
@@ -101,7 +102,7 @@ def _own(options: argparse.Namespace) -> Config:
     chosen["model"] = chosen["model"] or ""
     found = fit(options.data, method=options.method or METHOD, overrides=options.set, **chosen)
     if is_main_process():
-        print("\n".join(found.summary), file=sys.stderr)
+        say("\n".join(found.summary), file=sys.stderr)
     return found.config
 
 
@@ -128,7 +129,7 @@ def train_or_say_how(config: Config, folder: RunFolder, *, mode: Mode, way_on: s
         return runs.train(config, folder, mode=mode, reporter=default_reporter(is_main=is_main_process()))
     except InterruptedRunError:
         if is_main_process():
-            print(f"interrupted; everything is saved. Continue with:\n  {command}", file=sys.stderr)
+            say(f"interrupted; everything is saved. Continue with:\n  {command}", file=sys.stderr)
         return None
     except OSError as error:
         if folder.checkpoint.is_file():

@@ -16,6 +16,7 @@ from pathlib import Path
 from alignmixup.cli.arguments import add_options, add_set, add_trust
 from alignmixup.cli.train import train_or_say_how
 from alignmixup.runs.folder import Mode, RunFolder
+from alignmixup.terminal import say
 from alignmixup.training.config import Config
 from alignmixup.training.config_file import FREE_KEYS, ConfigError, check_keys, load
 from alignmixup.training.foreign import only_read
@@ -72,7 +73,7 @@ def run(options: argparse.Namespace) -> int:
         reporter=default_reporter(),
         draw=partial(_draw, config),
     )
-    print(
+    say(
         f"{options.out}: reconstruction {measured['psnr_db']:.1f} dB, content loss {measured['content_loss']:.3f}, "
         f"style loss {measured['style_loss']:.3f} on the test images, {measured['seconds']:.0f} s; "
         f"{_picture(options.out)}"

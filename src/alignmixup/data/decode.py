@@ -21,7 +21,7 @@ from alignmixup.data.image_file import decode_image, image_size, naming, orienta
 from alignmixup.data.memory import check_memory
 from alignmixup.data.sets.listing import few
 from alignmixup.data.transforms.crops import Interpolation
-from alignmixup.outside import require
+from alignmixup.terminal import is_live, new_bars
 
 __all__ = [
     "crop_margin",
@@ -176,10 +176,15 @@ def decode_all(
 
 def with_bar(items: Iterable[T], title: str, *, total: int) -> Iterable[T]:
     """The items, with a bar while they are worked on, where the output is a terminal that can show one."""
-    console = require("rich").get_console()
-    still = not console.is_terminal or console.is_dumb_terminal
-    track: Callable[..., Iterable[T]] = require("rich.progress").track
-    return track(items, description=title, total=total, transient=True, disable=still)
+    return _shown(items, title, total) if is_live() else items
+
+
+def _shown(items: Iterable[T], title: str, total: int) -> Iterable[T]:
+    with new_bars(timed=True) as bars:
+        task = bars.add_task(title, total=total, text="")
+        for done, item in enumerate(items, start=1):
+            yield item
+            bars.update(task, completed=done, text=f"{done}/{total}")
 
 
 def _is_for_torchvision(coded: bytes, *, upright: bool) -> bool:

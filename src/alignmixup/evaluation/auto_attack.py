@@ -1,7 +1,8 @@
 """AutoAttack: an ensemble without parameters to tune, from its authors' code (the extra ``attacks``)."""
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,6 +54,17 @@ class _Seen(nn.Module):
         return logits
 
 
+@contextmanager
+def _errors_only(logger: str) -> Iterator[None]:
+    chosen = logging.getLogger(logger)
+    before = chosen.level
+    chosen.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        chosen.setLevel(before)
+
+
 def auto_attack_error(
     model: nn.Module,
     loader: Iterable[tuple[Tensor, Tensor]],
@@ -79,10 +91,10 @@ def auto_attack_error(
         attacks, ICML 2020.
     """
     package, device = auto_attack_package(), device_of(model)
-    logging.getLogger("auto-attack").setLevel(logging.ERROR)
     normalization = Normalization.of(mean, std, device=device)
     wrong = images = 0
-    with evaluation_mode(model), torch.random.fork_rng():  # the package seeds torch's global generator
+    # the package seeds torch's global generators, and tells of each step
+    with evaluation_mode(model), torch.random.fork_rng(), _errors_only("auto-attack"):
         for x, y in loader:
             pixels = normalization.undo(x).clamp(0, 1)
             with without_autocast(pixels):

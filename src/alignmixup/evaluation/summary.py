@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
 
+_RANKED = 5  # of the top-5 error
 _STEPS = (1, 4, 16)  # around an image, of those measured
 _SCORE = "msp"  # the published detector; evaluation.json holds the others too
 _DETECTION = ("detection_accuracy", "auroc", "aupr_in", "aupr_out", "fpr95")
@@ -30,6 +31,8 @@ def numbers_of(result: Mapping[str, Any]) -> dict[str, Number]:
     """The same with their circumstances."""
     images, recorded = result.get("images", 0), result.get("recorded") or {}
     numbers = {key: Number(result[key], images) for key in ("error_percent", "top5_error_percent", "cross_entropy")}
+    if result.get("classes", _RANKED + 1) <= _RANKED:  # then it is 0 whatever the network does
+        del numbers["top5_error_percent"]
     numbers["error_percent"] = Number(result["error_percent"], images, result.get("error_interval_percent"))
     for key in ("best_error_percent", "last10_error_percent"):
         if key in recorded:

@@ -25,6 +25,7 @@ __all__ = [
     "Pixels",
     "available",
     "build",
+    "check_options",
     "load",
     "options",
 ]
@@ -139,17 +140,34 @@ def build(
         >>> mixer.alpha
         0.5
     """
-    chosen = _without_retired(name, options or {})
+    chosen = check_options(name, options or {})
     method, known = load(name), globals()["options"](name)
-    for key in chosen:
-        if key not in known:
-            raise ValueError(f"method {name!r} has no option {key!r}; {near(key, known)}")
     given: dict[str, Any] = {"num_classes": num_classes, "mean": mean, "std": std}
     given = {key: value for key, value in given.items() if key in options_of(method)}
     if "class_counts" in known:
         chosen = {"class_counts": class_counts, **chosen}
     source: dict[str, Any] = {"seed": seed} if generator is None else {"generator": generator}
     return method(model, **given, **source, **chosen)
+
+
+def check_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Check the options of a method, one by one and without building it; those that it once had are left out.
+
+    Raises:
+        ValueError: unknown method or option (near names are listed), or a value out of range.
+        TypeError: a value of another type.
+
+    Example:
+        >>> from alignmixup import methods
+        >>> methods.check_options("cutmix", {"alpha": 0.5})
+        {'alpha': 0.5}
+    """
+    chosen, known = _without_retired(name, options), globals()["options"](name)
+    for key, value in chosen.items():
+        if key not in known:
+            raise ValueError(f"method {name!r} has no option {key!r}; {near(key, known)}")
+        known[key].check(value)
+    return chosen
 
 
 def _without_retired(name: str, options: Mapping[str, Any]) -> dict[str, Any]:

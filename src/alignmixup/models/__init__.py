@@ -14,7 +14,7 @@ from alignmixup.near import near
 from alignmixup.options import Option, parameters_of
 from alignmixup.outside import find, is_outside
 
-__all__ = ["VGG16GAP", "PreActResNet18", "available", "build", "options", "without_start"]
+__all__ = ["VGG16GAP", "PreActResNet18", "available", "build", "check_options", "options", "without_start"]
 
 _BUILDERS: dict[str, Callable[..., nn.Module]] = {
     "preact_resnet18": PreActResNet18,
@@ -87,18 +87,27 @@ def build(name: str, *, num_classes: int, options: Mapping[str, Any] | None = No
     """
     builder = _builder(name)
     chosen = dict(options or {})
-    known = globals()["options"](name)
-    for key, value in chosen.items():
-        if key in known:
-            known[key].check(value)
-        elif not _takes_any(builder):
-            raise ValueError(f"model {name!r} has no option {key!r}; {near(key, known)}")
+    check_options(name, chosen)
     if name.partition(":")[0] in _LIBRARIES:
         return builder(name, num_classes, **chosen)
     model = builder(num_classes=num_classes, **chosen)
     if not isinstance(model, nn.Module):
         raise TypeError(f"{name!r} returned {type(model).__name__}, not an nn.Module")
     return model
+
+
+def check_options(name: str, options: Mapping[str, Any]) -> None:
+    """Check the options of a model, one by one and without building it.
+
+    Raises:
+        ValueError, TypeError, ImportError: as ``build`` does of ``name`` and ``options``.
+    """
+    known = globals()["options"](name)
+    for key, value in options.items():
+        if key in known:
+            known[key].check(value)
+        elif not _takes_any(_builder(name)):
+            raise ValueError(f"model {name!r} has no option {key!r}; {near(key, known)}")
 
 
 def _builder(name: str) -> Callable[..., nn.Module]:

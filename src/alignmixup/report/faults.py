@@ -1,23 +1,59 @@
-"""What is wrong with records that somebody wants to send in: one line a fault."""
+"""What is wrong with records that somebody wants to send in: one line a fault.
+
+What is published must be what was measured: a configuration that this version trains, a curve that is whole, numbers
+that follow from it, and all that is needed to make it again. Nothing that a record names is imported.
+"""
 
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from datetime import date
+from functools import partial
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
-from alignmixup import methods
+from alignmixup import data, methods, models
+from alignmixup.data.transforms.augment import preset
 from alignmixup.near import near
-from alignmixup.records import each_record
+from alignmixup.options import Option
+from alignmixup.outside import is_outside
+from alignmixup.records import each_record, last_ten
 from alignmixup.report.collect import Run
 from alignmixup.report.reproduce import config_hash
 from alignmixup.report.rows import KEY
+from alignmixup.runs.record import best_chosen_on
+from alignmixup.training.config import Config
+from alignmixup.training.config_file import ConfigError, from_dict
 
 _LONGEST = 30_000  # letters of a line
+_LONGEST_LABEL = 200
 _COMMIT = re.compile(r"[0-9a-f]{7,40}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _PLACE = re.compile(r"^(/|~|[A-Za-z]:[\\/])|/(home|Users|tmp|root|mnt)/")  # a path of somebody's machine
+_STEERING = frozenset("`<>|[]*\\")  # what Markdown and HTML read as more than a letter
+_WORD = re.compile(r"\w+")
 _ROUNDED = 1e-3  # numbers of the curve have six digits
+
+_PERCENT = Option(name="", type=float, minimum=0, maximum=100)
+_POSITIVE = Option(name="", type=float, above=0)
+_AT_LEAST_0 = Option(name="", type=float, minimum=0)
+_WHOLE = Option(name="", type=int, minimum=1)
+_RANGES = {  # of the metrics, and of an epoch of the curve
+    "best_error_percent": _PERCENT,
+    "last_error_percent": _PERCENT,
+    KEY: _PERCENT,
+    "last_top5_error_percent": _PERCENT,
+    "error_percent": _PERCENT,
+    "last_cross_entropy": _AT_LEAST_0,
+    "cross_entropy": _AT_LEAST_0,
+    "best_epoch": _AT_LEAST_0,
+    "seconds": _POSITIVE,
+    "train_seconds": _POSITIVE,
+    "images_per_second": _POSITIVE,
+    "parameters": _WHOLE,
+}
 
 
 def faults(file: Path) -> list[str]:
@@ -29,18 +65,19 @@ def faults(file: Path) -> list[str]:
     """
     found: list[str] = []
     hashes: dict[tuple[str, str], str] = {}
-    curves: dict[str, tuple[str, int]] = {}
+    curves: dict[str, tuple[str, str]] = {}
     for place, record in each_record(file):
         if isinstance(record, ValueError):
             found.append(str(record))
             continue
         found += [f"{place}: {text}" for text in _of_record(record)]
-        numbers = json.dumps([[row["train_loss"], row.get("error_percent")] for row in record["curve"]])
-        source, seed = curves.setdefault(numbers, (place, record["seed"]))
-        if seed != record["seed"]:
-            found.append(f"{place}: the curve is that of {source}, whose seed is {seed}: give each seed its own run")
         run = Run(label=record["label"], record=record, path=file)
         own = config_hash(run)
+        made_by = f"seed {record['seed']} and the configuration {own}"
+        numbers = json.dumps([[row["train_loss"], row.get("error_percent")] for row in record["curve"]])
+        source, other = curves.setdefault(numbers, (place, made_by))
+        if other != made_by:
+            found.append(f"{place}: the curve is that of {source}, of {other}: this one is of {made_by}; run each")
         first = hashes.setdefault((run.data, run.label), own)
         if own != first:
             found.append(
@@ -51,43 +88,149 @@ def faults(file: Path) -> list[str]:
 
 
 def _of_record(record: Mapping[str, Any]) -> Iterator[str]:
-    config, metrics = record["config"], record["metrics"]
-    method = config["method"]["name"]
-    if ":" not in method and method not in methods.available():
-        yield f"method.name {method!r} is unknown; {near(method, methods.available())}"
-    if (seed := config.get("train", {}).get("seed")) != record["seed"]:
-        yield f"seed is {record['seed']} and train.seed {seed}"
-    if record.get("finished") is not True:
-        yield "the run is not finished"
-    if not _COMMIT.fullmatch(str(record.get("revision", {}).get("commit"))):
-        yield "revision.commit names no commit: run from a checkout, or an installed version that says it"
-    if not record.get("environment", {}).get("packages", {}).get("torch"):
-        yield "environment.packages does not say the version of torch"
-    if not metrics["seconds"] > 0:
-        yield f"seconds is {metrics['seconds']}"
-    if not metrics["images_per_second"] > 0:
-        yield f"images_per_second is {metrics['images_per_second']}"
-    yield from _of_curve(record["curve"], metrics, config.get("train", {}).get("epochs"))
+    yield from _of_label(record["label"], record["config"]["method"]["name"])
+    yield from _of_origin(record)
+    yield from _out_of_range(record)
     if found := next(_places(record, ""), ""):
         yield f"{found}: store it with `alignmixup report RUNS --records DIR`, which leaves paths out"
     if (length := len(json.dumps(record))) >= _LONGEST:
         yield f"the line has {length} letters, {_LONGEST} at most: `alignmixup report RUNS --records DIR` shortens it"
+    yield from _of_names(record["config"])
+    try:
+        config = from_dict(record["config"], source="config")
+    except ConfigError as error:
+        yield str(error)
+        return  # what follows reads it
+    yield from _of_config(config)
+    yield from _of_run(record, config)
+    yield from _of_curve(record["curve"], record["metrics"], config)
 
 
-def _of_curve(curve: list[dict[str, Any]], metrics: Mapping[str, Any], epochs: int | None) -> Iterator[str]:
-    """The numbers of a row must be those of its curve."""
+def _of_label(label: str, method: str) -> Iterator[str]:
+    """What a row is called is published: it must be readable, and name no other method."""
+    if not label.strip() or _steers(label) or len(label) > _LONGEST_LABEL:
+        yield f"label is {label[:60]!r}: expected letters, digits and simple signs, {_LONGEST_LABEL} at most"
+    own = method.rpartition(":")[2]
+    named = set(_WORD.findall(label)) & {*methods.available(), own}
+    if named and own not in named and (is_outside(method) or own in methods.available()):
+        yield f"label is {label[:60]!r} and method.name {method[:60]!r}: name the row after its method"
+
+
+def _of_origin(record: Mapping[str, Any]) -> Iterator[str]:
+    """Who makes it again needs the code, the versions and the day."""
+    revision = record.get("revision", {})
+    if not _COMMIT.fullmatch(str(revision.get("commit"))):
+        yield "revision.commit names no commit: run from a checkout, or an installed version that says it"
+    if not isinstance(revision.get("dirty"), bool):
+        yield f"revision.dirty is {_shown(revision.get('dirty'))}: expected whether files differed from the commit"
+    if not record.get("environment", {}).get("packages", {}).get("torch"):
+        yield "environment.packages does not say the version of torch"
+    if not _is_day(record.get("date")):
+        yield f"date is {_shown(record.get('date'))}: expected the day on which it ended, as 2026-01-31"
+    if not all(map(_SHA256.fullmatch, record.get("weights_sha256", {}).values())):
+        yield "weights_sha256 holds what is no SHA-256"
+
+
+def _is_day(text: Any) -> bool:
+    try:
+        return isinstance(text, str) and date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False
+
+
+def _out_of_range(record: Mapping[str, Any]) -> Iterator[str]:
+    rows = {"metrics": record["metrics"]}
+    rows |= {f"curve[{number}]": row for number, row in enumerate(record["curve"])}
+    for place, row in rows.items():
+        for name in [name for name in _RANGES if name in row]:
+            try:
+                _RANGES[name].check(row[name], f"{place}.{name}")
+            except (ValueError, TypeError) as error:
+                yield str(error)
+
+
+def _of_names(config: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """Names stand in headings and commands."""
+    if (name := config["data"]["name"]) not in data.available():
+        yield f"data.name {name[:60]!r} is unknown; {near(name, data.available())}"
+    for table, values in config.items():
+        for key, value in values.items() if isinstance(values, Mapping) else ():
+            if isinstance(value, str) and _steers(value):
+                yield f"config.{table}.{key} is {value[:60]!r}, with signs that steer a page or a terminal"
+
+
+def _of_config(config: Config) -> Iterator[str]:
+    """What the loader of configurations leaves to the parts that are named, as far as it can be told without them."""
+    geometry, plus, policy = config.data.augment.partition("+")
+    checks: dict[str, Callable[[], object]] = {
+        "data.augment": partial(preset, ("none" if geometry == "default" else geometry) + plus + policy)
+    }
+    if not is_outside(config.model.name):
+        checks["model"] = partial(models.check_options, config.model.name, config.model.options)
+    if not is_outside(config.method.name):
+        checks["method"] = partial(methods.check_options, config.method.name, config.method.options)
+    for place, check in checks.items():
+        try:
+            check()
+        except (ValueError, TypeError) as error:
+            yield f"config.{place}: {error}"
+
+
+def _of_run(record: Mapping[str, Any], config: Config) -> Iterator[str]:
+    """What the record says of the run must be what the configuration says."""
+    if config.train.seed != record["seed"]:
+        yield f"seed is {record['seed']} and train.seed {config.train.seed}"
+    if record.get("finished") is not True:
+        yield "the run is not finished"
+    processes, told = record.get("environment", {}).get("processes"), record.get("effective_batch_size")
+    if type(processes) is not int or processes < 1:
+        yield f"environment.processes is {_shown(processes)}: expected how many there were"
+    elif told != (images := config.train.batch_size * config.train.accumulation * processes):
+        yield f"effective_batch_size is {_shown(told)}, and configuration and processes make it {images}"
+    expected = best_chosen_on(record["config"])
+    if (chosen := record.get("best_chosen_on", expected)) != expected:
+        yield f"best_chosen_on is {_shown(chosen)}, and the configuration chose on {expected}"
+
+
+def _of_curve(curve: list[dict[str, Any]], metrics: Mapping[str, Any], config: Config) -> Iterator[str]:
+    """The curve must be whole, and the numbers of a row must be those of its curve."""
+    epochs, every = config.train.epochs, config.evaluation.every
     last = curve[-1]["epoch"] + 1
     if not last == metrics["epochs"] == epochs:
         yield f"the curve has {last} epochs, metrics.epochs says {metrics['epochs']} and train.epochs {epochs}"
-    errors = [row["error_percent"] for row in curve if "error_percent" in row]
-    if not all(0 <= error <= 100 for error in errors):
-        yield "the curve has errors outside 0 to 100 %"
-    tail = [row["error_percent"] for row in curve if row["epoch"] >= last - 10 and "error_percent" in row]
-    expected = {"best_error_percent": min(errors), "last_error_percent": errors[-1]}
-    expected |= {KEY: sum(tail) / len(tail)} if tail else {}
+        return
+    if len(curve) != epochs:
+        yield f"the curve has {len(curve)} of {epochs} epochs: expected each one"
+        return
+    errors = {row["epoch"]: row["error_percent"] for row in curve if "error_percent" in row}
+    due = [epoch for epoch in range(epochs) if (epoch + 1) % every == 0 or epoch + 1 == epochs]
+    if missing := [epoch for epoch in due if epoch not in errors]:
+        yield f"the curve has no error of epoch {missing[0]}, which evaluation.every = {every} tests"
+        return
+    best = min(errors.values())
+    expected = {"best_error_percent": best, "last_error_percent": errors[epochs - 1], KEY: fmean(last_ten(curve))}
+    expected |= {"last_cross_entropy": curve[-1].get("cross_entropy", metrics["last_cross_entropy"])}
     for key, value in expected.items():
-        if not math.isclose(metrics[key], value, rel_tol=_ROUNDED, abs_tol=_ROUNDED):
+        if not _same(metrics[key], value):
             yield f"metrics.{key} is {metrics[key]:.4f}, and the curve makes it {value:.4f}"
+    if not _same(errors.get(metrics.get("best_epoch", -1), -1.0), best):
+        yield f"metrics.best_epoch is {_shown(metrics.get('best_epoch'))}, and the curve has its best elsewhere"
+    for part, whole in (("train_seconds", "seconds"), ("last_top5_error_percent", "last_error_percent")):
+        if metrics.get(part, 0) > metrics[whole] + _ROUNDED:
+            yield f"metrics.{part} is {metrics[part]:g}, more than {whole}, {metrics[whole]:g}"
+
+
+def _same(first: float, second: float) -> bool:
+    return math.isclose(first, second, rel_tol=_ROUNDED, abs_tol=_ROUNDED)
+
+
+def _steers(text: str) -> bool:
+    """Whether a text has signs that a terminal or a page reads as something else."""
+    return not text.isprintable() or not _STEERING.isdisjoint(text)
+
+
+def _shown(value: Any) -> str:
+    return repr(value)[:60]
 
 
 def _places(value: Any, name: str) -> Iterator[str]:

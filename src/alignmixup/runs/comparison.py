@@ -18,6 +18,7 @@ from alignmixup.files import locked
 from alignmixup.outside import require
 from alignmixup.records import last_ten, read_record, read_results, write_sealed
 from alignmixup.runs.folder import Mode, RunFolder
+from alignmixup.runs.plan import check_arguments
 from alignmixup.runs.sweep import Variant, expand, parse_sweep
 from alignmixup.training.config_file import ConfigError
 from alignmixup.training.processes.ranks import is_main_process
@@ -87,6 +88,8 @@ def compare(
     from alignmixup.runs.jobs.queue import Display, Job
     from alignmixup.training.trainer import InterruptedRunError
 
+    check_arguments(configs=configs, seeds=seeds, overrides=overrides, sweeps=sweeps, out=out, jobs=jobs, on=on)
+    check_arguments(overwrite=overwrite, display=display, figures=figures, command=command)
     for package in _PACKAGES:
         require(package)  # said once, and not by every run
     for name, value in (("seeds", seeds), ("jobs", 1 if jobs is None else jobs)):

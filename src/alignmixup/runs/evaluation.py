@@ -20,9 +20,19 @@ from alignmixup.figures.save import FigureKind, figure_of_each_kind, figures_to_
 from alignmixup.files import locked
 from alignmixup.records import last_ten, read_evaluation, write_sealed
 from alignmixup.runs.measurements import Measurements, Progress
-from alignmixup.runs.plan import CONVENTIONS, FILE, FORMAT, PARTS, Plan, build_plan, configuration_of, settings_of
+from alignmixup.runs.plan import (
+    CONVENTIONS,
+    FILE,
+    FORMAT,
+    PARTS,
+    Plan,
+    build_plan,
+    check_arguments,
+    configuration_of,
+    settings_of,
+)
 from alignmixup.runs.record import environment, source_revision
-from alignmixup.runs.run import Run
+from alignmixup.runs.run import Run, as_run
 from alignmixup.runs.stored.evaluation import (
     check_summary,
     chosen_corruptions,
@@ -39,7 +49,7 @@ _log = logging.getLogger(__name__)
 
 
 def evaluate(
-    run: Run,
+    run: Run | str | Path,
     *,
     out: str | Path | None = None,
     overwrite: bool = False,
@@ -49,7 +59,7 @@ def evaluate(
     """Measure one network.
 
     Args:
-        run: the network.
+        run: the network, or its run folder.
         out: JSON file to write, with figures beside it; None writes nothing. What it answers already is read, and it
             keeps what is not asked for.
         overwrite: measure anew what the file answers, and replace what it says of another network or question.
@@ -68,8 +78,9 @@ def evaluate(
         >>> 0 <= numbers["calibration"]["ece_percent"] <= 100
         True
     """
+    check_arguments(out=out, overwrite=overwrite, progress=progress)
     file = Path(out) if out else None
-    return evaluate_several([run], build_plan(**options), out=file, overwrite=overwrite, progress=progress)[0]
+    return evaluate_several([as_run(run)], build_plan(**options), out=file, overwrite=overwrite, progress=progress)[0]
 
 
 def evaluate_several(

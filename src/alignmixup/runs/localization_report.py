@@ -22,20 +22,22 @@ from alignmixup.files import locked
 from alignmixup.records import write_sealed
 from alignmixup.runs.comparison import averaged
 from alignmixup.runs.localization import Bar, Localization, Shown, count_boxes, measure_localization
-from alignmixup.runs.plan import LocalizationProtocol
+from alignmixup.runs.plan import LocalizationProtocol, check_arguments
 from alignmixup.runs.record import environment, source_revision
-from alignmixup.runs.run import Run
+from alignmixup.runs.run import Run, as_run
 
 FORMAT = 1
 CENTRE = "centred box"
 _FILE = "localization.json"
 
 
-def localize(run: Run, *, out: str | Path | None = None, bar: Bar = with_bar, **options: Any) -> dict[str, Any]:
+def localize(
+    run: Run | str | Path, *, out: str | Path | None = None, bar: Bar = with_bar, **options: Any
+) -> dict[str, Any]:
     r"""Measure how well one network localises.
 
     Args:
-        run: the network.
+        run: the network, or its run folder.
         out: folder for ``localization.json`` and figures; None writes nothing.
         bar: passes batches on and shows how many.
         options: those of `LocalizationProtocol`; what cannot be used is a ValueError or an OSError.
@@ -59,7 +61,8 @@ def localize(run: Run, *, out: str | Path | None = None, bar: Bar = with_bar, **
         >>> numbers["images"], sorted(numbers["contours"])
         (2, ['all', 'largest'])
     """
-    protocol = LocalizationProtocol(**options)
+    check_arguments(out=out, bar=bar)
+    protocol, run = LocalizationProtocol(**options), as_run(run)
     if out is None:
         return measure_localization(run, protocol, bar=bar).record
     with reporting_to(Path(out)):

@@ -153,9 +153,9 @@ class Measurements:
         return self.chosen_logits[self.readable[self.chosen]]
 
     def error(self) -> dict[str, Any]:
-        """Top-1 with its interval, top-5, cross-entropy, images; logits that are not finite have no cross-entropy."""
+        """Top-1 with its interval, top-5, images, classes; the cross-entropy of those whose logits are finite."""
         logits, labels, readable = self.outputs.logits, self.outputs.labels, self.readable
-        result = asdict(evaluate_error(nn.Identity(), [(logits, labels)]))
+        result = asdict(evaluate_error(nn.Identity(), [(logits, labels)])) | {"classes": logits.shape[1]}
         if not readable.all():
             finite = evaluate_error(nn.Identity(), [(logits[readable], labels[readable])])
             result |= {"cross_entropy": finite.cross_entropy, "not_finite": int((~readable).sum())}

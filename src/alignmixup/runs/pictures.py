@@ -36,9 +36,17 @@ from alignmixup.methods.alignmixup_ae import AlignMixupAE
 from alignmixup.normalization import Normalization
 from alignmixup.outside import require
 from alignmixup.runs.folder import RunFolder
-from alignmixup.runs.plan import GalleryOptions, MatchOptions, MorphOptions, PairChoice, PathOptions, listed
+from alignmixup.runs.plan import (
+    GalleryOptions,
+    MatchOptions,
+    MorphOptions,
+    PairChoice,
+    PathOptions,
+    check_arguments,
+    listed,
+)
 from alignmixup.runs.record import environment
-from alignmixup.runs.run import Run
+from alignmixup.runs.run import Run, as_run
 from alignmixup.taps import Layout
 from alignmixup.training.config_file import bundled_names, load
 
@@ -48,7 +56,7 @@ _INSIDE = "it mixes inside the network: there is no image to show"
 _PATIENCE = 50  # batches until one is mixed at the input
 
 
-def picture_matches(run: Run, out: str | Path, **options: Any) -> dict[str, Any]:
+def picture_matches(run: Run | str | Path, out: str | Path, **options: Any) -> dict[str, Any]:
     """Draw which positions of pairs of test images are matched in the feature maps, as AlignMixup matches them.
 
     ``out`` is a PNG file, ``options`` are those of `MatchOptions`.
@@ -56,21 +64,21 @@ def picture_matches(run: Run, out: str | Path, **options: Any) -> dict[str, Any]
     Returns:
         What `measure_matches` measures, of the pairs that are drawn.
     """
-    asked, file = MatchOptions(**options), _ready(out)
+    asked, file, run = MatchOptions(**options), _ready(out), as_run(run)
     batch, maps, matched, record = _matched(run, asked)
     title = f"{run.title}: {record['layer']}, {record['positions']}, ε = {_alignment(run, asked).epsilon:g}"
     draw_matches(_matches(run.data, batch, maps, matched), file, lines=asked.lines, title=title)
     return record
 
 
-def measure_matches(run: Run, **options: Any) -> dict[str, Any]:
+def measure_matches(run: Run | str | Path, **options: Any) -> dict[str, Any]:
     """Measure how positions of pairs of test images are matched; ``options`` are those of `MatchOptions`.
 
     Returns:
         Layer, positions of its maps, size of the assignment, and means over it: entropy of a match in nats; squared
         distance of matched, of equal, and of all positions; share of the plan's mass that is moved to another position.
     """
-    return _matched(run, MatchOptions(**options))[3]
+    return _matched(as_run(run), MatchOptions(**options))[3]
 
 
 def _matched(run: Run, asked: MatchOptions) -> tuple[Pairs, PairMaps, Correspondence, dict[str, Any]]:
@@ -90,7 +98,7 @@ def _matched(run: Run, asked: MatchOptions) -> tuple[Pairs, PairMaps, Correspond
     return batch, maps, matched, record
 
 
-def picture_morphs(run: Run, out: str | Path, **options: Any) -> None:
+def picture_morphs(run: Run | str | Path, out: str | Path, **options: Any) -> None:
     """Draw interpolated feature maps as the run's decoder shows them; a run without one is refused.
 
     ``out`` is a PNG file, ``options`` are those of `MorphOptions`.
@@ -98,6 +106,7 @@ def picture_morphs(run: Run, out: str | Path, **options: Any) -> None:
     asked, file = MorphOptions(**options), _ready(out)
     if asked.animation:
         _ready(asked.animation, check_animation)
+    run = as_run(run)
     decoder = run.decoder
     layer = str(decoder.decoder_layer)
     batch, maps = _pair_maps(run, layer, asked, layout=decoder.layout)
@@ -111,7 +120,7 @@ def picture_morphs(run: Run, out: str | Path, **options: Any) -> None:
         animate_morphs(_morphs(run, decoder, batch, maps, lam=_coefficients(_ANIMATED)), Path(asked.animation))
 
 
-def measure_interpolation(run: Run, out: str | Path | None = None, **options: Any) -> dict[str, Any]:
+def measure_interpolation(run: Run | str | Path, out: str | Path | None = None, **options: Any) -> dict[str, Any]:
     """Measure what the network believes along interpolated feature maps of many pairs.
 
     ``out`` is a PNG file that gets a JSON file beside it; None writes nothing. ``options`` are those of `PathOptions`.
@@ -119,7 +128,7 @@ def measure_interpolation(run: Run, out: str | Path | None = None, **options: An
     Returns:
         The numbers, as `summarise_paths` explains them, and their circumstances.
     """
-    asked, file = PathOptions(**options), None if out is None else _ready(out)
+    asked, file, run = PathOptions(**options), None if out is None else _ready(out), as_run(run)
     layer = run.layer(asked.layer)
     decoder = run.decoder if run.has_decoder else None
     alignment = _alignment(run, asked)
@@ -148,7 +157,7 @@ def measure_interpolation(run: Run, out: str | Path | None = None, **options: An
     return record
 
 
-def picture_gallery(run: Run, out: str | Path, **options: Any) -> dict[str, str]:
+def picture_gallery(run: Run | str | Path, out: str | Path, **options: Any) -> dict[str, str]:
     """Draw what several methods make of the same test images; the run's network finds what is salient.
 
     ``out`` is a PNG file, ``options`` are those of `GalleryOptions`.
@@ -157,7 +166,7 @@ def picture_gallery(run: Run, out: str | Path, **options: Any) -> dict[str, str]
         The methods that have no image to show, and why: they never mix at the input, or, where ``methods`` names none,
         cannot be built for these data, as one whose autoencoder is not there.
     """
-    asked, file = GalleryOptions(**options), _ready(out)
+    asked, file, run = GalleryOptions(**options), _ready(out), as_run(run)
     dataset, columns = run.data, asked.columns
     order = torch.randperm(len(dataset.test), generator=torch.Generator().manual_seed(asked.seed))
     x, y = run.images(order[: max(columns, _BATCH)])
@@ -217,6 +226,7 @@ def _pair_maps(run: Run, layer: str, asked: PairChoice, *, layout: Layout | None
 
 
 def _ready(file: str | Path, check: Callable[[Path], object] = check_format) -> Path:
+    check_arguments(out=file)
     """A picture that can be written: refused before hours of work are done for it, a run's own file first of all."""
     for written in (Path(file), Path(file).with_suffix(".json")):
         RunFolder(written.parent).check_output(written)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from alignmixup import __version__
 from alignmixup.figures.save import FigureKind
 from alignmixup.near import near
-from alignmixup.options import Options, option
+from alignmixup.options import Option, Options, option
 from alignmixup.outside import require
-from alignmixup.training.config import to_dict
+from alignmixup.runs.folder import Mode, RunFolder
+from alignmixup.training.config import Config, to_dict
 from alignmixup.training.config_file import FREE_KEYS
+from alignmixup.training.progress.display import Reporter
 
 if TYPE_CHECKING:
     from alignmixup.evaluation.attack_names import AnyAttack
@@ -49,6 +51,38 @@ class Asked(Options):
 
     def _called(self, name: str) -> str:
         return f"--{name.replace('_', '-')}"
+
+
+ARGUMENTS = {  # of the functions of `alignmixup.runs`, beside what is asked: what each may be
+    "target": str | Path,
+    "config": str | Path | Config,
+    "configs": Sequence[str | Path],
+    "folder": str | Path | RunFolder | None,
+    "out": str | Path | None,
+    "overrides": Sequence[str],
+    "sweeps": Sequence[str],
+    "on": Sequence[str],
+    "seeds": int,
+    "jobs": int | None,
+    "mode": Mode,
+    "figures": FigureKind,
+    "overwrite": bool,
+    "command": str,
+    "reporter": Reporter | None,
+    "display": Callable[..., Any] | None,
+    "progress": Callable[..., Any],
+    "bar": Callable[..., Any],
+}
+
+
+def check_arguments(**given: Any) -> None:
+    """Refuse arguments that are of another kind, such as a text in place of a list of them, in one sentence.
+
+    Raises:
+        TypeError, ValueError: see `Option.check`.
+    """
+    for name, value in given.items():
+        Option(name=name, type=ARGUMENTS[name]).check(value)
 
 
 Listed = str | Sequence[str]  # several values, as a sequence or a text with commas

@@ -18,7 +18,7 @@ from alignmixup.near import alternatives
 from alignmixup.records import read_record
 from alignmixup.runs.checkpoint import check_published, load_checkpoint, outputs_of, published_facts, read_checkpoint
 from alignmixup.runs.folder import RunFolder
-from alignmixup.runs.plan import FILE, NetworkChoice
+from alignmixup.runs.plan import FILE, NetworkChoice, check_arguments
 from alignmixup.training.config_file import DEFAULT, FREE_KEYS, ConfigError, check_keys
 from alignmixup.training.config_file import load as load_config
 from alignmixup.training.foreign import only_read
@@ -359,6 +359,7 @@ def load(
         >>> run.model(run.images([0, 1])[0]).shape
         torch.Size([2, 10])
     """
+    check_arguments(target=target, overrides=overrides)
     folder, choice = RunFolder(Path(target)), NetworkChoice(**options)
     overrides = [*overrides, *choice.overrides()]
     if isinstance(target, Path) or folder.config.is_file():
@@ -396,6 +397,19 @@ def load(
     run = Run(target, config, _existing(Path(choice.checkpoint)) if choice.checkpoint else None, None, choice)
     run.label_map  # noqa: B018 - a map that is none shows before any data are read
     return run
+
+
+def as_run(run: Run | str | Path) -> Run:
+    """The run itself, or that in a folder.
+
+    Raises:
+        TypeError: neither; what `load` raises of a folder that holds none.
+    """
+    if isinstance(run, Run):
+        return run
+    if not isinstance(run, str | Path):
+        raise TypeError(f"run must be a run folder, or what alignmixup.runs.load(...) gives, got {run!r:.100}")
+    return load(run)
 
 
 def _on_other_images(config: Config, choice: NetworkChoice, target: str) -> Config:

@@ -18,7 +18,9 @@ from alignmixup.figures.curves import draw_curves
 from alignmixup.figures.save import FigureKind
 from alignmixup.records import read_record, write_sealed
 from alignmixup.runs.folder import Mode, RunFolder, State, default_folder
+from alignmixup.runs.plan import check_arguments
 from alignmixup.runs.record import best_chosen_on, build_record
+from alignmixup.terminal import say
 from alignmixup.training import checkpoint
 from alignmixup.training.build import (
     build_loaders,
@@ -74,6 +76,7 @@ def train(
         >>> record["metrics"]["last_error_percent"] > 0, record["config"]["method"]["name"]
         (True, 'mixup')
     """
+    check_arguments(config=config, folder=folder, overrides=overrides, mode=mode, reporter=reporter, figures=figures)
     if isinstance(config, Config):
         if overrides:
             raise ConfigError("overrides are of a configuration by name: change the one given by dataclasses.replace")
@@ -203,7 +206,7 @@ def _finish(trainer: Trainer, folder: RunFolder) -> dict[str, Any]:
             return
         trainer.stop_requested = True
         if engine.is_main:
-            print("asked to stop: saving after this step; Ctrl-C (once more) stops at once", file=sys.stderr)
+            say("asked to stop: saving after this step; Ctrl-C (once more) stops at once", file=sys.stderr)
 
     try:
         with on_signals(stop):

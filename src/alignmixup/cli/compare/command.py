@@ -16,6 +16,7 @@ from typing import Any
 
 from alignmixup.cli.arguments import add_options, add_set
 from alignmixup.runs.plan import FigureOptions
+from alignmixup.terminal import say
 from alignmixup.training.config_file import ConfigError, bundled_folder, bundled_names
 
 _PAIRS = 100  # of test images, in which alignment is measured
@@ -101,7 +102,7 @@ def run(options: argparse.Namespace) -> int:
         )
     except InterruptedRunError as error:
         if is_main_process():
-            print(f"{error}. Continue with:\n  {command}", file=sys.stderr)
+            say(f"{error}. Continue with:\n  {command}", file=sys.stderr)
         return 130
     if is_main_process():
         if results["methods"]:
@@ -109,7 +110,7 @@ def run(options: argparse.Namespace) -> int:
             folder = root or Path("runs") / results["data"]
             if results["data"] == "digits":
                 _print_alignment(results)
-            print(f"{folder / 'results.json'}, {folder / 'comparison'}.{options.figures}")
+            say(f"{folder / 'results.json'}, {folder / 'comparison'}.{options.figures}")
             options.compared = folder
         _print_failures(results)
     return 1 if results["failures"] else 0
@@ -125,7 +126,7 @@ def _print_alignment(results: dict[str, Any]) -> None:
         if RunFolder(Path(folder)).read_config().method.name == "alignmixup":
             found = measure_matches(runs.load(folder, overrides=["train.device=cpu"]), pairs=_PAIRS)
             closer = 100 * (1 - found["distance"] / found["distance_unaligned"])
-            print(
+            say(
                 f"{Path(folder).name}, {found['layer']}, {found['positions']}, "
                 f"{_PAIRS} pairs of test images: {100 * found['moved']:.0f} % of the transport plan "
                 f"goes to another position;\n"
@@ -162,10 +163,10 @@ def _print_failures(results: dict[str, Any]) -> None:
     if not failures:
         return
     total = len(failures) + sum(len(method["seeds"]) for method in results["methods"])
-    print(f"{len(failures)} of {total} runs failed; the same command tries them again:", file=sys.stderr)
+    say(f"{len(failures)} of {total} runs failed; the same command tries them again:", file=sys.stderr)
     together: dict[str, list[dict[str, str]]] = {}
     for failure in failures:
         together.setdefault(failure["failure"], []).append(failure)
     for reason, several in together.items():
         names = ", ".join(failure["name"] for failure in several)
-        print(f"  {names}: {reason}\n    more in {several[0]['log']}", file=sys.stderr)
+        say(f"  {names}: {reason}\n    more in {several[0]['log']}", file=sys.stderr)

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from alignmixup.runs.jobs.queue import Display
-from alignmixup.training.progress.display import BarReporter, LineReporter, Reporter, TimeLeft, is_live, new_bars
+from alignmixup.terminal import is_live, new_bars, printable, say
+from alignmixup.training.progress.display import BarReporter, LineReporter, Reporter, TimeLeft
 
 
 class LineDisplay(Display):
@@ -24,7 +25,7 @@ class LineDisplay(Display):
         return _Counter(name, self, LineReporter())
 
     def ended(self, name: str, text: str) -> None:
-        print(f"{self.count(name)} {name}: {text}; {self.left} left for all", flush=True)
+        say(f"{self.count(name)} {name}: {text}; {self.left} left for all", flush=True)
 
     @property
     def done(self) -> float:
@@ -74,7 +75,7 @@ class BarDisplay(LineDisplay):
         self._update()
 
     def ended(self, name: str, text: str) -> None:
-        self.bars.console.print(f"{self.count(name)} {name}: {text}", markup=False, highlight=False)
+        self.bars.console.print(printable(f"{self.count(name)} {name}: {text}"), highlight=False)
         self._update()
 
     def close(self) -> None:

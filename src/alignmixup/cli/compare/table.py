@@ -7,6 +7,7 @@ from typing import Any
 
 from alignmixup.cli.table import new_table, show
 from alignmixup.runs.comparison import mean_and_spread
+from alignmixup.terminal import say
 
 # what a narrow terminal goes without first; results.json has it all
 _OPTIONAL = ("error %\n(last)", "images/s", "seeds", "seconds", "error %\n(best)", "paper\n(best)")
@@ -22,7 +23,7 @@ def print_table(results: Mapping[str, Any]) -> None:
     for error, *cells in zip(errors, *columns.values(), strict=True):
         table.add_row(*cells, style="bold" if error == min(errors) else None)
     show(table)
-    print(f"{results['seconds']:.0f} s of training and evaluation in all")
+    say(f"{results['seconds']:.0f} s of training and evaluation in all")
 
 
 def _columns(methods: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:

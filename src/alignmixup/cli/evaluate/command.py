@@ -12,8 +12,8 @@ import argparse
 from pathlib import Path
 
 from alignmixup.cli.arguments import add_networks, add_options, given, load_networks
-from alignmixup.cli.table import printable
 from alignmixup.runs.plan import FILE, EvaluationOptions, build_plan
+from alignmixup.terminal import say
 from alignmixup.training.config_file import ConfigError
 
 
@@ -47,10 +47,10 @@ def run(options: argparse.Namespace) -> int:
     out = out if out.suffix == ".json" else out / FILE
 
     def known(file: Path) -> None:
-        print(printable(f"{file} has it already (--overwrite measures anew)"))
+        say(f"{file} has it already (--overwrite measures anew)")
 
     results = evaluate_several(networks, plan, out=out, overwrite=options.overwrite, known=known)
     print_tables(results)
     for path in [out, *figure_files(results, out)]:
-        print(printable(str(path)))
+        say(str(path))
     return 0

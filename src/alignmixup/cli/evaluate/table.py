@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from alignmixup.cli.table import new_table, printable, show
+from alignmixup.cli.table import new_table, show
 from alignmixup.evaluation.summary import headline, summarise_evaluations
 from alignmixup.runs.comparison import mean_and_spread
+from alignmixup.terminal import say
 
 _NAMES = {
     "error_percent": "error %",
@@ -59,7 +60,7 @@ def print_runs(results: Sequence[Mapping[str, Any]]) -> None:
     table = new_table("run", *map(name_of, keys))
     for result, row in zip(results, rows, strict=True):
         table.add_row(result["run"], *(f"{row[key]:.{_digits(key)}f}" for key in keys))
-    print(printable(_title(results)))
+    say(_title(results))
     show(table)
 
 
@@ -78,7 +79,7 @@ def print_methods(summaries: Sequence[Mapping[str, Any]], results: Sequence[Mapp
         cells = [_cell(summary, key) if key in summary["mean"] else "-" for summary in summaries]
         images = sorted({count for summary in summaries for count in summary["images"].get(key, ())})
         table.add_row(name_of(key).replace("{tests}", str(tests or 10)), *cells, ", ".join(map(str, images)))
-    print(printable(title))  # above the table: as its own title it would be broken to the table's width
+    say(title)  # above the table: as its own title it would be broken to the table's width
     show(table)
 
 
@@ -97,9 +98,9 @@ def print_checks(results: Sequence[Mapping[str, Any]]) -> None:
             continue
         failed = [check for check in checks["checks"] if not check["passed"]]
         said = f"{result['run']}: checks of {checks['attack']} on {checks['images']} images: "
-        print(printable(said) + (f"{len(failed)} of {len(checks['checks'])} warn" if failed else "all passed"))
+        say(said + (f"{len(failed)} of {len(checks['checks'])} warn" if failed else "all passed"))
         for check in failed:
-            print(printable(f"  {check['name']}: {check['problem']}"))
+            say(f"  {check['name']}: {check['problem']}")
 
 
 def name_of(key: str) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 
 from alignmixup.cli.arguments import add_networks, add_options, given, load_network
 from alignmixup.runs.export.options import ExportOptions, HubOptions
+from alignmixup.terminal import say
 from alignmixup.training.config_file import ConfigError
 
 
@@ -45,19 +46,19 @@ def run(options: argparse.Namespace) -> int:
         from alignmixup.runs.export.hub import write_hub_folder
 
         files = write_hub_folder(network, options.hub_folder, **given(options, HubOptions))
-        print(f"{options.hub_folder}: {', '.join(files)}")
-        print(f"Nothing was uploaded. To do so: hf upload YOUR_NAME/MODEL {options.hub_folder}")
+        say(f"{options.hub_folder}: {', '.join(files)}")
+        say(f"Nothing was uploaded. To do so: hf upload YOUR_NAME/MODEL {options.hub_folder}")
     return 0
 
 
 def print_export(out: Path, facts: Mapping[str, Any]) -> None:
     """Where it is, what goes in and out, and how far it is from the network."""
     shape = " x ".join(map(str, facts["input"]["shape"]))
-    print(f"{out}: {shape} -> {facts['output']['shape'][1]} logits, float32, of {facts['weights']['file']}")
+    say(f"{out}: {shape} -> {facts['output']['shape'][1]} logits, float32, of {facts['weights']['file']}")
     for name, found in facts["check"].items():
         others = f"; {found['other_class']} get another class" if found["other_class"] else ""
-        print(
+        say(
             f"  on {found['images']} {name} the logits differ by at most {found['largest_difference']:.1e} "
             f"(largest: {found['largest_logit']:.3g}){others}"
         )
-    print(f"{out}.json: mean, std, size and classes; they are in the file too")
+    say(f"{out}.json: mean, std, size and classes; they are in the file too")

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alignmixup.cli.table import new_table, show
+from alignmixup.terminal import say
 
 if TYPE_CHECKING:
     from alignmixup.data.inspection import FolderReport
@@ -33,11 +34,11 @@ def run(options: argparse.Namespace) -> int:
     show(_counts(report))
     for name, spread in (("width", report.widths), ("height", report.heights)):
         if spread:
-            print(f"{name}: {spread[0]} to {spread[2]} pixels, median {spread[1]:g}")
+            say(f"{name}: {spread[0]} to {spread[2]} pixels, median {spread[1]:g}")
     for name, counted in (("modes", report.modes), ("formats", report.formats)):
-        print(f"{name}: {', '.join(f'{kind} {count}' for kind, count in counted.most_common()) or 'none'}")
+        say(f"{name}: {', '.join(f'{kind} {count}' for kind, count in counted.most_common()) or 'none'}")
     remarks = report.remarks()
-    print("\n".join(f"odd: {line}" for line in remarks) or "nothing odd")
+    say("\n".join(f"odd: {line}" for line in remarks) or "nothing odd")
     options.suggested = f"alignmixup train --data {shlex.quote(str(options.folder))}"
     return int(bool(report.unreadable))
 

@@ -11,6 +11,7 @@ import argparse
 from collections.abc import Callable, Mapping
 
 from alignmixup.cli.parser import commands_of, options_of_parser
+from alignmixup.terminal import say
 from alignmixup.training.config_file import bundled_names
 
 
@@ -22,7 +23,7 @@ def run(options: argparse.Namespace) -> int:
     """Print the script."""
     from alignmixup.cli import build_parser
 
-    print(_SCRIPTS[options.shell](commands_of(build_parser())), end="")
+    say(_SCRIPTS[options.shell](commands_of(build_parser())), end="")
     return 0
 
 

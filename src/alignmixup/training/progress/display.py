@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import sys
 import time
 from typing import Any
 
-from alignmixup.outside import require
+from alignmixup.terminal import bar_width, is_live, new_bars, say
 
 
 class Reporter:
@@ -44,7 +42,7 @@ class LineReporter(Reporter):
         if last or time.monotonic() - self._printed >= self._seconds:
             self._printed = time.monotonic()
             error = f"error {row['error_percent']:.2f} %  " if "error_percent" in row else ""
-            print(
+            say(
                 f"{self._title}  epoch {row['epoch'] + 1}/{self._epochs}  loss {row['train_loss']:.4f}  "
                 f"{error}{row['images_per_second']:.0f} images/s  {left} left",
                 flush=True,
@@ -112,24 +110,12 @@ class TimeLeft:
         return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
-def new_bars() -> Any:
-    """Bars of rich: title, bar and the task's ``text``; gone when they are closed."""
-    progress = require("rich.progress")
-    columns = ("{task.description}", progress.BarColumn(bar_width=_bar_width()), "{task.fields[text]}")
-    return progress.Progress(*columns, transient=True)
-
-
-def is_live() -> bool:
-    """Whether standard output can show what moves: a terminal that is not dumb."""
-    return sys.stdout.isatty() and os.environ.get("TERM", "").lower() not in ("dumb", "unknown")
-
-
 def fitting(*parts: str, beside: int) -> str:
     """As many of the parts, the first ones first, as fit the terminal beside the bar and a title of so many characters.
 
     Empty parts are left out.
     """
-    room = shutil.get_terminal_size().columns - beside - _bar_width() - 2
+    room = shutil.get_terminal_size().columns - beside - bar_width() - 2
     text = ""
     for part in filter(None, parts):
         longer = f"{text}  {part}" if text else part
@@ -137,10 +123,6 @@ def fitting(*parts: str, beside: int) -> str:
             break
         text = longer
     return text
-
-
-def _bar_width() -> int:
-    return max(0, min(24, shutil.get_terminal_size().columns // 8))
 
 
 def default_reporter(*, is_main: bool = True) -> Reporter:

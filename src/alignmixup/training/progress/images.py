@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 
-from alignmixup.training.progress.display import TimeLeft, is_live, new_bars
+from alignmixup.terminal import is_live, new_bars, say
+from alignmixup.training.progress.display import TimeLeft
 
 _SECONDS = 10.0  # between lines; what takes less says nothing
 
@@ -27,6 +28,6 @@ def image_progress(title: str, *, images: int) -> Iterator[Callable[[int], None]
                 bars.update(task, completed=done, text=text)
             elif time.monotonic() - printed >= _SECONDS:
                 printed = time.monotonic()
-                print(f"{title}  {text}", flush=True)
+                say(f"{title}  {text}", flush=True)
 
         yield advance

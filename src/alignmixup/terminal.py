@@ -1,0 +1,65 @@
+"""What is shown on a terminal: names of folders, classes and runs, and texts in files, may be of others.
+
+Everything goes through here, so that no such text steers the terminal and rich reads no markup in it.
+"""
+
+import os
+import shutil
+import sys
+from functools import cache
+from typing import Any, TextIO
+
+from alignmixup.outside import require
+
+__all__ = ["bar_width", "is_live", "new_bars", "new_console", "printable", "say"]
+
+
+def printable(text: str) -> str:
+    """A text of lines without what would steer a terminal."""
+    return "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in text)
+
+
+def say(*texts: object, sep: str = " ", end: str = "\n", file: TextIO | None = None, flush: bool = False) -> None:
+    """As ``print``, of `printable` texts."""
+    print(*(printable(str(text)) for text in texts), sep=sep, end=end, file=file, flush=flush)
+
+
+def is_live() -> bool:
+    """Whether standard output can show what moves: a terminal that is not dumb."""
+    return sys.stdout.isatty() and os.environ.get("TERM", "").lower() not in ("dumb", "unknown")
+
+
+def new_console() -> Any:
+    """A console of rich that prints texts as they are: ``[b]`` and ``:x:`` in a name are letters."""
+    return require("rich.console").Console(markup=False, emoji=False)
+
+
+@cache
+def _shared_console() -> Any:
+    """One for all bars, which may stand above each other."""
+    return new_console()
+
+
+def new_bars(*, timed: bool = False) -> Any:
+    """Bars of rich: title, bar and the task's ``text``, and the time left if ``timed``; gone when they are closed."""
+    progress, text = require("rich.progress"), require("rich.text")
+
+    class Words(progress.ProgressColumn):  # type: ignore[misc, name-defined]
+        """A text of the task in one line; rich's own column reads markup."""
+
+        def __init__(self, field: str) -> None:
+            super().__init__()
+            self._field = field
+
+        def render(self, task: Any) -> Any:
+            words = task.fields.get(self._field, "") if self._field else task.description
+            return text.Text(" ".join(printable(words).split("\n")), no_wrap=True)
+
+    columns = (Words(""), progress.BarColumn(bar_width=bar_width()), Words("text"))
+    left = (progress.TimeRemainingColumn(),) if timed else ()
+    return progress.Progress(*columns, *left, console=_shared_console(), transient=True)
+
+
+def bar_width() -> int:
+    """Characters of a bar in this terminal."""
+    return max(0, min(24, shutil.get_terminal_size().columns // 8))

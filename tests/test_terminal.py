@@ -1,0 +1,80 @@
+"""Names of others on a terminal: shown as they are, steering nothing."""
+
+import io
+import sys
+
+import pytest
+
+from alignmixup.cli.compare.display import BarDisplay, LineDisplay
+from alignmixup.cli.table import new_table, show
+from alignmixup.data.decode import with_bar
+from alignmixup.runs.jobs.queue import Display
+from alignmixup.terminal import printable, say
+from alignmixup.training.progress.display import BarReporter, LineReporter, Reporter
+from alignmixup.training.progress.images import image_progress
+
+NAMES = ["[red]x[/red]", "[/]", "[link=https://a.b]x[/link]", ":dog:", "a\x1b[2J\x07", "b\x9b2J\rc", "100 %", "{x}"]
+ROW = {"epoch": 0, "train_loss": 1.0, "error_percent": 5.0, "images_per_second": 9.0}
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    """What a terminal of 100 columns receives that knows no colours."""
+    screen = Terminal()
+    for key, value in {"TERM": "xterm", "NO_COLOR": "1", "COLUMNS": "100", "LINES": "40"}.items():
+        monkeypatch.setenv(key, value)
+    return screen
+
+
+def run(reporter: Reporter, name: str) -> None:
+    reporter.start(name, epochs=1, batches=2, first_epoch=0)
+    reporter.step(epoch=0, step=1, loss=1.0, images_per_second=9.0)
+    reporter.epoch(ROW)
+    reporter.close()
+
+
+def compare(display: Display, name: str) -> None:
+    run(display.reporter(name), name)
+    display.ended(name, f"failed: {name}")
+    display.close()
+
+
+def measure(name: str) -> None:
+    with image_progress(name, images=2) as advance:
+        advance(2)
+
+
+def table(name: str) -> None:
+    shown = new_table(name, "number", title=name, caption=name)
+    shown.add_row(name, name)
+    show(shown, name)
+
+
+WAYS = {
+    "train, lines": lambda name: run(LineReporter(seconds=0), name),
+    "train, bar": lambda name: run(BarReporter(), name),
+    "compare, lines": lambda name: compare(LineDisplay({name: 1}, total=1), name),
+    "compare, bars": lambda name: compare(BarDisplay({name: 1}, total=1), name),
+    "images": measure,
+    "data": lambda name: list(with_bar(range(3), name, total=3)),
+    "table": table,
+    "say": lambda name: say(name, ["x", name]),
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("way", WAYS)
+def test_a_name_is_shown_whole_and_steers_nothing(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch, way: str, name: str
+) -> None:
+    monkeypatch.setattr(sys, "stdout", terminal)  # pytest sets its own when a test begins
+    WAYS[way](name)
+    said = terminal.getvalue()
+    assert printable(name) in said
+    assert not set("\x07\x9b") & set(said)
+    assert name.isprintable() or name not in said
