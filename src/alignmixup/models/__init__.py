@@ -101,6 +101,10 @@ def check_options(name: str, options: Mapping[str, Any]) -> None:
 
     Raises:
         ValueError, TypeError, ImportError: as ``build`` does of ``name`` and ``options``.
+
+    Example:
+        >>> from alignmixup import models
+        >>> models.check_options("preact_resnet18", {"width": 16})
     """
     known = globals()["options"](name)
     for key, value in options.items():
