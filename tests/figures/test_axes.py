@@ -58,7 +58,8 @@ def test_panels_and_images():
 
 
 def test_long_names_are_folded_and_cut():
-    assert fold("AlignMixup, layer=stage3", width=12) == "AlignMixup,\nlayer=stage3"
+    for name in ("AlignMixup, layer=stage3", "AlignMixup,layer=stage3"):
+        assert fold(name, width=12) == "AlignMixup,\nlayer=stage3"
     cut = fold("word " + "x" * 100, width=10, lines=3)
     assert max(map(len, cut.splitlines())) == 10
     assert (len(cut.splitlines()), cut[-1]) == (3, "…")

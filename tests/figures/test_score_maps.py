@@ -1,5 +1,7 @@
 """Score maps with their boxes, and accuracy over the threshold."""
 
+import itertools
+
 import numpy as np
 from PIL import Image
 
@@ -22,6 +24,17 @@ def test_boxes_are_told_apart_without_red_and_green(tmp_path):
     assert truth > 0.005
     assert hit > 0.001
     assert missed > 0.001
+
+
+def test_names_of_rows_do_not_touch(tmp_path, drawn):
+    images, truth = np.zeros((2, 40, 40, 3)), [np.array([[5, 5, 20, 20]])] * 2
+    boxes, name = np.array([[6, 6, 21, 21]] * 2), "manifold_mixup,layer=blocks.4\nthreshold 0.33"
+    row = MapRow(name, np.zeros((2, 40, 40)), boxes, [0.8, 0.2], [True, True])
+    draw_boxes(images, truth, [row] * 3, tmp_path / "boxes.png", captions=["a", "b"])
+    places = [axes.yaxis.label.get_window_extent() for axes in drawn[0].axes if axes.get_ylabel()]
+    assert len(places) == 4
+    assert all(above.y0 > below.y1 for above, below in itertools.pairwise(places))
+    assert min(place.x0 for place in places) >= 0
 
 
 def test_a_line_for_each_result_and_a_panel_for_each_choice(tmp_path, drawn):

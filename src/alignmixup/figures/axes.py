@@ -1,5 +1,6 @@
 """What several figures do with their axes."""
 
+import re
 import textwrap
 from collections.abc import Sequence
 from typing import Any
@@ -64,8 +65,8 @@ def legend_below(figure: Any, axes: Any, *, columns: int = 2) -> None:
 
 
 def fold(name: str, *, width: int = 24, lines: int = 2) -> str:
-    """A name in so many short lines; what does not fit is cut."""
-    return textwrap.fill(name, width, max_lines=lines, placeholder="…")
+    """A name in so many short lines, also broken behind commas; what does not fit is cut."""
+    return textwrap.fill(re.sub(r", *", ", ", name), width, max_lines=lines, placeholder="…")
 
 
 def name_ends(axes: Any, names: Sequence[str]) -> None:

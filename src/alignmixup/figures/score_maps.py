@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from alignmixup.figures.axes import show_image
+from alignmixup.figures.axes import fold, name_row, show_image
 from alignmixup.figures.palette import CARD, FIRST, INK, SECOND, SEQUENTIAL, dashes, series
 from alignmixup.figures.save import Target, drawing
 
@@ -87,8 +87,8 @@ def draw_boxes(
                 _draw_image(axes, images[number], truth[number], text)
                 axes.imshow(row.maps[number], cmap=SEQUENTIAL, alpha=0.5, vmin=0, vmax=1)
                 _draw_box(axes, row.boxes[number], _FOUND if row.match[number] >= 0.5 else _MISSED)
-            line[0].set_ylabel(row.name, fontsize=8, color=INK)
-        grid[0, 0].set_ylabel("true boxes", fontsize=8, color=INK)
+            name_row(line[0], "\n".join(fold(part, width=18) for part in row.name.splitlines()))
+        name_row(grid[0, 0], "true boxes")
         figure.legend(handles=_legend(), loc="outside lower center", ncols=3, fontsize=7, labelcolor=INK)
 
 
