@@ -73,7 +73,7 @@ def test_what_takes_a_run_takes_its_folder(tmp_path: Path, monkeypatch: pytest.M
 @pytest.mark.parametrize("out", [None, "", 3])
 def test_a_picture_needs_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, out: Any) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises((TypeError, ValueError), match="^out must be a text or a Path|^--out '.' names no file"):
+    with pytest.raises((TypeError, ValueError), match=r"^out must be a text or a Path|^--out '' names no file"):
         OF_A_RUN[name](**given(OF_A_RUN[name]) | {"out": out})
 
 
