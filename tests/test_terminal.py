@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from alignmixup.cli import main
 from alignmixup.cli.compare.display import BarDisplay, LineDisplay
 from alignmixup.cli.table import new_table, show
 from alignmixup.data.decode import with_bar
@@ -78,3 +79,15 @@ def test_a_name_is_shown_whole_and_steers_nothing(
     assert printable(name) in said
     assert not set("\x07\x9b") & set(said)
     assert name.isprintable() or name not in said
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_letters_that_the_output_lacks_are_escaped(monkeypatch: pytest.MonkeyPatch, encoding: str) -> None:
+    """Output into a pipe under Windows; a training must not end for the name of its folder."""
+    piped = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(piped, encoding=encoding, write_through=True))
+    say("☃ first")
+    run(LineReporter(seconds=0), "☃ second")
+    assert piped.getvalue().count(b"\\u2603") == 2
+    assert main(["methods", "alignmixup"]) == 0
+    assert b"\\u03bb" in piped.getvalue()  # lambda, in a table of rich

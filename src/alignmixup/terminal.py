@@ -3,6 +3,7 @@
 Everything goes through here, so that no such text steers the terminal and rich reads no markup in it.
 """
 
+import io
 import os
 import shutil
 import sys
@@ -11,7 +12,7 @@ from typing import Any, TextIO
 
 from alignmixup.outside import require
 
-__all__ = ["bar_width", "is_live", "new_bars", "new_console", "printable", "say"]
+__all__ = ["bar_width", "is_live", "new_bars", "new_console", "printable", "say", "write_all_letters"]
 
 
 def printable(text: str) -> str:
@@ -20,8 +21,21 @@ def printable(text: str) -> str:
 
 
 def say(*texts: object, sep: str = " ", end: str = "\n", file: TextIO | None = None, flush: bool = False) -> None:
-    """As ``print``, of `printable` texts."""
-    print(*(printable(str(text)) for text in texts), sep=sep, end=end, file=file, flush=flush)
+    """As ``print``, of `printable` texts, in the letters that the output has."""
+    file = sys.stdout if file is None else file
+    print(*(_writable(str(text), file) for text in texts), sep=sep, end=end, file=file, flush=flush)
+
+
+def _writable(text: str, file: TextIO | None) -> str:
+    """A printable text in the letters of the output's encoding; no measurement is lost for a name that it lacks."""
+    encoding = getattr(file, "encoding", None) or "utf-8"
+    return printable(text).encode(encoding, "backslashreplace").decode(encoding)
+
+
+def write_all_letters() -> None:
+    """Let standard output escape the letters that its encoding lacks: a pipe under Windows often has few."""
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def is_live() -> bool:
@@ -53,7 +67,7 @@ def new_bars(*, timed: bool = False) -> Any:
 
         def render(self, task: Any) -> Any:
             words = task.fields.get(self._field, "") if self._field else task.description
-            return text.Text(" ".join(printable(words).split("\n")), no_wrap=True)
+            return text.Text(" ".join(_writable(words, sys.stdout).split("\n")), no_wrap=True)
 
     columns = (Words(""), progress.BarColumn(bar_width=bar_width()), Words("text"))
     left = (progress.TimeRemainingColumn(),) if timed else ()

@@ -86,6 +86,19 @@ def test_patches_of_the_size_asked_for():
     assert model.patch_embed.num_patches == 16
 
 
+@pytest.mark.parametrize("name", ["timm:test_vit", "timm:vit_tiny_patch16_224", "timm:cait_xxs24_224"])
+@pytest.mark.parametrize("options", [{"image_size": 32, "patch_size": 12}, {"patch_size": 33}, {"image_size": 40}])
+def test_patches_that_do_not_fill_the_image_are_refused(name, options):
+    """Some of timm's models leave the rest of the image out and say nothing, others fail in the first batch."""
+    with pytest.raises(ValueError, match=r"patches of patch_size=\d+ do not fill images of image_size="):
+        models.build(name, num_classes=3, options=options)
+
+
+def test_a_patch_size_that_timm_cannot_build_is_refused_by_name():
+    with pytest.raises(ValueError, match="timm:crossvit_tiny_240 cannot have patch_size=4"):
+        models.build("timm:crossvit_tiny_240", num_classes=3, options={"patch_size": 4})
+
+
 @pytest.mark.parametrize("options", [{"in_channels": 0}, {"image_size": -1}])
 @pytest.mark.parametrize("name", ["torchvision:vit_b_16", "timm:vit_tiny_patch16_224"])
 def test_options_out_of_range(name, options):

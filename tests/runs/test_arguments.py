@@ -69,6 +69,14 @@ def test_what_takes_a_run_takes_its_folder(tmp_path: Path, monkeypatch: pytest.M
             function(**given(function) | {"run": value})
 
 
+@pytest.mark.parametrize("name", [name for name in OF_A_RUN if name.startswith("picture_")])
+@pytest.mark.parametrize("out", [None, "", 3])
+def test_a_picture_needs_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, out: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises((TypeError, ValueError), match=r"^out must be a text or a Path|^--out '' names no file"):
+        OF_A_RUN[name](**given(OF_A_RUN[name]) | {"out": out})
+
+
 def test_a_folder_is_measured_as_its_run(small: list[str], tmp_path: Path) -> None:
     runs.train("digits/mixup", tmp_path / "run", overrides=small[1:])
     numbers = runs.evaluate(tmp_path / "run", what="error")

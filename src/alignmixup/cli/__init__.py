@@ -32,7 +32,7 @@ from alignmixup.cli.export import command as export_command
 from alignmixup.cli.own_data import command as data_command
 from alignmixup.cli.parser import CommandParser, Parser, completion
 from alignmixup.cli.parser.next_step import next_step
-from alignmixup.terminal import printable, say
+from alignmixup.terminal import printable, say, write_all_letters
 from alignmixup.training.processes.ranks import ToldElsewhereError, dead_workers, is_main_process, speaker
 
 _COMMANDS: dict[str, ModuleType] = {
@@ -61,6 +61,7 @@ _LONGEST = 1200  # letters of a message
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``alignmixup`` and return the exit status: 0 done, 1 failed, 2 not understood, 130 interrupted."""
+    write_all_letters()
     parser = build_parser()
     options = parser.parse_args(arguments)
     if options.command is None:

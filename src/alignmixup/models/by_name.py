@@ -138,14 +138,18 @@ def _timm(
     sizes = {"img_size": image_size, "patch_size": patch_size}
     sizes = {key: size for key, size in sizes.items() if size is not None}
     pretrained = pretrained and not own_weights
+    if image_size is not None and patch_size is not None:
+        _check_patches(name, image_size, patch_size)
     try:
         model = timm.create_model(name, pretrained=pretrained, num_classes=num_classes, in_chans=in_channels, **sizes)
-    except TypeError as error:
-        if "patch_size" in str(error):
+    except (TypeError, AssertionError, NotImplementedError) as error:
+        if "patch_size" in str(error) and isinstance(error, TypeError):
             raise ValueError(f"timm:{name} takes no patch_size: leave it out") from error
-        if "img_size" in str(error):
+        if "img_size" in str(error) and isinstance(error, TypeError):
             raise ValueError(f"timm:{name} takes images of any size: leave image_size out") from error
-        raise
+        if patch_size is None:
+            raise
+        raise ValueError(f"timm:{name} cannot have patch_size={patch_size} ({error}): leave it out") from error
     except OSError as error:  # offline: the hub's errors are OSErrors, and so are urllib's
         if not pretrained:
             raise
@@ -158,7 +162,19 @@ def _timm(
             raise
         names = ", ".join(timm.list_pretrained(f"{architecture}*")[:8]) or "none"
         raise ValueError(f"timm:{name}: {error} Known with weights: {names}") from error
+    patches = getattr(model, "patch_embed", None)
+    if sizes and isinstance(patches, require("timm.layers").PatchEmbed) and patches.img_size:
+        _check_patches(name, patches.img_size[0], patches.patch_size[0])
     return cast(nn.Module, model)
+
+
+def _check_patches(name: str, image_size: int, patch_size: int) -> None:
+    """Refuse patches that do not fill the image: many models leave the rest of it out and say nothing."""
+    if image_size % patch_size:
+        raise ValueError(
+            f"timm:{name}: patches of patch_size={patch_size} do not fill images of image_size={image_size}: take "
+            "sizes that divide"
+        )
 
 
 def _replace_first_convolution(model: nn.Module, in_channels: int) -> None:

@@ -34,6 +34,7 @@ from alignmixup.files import write_json
 from alignmixup.methods import MixedBatch, Mixer
 from alignmixup.methods.alignmixup_ae import AlignMixupAE
 from alignmixup.normalization import Normalization
+from alignmixup.options import Option
 from alignmixup.outside import require
 from alignmixup.runs.folder import RunFolder
 from alignmixup.runs.plan import (
@@ -42,7 +43,6 @@ from alignmixup.runs.plan import (
     MorphOptions,
     PairChoice,
     PathOptions,
-    check_arguments,
     listed,
 )
 from alignmixup.runs.record import environment
@@ -226,8 +226,10 @@ def _pair_maps(run: Run, layer: str, asked: PairChoice, *, layout: Layout | None
 
 
 def _ready(file: str | Path, check: Callable[[Path], object] = check_format) -> Path:
-    check_arguments(out=file)
     """A picture that can be written: refused before hours of work are done for it, a run's own file first of all."""
+    Option(name="out", type=str | Path).check(file)
+    if not Path(file).name:
+        raise ValueError(f"--out {str(file)!r} names no file: name one, such as picture.png")
     for written in (Path(file), Path(file).with_suffix(".json")):
         RunFolder(written.parent).check_output(written)
     check(Path(file))
