@@ -8,14 +8,17 @@ trained on 10 images a class: the other stages with a new classifier, or a token
 know no positions, and the mean of the tokens). Half of the batches are mixed at the cut. So a run takes seconds. It is
 a frozen-stem experiment: the mixing never trains what is before it.
 
-Methods: none; unaligned; aligned; permuted (a random order in the place of the plan); the last two in one direction
-(the first example's positions stay) and in two (a fair coin a batch). By seed all have the same start, order of images,
-λ, partners and coins.
+Methods: none; unaligned; aligned; soft (aligned with epsilon 1: plans far from permutations); permuted (a random order
+in the place of the plan); the last three in one direction (the first example's positions stay) and in two (a fair coin
+a batch). By seed all have the same start, order of images, λ, partners and coins.
 
 Places (--at): blocks.4 (8x8 positions at 128 pixels), blocks.5 and blocks.6 (4x4) with the rest of the network, behind
 blocks.6 nothing reads the order of positions; tokens.4 and tokens.5 with a token network behind those stages;
-inside.4 and inside.5: the same, mixed behind its first transformer block. Each line of the table says how far the
+inside.4 and inside.5: the same, mixed behind its first transformer block; mean.7, gem.7 and attention.7: behind the
+very last map (4x4), with that pooling and a new classifier. Each line of the table says how far the
 network behind reads the order: the baseline's error where the positions of test images are permuted.
+
+--pairs class: images of one class are mixed (their labels stay), in batches of such pairs, for all methods.
 
 The learning rate of a place is that of three with which the method "none" errs least on 10 other training images a
 class ("held out" in the table). What is in OUT is not trained again: the same command goes on where it was stopped.
@@ -45,8 +48,11 @@ from alignmixup.methods.base import Mixer
 from alignmixup.models.weights import read_weights
 from alignmixup.taps import Hidden
 
+LAST = 7  # behind all of them and the last convolution
 FIRST = 4  # the stage behind which features are kept; deeper ones are computed from them
-METHODS = ("none", "unaligned", "aligned 1", "aligned 2", "permuted 1", "permuted 2")
+METHODS = ("none", "unaligned", "aligned 1", "aligned 2", "soft 1", "soft 2", "permuted 1", "permuted 2")
+USUAL = ("none", "unaligned", "aligned 1", "aligned 2", "permuted 1", "permuted 2")
+SOFT = 1.0  # epsilon; AlignMixup's own is 0.1
 Features = dict[str, tuple[Tensor, Tensor]]  # of each split: maps (N, C, h, w) float16 and labels (N,)
 
 
@@ -76,14 +82,40 @@ class Tokens(nn.Module):
         return self.classifier(self.norm(self.blocks(tokens)).mean(1))
 
 
-class Rest(nn.Module):
-    """The stages of a network of timm behind one, with a new classifier."""
+class GeM(nn.Module):
+    """Generalised mean of positions: (mean x^p)^(1/p) of maps (B, C, h, w) with a learned p, 3 at first."""
 
-    def __init__(self, network: nn.Module, stage: int, num_classes: int) -> None:
+    def __init__(self) -> None:
+        super().__init__()
+        self.power = nn.Parameter(torch.tensor(3.0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pooled features (B, C)."""
+        return x.clamp(min=1e-6).pow(self.power).mean((2, 3)).pow(1 / self.power)
+
+
+class Attention(nn.Module):
+    """Mean of positions weighted by a learned query, the plain mean at first."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.query = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pooled features (B, C)."""
+        x = x.flatten(2)
+        weights = torch.einsum("bcr,c->br", x, self.query / x.shape[1] ** 0.5).softmax(1)
+        return torch.einsum("bcr,br->bc", x, weights)
+
+
+class Behind(nn.Module):
+    """The last modules of a network, trained on, and a new classifier."""
+
+    def __init__(self, features: nn.Module, channels: int, num_classes: int) -> None:
         super().__init__()
         self.cut = nn.Identity()
-        self.features = nn.Sequential(*network.blocks[stage + 1 :], network.conv_head, network.bn2, network.global_pool)
-        self.classifier = nn.Linear(network.classifier.in_features, num_classes)
+        self.features = features
+        self.classifier = nn.Linear(channels, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (B, K) of maps (B, C, h, w)."""
@@ -94,14 +126,17 @@ class Rest(nn.Module):
 class Place:
     """Where is mixed, and what is trained behind the stem."""
 
-    kind: str  # blocks, tokens, inside
+    kind: str  # blocks, tokens, inside, mean, gem, attention
     stage: int
 
     @classmethod
     def named(cls, text: str) -> "Place":
         kind, _, stage = text.partition(".")
-        if kind not in ("blocks", "tokens", "inside") or stage not in ("4", "5", "6"):
-            raise argparse.ArgumentTypeError(f"{text}: expected blocks, tokens or inside, a dot, and 4, 5 or 6")
+        pooled = kind in ("mean", "gem", "attention") and stage == "7"
+        if not pooled and (kind not in ("blocks", "tokens", "inside") or stage not in ("4", "5", "6")):
+            raise argparse.ArgumentTypeError(
+                f"{text}: expected blocks, tokens or inside, a dot, and 4, 5 or 6, or mean.7, gem.7 or attention.7"
+            )
         return cls(kind, int(stage))
 
     def __str__(self) -> str:
@@ -110,12 +145,16 @@ class Place:
     @property
     def epochs(self) -> int:
         """Transformer blocks start from nothing."""
-        return 12 if self.kind == "blocks" else 20
+        return 20 if self.is_transformer else 12
+
+    @property
+    def is_transformer(self) -> bool:
+        return self.kind in ("tokens", "inside")
 
     @property
     def rates(self) -> tuple[float, ...]:
         """Learning rates to choose from."""
-        usual = 0.01 if self.kind == "blocks" else 0.001
+        usual = 0.001 if self.is_transformer else 0.01
         return usual / 3, usual, 3 * usual
 
     @property
@@ -124,13 +163,18 @@ class Place:
 
     def build(self, network: nn.Module, channels: int, num_classes: int) -> nn.Module:
         """What is trained, with new weights from torch's generator where there are none."""
+        if self.is_transformer:
+            return Tokens(channels, num_classes)
+        width = network.classifier.in_features
         if self.kind == "blocks":
-            return Rest(network, self.stage, num_classes)
-        return Tokens(channels, num_classes)
+            last = (network.conv_head, network.bn2, network.global_pool)
+            return Behind(nn.Sequential(*network.blocks[self.stage + 1 :], *last), width, num_classes)
+        pools = {"mean": lambda: network.global_pool, "gem": GeM, "attention": lambda: Attention(width)}
+        return Behind(pools[self.kind](), width, num_classes)
 
     def optimizer(self, model: nn.Module, rate: float) -> torch.optim.Optimizer:
         """SGD as in fine-tuning, the head ten times as fast; AdamW for transformer blocks."""
-        if self.kind != "blocks":
+        if self.is_transformer:
             return torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=0.05)
         head, rest = model.get_submodule("classifier"), model.get_submodule("features")
         groups = [{"params": rest.parameters()}, {"params": head.parameters(), "lr": 10 * rate}]
@@ -144,8 +188,10 @@ def build_mixer(
     if method == "none":
         return Baseline(model, num_classes=num_classes, seed=seed)
     name, _, directions = method.partition(" ")
-    kind = {"unaligned": UnalignedMixup, "aligned": AlignMixup, "permuted": PermutedMixup}[name]
-    keep: Any = "first" if directions == "1" else "random"
+    kinds = {"unaligned": UnalignedMixup, "aligned": AlignMixup, "soft": AlignMixup, "permuted": PermutedMixup}
+    kind, keep = kinds[name], "first" if directions == "1" else "random"
+    if name == "soft":
+        options["epsilon"] = SOFT
     shares = {"probability": probability, "input_probability": 0.0}
     return kind(model, num_classes=num_classes, layer=layer, keep=keep, seed=seed, **shares, **options)
 
@@ -158,9 +204,12 @@ def train(
     *,
     epochs: int,
     seed: int,
+    pairs: str = "random",
 ) -> None:
-    """Train on maps and labels: batches of 32, a cosine with a warm-up of one epoch."""
+    """Train on maps and labels: batches of 32, a cosine with a warm-up of one epoch; ``pairs``: random, or class."""
     x, y = images
+    if pairs == "class":
+        mixer.draw_perm = lambda size: torch.arange(size) ^ 1  # type: ignore[attr-defined]
     order = torch.Generator().manual_seed(seed)
     steps = -(-len(x) // 32)
     schedules = [
@@ -170,12 +219,24 @@ def train(
     schedule = torch.optim.lr_scheduler.SequentialLR(optimizer, schedules, [steps])
     for _ in range(epochs):
         model.train()
-        for index in torch.randperm(len(x), generator=order).split(32):
+        shown = torch.randperm(len(x), generator=order) if pairs == "random" else in_pairs(y, order)
+        for index in shown.split(32):
             with mixer(x[index].float(), y[index]) as batch:
                 batch.loss(model(batch.x)).backward()
             optimizer.step()
             optimizer.zero_grad()
             schedule.step()
+
+
+def in_pairs(labels: Tensor, generator: torch.Generator) -> Tensor:
+    """All examples in random order, each second one after another of its class; an odd one of a class is left out."""
+    found = []
+    for label in labels.unique():
+        own = (labels == label).nonzero()[:, 0]
+        own = own[torch.randperm(len(own), generator=generator)]
+        found.append(own[: len(own) // 2 * 2].view(-1, 2))
+    pairs = torch.cat(found)
+    return pairs[torch.randperm(len(pairs), generator=generator)].flatten()
 
 
 @torch.no_grad()
@@ -244,7 +305,7 @@ def one_run(weights: Path, features: Features, asked: dict[str, Any]) -> dict[st
         (report,) = mixer.check(features["train"][0][:2].float())
         found = {"carried": report.share, "read": report.use, "positions": report.positions}
     optimizer = place.optimizer(model, asked["rate"])
-    train(model, optimizer, mixer, features["train"], epochs=asked["epochs"], seed=asked["seed"])
+    train(model, optimizer, mixer, features["train"], epochs=asked["epochs"], seed=asked["seed"], pairs=asked["pairs"])
     part = features[asked["split"]]
     found |= {"error_percent": error(model, part), "error_percent_permuted": error(model, part, permuted=True)}
     return found | {"seconds": time.process_time() - start}
@@ -255,14 +316,16 @@ def deeper(features: Features, stage: int, weights: Path) -> Features:
     if stage == FIRST:
         return features
     network = load_network(weights)
-    stem = nn.Sequential(*network.blocks[FIRST + 1 : stage + 1])
+    last = (network.conv_head, network.bn2) if stage == LAST else ()
+    stem = nn.Sequential(*network.blocks[FIRST + 1 : stage + 1], *last)
     batches = {name: zip(*(one.split(100) for one in (x.float(), y)), strict=True) for name, (x, y) in features.items()}
     return {name: extract(network, stem, some) for name, some in batches.items()}
 
 
 def known(place: Place, method: str, options: argparse.Namespace, **more: Any) -> dict[str, Any]:
     """What a run is known by."""
-    return {"place": str(place), "method": method, "epochs": options.epochs or place.epochs, "seed": 0, **more}
+    epochs = options.epochs or place.epochs
+    return {"place": str(place), "method": method, "pairs": options.pairs, "epochs": epochs, "seed": 0, **more}
 
 
 def work(options: argparse.Namespace, ask: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
@@ -276,7 +339,8 @@ def work(options: argparse.Namespace, ask: Callable[[dict[str, Any]], dict[str, 
 
 
 def stored(file: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.is_file() else []
+    lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
+    return [{"pairs": "random"} | json.loads(line) for line in lines]
 
 
 def table(runs: Sequence[dict[str, Any]]) -> str:
@@ -285,21 +349,23 @@ def table(runs: Sequence[dict[str, Any]]) -> str:
     lines.append("|" + "---|" * lines[0].count(" | ") + "---|")
     groups: dict[Any, dict[int, dict[str, Any]]] = {}
     for run in runs:
-        groups.setdefault((run["place"], run["rate"], run["split"], run["method"]), {})[run["seed"]] = run
+        key = (run["place"], run.get("pairs", "random"), run["rate"], run["split"], run["method"])
+        groups.setdefault(key, {})[run["seed"]] = run
 
     def minus(own: dict[int, dict[str, Any]], other: dict[int, dict[str, Any]]) -> str:
         both = [own[seed]["error_percent"] - other[seed]["error_percent"] for seed in own if seed in other]
         return spread(both, "+") if both else ""
 
-    for (place, rate, split, method), own in sorted(groups.items()):
-        beside: Callable[[str], Any] = lambda name, key=(place, rate, split): groups.get((*key, name), {})  # noqa: E731
+    for (place, pairs, rate, split, method), own in sorted(groups.items()):
+        key = (place, pairs, rate, split)
+        beside: Callable[[str], Any] = lambda name, key=key: groups.get((*key, name), {})  # noqa: E731
         cells = [
-            place + (", held out" if split == "other" else ""),
+            place + (", one class" if pairs == "class" else "") + (", held out" if split == "other" else ""),
             method,
             f"{rate:.2g}",
             spread([run["error_percent"] for run in own.values()]),
             minus(own, beside("unaligned")) if method not in ("none", "unaligned") else "",
-            minus(own, beside(method.replace("aligned", "permuted"))) if method.startswith("aligned") else "",
+            minus(own, beside(f"permuted {method[-1]}")) if method.startswith(("aligned", "soft")) else "",
             spread([run["error_percent_permuted"] for run in own.values()]),
             " ".join(sorted({f"{run['carried']:.3f}" for run in own.values() if "carried" in run})),
             str(len(own)),
@@ -320,7 +386,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/match"), help="features and runs (default: %(default)s)")
     places = [Place.named(text) for text in ("blocks.6", "tokens.5", "blocks.5", "tokens.4", "blocks.4")]
     parser.add_argument("--at", type=Place.named, nargs="+", default=places, help="places, as above")
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=USUAL)
+    parser.add_argument("--pairs", choices=("random", "class"), default="random", help="partners (default: random)")
     parser.add_argument("--seeds", type=int, default=3, help="seeds 0 to N - 1 (default: %(default)s)")
     parser.add_argument("--epochs", type=int, help="(default: 12, of tokens 20)")
     parser.add_argument("--images", type=int, default=10, help="training images a class (default: %(default)s)")

@@ -16,9 +16,9 @@ LABELS = torch.arange(12) % CLASSES
 
 def built(text):
     torch.manual_seed(0)
-    network = models.build(f"timm:{NAME}", num_classes=5) if text.startswith("blocks") else None
     place = match.Place.named(text)
-    return place, place.build(network, {4: 112, 5: 192, 6: 320}[place.stage], CLASSES)
+    network = None if place.is_transformer else models.build(f"timm:{NAME}", num_classes=5)
+    return place, place.build(network, {4: 112, 5: 192, 6: 320, 7: 1280}[place.stage], CLASSES)
 
 
 def test_all_methods_draw_the_same():
@@ -77,9 +77,10 @@ def test_the_table_pairs_by_seed():
     assert "| 27.00 ± 8.49 | +2.00 ± 1.41 | -4.00 |" in line
 
 
-def test_other_places_are_refused():
-    with pytest.raises(argparse.ArgumentTypeError, match=r"blocks.7: expected blocks, tokens or inside"):
-        match.Place.named("blocks.7")
+@pytest.mark.parametrize("text", ["blocks.7", "gem.6", "stem.4", "mean"])
+def test_other_places_are_refused(text):
+    with pytest.raises(argparse.ArgumentTypeError, match=r"expected blocks, tokens or inside"):
+        match.Place.named(text)
 
 
 def test_the_rate_is_chosen_on_held_out_images():
@@ -90,8 +91,49 @@ def test_the_rate_is_chosen_on_held_out_images():
         return run | {"error_percent": abs(run["rate"] - 0.01)}
 
     options = argparse.Namespace(
-        at=[match.Place.named("blocks.6")], methods=("none", "aligned 1"), seeds=2, epochs=None
+        at=[match.Place.named("blocks.6")], methods=("none", "aligned 1"), seeds=2, epochs=None, pairs="random"
     )
     match.work(options, ask)
     assert [run["split"] for run in asked] == ["other"] * 3 + ["test"] * 4
     assert {(run["rate"], run["seed"]) for run in asked[3:]} == {(0.01, 0), (0.01, 1)}
+
+
+def test_the_mean_alone_reads_nothing_of_the_plan():
+    """Pooling that is no linear function of the map reads which features were mixed; none reads where they stand."""
+    maps, perm, lam = torch.rand(4, 1280, 4, 4), torch.tensor([1, 0, 3, 2]), torch.full((4,), 0.5)
+    with torch.no_grad():
+        for text in ("mean.7", "gem.7", "attention.7"):
+            _, model = built(text)
+            if text == "attention.7":
+                torch.testing.assert_close(model.features(maps), maps.mean((2, 3)))
+                model.features.query.normal_(generator=torch.Generator().manual_seed(0)).mul_(100)
+            torch.testing.assert_close(model(maps), model(maps.flip(3)))
+            mixers = [match.build_mixer(method, model, "cut", CLASSES, seed=0) for method in ("aligned 1", "unaligned")]
+            found, other = (model(mixer.interpolation(perm, lam, "first")(maps)) for mixer in mixers)
+            assert torch.allclose(found, other, rtol=1e-3, atol=1e-4) == (text == "mean.7")
+
+
+def test_soft_plans_are_softer():
+    _, model = built("tokens.4")
+    mixers = [match.build_mixer(method, model, "cut", CLASSES, seed=0) for method in ("aligned 1", "soft 1")]
+    perm, lam = torch.arange(12).flip(0), torch.zeros(12)
+    sharp, soft = (mixer.interpolation(perm, lam, "first")(MAPS) for mixer in mixers)
+    assert soft.var((2, 3)).mean() < 0.9 * sharp.var((2, 3)).mean()
+
+
+def test_pairs_of_one_class():
+    labels = torch.tensor([0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1, 1])
+    order = match.in_pairs(labels, torch.Generator().manual_seed(0))
+    assert len(order) == 10  # class 2 has three, class 1 five
+    assert len(order.unique()) == 10
+    assert torch.equal(labels[order][::2], labels[order][1::2])
+    assert not torch.equal(order, match.in_pairs(labels, torch.Generator().manual_seed(1)))
+
+
+@pytest.mark.filterwarnings("ignore:The epoch parameter in")
+@pytest.mark.parametrize("method", ["unaligned", "soft 2", "permuted 1"])
+def test_pairs_of_one_class_keep_their_labels(method):
+    place, model = built("tokens.4")
+    mixer = match.build_mixer(method, model, place.layer, CLASSES, seed=0, probability=1.0)
+    match.train(model, place.optimizer(model, 0.01), mixer, (MAPS, LABELS), epochs=2, seed=0, pairs="class")
+    assert torch.equal(mixer(MAPS, LABELS).draw.perm, torch.arange(12) ^ 1)
