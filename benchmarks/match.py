@@ -38,6 +38,7 @@ import torch
 from benchmarks.controls import PermutedMixup
 from benchmarks.lite0 import NAME
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from alignmixup import AlignMixup, Baseline, data, models
 from alignmixup.data.splits import evenly_spaced, first_per_class
@@ -103,9 +104,9 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Pooled features (B, C)."""
-        x = x.flatten(2)
-        weights = torch.einsum("bcr,c->br", x, self.query / x.shape[1] ** 0.5).softmax(1)
-        return torch.einsum("bcr,br->bc", x, weights)
+        positions = x.flatten(2).transpose(1, 2)
+        weights = (F.layer_norm(positions, positions.shape[2:]) @ self.query).softmax(1)
+        return torch.einsum("brc,br->bc", positions, weights)
 
 
 class Behind(nn.Module):
@@ -177,7 +178,8 @@ class Place:
         if self.is_transformer:
             return torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=0.05)
         head, rest = model.get_submodule("classifier"), model.get_submodule("features")
-        groups = [{"params": rest.parameters()}, {"params": head.parameters(), "lr": 10 * rate}]
+        rest_rate = 10 * rate if self.kind == "attention" else rate  # it starts from nothing, as the head does
+        groups = [{"params": rest.parameters(), "lr": rest_rate}, {"params": head.parameters(), "lr": 10 * rate}]
         return torch.optim.SGD(groups, lr=rate, momentum=0.9, nesterov=True, weight_decay=1e-4)
 
 
