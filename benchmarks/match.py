@@ -155,7 +155,7 @@ class Place:
     @property
     def rates(self) -> tuple[float, ...]:
         """Learning rates to choose from."""
-        usual = 0.001 if self.is_transformer else 0.01
+        usual = 0.001 if self.is_transformer else 0.01 if self.kind == "blocks" else 0.003
         return usual / 3, usual, 3 * usual
 
     @property
