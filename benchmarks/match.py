@@ -8,9 +8,9 @@ trained on 10 images a class: the other stages with a new classifier, or a token
 know no positions, and the mean of the tokens). Half of the batches are mixed at the cut. So a run takes seconds. It is
 a frozen-stem experiment: the mixing never trains what is before it.
 
-Methods: none; unaligned; aligned; soft (aligned with epsilon 1: plans far from permutations); permuted (a random order
-in the place of the plan); the last three in one direction (the first example's positions stay) and in two (a fair coin
-a batch). By seed all have the same start, order of images, λ, partners and coins.
+Methods: none; unaligned; aligned; soft (aligned by a cost divided by its mean: plans far from permutations); permuted
+(a random order in the place of the plan); the last three in one direction (the first example's positions stay) and in
+two (a fair coin a batch). By seed all have the same start, order of images, λ, partners and coins.
 
 Places (--at): blocks.4 (8x8 positions at 128 pixels), blocks.5 and blocks.6 (4x4) with the rest of the network, behind
 blocks.6 nothing reads the order of positions; tokens.4 and tokens.5 with a token network behind those stages;
@@ -53,7 +53,6 @@ LAST = 7  # behind all of them and the last convolution
 FIRST = 4  # the stage behind which features are kept; deeper ones are computed from them
 METHODS = ("none", "unaligned", "aligned 1", "aligned 2", "soft 1", "soft 2", "permuted 1", "permuted 2")
 USUAL = ("none", "unaligned", "aligned 1", "aligned 2", "permuted 1", "permuted 2")
-SOFT = 1.0  # epsilon; AlignMixup's own is 0.1
 Features = dict[str, tuple[Tensor, Tensor]]  # of each split: maps (N, C, h, w) float16 and labels (N,)
 
 
@@ -193,7 +192,7 @@ def build_mixer(
     kinds = {"unaligned": UnalignedMixup, "aligned": AlignMixup, "soft": AlignMixup, "permuted": PermutedMixup}
     kind, keep = kinds[name], "first" if directions == "1" else "random"
     if name == "soft":
-        options["epsilon"] = SOFT
+        options["normalize_cost"] = True
     shares = {"probability": probability, "input_probability": 0.0}
     return kind(model, num_classes=num_classes, layer=layer, keep=keep, seed=seed, **shares, **options)
 

@@ -15,9 +15,17 @@ def test_corners_have_their_own_colours_and_the_middle_their_mean():
 
 def test_the_strongest_matches_one_for_each_row():
     assignment = np.array([[0.2, 0.5, 0.3], [0.0, 0.1, 0.9], [0.7, 0.3, 0.0]])
-    assert strongest(assignment, 2).tolist() == [[1, 2], [2, 0]]
-    assert strongest(assignment, 9).tolist() == [[1, 2], [2, 0], [0, 1]]
-    assert strongest(assignment, 0).shape == (0, 2)
+    distance = np.zeros(3)
+    assert strongest(assignment, distance, 2).tolist() == [[1, 2], [2, 0]]
+    assert strongest(assignment, distance, 9).tolist() == [[1, 2], [2, 0], [0, 1]]
+    assert strongest(assignment, distance, 0).shape == (0, 2)
+
+
+def test_of_matches_alike_the_nearest_are_drawn():
+    """A sharp plan is as sure of each position as of the next; the order of the positions says nothing."""
+    permutation = np.eye(9)[np.random.default_rng(0).permutation(9)] * (1 - 1e-6 * np.arange(9)[:, None])
+    distance = np.arange(9.0)[::-1]
+    assert strongest(permutation, distance, 3)[:, 0].tolist() == [8, 7, 6]
 
 
 def test_a_pair_is_a_row_with_its_lines_colours_and_doubt(tmp_path, drawn):
@@ -26,6 +34,7 @@ def test_a_pair_is_a_row_with_its_lines_colours_and_doubt(tmp_path, drawn):
         images=np.random.default_rng(0).random((2, 8, 8, 3)),
         size=(2, 3),
         assignment=np.eye(6)[[3, 1, 0, 2, 5, 4]],
+        distance=np.arange(6.0),
         entropy=np.linspace(0, 1, 6),
         caption="caption",
     )

@@ -25,13 +25,15 @@ class Match:
     """One pair of images (2, H, W, 3) in [0, 1], the classes of A and B, and its alignment on maps of ``size`` (h, w).
 
     The positions may be cells of larger maps. Rows of the assignment R (h w, h w) are positions of A, columns positions
-    of B; ``entropy`` (h w,) is that of each row, in nats; ``caption`` stands below it.
+    of B; ``distance`` (h w,) is that of the features that each row matches, ``entropy`` (h w,) that of the row, in
+    nats; ``caption`` stands below it.
     """
 
     names: tuple[str, str]
     images: np.ndarray
     size: tuple[int, int]
     assignment: np.ndarray
+    distance: np.ndarray
     entropy: np.ndarray
     caption: str
 
@@ -45,10 +47,13 @@ def position_colours(size: tuple[int, int]) -> np.ndarray:
     return np.asarray(field.reshape(-1, 3))
 
 
-def strongest(assignment: np.ndarray, count: int) -> np.ndarray:
-    """The ``count`` largest entries of an assignment with at most one for each row, as (count, 2) rows and columns."""
+def strongest(assignment: np.ndarray, distance: np.ndarray, count: int) -> np.ndarray:
+    """The ``count`` largest entries of an assignment with at most one for each row, as (count, 2) rows and columns.
+
+    Of entries that are alike to a hundredth, as all of a permutation are, those of the smallest ``distance`` are taken.
+    """
     partner = assignment.argmax(axis=1)
-    rows = np.argsort(-assignment.max(axis=1), kind="stable")[:count]
+    rows = np.lexsort((distance, -assignment.max(axis=1).round(2)))[:count]
     return np.stack([rows, partner[rows]], axis=1)
 
 
@@ -73,7 +78,7 @@ def _draw_row(row: Any, match: Match, *, lines: int) -> None:
     colours = position_colours(match.size)
     weights = match.assignment / match.assignment.sum(axis=1, keepdims=True)
     doubt = match.entropy.reshape(match.size)
-    _draw_lines(row[0], match, strongest(weights, lines), colours)
+    _draw_lines(row[0], match, strongest(weights, match.distance, lines), colours)
     show_image(row[1], _tinted(match.images[1], colours, match.size), "B")
     show_image(row[2], _tinted(match.images[0], weights @ colours, match.size), "A")
     show_image(row[3], doubt, match.caption, cmap=SEQUENTIAL, vmin=0, vmax=np.log(len(weights)))

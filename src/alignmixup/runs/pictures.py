@@ -259,6 +259,7 @@ def _matches(dataset: ImageData, pairs: Pairs, maps: PairMaps, matched: Correspo
             images=np.stack([side[n] for side in images]),
             size=maps.size,
             assignment=maps.assignment[n].cpu().numpy(),
+            distance=matched.distances[n].cpu().numpy(),
             entropy=matched.entropy[n].cpu().numpy(),
             caption=(
                 f"mean {matched.entropy[n].mean().item():.2f} of {math.log(math.prod(maps.size)):.2f} nats\n"

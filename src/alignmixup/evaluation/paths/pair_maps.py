@@ -113,7 +113,8 @@ class Correspondence:
     Attributes:
         entropy: (n, r) entropy of each row of the assignment, in nats: 0 where a position takes one partner position,
             log r where it takes all alike.
-        distance: (n,) mean squared distance between the matched positions.
+        distances: (n, r) mean squared distance of each position to those that it is matched with.
+        distance: (n,) their mean over positions.
         distance_unaligned: (n,) the same between equal positions.
         distance_any: (n,) the same between all positions.
         moved: (n,) share of the plan's mass that goes to another position than its own: 0 where the plan is the
@@ -121,6 +122,7 @@ class Correspondence:
     """
 
     entropy: Tensor
+    distances: Tensor
     distance: Tensor
     distance_unaligned: Tensor
     distance_any: Tensor
@@ -130,9 +132,11 @@ class Correspondence:
 def correspondence(maps: PairMaps) -> Correspondence:
     """Measure the alignment of pairs."""
     rows = maps.assignment / maps.assignment.sum(2, keepdim=True)  # an unconverged row does not sum to 1
+    distances = (maps.assignment * maps.cost).sum(2)
     return Correspondence(
         entropy=torch.special.entr(rows).sum(2),
-        distance=(maps.assignment * maps.cost).sum(2).mean(1),
+        distances=distances,
+        distance=distances.mean(1),
         distance_unaligned=maps.cost.diagonal(dim1=1, dim2=2).mean(1),
         distance_any=maps.cost.mean(dim=(1, 2)),
         moved=1 - rows.diagonal(dim1=1, dim2=2).mean(1),
