@@ -146,7 +146,9 @@ READERS = {"run/record.json": read_record, f"run/{FILE}": read_evaluation}
 READERS |= {"localization.json": read_localization, "results.json": read_results}
 
 
-@pytest.mark.parametrize("text", ["[]", "3", "null", "{", "", "[" * 100_000, '{"a": 1e999}', '{"a": NaN}', "\0"])
+@pytest.mark.parametrize(
+    "text", ["[]", "3", "null", "{", "", "[" * 100_000, '{"a": 1e999}', '{"a": 1%s}' % ("0" * 400), '{"a": NaN}', "\0"]
+)
 @pytest.mark.parametrize("name", READERS)
 def test_what_is_no_record_is_refused(folder: Path, name: str, text: str) -> None:
     (folder / name).write_text(text)

@@ -91,3 +91,9 @@ def test_letters_that_the_output_lacks_are_escaped(monkeypatch: pytest.MonkeyPat
     assert piped.getvalue().count(b"\\u2603") == 2
     assert main(["methods", "alignmixup"]) == 0
     assert b"\\u03bb" in piped.getvalue()  # lambda, in a table of rich
+
+
+@pytest.mark.parametrize("output", [None, object()])
+def test_what_stands_in_place_of_an_output_may_not_say_that_it_is_none(monkeypatch, output):
+    monkeypatch.setattr(sys, "stdout", output)
+    assert list(with_bar([1, 2], "images", total=2)) == [1, 2]

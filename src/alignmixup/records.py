@@ -10,7 +10,6 @@ without one, of an older version or written by hand, is read as it is. Imports n
 
 import hashlib
 import json
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -287,7 +286,7 @@ def _oversized(value: Any, name: str, depth: int) -> str:
         return next(filter(None, (_oversized(one, f"{name}.{key}", depth + 1) for key, one in value.items())), "")
     if isinstance(value, list):
         return next(filter(None, (_oversized(one, f"{name}[{n}]", depth + 1) for n, one in enumerate(value))), "")
-    if isinstance(value, int | float) and not (math.isfinite(value) and abs(value) <= _LARGEST):
+    if isinstance(value, int | float) and not abs(value) <= _LARGEST:  # NaN and infinity are not
         return f"{name.removeprefix('.')} is {_shown(value)}"
     return ""
 

@@ -12,7 +12,7 @@ from typing import Any, TextIO
 
 from alignmixup.outside import require
 
-__all__ = ["bar_width", "is_live", "new_bars", "new_console", "printable", "say", "write_all_letters"]
+__all__ = ["bar_width", "is_live", "is_terminal", "new_bars", "new_console", "printable", "say", "write_all_letters"]
 
 
 def printable(text: str) -> str:
@@ -38,9 +38,15 @@ def write_all_letters() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
+def is_terminal() -> bool:
+    """Whether standard output is a terminal; there may be none, and what stands in its place may not say."""
+    isatty = getattr(sys.stdout, "isatty", None)
+    return isatty is not None and bool(isatty())
+
+
 def is_live() -> bool:
     """Whether standard output can show what moves: a terminal that is not dumb."""
-    return sys.stdout.isatty() and os.environ.get("TERM", "").lower() not in ("dumb", "unknown")
+    return is_terminal() and os.environ.get("TERM", "").lower() not in ("dumb", "unknown")
 
 
 def new_console() -> Any:

@@ -94,6 +94,17 @@ def test_patches_that_do_not_fill_the_image_are_refused(name, options):
         models.build(name, num_classes=3, options=options)
 
 
+@pytest.mark.parametrize(("name", "size"), [("mixer_s32_224", 40), ("coat_lite_tiny", 90), ("pit_ti_224", 41)])
+def test_first_patches_are_looked_at_wherever_they_stand(name, size):
+    with torch.device("meta"), pytest.raises(ValueError, match=r"do not fill images of image_size="):
+        models.build(f"timm:{name}", num_classes=3, options={"image_size": size})
+
+
+def test_an_image_size_that_timm_cannot_build_is_refused_by_name():
+    with pytest.raises(ValueError, match="timm:xcit_nano_12_p16_224 cannot have image_size=90"):
+        models.build("timm:xcit_nano_12_p16_224", num_classes=3, options={"image_size": 90})
+
+
 def test_a_patch_size_that_timm_cannot_build_is_refused_by_name():
     with pytest.raises(ValueError, match="timm:crossvit_tiny_240 cannot have patch_size=4"):
         models.build("timm:crossvit_tiny_240", num_classes=3, options={"patch_size": 4})

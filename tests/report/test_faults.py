@@ -60,6 +60,7 @@ WRONG: dict[str, dict[Any, str]] = {
         "mixup<script>": "expected letters, digits and simple signs",
         "mixup" * 99: "200 at most",
         "alignmixup": "label is 'alignmixup' and method.name 'mixup': name the row after its method",
+        "CutMix": "label is 'CutMix' and method.name 'mixup': name the row after its method",
     },
     "config.data.name": {"cifra10": "data.name 'cifra10' is unknown; did you mean cifar10"},
     "config.data.augment": {"crop9": "config.data.augment: unknown augmentation 'crop9'"},

@@ -1,6 +1,7 @@
 """From configuration to parts, and errors that name the table."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,12 +12,13 @@ from alignmixup.training.build import (
     build_loaders,
     build_mixer,
     build_model,
+    check_takes,
     example_images,
     load_data,
     load_model_weights,
     save_model,
 )
-from alignmixup.training.config import Config
+from alignmixup.training.config import Config, ModelConfig
 from alignmixup.training.config_file import ConfigError
 from alignmixup.training.engine import Engine
 
@@ -113,3 +115,21 @@ def test_bad_weights_are_named(tmp_path: Path) -> None:
     save_model(file, nn.Linear(2, 1))
     with pytest.raises(ValueError, match="size mismatch"):
         load_model_weights(file, nn.Linear(1, 1))
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "reason"),
+    [
+        ("timm:test_vit", {}, "divisible by patch size"),
+        ("torchvision:alexnet", {}, "Output size is too small"),
+        ("timm:convnext_atto", {"patch_size": 3}, "patches of model.patch_size=3 do not fill them"),
+    ],
+)
+def test_a_network_that_cannot_work_on_the_images_is_refused(
+    tiny_config: MakeConfig, name: str, options: dict[str, int], reason: str
+) -> None:
+    config = replace(tiny_config(), model=ModelConfig(name, options))
+    network = build_model(config, load_data(config))
+    with pytest.raises(ConfigError, match=rf"cannot work on images of 8 x 8 pixels \(.*{reason}.*set data.image_size"):
+        check_takes(config, network, torch.zeros(2, 1, 8, 8))
+    assert network.training

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import sys
 import textwrap
 from collections.abc import Collection, Iterator
 from typing import Any
 
 from alignmixup.outside import require
-from alignmixup.terminal import new_console, printable, say
+from alignmixup.terminal import is_terminal, new_console, printable, say
 
 _WIDTH = 160  # where neither a terminal nor COLUMNS says it: written to a file, a table is as wide as it needs to be
 _TEXT = 24  # characters in which a text may be folded; fewer are no table any more
@@ -48,7 +47,7 @@ def show(*things: Any) -> None:
     """
     console = new_console()
     for thing in map(_printed, things):
-        if not sys.stdout.isatty() and not os.environ.get("COLUMNS", "").isdigit():
+        if not is_terminal() and not os.environ.get("COLUMNS", "").isdigit():
             console.width = max(_WIDTH, _needed(thing, console) if hasattr(thing, "columns") else 0)
         fitting = _fit(thing, console) if hasattr(thing, "columns") else thing
         if fitting is not None:

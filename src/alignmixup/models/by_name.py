@@ -147,9 +147,12 @@ def _timm(
             raise ValueError(f"timm:{name} takes no patch_size: leave it out") from error
         if "img_size" in str(error) and isinstance(error, TypeError):
             raise ValueError(f"timm:{name} takes images of any size: leave image_size out") from error
-        if patch_size is None:
+        if not sizes:
             raise
-        raise ValueError(f"timm:{name} cannot have patch_size={patch_size} ({error}): leave it out") from error
+        asked = {"image_size": image_size, "patch_size": patch_size}
+        text = " and ".join(f"{key}={size}" for key, size in asked.items() if size is not None)
+        reason = str(error) or type(error).__name__
+        raise ValueError(f"timm:{name} cannot have {text} ({reason}): take another size, or leave it out") from error
     except OSError as error:  # offline: the hub's errors are OSErrors, and so are urllib's
         if not pretrained:
             raise
@@ -162,15 +165,25 @@ def _timm(
             raise
         names = ", ".join(timm.list_pretrained(f"{architecture}*")[:8]) or "none"
         raise ValueError(f"timm:{name}: {error} Known with weights: {names}") from error
-    patches = getattr(model, "patch_embed", None)
-    if sizes and isinstance(patches, require("timm.layers").PatchEmbed) and patches.img_size:
-        _check_patches(name, patches.img_size[0], patches.patch_size[0])
+    if sizes:
+        patches: Any = getattr(model, "patch_embed", None)
+        is_sized = isinstance(patches, require("timm.layers").PatchEmbed) and patches.img_size
+        side = patches.img_size[0] if is_sized else image_size
+        if side is not None and not getattr(patches, "dynamic_img_pad", False):
+            _check_first_patches(name, model, side)
     return cast(nn.Module, model)
 
 
-def _check_patches(name: str, image_size: int, patch_size: int) -> None:
+def _check_first_patches(name: str, model: nn.Module, image_size: int) -> None:
+    """`_check_patches`, of those that a model begins with, whatever it calls them; they may overlap."""
+    first = next((part for part in model.modules() if isinstance(part, nn.Conv2d)), None)
+    if type(first) is nn.Conv2d and first.padding == (0, 0):  # others fill up the border
+        _check_patches(name, image_size, first.kernel_size[0], step=first.stride[0])
+
+
+def _check_patches(name: str, image_size: int, patch_size: int, *, step: int = 0) -> None:
     """Refuse patches that do not fill the image: many models leave the rest of it out and say nothing."""
-    if image_size % patch_size:
+    if (image_size - patch_size) % (step or patch_size):
         raise ValueError(
             f"timm:{name}: patches of patch_size={patch_size} do not fill images of image_size={image_size}: take "
             "sizes that divide"

@@ -111,8 +111,8 @@ def _of_label(label: str, method: str) -> Iterator[str]:
     if not label.strip() or _steers(label) or len(label) > _LONGEST_LABEL:
         yield f"label is {label[:60]!r}: expected letters, digits and simple signs, {_LONGEST_LABEL} at most"
     own = method.rpartition(":")[2]
-    named = set(_WORD.findall(label)) & {*methods.available(), own}
-    if named and own not in named and (is_outside(method) or own in methods.available()):
+    named = set(_WORD.findall(label.casefold())) & {*methods.available(), own.casefold()}
+    if named and own.casefold() not in named and (is_outside(method) or own in methods.available()):
         yield f"label is {label[:60]!r} and method.name {method[:60]!r}: name the row after its method"
 
 

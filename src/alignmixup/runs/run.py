@@ -228,8 +228,10 @@ class Run:
             ConfigError: unknown model or option, or published weights for other classes.
             ValueError: weights of another model, or of one for another number of classes.
         """
+        import torch
+
         from alignmixup.seeds import own_stream
-        from alignmixup.training.build import build_model, check_fits, fill, read_model_weights
+        from alignmixup.training.build import build_model, check_fits, check_takes, fill, read_model_weights
         from alignmixup.training.trainer import check_class_names
 
         if self.record is not None:
@@ -247,6 +249,8 @@ class Run:
             fill(model, tensors, self.weights)
         else:
             load_checkpoint(self.weights, self.choice.key, model, dataset)
+        if self.record is None:
+            check_takes(self.config, model, torch.zeros(1, dataset.channels, dataset.image_size, dataset.image_size))
         return model
 
     def images(self, index: Sequence[int] | Tensor) -> tuple[Tensor, Tensor]:

@@ -27,6 +27,7 @@ from alignmixup.training.build import (
     build_mixer,
     build_model,
     check_fits,
+    check_takes,
     example_images,
     load_data,
     save_model,
@@ -156,6 +157,7 @@ def _prepare(
         example = example_images(config, dataset, engine)
         # The mixer's hooks must stand before the model is traced, its parameters exist before the optimiser is made.
         with engine.autocast():
+            check_takes(config, model, example)
             mixer.prepare(example)
     trainer = Trainer(
         config=config,

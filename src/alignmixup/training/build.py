@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from alignmixup import data, methods, models
 from alignmixup.files import write_atomically
+from alignmixup.modules import evaluation_mode
 from alignmixup.outside import require
 from alignmixup.seeds import own_stream
 from alignmixup.training.config import Config
@@ -116,6 +117,33 @@ def build_model(config: Config, dataset: ImageData, *, start: bool = True) -> nn
     except (ValueError, TypeError, RuntimeError, MemoryError) as error:  # torch's, of sizes that no memory holds
         first_line = str(error).partition("\n")[0]
         raise ConfigError(f"[model]: {first_line or type(error).__name__}") from error
+
+
+def check_takes(config: Config, model: nn.Module, images: Tensor) -> None:
+    """Refuse a network that cannot work on images like these, or leaves a part of each out without a word.
+
+    Args:
+        config: that of the network.
+        model: the network, which stays as it is.
+        images: a few, on its device.
+
+    Raises:
+        ConfigError: it fails on them.
+    """
+    side, patch = images.shape[-1], config.model.options.get("patch_size")
+    ways_out = "set data.image_size to a size that it takes, or model.image_size, where it has that, to theirs"
+    try:
+        if isinstance(patch, int) and side % patch:
+            raise ValueError(f"patches of model.patch_size={patch} do not fill them")
+        with torch.no_grad(), evaluation_mode(model), own_stream():
+            model(images)
+    except torch.OutOfMemoryError:
+        raise
+    except (AssertionError, IndexError, RuntimeError, ValueError) as error:
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise ConfigError(
+            f"[model]: {config.model.name} cannot work on images of {side} x {side} pixels ({reason}): {ways_out}"
+        ) from error
 
 
 def check_fits(config: Config, dataset: ImageData, weights: Mapping[str, Tensor], source: Path) -> None:
