@@ -57,6 +57,7 @@ def test_normalization_option():
         ({"image_size": 16.0}, "image_size must be an integer >= 1, got 16.0"),
         ({"subset": 0}, "subset must be a number of images per class >= 1"),
         ({"imbalance": 0.5}, "imbalance must be a number >= 1, got 0.5"),
+        ({"imbalance": True}, "imbalance must be a number >= 1, got True"),
         ({"subset": 5, "imbalance": 6}, "imbalance=6 leaves the last class no image, since the first has 5"),
         ({"validation": 899}, r"validation must be a number of images in \[1, 899\)"),
         ({"normalization": "imagenet"}, "for 3 channels and the images have 1"),
@@ -68,6 +69,12 @@ def test_normalization_option():
 def test_bad_options(options, message):
     with pytest.raises(ValueError, match=message):
         data.load(**{"name": "digits", **options})
+
+
+@pytest.mark.parametrize("options", [{"subset": 0}, {"subset": "5"}, {"imbalance": 0}, {"imbalance": True}])
+def test_options_of_training_images_are_checked_where_there_are_none(options, tmp_path):
+    with pytest.raises(ValueError, match=f"{next(iter(options))} must be a number"):
+        data.load("folder", root=tmp_path, test_only=True, **options)
 
 
 def test_loaders_in_memory():

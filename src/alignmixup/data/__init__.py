@@ -19,7 +19,7 @@ from alignmixup.data.sets.cub import load_cub
 from alignmixup.data.sets.digits import load_digits
 from alignmixup.data.sets.folder import load_folder
 from alignmixup.data.sets.tiny_imagenet import load_tiny_imagenet
-from alignmixup.data.splits import first_per_class, hold_out, long_tailed
+from alignmixup.data.splits import check_thinning, first_per_class, hold_out, long_tailed
 from alignmixup.data.streaming import StreamLoader
 from alignmixup.data.transforms.augment import Augment, preset
 from alignmixup.near import near
@@ -116,6 +116,7 @@ def load(
         >>> len(digits.train), len(digits.test), digits.num_classes
         (899, 898, 10)
     """
+    check_thinning(subset=subset, imbalance=imbalance)
     if test_only and validation is not None:
         raise ValueError(
             f"validation={validation} holds out training images, which test_only=True leaves out: choose one"

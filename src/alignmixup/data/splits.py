@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-__all__ = ["evenly_spaced", "first_per_class", "hold_out", "long_tailed"]
+__all__ = ["check_thinning", "evenly_spaced", "first_per_class", "hold_out", "long_tailed"]
 
 
 def first_per_class(labels: Tensor, count: int) -> Tensor:
@@ -14,9 +14,16 @@ def first_per_class(labels: Tensor, count: int) -> Tensor:
     Raises:
         ValueError: ``count`` is no integer >= 1.
     """
-    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-        raise ValueError(f"subset must be a number of images per class >= 1, got {count!r}")
+    check_thinning(subset=count)
     return (_rank_in_class(labels) < count).nonzero().flatten()
+
+
+def check_thinning(*, subset: int | None = None, imbalance: float = 1) -> None:
+    """Refuse what ``data.load`` cannot thin training images out by, whether it will have any or not."""
+    if subset is not None and (isinstance(subset, bool) or not isinstance(subset, int) or subset < 1):
+        raise ValueError(f"subset must be a number of images per class >= 1, got {subset!r}")
+    if isinstance(imbalance, bool) or not isinstance(imbalance, int | float) or not 1 <= imbalance < math.inf:
+        raise ValueError(f"imbalance must be a number >= 1, got {imbalance!r}")
 
 
 def long_tailed(labels: Tensor, imbalance: float, *, num_classes: int) -> Tensor:
@@ -36,9 +43,8 @@ def long_tailed(labels: Tensor, imbalance: float, *, num_classes: int) -> Tensor
     Raises:
         ValueError: ``imbalance`` out of range, or a single class.
     """
+    check_thinning(imbalance=imbalance)
     first = int((labels == 0).sum())
-    if isinstance(imbalance, bool) or not isinstance(imbalance, int | float) or not 1 <= imbalance < math.inf:
-        raise ValueError(f"imbalance must be a number >= 1, got {imbalance!r}")
     if imbalance == 1:
         return torch.arange(len(labels))
     if num_classes < 2:
