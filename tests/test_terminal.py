@@ -10,7 +10,7 @@ from alignmixup.cli.compare.display import BarDisplay, LineDisplay
 from alignmixup.cli.table import new_table, show
 from alignmixup.data.decode import with_bar
 from alignmixup.runs.jobs.queue import Display
-from alignmixup.terminal import printable, say
+from alignmixup.terminal import new_bars, printable, say
 from alignmixup.training.progress.display import BarReporter, LineReporter, Reporter
 from alignmixup.training.progress.images import image_progress
 
@@ -97,3 +97,16 @@ def test_letters_that_the_output_lacks_are_escaped(monkeypatch: pytest.MonkeyPat
 def test_what_stands_in_place_of_an_output_may_not_say_that_it_is_none(monkeypatch, output):
     monkeypatch.setattr(sys, "stdout", output)
     assert list(with_bar([1, 2], "images", total=2)) == [1, 2]
+
+
+def test_bars_follow_the_output(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first bar of a process may have gone into a pipe; those above each other share a console."""
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    with new_bars():
+        pass
+    monkeypatch.setattr(sys, "stdout", terminal)
+    with new_bars() as outer, new_bars() as inner:
+        outer.add_task("outer", text="")
+        inner.add_task("inner", text="")
+        assert outer.console is inner.console
+    assert "outer" in terminal.getvalue()

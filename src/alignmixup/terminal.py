@@ -7,12 +7,15 @@ import io
 import os
 import shutil
 import sys
-from functools import cache
+from functools import lru_cache
 from typing import Any, TextIO
 
 from alignmixup.outside import require
 
 __all__ = ["bar_width", "is_live", "is_terminal", "new_bars", "new_console", "printable", "say", "write_all_letters"]
+
+
+_SHORT = 6  # characters of a bar for which there is no room beside the texts
 
 
 def printable(text: str) -> str:
@@ -54,9 +57,14 @@ def new_console() -> Any:
     return require("rich.console").Console(markup=False, emoji=False)
 
 
-@cache
 def _shared_console() -> Any:
-    """One for all bars, which may stand above each other."""
+    """One for all bars, which may stand above each other, as long as the output is the same: rich asks only once."""
+    output = getattr(sys.stdout, "rich_proxied_file", sys.stdout)  # open bars stand in its place
+    return _console_of(id(output), is_live(), *map(os.environ.get, ("COLUMNS", "LINES", "TERM", "NO_COLOR")))
+
+
+@lru_cache(maxsize=1)
+def _console_of(*output: object) -> Any:
     return new_console()
 
 
@@ -75,9 +83,9 @@ def new_bars(*, timed: bool = False) -> Any:
             words = task.fields.get(self._field, "") if self._field else task.description
             return text.Text(" ".join(_writable(words, sys.stdout).split("\n")), no_wrap=True)
 
-    columns = (Words(""), progress.BarColumn(bar_width=bar_width()), Words("text"))
+    bar = (progress.BarColumn(bar_width=bar_width()),) if bar_width() > _SHORT else ()
     left = (progress.TimeRemainingColumn(),) if timed else ()
-    return progress.Progress(*columns, *left, console=_shared_console(), transient=True)
+    return progress.Progress(Words(""), *bar, Words("text"), *left, console=_shared_console(), transient=True)
 
 
 def bar_width() -> int:

@@ -1,6 +1,5 @@
 """Fixtures of the method tests: a small network, a batch, and mixers built as the digits configurations build them."""
 
-import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from torch import Tensor
 
 from alignmixup import Mixer, methods
 from alignmixup.models import PreActResNet18
+from alignmixup.training.config_file import load
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "digits"
 NUM_CLASSES = 5
@@ -34,8 +34,7 @@ def make(net: PreActResNet18) -> Callable[..., Mixer]:
     """Build a method with the options of its digits configuration, and changes to them."""
 
     def build(name: str, *, seed: int = 0, model: Any = net, num_classes: int = NUM_CLASSES, **changes: Any) -> Mixer:
-        options = tomllib.loads((CONFIGS / f"{name}.toml").read_text(encoding="utf-8"))["method"]
-        options.pop("name")
+        options = dict(load(CONFIGS / f"{name}.toml").method.options)
         known: dict[str, Any] = {"num_classes": num_classes, "mean": (0.5,), "std": (0.25,)} | {
             "class_counts": (90, 10, 40, 30, 2)[:num_classes]
         }

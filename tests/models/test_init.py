@@ -21,6 +21,7 @@ def test_options_are_the_keywords_of_the_constructor():
         "small_stem",
         "in_channels",
         "image_size",
+        "patch_size",
         "transform_input",
     ]
 

@@ -96,7 +96,7 @@ def test_missing_weights(run):
 
 def test_published_weights_for_other_classes(monkeypatch):
     found = runs.load("torchvision:resnet18", data="digits", overrides=["model.pretrained=true"])
-    plain = torch.nn.Linear(1, 1)
+    plain = torch.nn.Identity()
     monkeypatch.setattr("alignmixup.training.build.build_model", lambda config, dataset, start=True: plain)
     with pytest.raises(
         ConfigError, match="published weights of torchvision:resnet18 are for 1000 classes and the data"
