@@ -344,6 +344,18 @@ def stored(file: Path) -> list[dict[str, Any]]:
     return [{"pairs": "random"} | json.loads(line) for line in lines]
 
 
+def once(asked: dict[str, Any], *, file: Path, measure: Callable[[dict[str, Any]], dict[str, Any]]) -> dict[str, Any]:
+    """The run that is asked for: read from a file with one a line, or measured, shown and added to it."""
+    for run in stored(file):
+        if asked.items() <= run.items():
+            return run
+    run = asked | measure(asked)
+    print(json.dumps(run), flush=True)
+    with file.open("a", encoding="utf-8") as lines:
+        lines.write(json.dumps(run) + "\n")
+    return run
+
+
 def table(runs: Sequence[dict[str, Any]]) -> str:
     """Mean ± standard deviation over seeds, in Markdown; differences are paired by seed."""
     lines = ["| place | method | rate | error | minus unaligned | minus permuted | other order | carried | seeds |"]
@@ -398,20 +410,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     file, maps = options.out / "runs.jsonl", {FIRST: cached_features(options)}
 
-    def ask(asked: dict[str, Any]) -> dict[str, Any]:
-        for run in stored(file):
-            if asked.items() <= run.items():
-                return run
+    def measure(asked: dict[str, Any]) -> dict[str, Any]:
         stage = Place.named(asked["place"]).stage
         if stage not in maps:
             maps[stage] = deeper(maps[FIRST], stage, options.weights)
-        run = asked | one_run(options.weights, maps[stage], asked)
-        print(json.dumps(run), flush=True)
-        with file.open("a") as lines:
-            lines.write(json.dumps(run) + "\n")
-        return run
+        return one_run(options.weights, maps[stage], asked)
 
-    work(options, ask)
+    work(options, partial(once, file=file, measure=measure))
     print(table(stored(file)))
 
 

@@ -13,15 +13,15 @@ match: 0.01 of squared distance for the coordinates in [-1, 1], the default for 
 """
 
 import argparse
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from benchmarks.match import METHODS, build_mixer, error, stored, table, train, work
+from benchmarks.match import METHODS, USUAL, build_mixer, error, once, stored, table, train, work
 from torch import Tensor, nn
 
 from alignmixup import AlignMixup, data
@@ -109,7 +109,9 @@ def one_run(sets: dict[str, Sets], asked: dict[str, Any]) -> dict[str, Any]:
     start, where = time.process_time(), Where(asked["place"])
     torch.manual_seed(asked["seed"])
     model = PointNet()
-    mixer = build_mixer(asked["method"], model, where.layer, CLASSES, asked["seed"], probability=1.0, **where.options)
+    mixer = build_mixer(
+        asked["method"], model, where.layer, CLASSES, asked["seed"], probability=asked["share"], **where.options
+    )
     found: dict[str, Any] = {}
     if isinstance(mixer, AlignMixup):
         (report,) = mixer.check(sets["train"][0][:2])
@@ -125,7 +127,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("runs/points"), help="runs (default: %(default)s)")
     parser.add_argument("--at", type=Where, nargs="+", default=[Where("points"), Where("inside")], help="places")
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=USUAL)
+    parser.add_argument("--share", type=float, default=1.0, help="share of the batches that are mixed (default: all)")
+    parser.set_defaults(pairs="random")
     parser.add_argument("--seeds", type=int, default=10, help="seeds 0 to N - 1 (default: %(default)s)")
     parser.add_argument("--epochs", type=int, help="(default: 60)")
     options = parser.parse_args(arguments)
@@ -133,14 +137,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     file, sets = options.out / "runs.jsonl", point_sets()
 
     def ask(asked: dict[str, Any]) -> dict[str, Any]:
-        for run in stored(file):
-            if asked.items() <= run.items():
-                return run
-        run = asked | one_run(sets, asked)
-        print(json.dumps(run), flush=True)
-        with file.open("a", encoding="utf-8") as lines:
-            lines.write(json.dumps(run) + "\n")
-        return run
+        return once(asked | {"share": options.share}, file=file, measure=partial(one_run, sets))
 
     work(options, ask)
     print(table(stored(file)))

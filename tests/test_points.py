@@ -1,5 +1,6 @@
 """``benchmarks/points.py``: points lie where images are bright, their order is not read, a match moves them less."""
 
+import pytest
 import torch
 from benchmarks.match import build_mixer
 
@@ -51,3 +52,26 @@ def test_matched_points_move_less_than_points_by_their_index():
         moved[method] = (seen[-1] - x).norm(dim=1).mean()
     assert moved["aligned 1"] < 0.6 * moved["unaligned"]
     assert 0.8 * moved["unaligned"] < moved["permuted 1"] < 1.2 * moved["unaligned"]
+
+
+@pytest.mark.filterwarnings("ignore:The epoch parameter in")  # torch 2.6 steps its own schedulers so
+def test_the_command_measures_once_and_goes_on(tmp_path, capsys):
+    asked = [
+        "--out",
+        str(tmp_path),
+        "--at",
+        "points",
+        "--methods",
+        "none",
+        "aligned 1",
+        "--seeds",
+        "1",
+        "--epochs",
+        "2",
+    ]
+    points.main(asked)
+    first = (tmp_path / "runs.jsonl").read_text(encoding="utf-8")
+    assert len(first.splitlines()) == 5  # three rates, two methods
+    assert "aligned 1" in capsys.readouterr().out
+    points.main(asked)
+    assert (tmp_path / "runs.jsonl").read_text(encoding="utf-8") == first
