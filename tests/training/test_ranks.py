@@ -1,13 +1,25 @@
 """Which process says an error, and how."""
 
 import gc
+import itertools
 import os
 import signal
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
 
 import pytest
 from torch.utils.data import DataLoader, Dataset
 
-from alignmixup.training.processes.ranks import ToldElsewhereError, own_errors, same_launcher, speaker
+from alignmixup.training.processes import ranks
+from alignmixup.training.processes.ranks import (
+    ToldElsewhereError,
+    own_errors,
+    same_launcher,
+    speaker,
+    words_dead_workers,
+)
 
 
 @pytest.mark.parametrize(
@@ -45,19 +57,53 @@ class Killed(Dataset[int]):
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning", "ignore:unclosed file:ResourceWarning")
 @pytest.mark.filterwarnings("ignore:Exception ignored in.*_TemporaryFileCloser:pytest.PytestUnraisableExceptionWarning")
 def test_a_killed_loader_worker_is_an_error_of_the_machine_in_one_sentence() -> None:
-    for _ in range(5):
-        try:
-            with (
-                pytest.raises(ChildProcessError, match=r"^[^\n]* worker [^\n]*: lower data.workers[^\n]*$"),
-                own_errors(),
-            ):
-                list(DataLoader(Killed(), num_workers=1))
-            break
-        except RuntimeError as error:  # torch's signal handler spoke once more, while the first error was handled
-            assert "is killed by signal" in str(error)  # noqa: PT017
-    else:
-        pytest.fail("never in one sentence")
+    with pytest.raises(ChildProcessError, match=r"^[^\n]* worker [^\n]*: lower data.workers[^\n]*$") as told:
+        words_dead_workers(list)(DataLoader(Killed(), num_workers=1))
+    assert speaker(told.value) == ""
     gc.collect()  # such a file is noticed here, and not in another test
+
+
+def test_the_signal_handler_may_speak_anywhere_behind_an_earlier_sign(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fetch() -> None:
+        exec(compile("raise EOFError", os.path.join("torch", "multiprocessing", "reductions.py"), "exec"))
+
+    def speak_before(instruction: int) -> Callable[..., Any]:
+        met = itertools.count()
+
+        def trace(frame: FrameType, event: str, argument: object) -> Any:
+            if frame.f_code.co_name == "worded":
+                frame.f_trace_opcodes = True
+                if "behind" in signs and next(met) == instruction:
+                    raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. ")
+            if event == "exception" and frame.f_code is fetch.__code__:
+                signs.append("behind")
+            if frame.f_code is wait.__code__:
+                signs.clear()
+            return trace
+
+        return trace
+
+    def wait(seconds: float) -> None:
+        """The handler has spoken when this returns."""
+
+    signs: list[str] = []
+    monkeypatch.setattr(ranks.time, "sleep", wait)
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    told = []
+    while not told or "killed by signal" in told[-1]:
+        signs.clear()
+        before = sys.gettrace()
+        sys.settrace(speak_before(len(told)))
+        try:
+            with pytest.raises(ChildProcessError, match=r"lower data\.workers") as raised:
+                words_dead_workers(fetch)()
+        finally:
+            sys.settrace(before)
+        assert speaker(raised.value) == "rank 1: "
+        told.append(str(raised.value))
+    assert len(told) > 3
+    assert told[-1].startswith("a loader worker was killed")
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ from alignmixup.cli.own_data import command as data_command
 from alignmixup.cli.parser import CommandParser, Parser, completion
 from alignmixup.cli.parser.next_step import next_step
 from alignmixup.terminal import printable, say, write_all_letters
-from alignmixup.training.processes.ranks import ToldElsewhereError, dead_workers, is_main_process, speaker
+from alignmixup.training.processes.ranks import ToldElsewhereError, is_main_process, speaker, words_dead_workers
 
 _COMMANDS: dict[str, ModuleType] = {
     "data": data_command,
@@ -69,8 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     _show_messages()
     try:
-        with dead_workers():
-            status = int(options.run(options))
+        status = int(words_dead_workers(options.run)(options))
         if status == 0 and (after := next_step(options)) and is_main_process():
             say(f"next: {after}", file=sys.stderr)
         return status

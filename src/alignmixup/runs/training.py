@@ -38,7 +38,7 @@ from alignmixup.training.config_file import ConfigError, load
 from alignmixup.training.engine import Engine
 from alignmixup.training.optimizers import describe_rates
 from alignmixup.training.processes.division import Division
-from alignmixup.training.processes.ranks import is_main_process, own_errors
+from alignmixup.training.processes.ranks import is_main_process, own_errors, words_dead_workers
 from alignmixup.training.progress.display import Reporter
 from alignmixup.training.progress.trackers import open_trackers
 from alignmixup.training.trainer import InterruptedRunError, Trainer
@@ -97,6 +97,7 @@ def draw_missing_curves(record: dict[str, Any], folder: RunFolder) -> None:
         draw_curves(record, file)
 
 
+@words_dead_workers
 def train_undrawn(config: Config, folder: RunFolder, *, mode: Mode, reporter: Reporter | None) -> dict[str, Any]:
     """As `train`, without the curves, for which a process of its own would load matplotlib."""
     if mode == "resume" and folder.config.is_file():  # "auto" was settled when the run began

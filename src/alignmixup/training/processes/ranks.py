@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import ParamSpec, TypeVar
+
+_Arguments = ParamSpec("_Arguments")
+_Result = TypeVar("_Result")
+_Error = TypeVar("_Error", bound=BaseException)
 
 _OWN = "_alignmixup_rank"
 _REMEDY = " (out of memory, or of shared memory?): lower data.workers, or give the machine more of it"
@@ -34,35 +40,45 @@ def same_launcher() -> str:
 def own_errors() -> Iterator[None]:
     """Context whose errors are this process's own: no other is known to have them."""
     try:
-        with dead_workers():
-            yield
+        yield
     except Exception as error:
-        setattr(error, _OWN, os.environ.get("RANK", "0"))
+        _own(error)
         raise
 
 
-@contextmanager
-def dead_workers() -> Iterator[None]:
-    """Context in which a killed loader worker is an error of the machine, said in one sentence.
+def words_dead_workers(function: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
+    """Let a function say in one sentence that a loader worker was killed: an error of the machine, and its own.
 
     PyTorch notices in a signal handler, and so anywhere in the main thread; and before, where it fetches what the
-    worker had ready.
+    worker had ready. No context manager, since the handler may speak in the code that leads an error into one: nothing
+    runs between an error that comes out of ``function`` and the ``try`` around it.
 
-    Raises:
-        ChildProcessError: a worker of a loader was killed.
+    Returns:
+        The function, which raises `ChildProcessError` where a worker of a loader was killed.
     """
-    try:
+
+    @functools.wraps(function)
+    def worded(*args: _Arguments.args, **kwargs: _Arguments.kwargs) -> _Result:
         try:
-            yield
-        except (OSError, EOFError) as error:
-            if not any(frame.filename.endswith(_FETCHING) for frame in traceback.extract_tb(error.__traceback__)):
+            try:
+                return function(*args, **kwargs)
+            except (OSError, EOFError) as error:
+                if not any(frame.filename.endswith(_FETCHING) for frame in traceback.extract_tb(error.__traceback__)):
+                    raise
+                time.sleep(2)  # the signal is under way, and would come where nobody expects it
+                raise _own(ChildProcessError(f"a loader worker was killed{_REMEDY}")) from error
+        except RuntimeError as error:
+            if not str(error).startswith("DataLoader worker (pid"):
                 raise
-            time.sleep(2)  # the signal is under way, and would come where nobody expects it
-            raise ChildProcessError(f"a loader worker was killed{_REMEDY}") from error
-    except RuntimeError as error:
-        if not str(error).startswith("DataLoader worker (pid"):
-            raise
-        raise ChildProcessError(f"{str(error).splitlines()[0].strip().rstrip('.')}{_REMEDY}") from error
+            sentence = str(error).splitlines()[0].strip().rstrip(".")
+            raise _own(ChildProcessError(f"{sentence}{_REMEDY}")) from error
+
+    return worded
+
+
+def _own(error: _Error) -> _Error:
+    setattr(error, _OWN, os.environ.get("RANK", "0"))
+    return error
 
 
 def speaker(error: BaseException) -> str | None:
