@@ -186,7 +186,7 @@ def _acquire(place: Path, path: Path) -> int:
                 return handle
             os.close(handle)
             if time.monotonic() > deadline:
-                raise OSError(f"{holder} works in {path}: let it end, or choose another --out") from None
+                raise OSError(f"{holder} works in {path}: let it end") from None
             time.sleep(0.1)
             continue
         if _is_at(handle, place):
