@@ -93,6 +93,10 @@ class _LayerHook:
         if hooks and next(reversed(hooks)) != self.handle.id:
             hooks[self.handle.id] = hooks.pop(self.handle.id)
 
+    def is_on(self, module: nn.Module) -> bool:
+        """Tell whether this is a hook of a module."""
+        return self.handle.hooks_dict_ref() is module._forward_hooks
+
     def _is_live(self, mix: object) -> bool:
         return self.tap.live(self.name) is mix
 
@@ -236,6 +240,17 @@ class FeatureTap:
     def __reduce__(self) -> tuple[Any, ...]:
         return FeatureTap.of, (self.root,)
 
+    def place(self, name: str) -> str:
+        """Tell what a layer is called now: something may stand around it since it was named, under its old name.
+
+        The name itself where the layer is gone.
+        """
+        root, hook = self.root, self.hooks[name]
+        with contextlib.suppress(AttributeError):
+            if hook.is_on(root.get_submodule(name)):
+                return name
+        return next((now for now, module in root.named_modules() if hook.is_on(module)), name)
+
     @property
     def depth(self) -> int:
         """Number of live blocks."""
@@ -294,6 +309,10 @@ class Attachment:
             self.tap.attach(name)
             self._names.append(name)
         return name
+
+    def places(self) -> dict[str, str]:
+        """What the layers with hooks are called now, by the names that they had; see :meth:`FeatureTap.place`."""
+        return {name: self.tap.place(name) for name in self._names}
 
     def on_forward(self, hook: Callable[..., Any]) -> Any:
         """Put a hook ``(model, args, kwargs)`` before the model's forward, and return its handle."""

@@ -301,3 +301,49 @@ def test_a_scripted_layer_is_refused_by_name(method):
     model = plain(torch.jit.script(conv(8, 8)))
     with pytest.raises(TypeError, match="layer '1' is a ScriptModule, which takes no hooks"):
         method(model, num_classes=5, layer="1")
+
+
+class Around(nn.Module):
+    def __init__(self, run, inner):
+        super().__init__()
+        self.run, self.inner = run, inner
+
+    def forward(self, x):
+        return self.run(self.inner, x)
+
+
+AROUND = {
+    "as it was": (lambda inner, x: inner(x), True),
+    "checkpointed": (lambda inner, x: checkpoint(inner, x, use_reentrant=False), True),
+    "something behind": (lambda inner, x: inner(x).sin(), True),
+    "past it": (lambda inner, x: inner(x) + x, False),
+    "twice": (lambda inner, x: inner(inner(x)), False),
+    "in two parts": (lambda inner, x: inner(x) + x.roll(1, 2), False),
+}
+
+
+@pytest.mark.parametrize("after_a_batch", [False, True])
+@pytest.mark.parametrize("place", ["b", "outer"])
+@pytest.mark.parametrize("kind", AROUND)
+def test_what_is_put_around_a_layer_later_is_looked_at_too(kind, place, after_a_batch):
+    run, is_right = AROUND[kind]
+    torch.manual_seed(0)
+    inner = nn.Sequential(conv(8, 8)) if place == "outer" else conv(8, 8)
+    net = two(lambda net, x: head(net, getattr(net, place)(net.a(x))), **{place: inner})
+    layer = inner[0] if place == "outer" else inner
+    mixer = ManifoldMixup(net, layer=layer, num_classes=5, input_probability=0.0, seed=0)
+    labels = torch.arange(4)
+    if after_a_batch:
+        with mixer(X, labels) as batch:
+            net(batch.x)
+    setattr(net, place, Around(run, inner))
+    if not is_right:
+        with pytest.raises(ValueError, match=r"does not carry everything|runs 2 times"), mixer(X, labels) as batch:
+            net(batch.x)
+        return
+    with mixer(X, labels) as batch:
+        logits = net(batch.x)
+    lam = batch.lam.view(-1, 1, 1, 1)
+    features = inner(net.a(X))
+    mixed = lam * features + (1 - lam) * features[batch.perm]
+    torch.testing.assert_close(logits, head(net, run(lambda x: mixed, X)))
