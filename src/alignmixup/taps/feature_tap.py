@@ -29,6 +29,7 @@ class LayerMix:
         layout: of the tensors where ``forms`` is empty; None tells it from the module.
         whole: the function takes tensors as they stand.
         looks: the function takes the layer itself and its first input, and changes nothing.
+        rows: whether each tensor has a row for each example, where that is known; others stay as they are.
     """
 
     function: Callable[..., Any]
@@ -36,6 +37,7 @@ class LayerMix:
     layout: Layout | None = None
     whole: bool = False
     looks: bool = False
+    rows: tuple[bool, ...] = ()
 
 
 def unwrap(model: nn.Module) -> nn.Module:
@@ -122,9 +124,11 @@ def _mixed(mix: LayerMix, module: nn.Module, output: Any, name: str, prefix: int
     if isinstance(output, Tensor):
         return _mixed_tensor(mix, mix.forms[0] if mix.forms else None, module, output, prefix)
     rows: list[int] = []
-    known = list(mix.forms)
+    known, has_rows = list(mix.forms), list(mix.rows)
 
     def visit(tensor: Tensor) -> Tensor:
+        if has_rows and not has_rows.pop(0):  # a table of positions may have as many rows as the batch
+            return tensor
         rows.append(tensor.shape[0])
         if tensor.shape[0] != rows[0]:
             return tensor

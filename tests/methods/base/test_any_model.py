@@ -347,3 +347,31 @@ def test_what_is_put_around_a_layer_later_is_looked_at_too(kind, place, after_a_
     features = inner(net.a(X))
     mixed = lam * features + (1 - lam) * features[batch.perm]
     torch.testing.assert_close(logits, head(net, run(lambda x: mixed, X)))
+
+
+@METHODS
+@pytest.mark.parametrize("order", [tuple, lambda entries: tuple(entries)[::-1], lambda entries: {"a": [*entries]}])
+@pytest.mark.parametrize("size", [2, 3, 4, 8])
+def test_what_a_layer_returns_beside_its_features_stays_as_it_is(size, order, method):
+    """A table of positions is the same for all examples, also where it has as many rows as the batch or a look."""
+    for rows in (1, 3, 4, 5, 8, 10, 16):
+        torch.manual_seed(rows)
+        table, x = nn.Parameter(torch.randn(rows, 8)), torch.randn(size, 3, 8, 8)
+
+        def both(net, x, table=table):
+            return order((table, net.c(x)))
+
+        def run(net, x):
+            one, other = out["a"] if isinstance(out := net.two(net.a(x)), dict) else out
+            table, features = (one, other) if one.ndim == 2 else (other, one)
+            weights = torch.linspace(0.1, 1, len(table))[:, None]
+            return head(net, (features + (weights * table).sum(0)[:, None, None]).sin())
+
+        model = two(run, two=Net(both, c=conv(8, 8)))
+        mixer = method(model, num_classes=5, layer="two", input_probability=0.0)
+        mixer.prepare(x)
+        target, perm = torch.full((size, 5), 0.2), torch.arange(size).roll(1)
+        draw = replace(mixer.draw(x, target), lam=torch.zeros(size), perm=perm, keep="partner")
+        with mixer.mix(x, target, draw) as batch:
+            mixed = model(batch.x)
+        torch.testing.assert_close(mixed, model(x)[perm], rtol=1e-4, atol=1e-5)

@@ -57,6 +57,7 @@ class LayerMixer(Mixer):
         self._proved = False
         self._first_forward: Any = None
         self._forms: dict[str, tuple[Form | None, ...]] = {}
+        self._rows: dict[str, tuple[bool, ...]] = {}
         self._used: dict[str, str] = {}
         self._layers: tuple[str, ...] = ()
         self._places: dict[str, str] = {}  # what the layers were called when they were looked at
@@ -90,7 +91,7 @@ class LayerMixer(Mixer):
             function: pure function of a map (B, C, positions...).
             whole: the function takes the output as it stands.
         """
-        return LayerMix(function, self._forms.get(layer, ()), self.layout, whole=whole)
+        return LayerMix(function, self._forms.get(layer, ()), self.layout, whole=whole, rows=self._rows.get(layer, ()))
 
     @abstractmethod
     def find_layers(self, found: Probe) -> tuple[str, ...]:
@@ -167,6 +168,7 @@ class LayerMixer(Mixer):
         )
         forms = {layer.name: forms for layer in found.run.layers if None not in (forms := layer.forms)}
         self._forms = forms | {layer: forms[place] for layer, place in places.items() if place in forms}
+        self._rows = {layer: seen.rows for layer, place in places.items() if (seen := found.run.find(place))}
         self._approve(reports)
         self._used = {report.name: report.use for report in reports}
         if not self._proved:
