@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from alignmixup import Baseline, CutMix, Mixup, Switch
+from alignmixup import AlignMixup, Baseline, CutMix, ManifoldMixup, Mixup, Switch
+from alignmixup.methods.base import LayerMixer
 from alignmixup.methods.switch import SwitchDraw
 from alignmixup.models import PreActResNet18
 
@@ -78,3 +79,45 @@ def test_what_a_switch_decides_cannot_be_assigned_to_its_mixers(name):
     Switch(num_classes=3, mixers=[inner])
     with pytest.raises(AttributeError, match=f"{name} of Mixup inside a switch has no effect: set it on the switch"):
         setattr(inner, name, getattr(inner, name))
+
+
+def nested(**options):
+    """Switches between mixers, names and switches, three deep."""
+    deepest = Switch(num_classes=3, mixers=["fmix", Mixup(num_classes=3)])
+    middle = Switch(num_classes=3, mixers=["cutmix", {"name": "gridmix"}, deepest])
+    return Switch(num_classes=3, mixers=["mixup", middle, CutMix(num_classes=3)], **options)
+
+
+def drawn(mixer, count=12):
+    return torch.stack([mixer(X, Y).lam for _ in range(count)])
+
+
+def test_switches_inside_a_switch_draw_from_its_stream():
+    first, second = nested(seed=3), nested(seed=3)
+    expected = drawn(first)
+    torch.testing.assert_close(drawn(second), expected, rtol=0, atol=0)  # the seed says it all
+    state = first.state_dict()
+    torch.testing.assert_close(drawn(first), continued := drawn(second), rtol=0, atol=0)
+    second.load_state_dict(state)
+    torch.testing.assert_close(drawn(second), continued, rtol=0, atol=0)  # and so does the state
+    second.seed = 3
+    torch.testing.assert_close(drawn(second), expected, rtol=0, atol=0)
+    second.seed = 3
+    second.set_epoch(1)
+    assert not torch.equal(drawn(second), expected)
+
+
+@pytest.mark.parametrize("method", [AlignMixup, ManifoldMixup, CutMix, Mixup])
+def test_a_switch_without_a_model_mixes_in_training_mode_of_that_of_its_mixers(method):
+    model = PreActResNet18(3, width=4, final_norm=True)
+    options = {"layer": "stage3"} if issubclass(method, LayerMixer) else {}
+    inner = method(model, num_classes=3, **options)
+    for mixers in ([inner, CutMix(num_classes=3)], ["cutmix", Switch(num_classes=3, mixers=[inner])]):
+        mixer, x = Switch(num_classes=3, mixers=mixers, seed=0), torch.rand(4, 3, 16, 16)
+        for training in (True, False):
+            model.train(training)
+            for _ in range(8):
+                with mixer(x, Y) as batch:
+                    model(batch.x)
+                assert batch.mixed == training
+                assert (batch.x is x and torch.equal(batch.target, batch.clean_target)) or training

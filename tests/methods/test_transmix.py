@@ -240,3 +240,34 @@ def test_grids():
     inside = inside_box(torch.tensor([[0, 0, 8, 8], [1, 4, 16, 5]]), (4, 4), (16, 16))
     assert inside[0].int().tolist() == [[1, 1, 0, 0], [1, 1, 0, 0], [0] * 4, [0] * 4]
     assert inside[1].int().tolist() == [[0] * 4, [0, 1, 0, 0], [0, 1, 0, 0], [0, 1, 0, 0]]
+
+
+class Around(nn.Module):
+    def __init__(self, inner, run):
+        super().__init__()
+        self.inner, self.run = inner, run
+
+    def forward(self, *args, **options):
+        return self.run(self.inner, *args, **options)
+
+
+AROUND = {
+    "scaled": lambda inner, *args, **options: (inner(*args, **options)[0] / 2, None),
+    "checkpointed": lambda inner, *args, **options: checkpoint(inner, *args, use_reentrant=False, **options),
+    "other tokens": lambda inner, *args, **options: inner(*[tokens.sin() for tokens in args], **options),
+}
+
+
+@pytest.mark.parametrize("kind", AROUND)
+def test_what_is_put_around_the_attention_may_come_before_the_mixer_or_after(kind):
+    x, y = torch.randn(4, 3, 16, 16, generator=torch.Generator().manual_seed(0)), torch.arange(4)
+    labels = []
+    for early in (True, False):
+        model = TinyTransformer(5)
+        mixer = None if early else TransMix(model, num_classes=5, seed=0)
+        model.stage2.attention = Around(model.stage2.attention, AROUND[kind])
+        mixer = mixer or TransMix(model, num_classes=5, seed=0)
+        with mixer(x, y) as batch:
+            batch.loss(model(batch.x)).backward()
+        labels.append(batch.output_target)
+    torch.testing.assert_close(labels[0], labels[1], rtol=0, atol=0)

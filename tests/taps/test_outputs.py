@@ -1,7 +1,8 @@
 import gc
 import weakref
-from collections import OrderedDict, namedtuple
-from dataclasses import dataclass
+from collections import OrderedDict, UserDict, defaultdict, namedtuple
+from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import pytest
 import torch
@@ -17,6 +18,22 @@ class Record:
     name: str
 
 
+@dataclass(frozen=True)
+class Counted:
+    features: torch.Tensor
+    mean: torch.Tensor = field(init=False)
+    layers: int = field(init=False, default=3)
+
+    def __post_init__(self):
+        object.__setattr__(self, "mean", self.features.mean(1, keepdim=True))
+
+
+class Named(dict):
+    def __init__(self, name, **entries):
+        super().__init__(entries)
+        self.name = name
+
+
 ONE = torch.ones(2, 3)
 
 
@@ -29,6 +46,26 @@ def test_containers_keep_their_types_and_what_is_no_tensor(output):
     assert type(doubled) is type(output)
     assert [t.tolist() for t in tensors_of(doubled)] == [(2 * ONE).tolist()]
     assert tensors_of(output)[0] is ONE
+
+
+@pytest.mark.parametrize(
+    "output",
+    [Counted(ONE), Named("x", a=ONE), defaultdict(list, a=ONE), UserDict(a=ONE), MappingProxyType({"a": ONE})],
+)
+def test_containers_keep_what_else_they_have(output):
+    doubled = map_tensors(lambda t: 2 * t, output)
+    assert type(doubled) is type(output)
+    assert all(torch.equal(new, 2 * old) for new, old in zip(tensors_of(doubled), tensors_of(output), strict=True))
+    for name in ("layers", "name", "default_factory"):
+        assert getattr(doubled, name, None) == getattr(output, name, None)
+
+
+@pytest.mark.parametrize("make", [lambda t: {"a": t}, lambda t: OrderedDict(a=t), Counted, lambda t: (t,)])
+def test_containers_are_made_anew_in_one_graph(make):
+    def double(tensor):
+        return tensors_of(map_tensors(lambda t: 2 * t, make(tensor)))[0]
+
+    assert torch.equal(torch.compile(double, backend="eager", fullgraph=True)(ONE), 2 * ONE)
 
 
 def test_the_same_tensor_twice_is_replaced_once():

@@ -161,6 +161,8 @@ class AlignMixupAE(AlignMixup, Pixels):
         Its initial weights follow ``torch.manual_seed`` and leave the global generators alone.
         """
         if self._decoder is not None:
+            if x is not None:
+                super().prepare(x, *others, **options)
             return
         x = self._example(x, size)
         super().prepare(x, *others, **options)

@@ -8,7 +8,9 @@ from torch import Tensor, nn
 
 from alignmixup.functional.sampling import choice
 from alignmixup.methods.base import Annotation, DropIn, MixedBatch, Mixer, Pixels
+from alignmixup.methods.base.stream import Stream
 from alignmixup.options import option
+from alignmixup.taps import unwrap
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -38,7 +40,8 @@ class Switch(Mixer, Pixels):
     """Draw one of several mixers for each batch, as timm switches between mixup and CutMix.
 
     ``probability``, ``active_epochs``, ``label_smoothing``, ``multi_label`` and ``targets`` are the switch's own; λ and
-    everything else belong to the mixers. All draw from the switch's stream.
+    everything else belong to the mixers. All draw from the switch's stream. Without a model the switch has that of its
+    mixers, where they share one.
     """
 
     mixers: Sequence[Mixer | str | Mapping[str, Any]] = option(
@@ -63,6 +66,11 @@ class Switch(Mixer, Pixels):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        models = [entry.model for entry in self.mixers if isinstance(entry, Mixer) and entry.model is not None]
+        roots = {unwrap(model) for model in models}
+        if self.model is None and len(roots) == 1:
+            self._put("model", models[0])
+            (self._root,) = roots
         self._mixers = tuple(self._build(entry) for entry in self.mixers)
         self._shares = list(self.probabilities or [1.0] * len(self._mixers))
         if len(self._shares) != len(self._mixers) or sum(self._shares) <= 0:
@@ -92,14 +100,13 @@ class Switch(Mixer, Pixels):
                 f"{', '.join(own)} of {type(mixer).__name__} inside a switch has no effect: set it on the switch, and "
                 "use `probabilities` (with a baseline among the mixers) for the shares"
             )
-        mixer.stream = self.stream
+        _share(self.stream, mixer)
         vars(mixer)["_fixed_by"] = (*_OWN, "seed", "generator")
         return mixer
 
     def _change(self, name: str, value: Any) -> None:
         super()._change(name, value)
-        for mixer in self._mixers:
-            mixer.stream = self.stream
+        _share(self.stream, *self._mixers)
 
     looks_inside: ClassVar[bool] = True
 
@@ -172,9 +179,10 @@ class Switch(Mixer, Pixels):
         """Let the loss depend on the parameters of every mixer."""
         drawn = batch.draw.index if isinstance(batch.draw, SwitchDraw) else None
         if drawn is not None:
-            batch = self._mixers[drawn].use_all(batch)
+            own = self._mixers[drawn].use_all(replace(batch, draw=batch.draw.inner))
+            batch = replace(own, draw=batch.draw)
         for index, mixer in enumerate(self._mixers):
-            unused = None if index == drawn else mixer.use_all(replace(batch, auxiliary=None)).auxiliary
+            unused = None if index == drawn else mixer.use_all(replace(batch, auxiliary=None, draw=None)).auxiliary
             if unused is not None:
                 batch = replace(batch, auxiliary=unused if batch.auxiliary is None else _sum(batch.auxiliary, unused))
         return batch
@@ -209,6 +217,13 @@ class Switch(Mixer, Pixels):
             raise ValueError(f"the state is of {len(state['mixers'])} mixers, this switch has {len(self._mixers)}")
         for mixer, own in zip(self._mixers, state["mixers"], strict=True):
             mixer.load_state_dict(own)
+
+
+def _share(stream: Stream, *mixers: Mixer) -> None:
+    """Let mixers draw from this stream, and those that they switch between."""
+    for mixer in mixers:
+        mixer.stream = stream
+        _share(stream, *getattr(mixer, "_mixers", ()))
 
 
 def _sum(first: Callable[[], Tensor], second: Callable[[], Tensor]) -> Callable[[], Tensor]:

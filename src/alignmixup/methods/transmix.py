@@ -70,7 +70,7 @@ class TransMix(CutMix):
         known = next((p for p in self._root.parameters() if p.is_floating_point()), x)
         try:
             inputs = Inputs((x.detach().to(known.dtype), *others), options, len(x), tuple(x.shape[1:]))
-            self._attention.prove(self._root, inputs)
+            self._attention.prove(self._root, inputs, self._tap.places()[self._attention.layer])
         except NotCallableError as error:
             raise ValueError(
                 f"{type(self._root).__name__} cannot be called so ({error}): call mixer.prepare(x, ...) once, with "

@@ -55,14 +55,16 @@ class ClassAttention:
         self.layer = list(known)[-1] if layer is None else layer
         self.prefix = max(count_prefix_tokens(root), 1)
 
-    def prove(self, root: nn.Module, inputs: Inputs) -> None:
+    def prove(self, root: nn.Module, inputs: Inputs, place: str | None = None) -> None:
         """Run two examples, and see that the layer is read through the class token, with this attention.
+
+        ``place`` is what the layer is called now, where something was put around it since.
 
         Raises:
             NotCallableError: the model cannot be called with these inputs.
             ValueError: the layer computes something else, or the classifier does not read the class token behind it.
         """
-        kind, module = type(root).__name__, root.get_submodule(self.layer)
+        kind, module = type(root).__name__, root.get_submodule(place or self.layer)
         seen: list[tuple[Tensor, Tensor]] = []
 
         def look(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
@@ -70,11 +72,11 @@ class ClassAttention:
             if tokens is not None and result is not None:
                 seen.append((tokens.clone(), result.clone()))
 
-        clean = self._logits(root, inputs, look)
+        clean = self._logits(root, module, inputs, look)
         if len(seen) != 1:
             raise ValueError(
                 f"attention layer {self.layer!r} of {kind} is called with tokens {len(seen)} times in a forward, "
-                "expected once: name another"
+                "expected once, with the tokens in the first place and not by name: name another"
             )
         tokens, result = seen[0]
         if tokens.ndim != 3 or tokens.shape != result.shape or tokens.shape[1] <= self.prefix:
@@ -97,16 +99,16 @@ class ClassAttention:
             if changed is not None:
                 changed[:, 0] += 3 * changed.std() + torch.linspace(-1, 1, changed.shape[2]).to(changed)
 
-        if torch.equal(clean, self._logits(root, inputs, change)):
+        if torch.equal(clean, self._logits(root, module, inputs, change)):
             raise ValueError(
                 f"{kind} does not read its class token behind attention layer {self.layer!r} (it averages the patches, "
                 "or this is not its last): use a network that classifies by the class token, or CutMix"
             )
 
-    def _logits(self, root: nn.Module, inputs: Inputs, hook: Callable[..., None]) -> Tensor:
+    def _logits(self, root: nn.Module, layer: nn.Module, inputs: Inputs, hook: Callable[..., None]) -> Tensor:
         args, kwargs = inputs.pairs(1)
         with looking(root, training="none"):
-            handle = root.get_submodule(self.layer).register_forward_hook(hook)
+            handle = layer.register_forward_hook(hook)
             try:
                 output = root(*args, **kwargs)
             except Exception as error:

@@ -29,6 +29,7 @@ class LayerMix:
         layout: of the tensors where ``forms`` is empty; None tells it from the module.
         whole: the function takes tensors as they stand.
         looks: the function takes the layer itself and its first input, and changes nothing.
+        rows: whether each tensor has a row for each example, where that is known; others stay as they are.
     """
 
     function: Callable[..., Any]
@@ -36,6 +37,7 @@ class LayerMix:
     layout: Layout | None = None
     whole: bool = False
     looks: bool = False
+    rows: tuple[bool, ...] = ()
 
 
 def unwrap(model: nn.Module) -> nn.Module:
@@ -93,6 +95,10 @@ class _LayerHook:
         if hooks and next(reversed(hooks)) != self.handle.id:
             hooks[self.handle.id] = hooks.pop(self.handle.id)
 
+    def is_on(self, module: nn.Module) -> bool:
+        """Tell whether this is a hook of a module."""
+        return self.handle.hooks_dict_ref() is module._forward_hooks
+
     def _is_live(self, mix: object) -> bool:
         return self.tap.live(self.name) is mix
 
@@ -118,9 +124,11 @@ def _mixed(mix: LayerMix, module: nn.Module, output: Any, name: str, prefix: int
     if isinstance(output, Tensor):
         return _mixed_tensor(mix, mix.forms[0] if mix.forms else None, module, output, prefix)
     rows: list[int] = []
-    known = list(mix.forms)
+    known, has_rows = list(mix.forms), list(mix.rows)
 
     def visit(tensor: Tensor) -> Tensor:
+        if has_rows and not has_rows.pop(0):  # a table of positions may have as many rows as the batch
+            return tensor
         rows.append(tensor.shape[0])
         if tensor.shape[0] != rows[0]:
             return tensor
@@ -236,6 +244,17 @@ class FeatureTap:
     def __reduce__(self) -> tuple[Any, ...]:
         return FeatureTap.of, (self.root,)
 
+    def place(self, name: str) -> str:
+        """Tell what a layer is called now: something may stand around it since it was named, under its old name.
+
+        The name itself where the layer is gone.
+        """
+        root, hook = self.root, self.hooks[name]
+        with contextlib.suppress(AttributeError):
+            if hook.is_on(root.get_submodule(name)):
+                return name
+        return next((now for now, module in root.named_modules() if hook.is_on(module)), name)
+
     @property
     def depth(self) -> int:
         """Number of live blocks."""
@@ -294,6 +313,10 @@ class Attachment:
             self.tap.attach(name)
             self._names.append(name)
         return name
+
+    def places(self) -> dict[str, str]:
+        """What the layers with hooks are called now, by the names that they had; see :meth:`FeatureTap.place`."""
+        return {name: self.tap.place(name) for name in self._names}
 
     def on_forward(self, hook: Callable[..., Any]) -> Any:
         """Put a hook ``(model, args, kwargs)`` before the model's forward, and return its handle."""

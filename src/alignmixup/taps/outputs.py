@@ -1,7 +1,9 @@
 """Tensors inside what a module returns: tuples, lists, dictionaries, named tuples, dataclasses, ModelOutput."""
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from copy import copy
 from typing import Any
 
 import torch
@@ -105,7 +107,13 @@ def _rebuilt(value: Any, children: dict[Any, Any]) -> Any:
     if type(value) is dict:
         return children
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return dataclasses.replace(value, **children)
-    new = type(value)()
+        given = {field.name for field in dataclasses.fields(value) if field.init}
+        made = dataclasses.replace(value, **{name: child for name, child in children.items() if name in given})
+        for name in children.keys() - given:
+            object.__setattr__(made, name, children[name])  # it may be frozen
+        return made
+    if not isinstance(value, MutableMapping):
+        return type(value)(children)
+    new = value.copy() if type(value) is OrderedDict else copy(value)  # the one can be compiled
     new.update(children)
     return new

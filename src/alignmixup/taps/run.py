@@ -45,6 +45,7 @@ class SeenLayer:
         parameters: number of its parameters.
         forms: how each tensor holds its positions; None where nothing tells.
         is_last_part: the module around it returns the very same.
+        rows: of all tensors in its output, whether they have a row for each example; the others hold no features.
     """
 
     name: str
@@ -53,6 +54,7 @@ class SeenLayer:
     parameters: int
     forms: tuple[Form | None, ...]
     is_last_part: bool
+    rows: tuple[bool, ...]
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -98,7 +100,7 @@ class Run:
     def __init__(self, root: nn.Module, inputs: Inputs, layout: Layout | None = None) -> None:
         self.root, self.inputs, self._layout = root, inputs, layout
         self.calls: Counter[str] = Counter()
-        self._ends: list[tuple[str, nn.Module, tuple[tuple[int, ...], ...]]] = []
+        self._ends: list[tuple[str, nn.Module, tuple[tuple[int, ...], ...], tuple[bool, ...]]] = []
         self._last: Any = None
         self._last_parts: set[str] = set()
         for name, tensor in chain(root.named_parameters(), root.named_buffers()):
@@ -147,17 +149,18 @@ class Run:
         wanted: dict[str, list[tuple[slice, Edit]]] = {}
         for number, (name, edit) in enumerate(edits, 1):
             wanted.setdefault(name, []).append((slice(2 * number, 2 * number + 2), edit))
-        known = {layer.name: layer.forms for layer in self.layers}
+        known = {layer.name: layer for layer in self.layers}
         unmixable: set[str] = set(wanted)
 
         def editing(name: str) -> Callable[..., Any]:
             def hook(module: nn.Module, args: Any, output: Any) -> Any:
-                forms = iter(known.get(name, ()))
+                layer = known.get(name)
+                forms, has_rows = iter(layer.forms if layer else ()), iter(layer.rows if layer else ())
 
                 def change(tensor: Tensor) -> Tensor:
-                    form = next(forms, None)
-                    if tensor.shape[0] != rows:
+                    if not next(has_rows, True) or tensor.shape[0] != rows:
                         return tensor
+                    form = next(forms, None)
                     unmixable.discard(name)
                     tensor = tensor.clone()
                     for part, edit in wanted[name]:
@@ -201,11 +204,14 @@ class Run:
     def _noting(self, name: str) -> Callable[..., None]:
         def hook(module: nn.Module, args: Any, output: Any) -> None:
             self.calls[name] += 1
-            tensors = [t for t in tensors_of(output) if t.shape[0] == 2]
+            found = tensors_of(output)
+            tensors = [t for t in found if t.shape[0] == 2]
             if self._last is output and self._ends and self._ends[-1][0].startswith(f"{name}."):
                 self._last_parts.add(self._ends[-1][0])
             if tensors:
-                self._ends.append((name, module, tuple(tuple(t.shape) for t in tensors)))
+                self._ends.append(
+                    (name, module, tuple(tuple(t.shape) for t in tensors), tuple(t.shape[0] == 2 for t in found))
+                )
             self._last = output
 
         return hook
@@ -214,7 +220,7 @@ class Run:
         prefix = count_prefix_tokens(self.root)
         grids: dict[int, tuple[int, int]] = {}
         layouts: dict[tuple[int, ...], Layout] = {}
-        for name, module, shapes in self._ends:
+        for name, module, shapes, rows in self._ends:
             for shape in shapes:
                 if (leaf := leaf_layout(module, shape)) is not None:
                     layouts[shape] = leaf
@@ -225,7 +231,7 @@ class Run:
             count = sum(p.numel() for p in module.parameters())
             forms = tuple(self._form(module, shape, layouts.get(shape), prefix, grids) for shape in shapes)
             if self.calls[name] == 1:
-                yield SeenLayer(name, shapes, type(module).__name__, count, forms, name in self._last_parts)
+                yield SeenLayer(name, shapes, type(module).__name__, count, forms, name in self._last_parts, rows)
 
     def _form(
         self,

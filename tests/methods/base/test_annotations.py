@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
+from torchvision import tv_tensors
 from torchvision.models import VisionTransformer
 
 from alignmixup import (
@@ -79,6 +80,30 @@ def test_class_numbers_are_pasted_not_interpolated(name: str, dtype: torch.dtype
     first, partner = numbers, numbers[batch.perm]
     assert batch.masks.dtype == dtype
     assert torch.equal(batch.masks, torch.where(outside > 0, first, partner))
+
+
+@pytest.mark.parametrize("unknown", [float("nan"), float("inf")])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
+@pytest.mark.parametrize("name", ["cutmix", "cutmix_pair", "resizemix", "saliencymix"])
+def test_a_value_that_cannot_be_seen_does_not_count(name: str, dtype: torch.dtype, unknown: float) -> None:
+    mixer = mixers()[name]
+    x, y = images()
+    rows = torch.arange(6.0)[:, None, None]
+    depths = torch.where(rows % 2 == 0, unknown, rows).expand(6, 16, 16).to(dtype)
+    for _ in range(8):
+        batch = mixer(x, y, masks=depths)
+        outside, own, partner = batch.mask().expand(6, 16, 16), depths.isfinite(), depths[batch.perm].isfinite()
+        seen = torch.where(outside == 1, own, torch.where(outside == 0, partner, own & partner))
+        assert torch.equal(batch.masks.isfinite(), seen)
+
+
+def test_torchvisions_boxes_are_taken_as_tensors_are() -> None:
+    x, y = images()
+    plain = torch.tensor([[4.0, 4.0, 6.0, 6.0]])
+    theirs = tv_tensors.BoundingBoxes(plain, format="XYXY", canvas_size=(16, 16))
+    one, other = (CutMix(num_classes=5, seed=0)(x, y, boxes=[own] * 6).boxes for own in (plain, theirs))
+    for wanted, got in zip(one, other, strict=True):
+        torch.testing.assert_close(got.boxes.as_subclass(torch.Tensor), wanted.boxes)
 
 
 def test_class_numbers_are_refused_where_they_would_be_interpolated() -> None:
@@ -287,6 +312,12 @@ def test_methods_that_cannot_bring_them_along_say_so_before_they_draw() -> None:
         (None, [torch.tensor([[0.1, 0.1, 0.5, float("nan")]])] * 6, "inside 16 x 16"),
         (None, [torch.tensor([[0.1, 0.1, 0.5, 0.5]])] * 6, "normalised"),
         (None, [[1, 2, 3, 4]] * 6, "list of tensors"),
+        *((None, [torch.zeros(1, 4, dtype=kind)] * 6, "signed integers") for kind in (torch.uint16, torch.uint32)),
+        *(
+            (None, [tv_tensors.BoundingBoxes(box, format=order, canvas_size=(16, 16))] * 6, f"0 are {order.name}")
+            for order, box in ((form, [[4.0, 4.0, 6.0, 6.0]]) for form in tv_tensors.BoundingBoxFormat)
+            if order.name in ("XYWH", "CXCYWH")
+        ),
     ],
 )
 def test_annotations_that_do_not_fit_are_refused(masks: object, boxes: object, message: str) -> None:

@@ -301,3 +301,77 @@ def test_a_scripted_layer_is_refused_by_name(method):
     model = plain(torch.jit.script(conv(8, 8)))
     with pytest.raises(TypeError, match="layer '1' is a ScriptModule, which takes no hooks"):
         method(model, num_classes=5, layer="1")
+
+
+class Around(nn.Module):
+    def __init__(self, run, inner):
+        super().__init__()
+        self.run, self.inner = run, inner
+
+    def forward(self, x):
+        return self.run(self.inner, x)
+
+
+AROUND = {
+    "as it was": (lambda inner, x: inner(x), True),
+    "checkpointed": (lambda inner, x: checkpoint(inner, x, use_reentrant=False), True),
+    "something behind": (lambda inner, x: inner(x).sin(), True),
+    "past it": (lambda inner, x: inner(x) + x, False),
+    "twice": (lambda inner, x: inner(inner(x)), False),
+    "in two parts": (lambda inner, x: inner(x) + x.roll(1, 2), False),
+}
+
+
+@pytest.mark.parametrize("after_a_batch", [False, True])
+@pytest.mark.parametrize("place", ["b", "outer"])
+@pytest.mark.parametrize("kind", AROUND)
+def test_what_is_put_around_a_layer_later_is_looked_at_too(kind, place, after_a_batch):
+    run, is_right = AROUND[kind]
+    torch.manual_seed(0)
+    inner = nn.Sequential(conv(8, 8)) if place == "outer" else conv(8, 8)
+    net = two(lambda net, x: head(net, getattr(net, place)(net.a(x))), **{place: inner})
+    layer = inner[0] if place == "outer" else inner
+    mixer = ManifoldMixup(net, layer=layer, num_classes=5, input_probability=0.0, seed=0)
+    labels = torch.arange(4)
+    if after_a_batch:
+        with mixer(X, labels) as batch:
+            net(batch.x)
+    setattr(net, place, Around(run, inner))
+    if not is_right:
+        with pytest.raises(ValueError, match=r"does not carry everything|runs 2 times"), mixer(X, labels) as batch:
+            net(batch.x)
+        return
+    with mixer(X, labels) as batch:
+        logits = net(batch.x)
+    lam = batch.lam.view(-1, 1, 1, 1)
+    features = inner(net.a(X))
+    mixed = lam * features + (1 - lam) * features[batch.perm]
+    torch.testing.assert_close(logits, head(net, run(lambda x: mixed, X)))
+
+
+@METHODS
+@pytest.mark.parametrize("order", [tuple, lambda entries: tuple(entries)[::-1], lambda entries: {"a": [*entries]}])
+@pytest.mark.parametrize("size", [2, 3, 4, 8])
+def test_what_a_layer_returns_beside_its_features_stays_as_it_is(size, order, method):
+    """A table of positions is the same for all examples, also where it has as many rows as the batch or a look."""
+    for rows in (1, 3, 4, 5, 8, 10, 16):
+        torch.manual_seed(rows)
+        table, x = nn.Parameter(torch.randn(rows, 8)), torch.randn(size, 3, 8, 8)
+
+        def both(net, x, table=table):
+            return order((table, net.c(x)))
+
+        def run(net, x):
+            one, other = out["a"] if isinstance(out := net.two(net.a(x)), dict) else out
+            table, features = (one, other) if one.ndim == 2 else (other, one)
+            weights = torch.linspace(0.1, 1, len(table))[:, None]
+            return head(net, (features + (weights * table).sum(0)[:, None, None]).sin())
+
+        model = two(run, two=Net(both, c=conv(8, 8)))
+        mixer = method(model, num_classes=5, layer="two", input_probability=0.0)
+        mixer.prepare(x)
+        target, perm = torch.full((size, 5), 0.2), torch.arange(size).roll(1)
+        draw = replace(mixer.draw(x, target), lam=torch.zeros(size), perm=perm, keep="partner")
+        with mixer.mix(x, target, draw) as batch:
+            mixed = model(batch.x)
+        torch.testing.assert_close(mixed, model(x)[perm], rtol=1e-4, atol=1e-5)

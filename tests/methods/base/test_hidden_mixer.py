@@ -11,7 +11,8 @@ import torchvision
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
-from alignmixup import AlignMixup, ManifoldMixup
+from alignmixup import AlignMixup, AlignMixupAE, DenseMultiMix, ManifoldMixup, MultiMix
+from alignmixup.methods.base import HiddenMixer
 from alignmixup.taps import FeatureTap
 
 
@@ -270,3 +271,23 @@ def test_a_copy_that_is_trained_in_place_of_the_model_is_refused(duplicate, net,
         mixer(*batch) as mixed,
     ):
         mixed.loss(other(mixed.x)).backward()
+
+
+@pytest.mark.filterwarnings("ignore:AlignMixup at layer:UserWarning")
+@pytest.mark.parametrize("method", [AlignMixup, ManifoldMixup, MultiMix, DenseMultiMix, AlignMixupAE])
+def test_a_loss_without_the_block_is_refused(method, batch):
+    """In and behind its block a batch has a loss; without it labels would be mixed and features not."""
+    x, y = batch
+    pooled = nn.Sequential(conv(3, 8), nn.ReLU(), conv(8, 8), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 10))
+    options = {"input_probability": 0.0} if issubclass(method, HiddenMixer) else {"mixtures": len(x)}
+    if method is AlignMixupAE:
+        options |= {"reconstruct_aligned": True, "clean_share": 0.0}
+    mixer = method(pooled, layer=None if method is MultiMix else "2", num_classes=10, **options)
+    mixer.prepare(x)
+    mixed = mixer(x, y)
+    with pytest.raises(RuntimeError, match=r"with mixer\(x, y\) as batch"):
+        mixed.loss(torch.randn(len(mixed.target), 10))
+    with mixed:
+        logits = pooled(mixed.x)
+        inside = mixed.loss(logits)
+    assert torch.equal(mixed.loss(logits), inside)

@@ -102,6 +102,8 @@ class Annotations:
         else:
             wide = torch.promote_types(masks.dtype, weight.dtype)
             mixed = torch.lerp(partner.to(wide), first.to(wide), weight.to(wide)).to(masks.dtype)
+            # what cannot be seen does not count, be it NaN: a pixel whose value is unknown
+            mixed = torch.where(weight == 1, first, torch.where(weight == 0, partner, mixed))
         return mixed if self.masks.ndim == 4 else mixed[:, 0]
 
     def mixed_boxes(self, batch: "MixedBatch") -> list[MixedBoxes] | None:
@@ -226,7 +228,16 @@ def _checked_boxes(boxes: Sequence[Tensor] | Tensor, x: Tensor) -> list[Tensor]:
     if len(each) != len(x):
         raise ValueError(f"boxes are of {len(each)} images, the batch has {len(x)}: give (0, 4) where there is none")
     height, width = x.shape[2:]
+    largest = 0.0
     for number, own in enumerate(each):
+        order = getattr(own, "format", None)  # of torchvision's boxes
+        if order is not None and getattr(order, "name", order) != "XYXY":
+            raise ValueError(
+                f"boxes of image {number} are {getattr(order, 'name', order)}: convert them to x0, y0, x1, y1, as "
+                "torchvision.transforms.v2.functional.convert_bounding_box_format(boxes, new_format='XYXY')"
+            )
+        if own.dtype in (torch.uint16, torch.uint32, torch.uint64):  # of which torch finds no extremes
+            raise TypeError(f"boxes of image {number} are {own.dtype}: give signed integers or floats, as boxes.long()")
         if own.ndim != 2 or own.shape[1] < 4:
             raise ValueError(f"boxes of image {number} must be (N, 4) or have further columns, got {tuple(own.shape)}")
         for x0, y0, x1, y1 in own[:, :4].tolist():
@@ -235,7 +246,7 @@ def _checked_boxes(boxes: Sequence[Tensor] | Tensor, x: Tensor) -> list[Tensor]:
                     f"a box of image {number} must be x0, y0, x1, y1 in pixels inside {width} x {height}, got "
                     f"{[x0, y0, x1, y1]}"
                 )
-    coordinates = [own[:, :4].flatten() for own in each if len(own)]
-    if coordinates and min(height, width) > 1 and all(float(own.max()) <= 1 for own in coordinates):
+            largest = max(largest, x1, y1)
+    if any(map(len, each)) and min(height, width) > 1 and largest <= 1:
         raise ValueError(f"boxes look normalised to [0, 1]: give pixels of the {width} x {height} images")
     return each

@@ -123,6 +123,7 @@ class MixedBatch:
     values: bool = field(default=False, repr=False)
     scoped: bool = field(default=False, repr=False)
     late: LateLabels | None = field(default=None, repr=False)
+    _blocks: list[bool] = field(default_factory=list, repr=False)  # entered, of it or of a copy
 
     def __post_init__(self) -> None:
         if self.lam is None:
@@ -188,6 +189,7 @@ class MixedBatch:
     def __enter__(self) -> "MixedBatch":
         if self.tap is not None:
             self.tap.push(self.hidden)
+            self._blocks.append(True)
         return self
 
     def __exit__(
@@ -218,9 +220,15 @@ class MixedBatch:
             labels it divides by B), and so equal to λ CE(first) + (1 - λ) CE(partner) with one λ.
 
         Raises:
+            RuntimeError: features are to be mixed, and the batch's block was never entered.
             ValueError: the criterion ignores a class, which torch does for class indices alone; it is a cross-entropy
                 and the target holds values; or it would stretch values over predictions of another shape.
         """
+        if self.mixed and self.hidden and self.late is None and not self._blocks:
+            raise RuntimeError(
+                "the labels of this batch are mixed, and its features only in its block: write `with mixer(x, y) as "
+                "batch: loss = batch.loss(model(batch.x), criterion); loss.backward()`"
+            )
         weight, ignored, reduction = _cross_entropy_options(criterion)
         if self.values and reduction:
             raise ValueError(

@@ -57,8 +57,10 @@ class LayerMixer(Mixer):
         self._proved = False
         self._first_forward: Any = None
         self._forms: dict[str, tuple[Form | None, ...]] = {}
+        self._rows: dict[str, tuple[bool, ...]] = {}
         self._used: dict[str, str] = {}
         self._layers: tuple[str, ...] = ()
+        self._places: dict[str, str] = {}  # what the layers were called when they were looked at
         if wanted := [self.layer] if isinstance(self.layer, str | nn.Module) else list(self.layer or ()):
             self._take(wanted)
 
@@ -89,7 +91,7 @@ class LayerMixer(Mixer):
             function: pure function of a map (B, C, positions...).
             whole: the function takes the output as it stands.
         """
-        return LayerMix(function, self._forms.get(layer, ()), self.layout, whole=whole)
+        return LayerMix(function, self._forms.get(layer, ()), self.layout, whole=whole, rows=self._rows.get(layer, ()))
 
     @abstractmethod
     def find_layers(self, found: Probe) -> tuple[str, ...]:
@@ -124,7 +126,8 @@ class LayerMixer(Mixer):
         Raises:
             ValueError: a layer does not carry everything, runs twice or never, or its layout cannot be told.
         """
-        if self._proved or self._first_forward is not None or not self.is_scoped:
+        is_known = self._proved and (not self.carry_test or self._places == self._tap.places())
+        if is_known or self._first_forward is not None or not self.is_scoped:
             return
         x = self._example(x, size)
         if not self.carry_test and self._layers:
@@ -154,22 +157,25 @@ class LayerMixer(Mixer):
         is_automatic = not self._layers
         if is_automatic:
             self._take(self.find_layers(found))
+        places = self._tap.places()
         reports = check_layers(
             found,
-            self._layers,
+            [places[layer] for layer in self._layers],
             self._mix_pair,
             self.plan_size,
             reads_positions=self.reads_positions,
             is_proof=self.carry_test,
         )
-        self._forms = {layer.name: forms for layer in found.run.layers if None not in (forms := layer.forms)}
+        forms = {layer.name: forms for layer in found.run.layers if None not in (forms := layer.forms)}
+        self._forms = forms | {layer: forms[place] for layer, place in places.items() if place in forms}
+        self._rows = {layer: seen.rows for layer, place in places.items() if (seen := found.run.find(place))}
         self._approve(reports)
         self._used = {report.name: report.use for report in reports}
         if not self._proved:
             how = "found automatically" if is_automatic else "as named"
             for report in reports:
                 logger.info("%s mixes at layer %s (%s)", type(self).__name__, report, how)
-        self._proved = True
+        self._proved, self._places = True, places
         return reports
 
     def _approve(self, reports: tuple[LayerReport, ...]) -> None:
