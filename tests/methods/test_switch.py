@@ -107,12 +107,20 @@ def test_switches_inside_a_switch_draw_from_its_stream():
     assert not torch.equal(drawn(second), expected)
 
 
+def test_a_mixer_is_in_one_switch_whose_stream_it_draws_from():
+    mixer = Mixup(num_classes=3)
+    outer = Switch(num_classes=3, mixers=[mixer, Switch(num_classes=3, mixers=["cutmix"])], seed=1)
+    for taken in (mixer, outer._mixers[1]):
+        with pytest.raises(ValueError, match=r"^this \w+ is in a switch already, .*: build another one$"):
+            Switch(num_classes=3, mixers=["cutmix", taken], seed=2)
+
+
 @pytest.mark.parametrize("method", [AlignMixup, ManifoldMixup, CutMix, Mixup])
 def test_a_switch_without_a_model_mixes_in_training_mode_of_that_of_its_mixers(method):
     model = PreActResNet18(3, width=4, final_norm=True)
     options = {"layer": "stage3"} if issubclass(method, LayerMixer) else {}
-    inner = method(model, num_classes=3, **options)
-    for mixers in ([inner, CutMix(num_classes=3)], ["cutmix", Switch(num_classes=3, mixers=[inner])]):
+    first, second = (method(model, num_classes=3, **options) for _ in range(2))
+    for mixers in ([first, CutMix(num_classes=3)], ["cutmix", Switch(num_classes=3, mixers=[second])]):
         mixer, x = Switch(num_classes=3, mixers=mixers, seed=0), torch.rand(4, 3, 16, 16)
         for training in (True, False):
             model.train(training)

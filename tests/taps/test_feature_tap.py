@@ -45,7 +45,7 @@ def run(net, tap, hidden, check=True):
     try:
         return net(X)
     finally:
-        tap.pop(check=check)
+        tap.pop(hidden, check=check)
 
 
 def test_a_live_function_replaces_the_output(net):
@@ -86,29 +86,44 @@ def test_frozen_parts_still_mix_while_the_root_trains(net):
 def test_inner_blocks_shadow_outer_ones(net):
     tap = Attachment(net, ("second",))
     clean = net(X)
-    tap.push({"second": double})
-    tap.push({})
+    outer, inner = {"second": double}, {}
+    tap.push(outer)
+    tap.push(inner)
     assert torch.equal(net(X), clean)
-    tap.pop(check=True)
+    tap.pop(inner, check=True)
     torch.testing.assert_close(net(X), 2 * clean)
-    tap.pop(check=True)
+    tap.pop(outer, check=True)
     assert FeatureTap.of(net).depth == 0
+
+
+def test_a_block_ends_with_its_own_functions_and_after_those_inside_it(net):
+    tap = Attachment(net, ("second",))
+    clean, outer, inner = net(X), {"second": double}, {"second": lambda x: 3 * x}
+    tap.push(outer)
+    tap.push(inner)
+    with pytest.raises(RuntimeError, match="a block ended before one that began inside it"):
+        tap.pop(outer, check=True)
+    torch.testing.assert_close(net(X), 3 * clean)
+    tap.pop(inner, check=True)
+    assert torch.equal(net(X), clean)
 
 
 def test_an_inner_run_does_not_count_for_the_outer_block(net):
     tap = Attachment(net, ("second",))
-    tap.push({"second": double})
+    outer = {"second": double}
+    tap.push(outer)
     run(net, tap, {"second": double})
     with pytest.raises(RuntimeError, match="layer 'second' never ran in training mode"):
-        tap.pop(check=True)
+        tap.pop(outer, check=True)
     assert FeatureTap.of(net).depth == 0
 
 
 def test_a_layer_that_never_ran_is_an_error(net):
     tap = Attachment(net, ("first",))
-    tap.push({"first": double})
+    hidden = {"first": double}
+    tap.push(hidden)
     with pytest.raises(RuntimeError, match=r"layer 'first' never ran .* call model\(batch.x\) inside it"):
-        tap.pop(check=True)
+        tap.pop(hidden, check=True)
 
 
 def found(net):
@@ -154,14 +169,15 @@ def test_a_model_is_not_kept_alive():
 def test_copies_and_pickles_are_idle_and_need_no_package_of_ours(net):
     tap = Attachment(net, ("second",))
     clean = net(X)
-    tap.push({"second": double})
+    hidden = {"second": double}
+    tap.push(hidden)
     dumped = pickle.dumps(net)
     twin, loaded = copy.deepcopy(net), pickle.loads(dumped)
     assert torch.equal(twin(X), clean)
     assert torch.equal(loaded(X), clean)
     assert b"alignmixup" not in dumped
     own = Attachment(twin, ("second",))
-    tap.pop(check=False)
+    tap.pop(hidden, check=False)
     torch.testing.assert_close(run(twin, own, {"second": double}), 2 * clean)
     assert torch.equal(net(X), clean)
 
@@ -241,9 +257,10 @@ def test_compiled_models_mix_with_one_graph_for_each_function():
     for step in range(12):
         amount = torch.full((1,), float(step))
         name = ("first", "second")[step % 2]
-        tap.push({name: partial(add, amount=amount)})
+        hidden = {name: partial(add, amount=amount)}
+        tap.push(hidden)
         mixed = compiled(X)
-        tap.pop(check=True)
+        tap.pop(hidden, check=True)
         torch.testing.assert_close(mixed, run(net, tap, {name: partial(add, amount=amount)}))
     assert counter.frame_count == 2
 

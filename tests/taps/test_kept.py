@@ -9,9 +9,10 @@ def test_the_map_is_the_layers_own_though_what_follows_works_in_place():
     net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(inplace=True))
     x, seen = torch.randn(2, 3, 4, 4), KeptMap()
     tap = Attachment(net, ("0",))
-    tap.push({"0": LayerMix(lambda features: keep_map(features, seen=seen, then=None))})
+    hidden = {"0": LayerMix(lambda features: keep_map(features, seen=seen, then=None))}
+    tap.push(hidden)
     net(x)
-    tap.pop(check=True)
+    tap.pop(hidden, check=True)
     torch.testing.assert_close(seen.unchanged(), net[0](x))
     assert (seen.unchanged() < 0).any()
     seen.unchanged().sum().backward()

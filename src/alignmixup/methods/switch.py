@@ -94,6 +94,10 @@ class Switch(Mixer, Pixels):
         return self._check_entry(build(name, **given, seed=self.stream.seed, options=options))
 
     def _check_entry(self, mixer: Mixer) -> Mixer:
+        if mixer._fixed_by:
+            raise ValueError(
+                f"this {type(mixer).__name__} is in a switch already, from which it draws: build another one"
+            )
         own = [name for name in _OWN if getattr(mixer, name) != getattr(type(mixer), name)]
         if own:
             raise ValueError(

@@ -3,7 +3,7 @@
 import contextlib
 import weakref
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -155,6 +155,15 @@ def _mixed_tensor(mix: LayerMix, form: Form | None, module: nn.Module, tensor: T
     return mixed if mixed is tensor or torch.is_grad_enabled() else mixed.detach()
 
 
+@dataclass(frozen=True, eq=False)
+class _Block:
+    """A ``with`` block: what it was entered with, what applies in it, and which layers ran in the one around it."""
+
+    hidden: Mapping[str, Any]
+    mixes: dict[str, LayerMix]
+    outer_reached: dict[str, bool]
+
+
 class FeatureTap:
     """Applies functions to the outputs of named layers of one model, inside a ``with`` block of a batch.
 
@@ -170,8 +179,7 @@ class FeatureTap:
         self._root = weakref.ref(root)
         self.prefix_tokens = count_prefix_tokens(root)
         self.hooks: dict[str, _LayerHook] = {}
-        self._stack: list[dict[str, LayerMix]] = []
-        self._outer_reached: list[dict[str, bool]] = []
+        self._stack: list[_Block] = []
 
     @classmethod
     def of(cls, model: nn.Module) -> "FeatureTap":
@@ -210,27 +218,38 @@ class FeatureTap:
         """Return what applies to a layer now: None in eval mode or outside a block."""
         if not self._stack or not self.root.training:
             return None
-        return self._stack[-1].get(name)
+        return self._stack[-1].mixes.get(name)
 
     def push(self, hidden: Mapping[str, Hidden | LayerMix]) -> None:
         """Make functions live; they shadow those of an enclosing block."""
         if lost := [name for name in hidden if name not in self.hooks]:
             names = ", ".join(map(repr, lost))
             raise RuntimeError(f"the hook of layer {names} is gone: its mixer was detached, build another one")
-        self._outer_reached.append({name: hook.reached for name, hook in self.hooks.items()})
+        outer_reached = {name: hook.reached for name, hook in self.hooks.items()}
         for name in hidden:
             self.hooks[name].reached = False
             self.hooks[name].come_last()
-        self._stack.append({n: mix if isinstance(mix, LayerMix) else LayerMix(mix) for n, mix in hidden.items()})
+        mixes = {name: mix if isinstance(mix, LayerMix) else LayerMix(mix) for name, mix in hidden.items()}
+        self._stack.append(_Block(hidden, mixes, outer_reached))
 
-    def pop(self, *, check: bool) -> None:
-        """End the innermost block.
+    def inform(self, forms: Mapping[str, tuple[Form | None, ...]], rows: Mapping[str, tuple[bool, ...]]) -> None:
+        """Tell the innermost block what its layers return, which was not known when it began."""
+        mixes = self._stack[-1].mixes
+        for name, mix in mixes.items():
+            mixes[name] = replace(mix, forms=forms.get(name, ()), rows=rows.get(name, ()))
+
+    def pop(self, hidden: Mapping[str, Hidden | LayerMix], *, check: bool) -> None:
+        """End the block of these functions: the innermost.
 
         Raises:
-            RuntimeError: ``check`` is set and a layer of the block was never reached.
+            RuntimeError: it is not the innermost; or ``check`` is set and a layer of the block was never reached.
         """
-        missed = [name for name in self._stack.pop() if name in self.hooks and not self.hooks[name].reached]
-        for name, reached in self._outer_reached.pop().items():
+        place = next(i for i, block in reversed([*enumerate(self._stack)]) if block.hidden is hidden)
+        block = self._stack.pop(place)
+        if place < len(self._stack):
+            raise RuntimeError("a block ended before one that began inside it: blocks of one model are nested")
+        missed = [name for name in block.mixes if name in self.hooks and not self.hooks[name].reached]
+        for name, reached in block.outer_reached.items():
             if name in self.hooks:
                 self.hooks[name].reached = reached
         if check and missed:
@@ -332,9 +351,9 @@ class Attachment:
         """See :meth:`FeatureTap.push`."""
         self.tap.push(hidden)
 
-    def pop(self, *, check: bool) -> None:
+    def pop(self, hidden: Mapping[str, Hidden | LayerMix], *, check: bool) -> None:
         """See :meth:`FeatureTap.pop`."""
-        self.tap.pop(check=check)
+        self.tap.pop(hidden, check=check)
 
     def release(self) -> None:
         """Take the hooks off, but for those that others use."""

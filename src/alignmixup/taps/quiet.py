@@ -75,8 +75,9 @@ def looking(root: nn.Module, *, reveal: bool = True, training: Training = "conta
             # its collectives would wait for processes that are not looking
             module.training = not isinstance(module, nn.SyncBatchNorm)
         tap = FeatureTap.of(root)
-        tap.push({})
-        stack.callback(tap.pop, check=False)
+        nothing: dict[str, Any] = {}
+        tap.push(nothing)
+        stack.callback(tap.pop, nothing, check=False)
         stack.enter_context(_NoDropout())
         yield drew
 

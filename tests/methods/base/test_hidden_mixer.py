@@ -162,6 +162,43 @@ def test_a_model_that_takes_more_than_images_is_looked_at_from_its_own_forward(m
     assert not model._forward_pre_hooks
 
 
+class WithOrder(nn.Module):
+    """Channels are the last axis of its features, and a table of positions stands before them."""
+
+    def __init__(self):
+        super().__init__()
+        self.features, self.table, self.classes = nn.Conv2d(3, 5, 4, 4), nn.Parameter(torch.randn(4, 5)), 5
+        self.layer = Beside(self)
+
+    def forward(self, x, meta):
+        table, maps = self.layer(self.features(x).movedim(1, -1))
+        return (maps + table[:, None]).sin().cumsum(1).mean((1, 2)) + meta
+
+
+class Beside(nn.Module):
+    def __init__(self, outer):
+        super().__init__()
+        self.scale, self.outer = nn.Parameter(torch.ones(1)), [outer]
+
+    def forward(self, maps):
+        return self.outer[0].table, maps * self.scale
+
+
+@METHODS
+def test_the_first_batch_of_such_a_model_is_mixed_as_all_others(method):
+    torch.manual_seed(0)
+    model, meta = WithOrder().train(), torch.randn(4, 5)
+    logits = []
+    for prepared in (True, False):
+        mixer = method(model, num_classes=5, layer="layer", input_probability=0.0, layout="channels_last", seed=0)
+        if prepared:
+            mixer.prepare(X, meta)
+        with mixer(X, Y) as batch:
+            logits.append(model(batch.x, meta))
+        mixer.detach()
+    torch.testing.assert_close(*logits, rtol=0, atol=0)
+
+
 @METHODS
 def test_such_a_model_can_be_prepared_and_a_bad_layer_is_found_in_its_forward(method):
     model, meta = WithMeta().train(), torch.randn(4, 5)

@@ -196,7 +196,7 @@ class MixedBatch:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self.tap is not None:
-            self.tap.pop(check=kind is None)
+            self.tap.pop(self.hidden, check=kind is None)
 
     def __iter__(self) -> Iterator[Tensor]:
         if self.scoped or self.hidden or self.auxiliary is not None:

@@ -67,7 +67,8 @@ def _borrowed(root: nn.Module, *, train_statistics: bool) -> Iterator[None]:
     # autograd.grad runs a parameter's hooks, which are due once, when its whole gradient arrives
     hooked = [(p, hooks) for p in root.parameters() if (hooks := p._backward_hooks)]
     tap = FeatureTap.of(root)
-    tap.push({})  # hides an enclosing batch's hidden mixing
+    nothing: dict[str, Any] = {}
+    tap.push(nothing)  # hides an enclosing batch's hidden mixing
     try:
         for parameter, _ in hooked:
             parameter._backward_hooks = None
@@ -84,7 +85,7 @@ def _borrowed(root: nn.Module, *, train_statistics: bool) -> Iterator[None]:
         restore_flags()
         for parameter, hooks in hooked:
             parameter._backward_hooks = hooks
-        tap.pop(check=False)
+        tap.pop(nothing, check=False)
 
 
 def _leaf(root: nn.Module, x: Tensor) -> Tensor:

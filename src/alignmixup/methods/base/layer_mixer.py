@@ -211,6 +211,7 @@ class _FirstForward:
                 f"{type(module).__name__} could not be run on two examples of its batch, to prove its layers: {error}; "
                 "name layers with carry_test=False to mix at them unchecked"
             ) from error
+        mixer._tap.tap.inform(mixer._forms, mixer._rows)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return idle_hook()
