@@ -82,10 +82,11 @@ def test_a_name_is_shown_whole_and_steers_nothing(
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
-def test_letters_that_the_output_lacks_are_escaped(monkeypatch: pytest.MonkeyPatch, encoding: str) -> None:
-    """Output into a pipe under Windows; a training must not end for the name of its folder."""
+@pytest.mark.parametrize("errors", ["strict", "surrogateescape"])
+def test_letters_that_the_output_lacks_are_escaped(monkeypatch: pytest.MonkeyPatch, encoding: str, errors: str) -> None:
+    """A pipe under Windows, and the locale C; a training must not end for the name of its folder."""
     piped = io.BytesIO()
-    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(piped, encoding=encoding, write_through=True))
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(piped, encoding=encoding, errors=errors, write_through=True))
     say("☃ first")
     run(LineReporter(seconds=0), "☃ second")
     assert piped.getvalue().count(b"\\u2603") == 2

@@ -36,8 +36,8 @@ def _writable(text: str, file: TextIO | None) -> str:
 
 
 def write_all_letters() -> None:
-    """Let standard output escape the letters that its encoding lacks: a pipe under Windows often has few."""
-    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+    """Let standard output escape the letters that its encoding lacks, in a C locale or a pipe under Windows."""
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors in ("strict", "surrogateescape"):
         sys.stdout.reconfigure(errors="backslashreplace")
 
 

@@ -40,6 +40,7 @@ def plain_net(num_classes):
 """
 SIGTERM, SIGKILL = int(signal.SIGTERM), int(signal.SIGKILL)
 STOPPED = 130
+OWN_ERROR = 0  # in place of a signal
 
 
 def command(folder: str, method: str, *keys: str) -> list[str]:
@@ -153,6 +154,14 @@ def test_a_lost_process_is_told_of_in_one_sentence(play: Play, lost: int) -> Non
     assert "Traceback" not in said
 
 
+@pytest.mark.parametrize("failing", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_an_error_of_one_process_is_told_by_it_alone(play: Play, failing: int) -> None:
+    run = command("run", "mixup", *SMALL, "train.batch_size=2")
+    statuses, said = play({"processes": 3, "command": run, "events": [event(failing, 3, OWN_ERROR)]})
+    assert statuses == [[1, 1, 1]], said
+    assert said == f"alignmixup train: rank {failing}: an error of its own\n"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_torchrun_that_is_told_to_stop_saves_within_seconds(tmp_path: Path, number: signal.Signals) -> None:
@@ -221,6 +230,8 @@ def rank_of(launch: dict[str, Any], rank: int, port: int) -> int:
     def watched(self: Any, x: torch.Tensor, y: torch.Tensor) -> bool:
         nonlocal done
         if (number := events.get(done)) is not None:
+            if number == OWN_ERROR:
+                raise ValueError("an error of its own")
             os.kill(os.getpid(), number)
         updated = step(self, x, y)
         done += 1

@@ -25,6 +25,9 @@ from alignmixup.training.processes.ranks import ToldElsewhereError
 _logger = logging.getLogger(__name__)
 _VECTOR = 16  # floats in the widest vector of a CPU
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+_FAILED = "alignmixup/failed"  # counts processes in the store
+_OWN_ERRORS = "alignmixup/own-errors"
+_PATIENCE = 20  # seconds that rank 0 keeps the store at most
 
 
 class Engine:
@@ -214,10 +217,10 @@ class Engine:
         except BaseException as error:
             if self.world_size == 1:
                 raise
+            self._lost = _is_lost_peer(error)
             first = self._speaks_first()
-            if not _is_lost_peer(error):
+            if not self._lost:
                 raise
-            self._lost = True
             if not first:
                 raise ToldElsewhereError from error
             raise ConnectionError(
@@ -225,7 +228,10 @@ class Engine:
             ) from error
 
     def _speaks_first(self) -> bool:
-        """Whether this is the first process that fails; a store that is gone went with rank 0, and rank 1 speaks."""
+        """Whether this is the first process that fails; a store that is gone went with rank 0, and rank 1 speaks.
+
+        So it speaks too where rank 0, which keeps the store, had an error of its own: nobody can tell that from a kill.
+        """
         if self._store is None:
             return True
         kept_by_rank_0 = "TORCHELASTIC_USE_AGENT_STORE" not in os.environ  # and not by torchrun
@@ -236,9 +242,18 @@ class Engine:
                 socket.create_connection(address, timeout=10).close()
             except OSError:
                 return self.rank == 1
-        first = self._store.add("alignmixup/told", 1) == 1
-        if kept_by_rank_0 and self.is_main:
-            time.sleep(2)  # for the others to ask
+        if not self._lost:
+            self._store.add(_OWN_ERRORS, 1)
+        first = self._store.add(_FAILED, 1) == 1
+        if (
+            kept_by_rank_0 and self.is_main and self._lost
+        ):  # the others miss the same process, and ask as soon as they do
+            deadline = time.monotonic() + _PATIENCE
+            while time.monotonic() < deadline:
+                silent = 0 if self._store.add(_OWN_ERRORS, 0) else 1  # one that was killed does not ask
+                if self._store.add(_FAILED, 0) >= self.world_size - silent:
+                    break
+                time.sleep(0.05)
         return first
 
     def share_buffers(self, modules: Iterable[nn.Module]) -> None:
