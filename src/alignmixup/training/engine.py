@@ -245,9 +245,8 @@ class Engine:
         if not self._lost:
             self._store.add(_OWN_ERRORS, 1)
         first = self._store.add(_FAILED, 1) == 1
-        if (
-            kept_by_rank_0 and self.is_main and self._lost
-        ):  # the others miss the same process, and ask as soon as they do
+        if kept_by_rank_0 and self.is_main and self._lost:
+            # the others miss the same process, and ask as soon as they notice
             deadline = time.monotonic() + _PATIENCE
             while time.monotonic() < deadline:
                 silent = 0 if self._store.add(_OWN_ERRORS, 0) else 1  # one that was killed does not ask
