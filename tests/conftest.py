@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 os.environ.pop("COLUMNS", None)  # pytest-xdist gives its workers 80, and a pipe has as many as a table needs
 GOLDEN = Path(__file__).parent / "golden"
+STREAMS = (torch.Generator, random.Random, np.random.Generator)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -56,6 +57,23 @@ def autocast_is_left() -> Iterator[None]:
         pass
     torch.clear_autocast_cache()
     assert depth == 0, f"autocast entered {depth} times and not left"
+
+
+@pytest.fixture(autouse=True)
+def no_stream_is_shared(request: pytest.FixtureRequest) -> Iterator[None]:
+    """No test draws from a generator of its file: what it draws would depend on which tests ran before it."""
+    streams = {name: stream for name, stream in vars(request.module).items() if isinstance(stream, STREAMS)}
+    before = {name: _state(stream) for name, stream in streams.items()}
+    yield
+    moved = [name for name, stream in streams.items() if _state(stream) != before[name]]
+    assert not moved, f"{moved} of the file moved on; draw from torch's own stream, which each test finds seeded"
+
+
+def _state(stream: Any) -> str:
+    """What decides a stream's next draws."""
+    if isinstance(stream, random.Random):
+        return str(stream.getstate())
+    return str(stream.get_state().tolist() if isinstance(stream, torch.Generator) else stream.bit_generator.state)
 
 
 def _seed() -> None:

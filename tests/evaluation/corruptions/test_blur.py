@@ -21,8 +21,7 @@ from alignmixup.evaluation.corruptions.blur import (
 from alignmixup.evaluation.corruptions.draws import Draws
 from alignmixup.evaluation.corruptions.strengths import TABLES
 
-GENERATOR = torch.Generator().manual_seed(0)
-IMAGES = torch.rand(4, 3, 24, 24, generator=GENERATOR)
+IMAGES = torch.rand(4, 3, 24, 24)
 
 
 def draws(count=4):
@@ -50,10 +49,11 @@ def test_a_constant_image_stays_and_a_mean_is_kept(blur, severity):
     constant = torch.full((2, 3, 32, 32), 51 / 255)
     assert torch.allclose(function(constant, parameters, draws(2)), constant, atol=1e-5)
     middle = torch.zeros(4, 1, 32, 32)
-    middle[:, :, 8:24, 8:24] = torch.rand(4, 1, 16, 16, generator=GENERATOR)
+    middle[:, :, 8:24, 8:24] = torch.rand(4, 1, 16, 16)
     blurred = function(middle, parameters, draws())
-    if blur != "zoom_blur":  # which enlarges the middle
-        assert blurred.mean().item() == pytest.approx(middle.mean().item(), rel=0.05)
+    # zooming enlarges the middle; pixels that glass moves are copied, so that its mean is kept on average only
+    if blur != "zoom_blur":
+        assert blurred.mean().item() == pytest.approx(middle.mean().item(), rel=0.1 if blur == "glass_blur" else 0.05)
     if severity == 5:
         assert blurred.std() < middle.std()
 
@@ -86,7 +86,7 @@ def test_defocus_is_opencvs_filter_with_mirrored_borders():
 @pytest.mark.parametrize("factor", [1.0, 1.01, 1.05, 1.25, 2.25, 4.5])
 @pytest.mark.parametrize("side", [24, 33])
 def test_zoom_is_scipys(factor, side):
-    image = torch.rand(1, 1, side, side, generator=GENERATOR)
+    image = torch.rand(1, 1, side, side)
     cut = math.ceil(side / factor)
     top = (side - cut) // 2
     zoomed = ndimage.zoom(image[0, 0, top : top + cut, top : top + cut].numpy(), factor, order=1)
@@ -105,7 +105,7 @@ def test_zoom_blur_counts_the_image_twice():
 @pytest.mark.parametrize("degrees", [0.0, 45.0, -45.0, -90.0, 20.0, -135.0])
 def test_motion_takes_weights_of_half_a_gaussian_along_its_direction(degrees):
     radius, sigma = 3, 2.0
-    x = torch.rand(1, 2, 20, 20, generator=GENERATOR)
+    x = torch.rand(1, 2, 20, 20)
     taps = np.arange(2 * radius + 1)
     weights = np.exp(-(taps**2) / (2 * sigma**2))
     weights /= weights.sum()
