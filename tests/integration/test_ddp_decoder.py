@@ -52,7 +52,7 @@ def by_the_engine(rank, folder):
     net, mixer, x, y = build(rank, seed=rank)
     mixer.decoder.to(memory_format=torch.channels_last)
     extra = list(mixer.parameters())
-    engine.share(extra)
+    engine.group.share(extra)
     optimizer, model = sgd(net, mixer), engine.wrap(net)
     for _ in range(STEPS):
         with mixer(x, y) as batch:

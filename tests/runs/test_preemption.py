@@ -154,7 +154,7 @@ def test_a_lost_process_is_told_of_in_one_sentence(play: Play, lost: int) -> Non
     assert "Traceback" not in said
 
 
-@pytest.mark.parametrize("failing", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("failing", [0, 1, pytest.param(2, marks=pytest.mark.slow)])
 def test_an_error_of_one_process_is_told_by_it_alone(play: Play, failing: int) -> None:
     run = command("run", "mixup", *SMALL, "train.batch_size=2")
     statuses, said = play({"processes": 3, "command": run, "events": [event(failing, 3, OWN_ERROR)]})

@@ -140,13 +140,13 @@ def test_random_state_round_trip() -> None:
 def test_one_process_needs_no_group() -> None:
     engine = Engine(TrainConfig(device="cpu"))
     model = nn.Linear(1, 1)
-    assert engine.is_main
+    assert engine.group.is_main
     assert engine.wrap(model) is model
-    assert engine.gather("x") == ["x"]
-    assert engine.sum_over_ranks(torch.tensor(2.0)).item() == 2.0
-    engine.share_buffers([model])
-    with engine.main_first(), engine.gradients(reduced=False):
-        engine.wait()
+    assert engine.group.gather("x") == ["x"]
+    assert engine.group.sum_over_ranks(torch.tensor(2.0)).item() == 2.0
+    engine.group.share_buffers([model])
+    with engine.group.main_first(), engine.gradients(reduced=False):
+        engine.group.wait()
     engine.close()
 
 

@@ -105,26 +105,26 @@ def train_undrawn(config: Config, folder: RunFolder, *, mode: Mode, reporter: Re
     with ExitStack() as stack:
         stack.enter_context(own_errors())
         engine = stack.enter_context(closing(Engine(config.train)))
-        stack.enter_context(engine.in_company(agreed=InterruptedRunError))
-        if engine.is_main:
+        stack.enter_context(engine.group.in_company(agreed=InterruptedRunError))
+        if engine.group.is_main:
             stack.enter_context(folder.locked())
         config = config.settled(engine.precision)
         state: State = "fresh"
-        with engine.together():
-            if engine.is_main:
+        with engine.group.together():
+            if engine.group.is_main:
                 state = folder.claim(config, mode=mode)
-        state = engine.gather(state)[0]  # the first process looked, and tells the others
+        state = engine.group.gather(state)[0]  # the first process looked, and tells the others
         if state == "finished":
             return read_record(folder.record)
         try:
             found = _read_checkpoint(config, folder, engine) if state == "started" else None
             trainer = _prepare(config, folder, engine, reporter=reporter, found=found)
         except BaseException:
-            if engine.is_main:
+            if engine.group.is_main:
                 folder.release()
             raise
-        engine.wait()  # every process has read what the first one may now replace
-        if engine.is_main:
+        engine.group.wait()  # every process has read what the first one may now replace
+        if engine.group.is_main:
             (folder.begin if found is None else folder.reopen)(config)
         try:
             return _finish(trainer, folder)
@@ -132,7 +132,7 @@ def train_undrawn(config: Config, folder: RunFolder, *, mode: Mode, reporter: Re
             raise
         except Exception:
             # nothing to continue from, and so nothing that may stand in the way of the corrected command
-            if engine.is_main and not folder.checkpoint.is_file():
+            if engine.group.is_main and not folder.checkpoint.is_file():
                 folder.clear()
             raise
 
@@ -140,15 +140,15 @@ def train_undrawn(config: Config, folder: RunFolder, *, mode: Mode, reporter: Re
 def _prepare(
     config: Config, folder: RunFolder, engine: Engine, *, reporter: Reporter | None, found: dict[str, Any] | None
 ) -> Trainer:
-    division = Division.of(config.train, engine.world_size)
-    with engine.together():
+    division = Division.of(config.train, engine.group.world_size)
+    with engine.group.together():
         if found is not None:
             before = checkpoint.division_of(found)
-            division = before.among(engine.world_size, largest_batch=config.train.batch_size)
-            if division != before and engine.is_main:
+            division = before.among(engine.group.world_size, largest_batch=config.train.batch_size)
+            if division != before and engine.group.is_main:
                 _logger.info("each update of %d images: %s now, %s before", division.images, division, before)
-        with engine.main_first():
-            dataset = load_data(config, progress=engine.is_main)
+        with engine.group.main_first():
+            dataset = load_data(config, progress=engine.group.is_main)
         train_loader, test_loader = build_loaders(config, dataset, engine, batch_size=division.batch_size)
         if found is not None:
             check_fits(config, dataset, found["model"], folder.checkpoint)
@@ -171,19 +171,19 @@ def _prepare(
         class_names=dataset.class_names,
         example=example,
         checkpoint_path=folder.checkpoint,
-        reporter=reporter if engine.is_main else Reporter(),
+        reporter=reporter if engine.group.is_main else Reporter(),
     )
-    if engine.is_main and (rates := describe_rates(trainer.optimizer, config.optimizer.lr)):
+    if engine.group.is_main and (rates := describe_rates(trainer.optimizer, config.optimizer.lr)):
         _logger.info("%s", rates)
     if found is not None:
-        with engine.together():
+        with engine.group.together():
             trainer.load(found)
     return trainer
 
 
 def _read_checkpoint(config: Config, folder: RunFolder, engine: Engine) -> dict[str, Any] | None:
     """The state to continue from; None of a run that was killed before its first one and starts at the beginning."""
-    with engine.together():
+    with engine.group.together():
         if not folder.checkpoint.is_file():
             return None
         state = checkpoint.load(folder.checkpoint)
@@ -196,7 +196,7 @@ def _finish(trainer: Trainer, folder: RunFolder) -> dict[str, Any]:
     config, engine = trainer.config, trainer.engine
     epochs, batches = config.train.epochs, trainer.batches
     trainer.reporter.start(folder.path.name, epochs=epochs, batches=batches, first_epoch=trainer.epoch)
-    trainer.trackers = open_trackers(config, folder.path) if engine.is_main else ()
+    trainer.trackers = open_trackers(config, folder.path) if engine.group.is_main else ()
 
     def stop(number: int) -> None:
         """The first signal lets the step end and saves; a second SIGINT stops at once.
@@ -208,7 +208,7 @@ def _finish(trainer: Trainer, folder: RunFolder) -> dict[str, Any]:
                 raise KeyboardInterrupt
             return
         trainer.stop_requested = True
-        if engine.is_main:
+        if engine.group.is_main:
             say("asked to stop: saving after this step; Ctrl-C (once more) stops at once", file=sys.stderr)
 
     try:
@@ -219,10 +219,12 @@ def _finish(trainer: Trainer, folder: RunFolder) -> dict[str, Any]:
         for tracker in trainer.trackers:
             tracker.close()
     parameters = sum(p.numel() for p in trainer.model.parameters() if p.requires_grad)
-    record = build_record(config, curve, parameters=parameters, device=engine.device, world_size=engine.world_size)
+    record = build_record(
+        config, curve, parameters=parameters, device=engine.device, world_size=engine.group.world_size
+    )
     record["effective_batch_size"] = trainer.division.images
     record["class_names"] = list(trainer.class_names)
-    if engine.is_main:
+    if engine.group.is_main:
         record["weights_sha256"] = {folder.weights.name: save_model(folder.weights, trainer.evaluated_model)}
         if trainer.best is not None and trainer.best["epoch"] == record["metrics"]["best_epoch"]:
             sha256 = save_tensors(folder.best_weights, trainer.best["weights"])
@@ -231,7 +233,7 @@ def _finish(trainer: Trainer, folder: RunFolder) -> dict[str, Any]:
         if trainer.average is not None:
             record["weights_sha256"][folder.raw_weights.name] = save_model(folder.raw_weights, trainer.model)
         write_sealed(folder.record, record)
-    engine.wait()
+    engine.group.wait()
     return record
 
 

@@ -81,7 +81,7 @@ class Trainer:
         if config.optimizer.freeze:
             freeze_backbone(model)
         self.extra_parameters = list(mixer.parameters())
-        engine.share(self.extra_parameters)
+        engine.group.share(self.extra_parameters)
         mixer.averaged_by_loop = True
         with engine.autocast():
             self.optimizer = build_optimizer(
@@ -90,9 +90,9 @@ class Trainer:
         self.average = average_weights(model, config.train.ema_decay) if config.train.ema_decay else None
         self.wrapped = engine.wrap(model)
         self.batches = len(train_loader)
-        self.division = division or Division.of(config.train, engine.world_size)
+        self.division = division or Division.of(config.train, engine.group.world_size)
         self.updates_per_epoch = math.ceil(self.batches / self.division.accumulation)
-        self._shared_test_batches = min(engine.gather(len(test_loader)))
+        self._shared_test_batches = min(engine.group.gather(len(test_loader)))
         self.log = EpochLog(self.batches, device=engine.device, reporter=self.reporter, remedy=_remedy(config))
         self.epoch = 0
         self.curve: list[dict[str, Any]] = []
@@ -147,14 +147,14 @@ class Trainer:
     def _asked(self, *, at_once: bool = False) -> tuple[bool, ...]:
         """Whether all processes stop, and whether they save, at this point of the run."""
         minutes = self.config.train.checkpoint_minutes
-        due = self.engine.is_main and minutes > 0 and time.monotonic() - self._saved_at >= 60 * minutes
-        return self.engine.agree(self.stop_requested, due, at_once=at_once)
+        due = self.engine.group.is_main and minutes > 0 and time.monotonic() - self._saved_at >= 60 * minutes
+        return self.engine.group.agree(self.stop_requested, due, at_once=at_once)
 
     def _grant(self, stop: bool, save: bool) -> None:
         if stop or save:
             self._save()
         if stop:
-            self.engine.wait()  # a process that ended before the file is whole would have torchrun end its writer
+            self.engine.group.wait()  # a process that ended before the file is whole would have torchrun end its writer
             raise InterruptedRunError
 
     def _train_step(self, x: torch.Tensor, y: torch.Tensor) -> bool:
@@ -179,8 +179,8 @@ class Trainer:
 
     def _summarise_epoch(self) -> dict[str, Any]:
         """Evaluate when due; the epoch's entry of the curve."""
-        loss = self.engine.sum_over_ranks(self.log.losses.mean()).item() / self.engine.world_size
-        images = self.train_loader.num_images * self.engine.world_size
+        loss = self.engine.group.sum_over_ranks(self.log.losses.mean()).item() / self.engine.group.world_size
+        images = self.train_loader.num_images * self.engine.group.world_size
         row = {
             "epoch": self.epoch,
             "lr": self._learning_rate(self.updates_per_epoch - 1),
@@ -197,14 +197,14 @@ class Trainer:
 
     def _evaluate(self) -> dict[str, float]:
         begin = time.perf_counter()
-        self.engine.share_buffers([self.model, self.evaluated_model])
+        self.engine.group.share_buffers([self.model, self.evaluated_model])
         result = evaluate_error(
             self.evaluated_model,
             self._test_batches(),
             autocast=self.engine.autocast,
-            sum_over_ranks=self.engine.sum_over_ranks,
+            sum_over_ranks=self.engine.group.sum_over_ranks,
         )
-        with self.engine.together():
+        with self.engine.group.together():
             # A last update can break the weights after the last loss was finite: do not save them.
             if not math.isfinite(result.cross_entropy):
                 raise self.log.not_finite("test loss", self.batches - 1)
@@ -223,7 +223,7 @@ class Trainer:
                 self._grant(*self._asked())
 
     def _keep_best(self, row: dict[str, Any]) -> None:
-        if not self.engine.is_main:
+        if not self.engine.group.is_main:
             return
         earlier = [one["error_percent"] for one in self.curve if "error_percent" in one]
         if row["error_percent"] < min(earlier, default=math.inf):
@@ -241,11 +241,11 @@ class Trainer:
 
     def _save(self) -> None:
         losses = self.log.losses[: self.log.step].cpu()
-        ranks = self.engine.gather(
+        ranks = self.engine.group.gather(
             {"mixer": self.mixer.state_dict(), "random": self.engine.random_state(), "losses": losses}
         )
         self._saved_at = time.monotonic()
-        if self.checkpoint_path is None or not self.engine.is_main:
+        if self.checkpoint_path is None or not self.engine.group.is_main:
             return
         state = {
             "config": to_dict(self.config),
@@ -281,14 +281,14 @@ class Trainer:
         self.best = state.get("best")  # older ones have none
         self.optimizer.load_state_dict(state["optimizer"])
         self.engine.scaler.load_state_dict(state["scaler"])
-        own = state["ranks"][self.engine.rank % len(state["ranks"])]
+        own = state["ranks"][self.engine.group.rank % len(state["ranks"])]
         self.mixer.load_state_dict(own["mixer"])
         self.engine.restore_random_state(own["random"])
         self.epoch = state["progress"]["epoch"]
         losses = [rank.get("losses", state.get("losses")) for rank in state["ranks"]]  # older ones: of rank 0 alone
         before = checkpoint.division_of(state)
         if before == self.division:
-            own_losses = losses[self.engine.rank]
+            own_losses = losses[self.engine.group.rank]
         else:
             own_losses = before.convert(losses, self.division, batches=self.batches)
         self.log.resume(own_losses, seconds=state["progress"]["seconds"])

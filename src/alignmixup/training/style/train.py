@@ -57,7 +57,7 @@ def train_style(
     with locked(out), closing(Engine(config.train)) as engine:
         if overwrite:
             unfinished.unlink(missing_ok=True)
-        if engine.world_size > 1:
+        if engine.group.world_size > 1:
             raise ValueError("a style autoencoder is trained by one process: start it without torchrun")
         dataset = load_data(config)
         autoencoder = build_autoencoder(config, style, dataset, weights=weights).to(engine.device)
