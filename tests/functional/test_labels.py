@@ -17,6 +17,14 @@ def test_one_hot_names_the_bad_label(bad):
         one_hot(torch.tensor([0, bad]), 4)
 
 
+@pytest.mark.parametrize("ignored", [-100, -1, 255])
+def test_a_label_that_losses_ignore_is_to_be_left_out(ignored):
+    with pytest.raises(
+        ValueError, match=rf"expected 0 to 3; leave out samples without a label: keep = y != {ignored}, "
+    ):
+        one_hot(torch.tensor([0, ignored, 2]), 4)
+
+
 def test_one_hot_compiles():
     compiled = torch.compile(one_hot, backend="eager", fullgraph=True)
     assert torch.equal(compiled(torch.tensor([1, 0]), 2), torch.tensor([[0.0, 1.0], [1.0, 0.0]]))

@@ -121,7 +121,7 @@ def test_a_call_leaves_the_process_as_it_was(folder: Path, monkeypatch: pytest.M
 
 
 def test_autoattack_leaves_the_process_as_it_was() -> None:
-    pytest.importorskip("pyautoattack")
+    pytest.importorskip("pyautoattack", reason="no pyautoattack: what it leaves is not tried here")
     torch.manual_seed(0)
     model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 8 * 8, 4))
     small = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 8 * 8, 3))

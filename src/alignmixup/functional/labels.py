@@ -45,8 +45,10 @@ def one_hot(y: Tensor, num_classes: int) -> Tensor:
         bad = next((label for label in map(int, y.aminmax()) if not 0 <= label < num_classes), None)
         if bad is None:
             raise
+        ignored = bad < 0 or bad == 255  # as losses ignore it
+        way_out = f"; leave out samples without a label: keep = y != {bad}, x[keep], y[keep]" if ignored else ""
         raise ValueError(
-            f"label {bad} is out of range for num_classes={num_classes}: expected 0 to {num_classes - 1}"
+            f"label {bad} is out of range for num_classes={num_classes}: expected 0 to {num_classes - 1}{way_out}"
         ) from None
 
 

@@ -5,7 +5,7 @@ from alignmixup.taps.feature_tap import Attachment, FeatureTap, Hidden, LayerMix
 from alignmixup.taps.layout import Form, Layout
 from alignmixup.taps.outputs import find_logits
 from alignmixup.taps.probe import Probe, feature_maps, layer_use, probe
-from alignmixup.taps.run import LayerUse, NotCallableError, Run, SeenLayer
+from alignmixup.taps.run import LayerUse, NotCallableError, Run, SeenLayer, UndecidedError
 from alignmixup.taps.sample import Inputs
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "Probe",
     "Run",
     "SeenLayer",
+    "UndecidedError",
     "class_attention",
     "feature_maps",
     "find_logits",

@@ -1,6 +1,7 @@
 """FeatureTap: hooks that apply a function to a layer's output while a batch is live; Attachment: one user's hooks."""
 
 import contextlib
+import logging
 import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from alignmixup.taps.layout import Form, Layout, count_prefix_tokens, guess_layo
 from alignmixup.taps.outputs import map_tensors
 from alignmixup.taps.recomputation import Recomputation
 
+_logger = logging.getLogger(__name__)
 _NO_REPLICAS = "nn.DataParallel is not supported: use DistributedDataParallel (one process per device)"
 Hidden = Callable[[Tensor], Tensor]
 """A pure function of a feature map (B, C, positions...); a partial of a module-level function compiles best."""
@@ -180,6 +182,7 @@ class FeatureTap:
         self.prefix_tokens = count_prefix_tokens(root)
         self.hooks: dict[str, _LayerHook] = {}
         self._stack: list[_Block] = []
+        self._told = False
 
     @classmethod
     def of(cls, model: nn.Module) -> "FeatureTap":
@@ -258,6 +261,16 @@ class FeatureTap:
                 "`with mixer(x, y) as batch:` block: call model(batch.x) inside it with model.train(), where model is "
                 "the one that the mixer was built on and no copy of it, with the layers that it had then; with "
                 "torch.compile, build the mixer before the model is first run"
+            )
+
+    def tell_never_entered(self) -> None:
+        """Warn, once for a model, of a batch that was dropped and whose functions were never live."""
+        if not self._told:
+            self._told = True
+            _logger.warning(
+                "a batch that is mixed inside the model was dropped, and its block was never entered: its labels are "
+                "mixed and its features are not; write `with mixer(x, y) as batch: loss = batch.loss(model(batch.x), "
+                "criterion); loss.backward()`"
             )
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -354,6 +367,10 @@ class Attachment:
     def pop(self, hidden: Mapping[str, Hidden | LayerMix], *, check: bool) -> None:
         """See :meth:`FeatureTap.pop`."""
         self.tap.pop(hidden, check=check)
+
+    def tell_never_entered(self) -> None:
+        """See :meth:`FeatureTap.tell_never_entered`."""
+        self.tap.tell_never_entered()
 
     def release(self) -> None:
         """Take the hooks off, but for those that others use."""

@@ -28,6 +28,10 @@ class NotCallableError(Exception):
     """The model raised when it was called to be looked at."""
 
 
+class UndecidedError(ValueError):
+    """The model's logits do not tell what passes through a layer."""
+
+
 def told(share: float) -> str:
     """Write the share of a layer that is refused: never as the 1.000 of a cut."""
     text = f"{share:.3f}"
@@ -94,7 +98,8 @@ class Run:
 
     Raises:
         NotCallableError: the model raised.
-        ValueError: it has no values yet, or gives the same logits for different images, or none.
+        UndecidedError: it gives the same logits for different images, or none that are finite.
+        ValueError: it has no values yet.
     """
 
     def __init__(self, root: nn.Module, inputs: Inputs, layout: Layout | None = None) -> None:
@@ -116,7 +121,7 @@ class Run:
             if bool(logits.isfinite().all()) and gap > 1e-6 * logits.abs().max():
                 break
         else:
-            raise ValueError(
+            raise UndecidedError(
                 f"nothing can be told about the layers of {type(root).__name__}: it gives the same finite logits for "
                 "two different images, or none that are finite; carry_test=False mixes at named layers without a proof"
             )
@@ -179,7 +184,7 @@ class Run:
                 handle.remove()
         trial = Trial(logits.view(rows // 2, 2, -1), frozenset(unmixable))
         if trial.noise > _MOST_NOISE:
-            raise ValueError(
+            raise UndecidedError(
                 f"nothing can be told about the layers of {type(self.root).__name__}: its logits are random in eval "
                 f"mode too (of two equal images they differ by {trial.noise:.2g} of what two different ones do); "
                 "carry_test=False mixes at named layers without a proof"

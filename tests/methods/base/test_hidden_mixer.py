@@ -12,7 +12,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from alignmixup import AlignMixup, AlignMixupAE, DenseMultiMix, ManifoldMixup, MultiMix
-from alignmixup.methods.base import HiddenMixer
+from alignmixup.methods.base import HiddenMixer, layer_mixer
 from alignmixup.taps import FeatureTap
 
 
@@ -328,3 +328,79 @@ def test_a_loss_without_the_block_is_refused(method, batch):
         logits = pooled(mixed.x)
         inside = mixed.loss(logits)
     assert torch.equal(mixed.loss(logits), inside)
+
+
+class Skipping(nn.Module):
+    """From some forward on, a part of the features goes past the middle; ``other`` are inputs beside the images."""
+
+    def __init__(self, start):
+        super().__init__()
+        self.stem, self.middle, self.head = conv(3, 8), conv(8, 8), nn.Linear(8, 5)
+        self.start, self.seen = start, 0
+
+    def forward(self, x, *other):
+        self.seen += 1
+        features = self.stem(x).relu()
+        skipped = features if self.seen >= self.start else 0.0
+        return self.head((self.middle(features).relu() + skipped).mean(dim=(2, 3)))
+
+
+@pytest.mark.parametrize("inputs", [1, 2])
+@pytest.mark.parametrize("method", [AlignMixup, ManifoldMixup])
+def test_a_model_that_takes_another_path_later_is_refused_within_200_batches(method, inputs, batch):
+    x, y = batch[0][:2, :, :8, :8], batch[1][:2]
+    model = Skipping(start=40)
+    mixer = method(model, num_classes=5, layer="middle", input_probability=0.0, seed=0)
+    with pytest.raises(ValueError, match="takes another path than it did before: layer 'middle' does not carry"):  # noqa: PT012
+        for _ in range(202):
+            with mixer(x, y) as mixed:
+                mixed.loss(model(mixed.x, *[torch.zeros(2)] * (inputs - 1)))
+    assert model.seen > 200
+
+
+def test_looking_again_changes_nothing(monkeypatch, net, batch):
+    """Not the draws, nor the weights, nor the buffers; and what diverged says so itself, not by its layers."""
+    states = []
+    for again in (5, 1000):
+        monkeypatch.setattr(layer_mixer, "_LOOK_AGAIN", again)
+        torch.manual_seed(0)
+        model = copy.deepcopy(net)
+        mixer = ManifoldMixup(model, num_classes=5, layer="stage2", seed=0)
+        for step in range(12):
+            with mixer(*batch) as mixed:
+                mixed.loss(model(mixed.x)).backward()
+            if step == 9:
+                tensors = [*model.state_dict().values(), *(p.grad for p in model.parameters()), torch.rand(1)]
+                states.append([tensor.clone() for tensor in tensors])
+                with torch.no_grad():
+                    model.head.weight.fill_(torch.nan)
+    assert all(torch.equal(one, other) for one, other in zip(*states, strict=True))
+
+
+def test_looking_again_compiles_nothing_anew(monkeypatch, net, batch):
+    monkeypatch.setattr(layer_mixer, "_LOOK_AGAIN", 2)
+    torch._dynamo.reset()
+    mixer = ManifoldMixup(net, num_classes=5, layer="stage2", input_probability=0.0, seed=0)
+    mixer.prepare(batch[0])
+    compiled = torch.compile(net, backend="eager")
+    for step in range(8):
+        with torch._dynamo.config.patch(error_on_recompile=step > 1), mixer(*batch) as mixed:
+            mixed.loss(compiled(mixed.x)).backward()
+    torch._dynamo.reset()
+
+
+@pytest.mark.parametrize("method", [AlignMixup, ManifoldMixup, MultiMix])
+def test_a_batch_that_is_dropped_without_its_block_is_told_of_once(method, net, batch, caplog):
+    """Its labels may have been used, while its features were never mixed."""
+    options = {"mixtures": 7} if method is MultiMix else {"layer": "stage3", "input_probability": 0.0}
+    mixer = method(net, num_classes=5, **options)
+    with mixer(*batch) as mixed:
+        mixed.loss(net(mixed.x))
+    del mixed
+    mixer.clean(*batch)
+    assert not caplog.messages
+    for _ in range(3):
+        target = mixer(*batch).target
+    assert target.shape[1] == 5
+    assert [message for message in caplog.messages if "never entered" in message] == caplog.messages
+    assert len(caplog.messages) == 1

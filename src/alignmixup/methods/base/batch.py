@@ -198,6 +198,11 @@ class MixedBatch:
         if self.tap is not None:
             self.tap.pop(self.hidden, check=kind is None)
 
+    def __del__(self) -> None:
+        # whoever read only its target has trained with mixed labels and features that were not
+        if self.tap is not None and self.hidden and self.mixed and not self._blocks:
+            self.tap.tell_never_entered()
+
     def __iter__(self) -> Iterator[Tensor]:
         if self.scoped or self.hidden or self.auxiliary is not None:
             raise TypeError(

@@ -14,11 +14,12 @@ from alignmixup.functional.cells import AlignmentSize, alignment_size
 from alignmixup.methods.base.batch import MixedBatch
 from alignmixup.methods.base.mixer import Mixer
 from alignmixup.options import option
-from alignmixup.taps import Attachment, Form, Inputs, LayerMix, Layout, NotCallableError, Probe, Run
+from alignmixup.taps import Attachment, Form, Inputs, LayerMix, Layout, NotCallableError, Probe, Run, UndecidedError
 from alignmixup.taps.feature_tap import idle_hook
 from alignmixup.taps.layer_check import LayerReport, check_layers
 
 logger = logging.getLogger("alignmixup")
+_LOOK_AGAIN = 200  # mixed batches: a thousandth or two of their time, and within an epoch of most trainings
 
 
 @dataclass(eq=False, kw_only=True)
@@ -28,7 +29,8 @@ class LayerMixer(Mixer):
     Before the first mixed batch the mixer looks at the model with two of its images, and proves that each layer is a
     cut: where the two exchange their features there, they exchange their logits. A layer that does not carry the whole
     network, or runs twice in a forward, is refused, and the nearest ones that do are named. A model that takes more
-    than images is looked at from inside its own first forward.
+    than images is looked at from inside its own first forward. The proof is repeated every 200 mixed batches, since a
+    model may take another path later.
     """
 
     needs_model = "mixes inside the model"
@@ -55,6 +57,7 @@ class LayerMixer(Mixer):
         assert self._root is not None
         self._tap = Attachment(self._root)
         self._proved = False
+        self._since_look = 0  # mixed batches
         self._first_forward: Any = None
         self._forms: dict[str, tuple[Form | None, ...]] = {}
         self._rows: dict[str, tuple[bool, ...]] = {}
@@ -111,6 +114,8 @@ class LayerMixer(Mixer):
         self._check_batch(x, y)
         if self.is_active and len(x):
             self.prepare(x)
+            if not torch.compiler.is_compiling():  # a number that changes would be compiled anew
+                self._since_look += 1
             if not self._layers and self.is_scoped:
                 clean = self.clean(x, y)
                 return MixedBatch(x, clean.target, clean.target, tap=self._tap, scoped=True)
@@ -126,15 +131,16 @@ class LayerMixer(Mixer):
         Raises:
             ValueError: a layer does not carry everything, runs twice or never, or its layout cannot be told.
         """
-        is_known = self._proved and (not self.carry_test or self._places == self._tap.places())
-        if is_known or self._first_forward is not None or not self.is_scoped:
+        is_there = self._proved and (not self.carry_test or self._places == self._tap.places())
+        is_due = self._proved and self.carry_test and self._since_look >= _LOOK_AGAIN
+        if (is_there and not is_due) or self._first_forward is not None or not self.is_scoped:
             return
         x = self._example(x, size)
         if not self.carry_test and self._layers:
             self._proved = True
             return
         try:
-            self.check(x, *others, **options)
+            self._prove(Inputs((x, *others), options, x.shape[0], tuple(x.shape[1:])))
         except NotCallableError as error:
             if others or options:
                 raise ValueError(
@@ -151,8 +157,23 @@ class LayerMixer(Mixer):
         """
         return self._look(Inputs((x, *others), options, x.shape[0], tuple(x.shape[1:])))
 
+    def _prove(self, inputs: Inputs) -> None:
+        """Look before a batch is mixed: for the first time, where something was put around a layer, or again."""
+        is_again = self._proved and self._places == self._tap.places()
+        try:
+            self._look(inputs)
+        except UndecidedError as error:
+            if not is_again:
+                raise
+            logger.debug("the layers are not looked at again: %s", error)  # a training that diverges says so itself
+        except ValueError as error:
+            if not is_again:
+                raise
+            raise ValueError(f"the model takes another path than it did before: {error}") from error
+
     def _look(self, inputs: Inputs) -> tuple[LayerReport, ...]:
         assert self._root is not None
+        self._since_look = 0
         found = Probe(Run(self._root, inputs, self.layout))
         is_automatic = not self._layers
         if is_automatic:
@@ -205,7 +226,7 @@ class _FirstForward:
         mixer._first_forward.remove()
         mixer._first_forward = None
         try:
-            mixer._look(Inputs(args, kwargs, self.shape[0], self.shape[1:]))
+            mixer._prove(Inputs(args, kwargs, self.shape[0], self.shape[1:]))
         except NotCallableError as error:
             raise ValueError(
                 f"{type(module).__name__} could not be run on two examples of its batch, to prove its layers: {error}; "
