@@ -62,6 +62,27 @@ class LateLabels:
         return self._found
 
 
+class _Block:
+    """Whether the block of a batch was entered; it goes with the last copy of the batch.
+
+    Attributes:
+        entered: it was.
+        tap: where it is mixed inside the model.
+    """
+
+    def __init__(self, entered: bool = False) -> None:
+        self.entered = entered
+        self.tap: Attachment | FeatureTap | None = None
+
+    def __del__(self) -> None:
+        # whoever read only the batch's target has trained with mixed labels and features that were not
+        if self.tap is not None and not self.entered:
+            self.tap.tell_never_entered()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Block, (self.entered,)
+
+
 @dataclass(frozen=True, eq=False)
 class MixedBatch:
     """A mixed batch, and the scope in which its hidden-layer mixing is live.
@@ -123,9 +144,11 @@ class MixedBatch:
     values: bool = field(default=False, repr=False)
     scoped: bool = field(default=False, repr=False)
     late: LateLabels | None = field(default=None, repr=False)
-    _blocks: list[bool] = field(default_factory=list, repr=False)  # entered, of it or of a copy
+    _block: _Block = field(default_factory=_Block, repr=False)  # of it and of copies
 
     def __post_init__(self) -> None:
+        if self.mixed and self.hidden:
+            self._block.tap = self.tap
         if self.lam is None:
             lam = self.target.new_ones(self.target.shape[0]) if self.draw is None else self.draw.lam
             object.__setattr__(self, "lam", lam)
@@ -189,7 +212,7 @@ class MixedBatch:
     def __enter__(self) -> "MixedBatch":
         if self.tap is not None:
             self.tap.push(self.hidden)
-            self._blocks.append(True)
+            self._block.entered = True
         return self
 
     def __exit__(
@@ -197,11 +220,6 @@ class MixedBatch:
     ) -> None:
         if self.tap is not None:
             self.tap.pop(self.hidden, check=kind is None)
-
-    def __del__(self) -> None:
-        # whoever read only its target has trained with mixed labels and features that were not
-        if self.tap is not None and self.hidden and self.mixed and not self._blocks:
-            self.tap.tell_never_entered()
 
     def __iter__(self) -> Iterator[Tensor]:
         if self.scoped or self.hidden or self.auxiliary is not None:
@@ -229,7 +247,7 @@ class MixedBatch:
             ValueError: the criterion ignores a class, which torch does for class indices alone; it is a cross-entropy
                 and the target holds values; or it would stretch values over predictions of another shape.
         """
-        if self.mixed and self.hidden and self.late is None and not self._blocks:
+        if self.mixed and self.hidden and self.late is None and not self._block.entered:
             raise RuntimeError(
                 "the labels of this batch are mixed, and its features only in its block: write `with mixer(x, y) as "
                 "batch: loss = batch.loss(model(batch.x), criterion); loss.backward()`"

@@ -57,7 +57,7 @@ class LayerMixer(Mixer):
         assert self._root is not None
         self._tap = Attachment(self._root)
         self._proved = False
-        self._since_look = 0  # mixed batches
+        self._since_look = 0  # batches
         self._first_forward: Any = None
         self._forms: dict[str, tuple[Form | None, ...]] = {}
         self._rows: dict[str, tuple[bool, ...]] = {}
@@ -112,10 +112,8 @@ class LayerMixer(Mixer):
         # the first batch of a model that takes more than images, with its layer still to be found, stays unmixed
         self._check_process()
         self._check_batch(x, y)
-        if self.is_active and len(x):
+        if self.is_active and len(x) and not self._proved:
             self.prepare(x)
-            if not torch.compiler.is_compiling():  # a number that changes would be compiled anew
-                self._since_look += 1
             if not self._layers and self.is_scoped:
                 clean = self.clean(x, y)
                 return MixedBatch(x, clean.target, clean.target, tap=self._tap, scoped=True)
@@ -131,8 +129,10 @@ class LayerMixer(Mixer):
         Raises:
             ValueError: a layer does not carry everything, runs twice or never, or its layout cannot be told.
         """
+        if not torch.compiler.is_compiling():  # a number that changes would be compiled anew
+            self._since_look += 1
         is_there = self._proved and (not self.carry_test or self._places == self._tap.places())
-        is_due = self._proved and self.carry_test and self._since_look >= _LOOK_AGAIN
+        is_due = self._proved and self.carry_test and self._since_look > _LOOK_AGAIN
         if (is_there and not is_due) or self._first_forward is not None or not self.is_scoped:
             return
         x = self._example(x, size)
