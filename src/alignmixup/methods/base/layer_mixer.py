@@ -131,9 +131,8 @@ class LayerMixer(Mixer):
         """
         if not torch.compiler.is_compiling():  # a number that changes would be compiled anew
             self._since_look += 1
-        is_there = self._proved and (not self.carry_test or self._places == self._tap.places())
-        is_due = self._proved and self.carry_test and self._since_look > _LOOK_AGAIN
-        if (is_there and not is_due) or self._first_forward is not None or not self.is_scoped:
+        is_known = self._is_proved and not (self.carry_test and self._since_look > _LOOK_AGAIN)
+        if is_known or self._first_forward is not None or not self.is_scoped:
             return
         x = self._example(x, size)
         if not self.carry_test and self._layers:
@@ -157,17 +156,21 @@ class LayerMixer(Mixer):
         """
         return self._look(Inputs((x, *others), options, x.shape[0], tuple(x.shape[1:])))
 
+    @property
+    def _is_proved(self) -> bool:
+        """The layers were looked at where they are now, with what may stand around them."""
+        return self._proved and (not self.carry_test or self._places == self._tap.places())
+
     def _prove(self, inputs: Inputs) -> None:
         """Look before a batch is mixed: for the first time, where something was put around a layer, or again."""
-        is_again = self._proved and self._places == self._tap.places()
         try:
             self._look(inputs)
         except UndecidedError as error:
-            if not is_again:
+            if not self._is_proved:
                 raise
             logger.debug("the layers are not looked at again: %s", error)  # a training that diverges says so itself
         except ValueError as error:
-            if not is_again:
+            if not self._is_proved:
                 raise
             raise ValueError(f"the model takes another path than it did before: {error}") from error
 
@@ -228,6 +231,8 @@ class _FirstForward:
         try:
             mixer._prove(Inputs(args, kwargs, self.shape[0], self.shape[1:]))
         except NotCallableError as error:
+            if mixer._is_proved:  # by an earlier batch
+                return
             raise ValueError(
                 f"{type(module).__name__} could not be run on two examples of its batch, to prove its layers: {error}; "
                 "name layers with carry_test=False to mix at them unchecked"
