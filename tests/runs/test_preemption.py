@@ -145,11 +145,11 @@ def test_another_number_of_processes_makes_the_same_updates_of_the_same_images(p
         assert row == pytest.approx(expected_row, rel=1e-3)
 
 
-@pytest.mark.parametrize("lost", [2, pytest.param(0, marks=pytest.mark.slow)])
-def test_a_lost_process_is_told_of_in_one_sentence(play: Play, lost: int) -> None:
+@pytest.mark.parametrize("lost", [(2,), (0, 1), pytest.param((0,), marks=pytest.mark.slow)])
+def test_lost_processes_are_told_of_in_one_sentence(play: Play, lost: tuple[int, ...]) -> None:
     run = command("run", "mixup", *SMALL, "train.batch_size=2")
-    statuses, said = play({"processes": 3, "command": run, "events": [event(lost, 3, SIGKILL)]})
-    assert statuses == [[-SIGKILL if rank == lost else 1 for rank in range(3)]], said
+    statuses, said = play({"processes": 3, "command": run, "events": [event(rank, 3, SIGKILL) for rank in lost]})
+    assert statuses == [[-SIGKILL if rank in lost else 1 for rank in range(3)]], said
     assert said.count("another process of this run is gone") == 1, said
     assert "Traceback" not in said
 
@@ -160,6 +160,15 @@ def test_an_error_of_one_process_is_told_by_it_alone(play: Play, failing: int) -
     statuses, said = play({"processes": 3, "command": run, "events": [event(failing, 3, OWN_ERROR)]})
     assert statuses == [[1, 1, 1]], said
     assert said == f"alignmixup train: rank {failing}: an error of its own\n"
+
+
+def test_an_error_beside_a_killed_process_ends_the_others(play: Play) -> None:
+    """Rank 0 and rank 1 would wait for each other in what rank 2 left under way."""
+    run = command("run", "mixup", *SMALL, "train.batch_size=2")
+    events = [event(0, 3, OWN_ERROR), event(2, 3, SIGKILL)]
+    statuses, said = play(*[{"processes": 3, "command": run, "events": events}] * 3)
+    assert statuses == [[1, 1, -SIGKILL]] * 3, said
+    assert said == "alignmixup train: rank 0: an error of its own\n" * 3
 
 
 @pytest.mark.slow

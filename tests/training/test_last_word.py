@@ -12,15 +12,19 @@ from alignmixup.training.processes import last_word
 from alignmixup.training.processes.last_word import LastWord
 
 
-def connect(monkeypatch: pytest.MonkeyPatch) -> tuple[LastWord, LastWord]:
-    """The ends of rank 0 and rank 1."""
+def connect(monkeypatch: pytest.MonkeyPatch, world_size: int = 2) -> list[LastWord]:
+    """The processes of a run."""
     monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
-    store, ends = dist.HashStore(), {}
-    first = threading.Thread(target=lambda: ends.update({0: LastWord(store, 0)}))
-    first.start()
-    ends[1] = LastWord(store, 1)
-    first.join()
-    return ends[0], ends[1]
+    store, made = dist.HashStore(), {}
+    threads = [
+        threading.Thread(target=lambda rank=rank: made.update({rank: LastWord(store, rank, world_size)}))  # type: ignore[misc]
+        for rank in range(world_size)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return [made[rank] for rank in range(world_size)]
 
 
 @pytest.mark.parametrize("said", [True, False])
@@ -31,6 +35,22 @@ def test_what_was_said_is_heard_though_the_speaker_is_gone(monkeypatch: pytest.M
     speaker.close()
     assert listener.is_heard() == said
     listener.close()
+
+
+@pytest.mark.parametrize("killed", [{0}, {0, 1}, {1}, {0, 2}, {2, 3}, {0, 1, 2}])
+def test_of_those_that_live_behind_one_that_was_killed_one_hears_nothing(
+    monkeypatch: pytest.MonkeyPatch, killed: set[int]
+) -> None:
+    """Who hears nothing tells; where several were killed apart, one behind each."""
+    processes = connect(monkeypatch, 4)
+    tells = []
+    for rank, process in enumerate(processes):
+        if rank not in killed:
+            if not process.is_heard():
+                tells.append(rank)
+            process.say()
+        process.close()
+    assert tells == [rank for rank in range(4) if rank not in killed and (rank == 0 or rank - 1 in killed)]
 
 
 def test_one_that_hangs_is_not_waited_for_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,9 +65,9 @@ def test_nothing_is_heard_where_no_connection_can_be(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(last_word, "_PATIENCE", 0.2)
     monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
     store = dist.HashStore()
-    unheard = LastWord(store, 0)  # nobody comes; its port is closed again
-    listener, third = LastWord(store, 1), LastWord(store, 2)
-    for end in (unheard, listener, third):
+    unheard = LastWord(store, 0, 2)  # nobody comes; its port is closed again
+    listener = LastWord(store, 1, 2)
+    for end in (unheard, listener):
         end.say()
         assert not end.is_heard()
         end.close()

@@ -105,7 +105,7 @@ def train_undrawn(config: Config, folder: RunFolder, *, mode: Mode, reporter: Re
     with ExitStack() as stack:
         stack.enter_context(own_errors())
         engine = stack.enter_context(closing(Engine(config.train)))
-        stack.enter_context(engine.group.in_company(agreed=InterruptedRunError))
+        stack.enter_context(engine.group.in_company(agreed=(InterruptedRunError,)))
         if engine.group.is_main:
             stack.enter_context(folder.locked())
         config = config.settled(engine.precision)

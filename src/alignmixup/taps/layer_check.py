@@ -85,6 +85,19 @@ def check_layers(
     return tuple(reports)
 
 
+def check_again(found: Probe, names: Sequence[str]) -> None:
+    """Look at layers that were cuts before: whether they are still.
+
+    What they return and what is read from it may differ by batch, and in a training that goes badly.
+
+    Raises:
+        ValueError: as `check_layers`, where a layer runs twice, or never, or something goes past it.
+    """
+    for name in names:
+        _ran_once(found, name)
+        _check_carries(found, name, reads_positions=False)
+
+
 def _ran_once(found: Probe, name: str) -> SeenLayer:
     calls = found.run.calls[name]
     if calls == 0:

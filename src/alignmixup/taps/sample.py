@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map_only
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,17 @@ class Inputs:
 
         args, kwargs = self._mapped(take, [0, second or 0] * count)
         return args, kwargs
+
+    def two(self) -> "Inputs":
+        """The same with two different examples only."""
+        with torch.no_grad():
+            args, kwargs = self.pairs(1)
+        return Inputs(args, kwargs, 2, self.image)
+
+    def to(self, device: torch.device) -> "Inputs":
+        """The same on another device."""
+        args, kwargs = tree_map_only(Tensor, lambda tensor: tensor.to(device), (self.args, dict(self.kwargs)))
+        return Inputs(args, kwargs, self.batch, self.image)
 
     def _second(self) -> int | None:
         """Row of the first example that differs from the first."""

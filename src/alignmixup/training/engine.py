@@ -58,8 +58,10 @@ class Engine:
         torch.set_num_threads(usable_threads("train.threads", train.threads) or self._threads_before)
         self.group = self._group = ProcessGroup(self.device)
         self._random_before = self.random_state()
-        # all compute as rank 0 does, whatever another one would have measured
-        self.precision = self.group.gather(choose_precision(train.precision, self.device, speak=self.group.is_main))[0]
+        with self.group.in_company():
+            # all compute as rank 0 does, whatever another one would have measured
+            own = choose_precision(train.precision, self.device, speak=self.group.is_main)
+            self.precision = self.group.gather(own)[0]
         self._dtype = _DTYPES[self.precision]
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
 

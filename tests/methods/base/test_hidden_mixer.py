@@ -331,36 +331,66 @@ def test_a_loss_without_the_block_is_refused(method, batch):
 
 
 class Skipping(nn.Module):
-    """From some forward on, a part of the features goes past the middle; ``other`` are inputs beside the images."""
+    """A part of the features goes past the middle, if it ``skips``; ``other`` are inputs beside the images."""
 
-    def __init__(self, start):
+    def __init__(self):
         super().__init__()
         self.stem, self.middle, self.head = conv(3, 8), conv(8, 8), nn.Linear(8, 5)
-        self.start, self.seen = start, 0
+        self.skips = False
 
     def forward(self, x, *other):
-        self.seen += 1
         features = self.stem(x).relu()
-        skipped = features if self.seen >= self.start else 0.0
+        skipped = features if self.skips else 0.0
         return self.head((self.middle(features).relu() + skipped).mean(dim=(2, 3)))
 
 
-@pytest.mark.parametrize("inputs", [1, 2])
+@pytest.mark.parametrize("inputs", [1, 2, "2, compiled"])
 @pytest.mark.parametrize("method", [AlignMixup, ManifoldMixup, "switch"])
 def test_a_model_that_takes_another_path_later_is_refused_within_200_batches(method, inputs, batch):
     x, y = batch[0][:2, :, :8, :8], batch[1][:2]
-    model = Skipping(start=40)
+    model = called = Skipping()
+    others = [] if inputs == 1 else [torch.zeros(2)]
     options = {"layer": "middle", "input_probability": 0.0}
     if method == "switch":
         mixer = Switch(model, mixers=["mixup", {"name": "manifold_mixup", **options}], num_classes=5, seed=0)
     else:
         mixer = method(model, num_classes=5, seed=0, **options)
+    if inputs == "2, compiled":
+        mixer.prepare(x, *others)
+        torch._dynamo.reset()
+        called = torch.compile(model, backend="eager")
     with pytest.raises(ValueError, match="takes another path than it did before: layer 'middle' does not carry"):  # noqa: PT012
         for batches in range(202):
+            model.skips = batches >= 40
             with mixer(x, y) as mixed:
-                mixed.loss(model(mixed.x, *[torch.zeros(2)] * (inputs - 1)))
+                mixed.loss(called(mixed.x, *others))
             assert batches < 201
     assert batches >= 198
+
+
+@pytest.mark.parametrize("change", ["smaller images", "saturated"])
+@pytest.mark.parametrize("method", [AlignMixup, DenseMultiMix])
+def test_what_a_later_batch_shows_of_a_cut_ends_no_training(method, change, batch, monkeypatch):
+    """A map of one position, and features that the classifier does not read any more, are no other path."""
+    monkeypatch.setattr(layer_mixer, "_LOOK_AGAIN", 1)
+    model = nn.Sequential(
+        conv(3, 4), nn.ReLU(), nn.MaxPool2d(8), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 5)
+    )
+    options = {"mixtures": 7} if method is DenseMultiMix else {"input_probability": 0.0}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        mixer = method(model, num_classes=5, layer="2", seed=0, **options)
+        mixer.prepare(batch[0])
+    for step in range(6):
+        x = batch[0]
+        if step > 2 and change == "smaller images":
+            x = x[:, :, :8, :8]
+        elif step > 2:
+            with torch.no_grad():
+                model[0].weight.zero_()
+                model[0].bias.fill_(step)
+        with mixer(x, batch[1]) as mixed:
+            mixed.loss(model(mixed.x)).backward()
 
 
 def test_looking_again_changes_nothing(monkeypatch, net, batch):

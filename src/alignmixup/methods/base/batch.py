@@ -211,8 +211,8 @@ class MixedBatch:
 
     def __enter__(self) -> "MixedBatch":
         if self.tap is not None:
-            self.tap.push(self.hidden)
             self._block.entered = True
+            self.tap.push(self.hidden)
         return self
 
     def __exit__(

@@ -16,7 +16,7 @@ from alignmixup.methods.base.mixer import Mixer
 from alignmixup.options import option
 from alignmixup.taps import Attachment, Form, Inputs, LayerMix, Layout, NotCallableError, Probe, Run, UndecidedError
 from alignmixup.taps.feature_tap import idle_hook
-from alignmixup.taps.layer_check import LayerReport, check_layers
+from alignmixup.taps.layer_check import LayerReport, check_again, check_layers
 
 logger = logging.getLogger("alignmixup")
 _LOOK_AGAIN = 200  # mixed batches: a thousandth or two of their time, and within an epoch of most trainings
@@ -58,6 +58,7 @@ class LayerMixer(Mixer):
         self._tap = Attachment(self._root)
         self._proved = False
         self._since_look = 0  # batches
+        self._sample: Inputs | None = None  # two examples, of a model that takes more than images
         self._first_forward: Any = None
         self._forms: dict[str, tuple[Form | None, ...]] = {}
         self._rows: dict[str, tuple[bool, ...]] = {}
@@ -131,15 +132,18 @@ class LayerMixer(Mixer):
         """
         if not torch.compiler.is_compiling():  # a number that changes would be compiled anew
             self._since_look += 1
-        is_known = self._is_proved and not (self.carry_test and self._since_look > _LOOK_AGAIN)
-        if is_known or self._first_forward is not None or not self.is_scoped:
+        is_due = self.carry_test and self._since_look > _LOOK_AGAIN
+        if self._first_forward is not None or not self.is_scoped or (self._is_proved and not is_due):
             return
         x = self._example(x, size)
         if not self.carry_test and self._layers:
             self._proved = True
             return
+        if self._is_proved:
+            self._look_again(x)
+            return
         try:
-            self._prove(Inputs((x, *others), options, x.shape[0], tuple(x.shape[1:])))
+            self.check(x, *others, **options)
         except NotCallableError as error:
             if others or options:
                 raise ValueError(
@@ -161,17 +165,17 @@ class LayerMixer(Mixer):
         """The layers were looked at where they are now, with what may stand around them."""
         return self._proved and (not self.carry_test or self._places == self._tap.places())
 
-    def _prove(self, inputs: Inputs) -> None:
-        """Look before a batch is mixed: for the first time, where something was put around a layer, or again."""
+    def _look_again(self, x: Tensor) -> None:
+        """Prove again, with two images of a later batch, that the layers are cuts."""
+        assert self._root is not None
+        self._since_look = 0
+        inputs = Inputs((x,), {}, x.shape[0], tuple(x.shape[1:])) if self._sample is None else self._sample.to(x.device)
         try:
-            self._look(inputs)
-        except UndecidedError as error:
-            if not self._is_proved:
-                raise
-            logger.debug("the layers are not looked at again: %s", error)  # a training that diverges says so itself
+            check_again(Probe(Run(self._root, inputs, self.layout)), [self._places[layer] for layer in self._layers])
+        except (UndecidedError, NotCallableError) as error:
+            # a training that diverges says so itself
+            logger.debug("the layers could not be looked at again: %s", error)
         except ValueError as error:
-            if not self._is_proved:
-                raise
             raise ValueError(f"the model takes another path than it did before: {error}") from error
 
     def _look(self, inputs: Inputs) -> tuple[LayerReport, ...]:
@@ -200,6 +204,7 @@ class LayerMixer(Mixer):
             for report in reports:
                 logger.info("%s mixes at layer %s (%s)", type(self).__name__, report, how)
         self._proved, self._places = True, places
+        self._sample = inputs.two() if len(inputs.args) > 1 or inputs.kwargs else None
         return reports
 
     def _approve(self, reports: tuple[LayerReport, ...]) -> None:
@@ -229,10 +234,8 @@ class _FirstForward:
         mixer._first_forward.remove()
         mixer._first_forward = None
         try:
-            mixer._prove(Inputs(args, kwargs, self.shape[0], self.shape[1:]))
+            mixer._look(Inputs(args, kwargs, self.shape[0], self.shape[1:]))
         except NotCallableError as error:
-            if mixer._is_proved:  # by an earlier batch
-                return
             raise ValueError(
                 f"{type(module).__name__} could not be run on two examples of its batch, to prove its layers: {error}; "
                 "name layers with carry_test=False to mix at them unchecked"

@@ -18,10 +18,13 @@ class Agreement:
 
     Args:
         several: there is a process group to agree with.
+
+    Attributes:
+        group: of its own, between the CPUs; None of a single process.
     """
 
     def __init__(self, *, several: bool) -> None:
-        self._group: Any = dist.new_group(backend="gloo") if several else None
+        self.group: Any = dist.new_group(backend="gloo") if several else None
         self._begun: tuple[Tensor, Any] | None = None
 
     def __call__(self, *wishes: bool, at_once: bool = False) -> tuple[bool, ...]:
@@ -31,7 +34,7 @@ class Agreement:
             wishes: yes or no to each of some questions, the same ones in every call.
             at_once: wait for the others, so that nothing remains under way.
         """
-        if self._group is None:
+        if self.group is None:
             return wishes
         before, self._begun = self._begun, self._begin(wishes)
         granted = [False] * len(wishes) if before is None else _end(*before)
@@ -43,7 +46,7 @@ class Agreement:
 
     def _begin(self, wishes: tuple[bool, ...]) -> tuple[Tensor, Any]:
         flags = torch.tensor(wishes, dtype=torch.int32)
-        return flags, dist.all_reduce(flags, op=dist.ReduceOp.MAX, group=self._group, async_op=True)
+        return flags, dist.all_reduce(flags, op=dist.ReduceOp.MAX, group=self.group, async_op=True)
 
 
 def _end(flags: Tensor, work: Any) -> list[bool]:

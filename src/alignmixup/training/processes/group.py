@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 import socket
 import time
@@ -38,26 +40,26 @@ class ProcessGroup:
         self.world_size = int(os.environ.get("WORLD_SIZE", "1"))
         self.rank = int(os.environ.get("RANK", "0"))
         self._on_gpu = device.type == "cuda"
+        self._joined = False
         self._store: dist.Store | None = None
         self._last_word: LastWord | None = None
-        self._lost = False
+        self.agree = Agreement(several=False)  # until there are others
+        self._lost = self._failed = False
+        if self.world_size > 1 and not dist.is_initialized():
+            if self._on_gpu:
+                torch.cuda.set_device(device)
+            dist.init_process_group("nccl" if self._on_gpu else "gloo")
+            self._joined = True
         try:
-            if self.world_size > 1 and not dist.is_initialized():
-                self._join(device)
-            self.agree = Agreement(several=self.world_size > 1)
+            with self.in_company():
+                if self.world_size > 1:
+                    self._store = dist.distributed_c10d._get_default_store()
+                    if not _is_kept_elsewhere():
+                        self._last_word = LastWord(self._store, self.rank, self.world_size)
+                self.agree = Agreement(several=self.world_size > 1)
         except BaseException:
             self.close()
             raise
-
-    def _join(self, device: torch.device) -> None:
-        if self._on_gpu:
-            torch.cuda.set_device(device)
-        store, rank, processes = next(dist.rendezvous("env://"))
-        dist.init_process_group("nccl" if self._on_gpu else "gloo", store=store, rank=rank, world_size=processes)
-        self._store = store
-        # torchrun keeps the store itself; else rank 0 takes it along when it ends
-        if "TORCHELASTIC_USE_AGENT_STORE" not in os.environ:
-            self._last_word = LastWord(store, rank)
 
     @property
     def is_main(self) -> bool:
@@ -136,11 +138,11 @@ class ProcessGroup:
             raise ToldElsewhereError
 
     @contextmanager
-    def in_company(self, *, agreed: type[Exception]) -> Iterator[None]:
-        """Context in which a process that is gone is told of, once, by one of those that miss it.
+    def in_company(self, *, agreed: tuple[type[Exception], ...] = ()) -> Iterator[None]:
+        """Context in which it is told once why processes end: by one with an error, or by one that misses another.
 
         Args:
-            agreed: what all processes leave by together, which none will miss.
+            agreed: errors by which all processes leave together, and none will be missed.
 
         Raises:
             ConnectionError: another process is gone without a word.
@@ -148,42 +150,55 @@ class ProcessGroup:
         """
         try:
             yield
-        except (ToldElsewhereError, agreed):
-            raise
         except BaseException as error:
-            if self.world_size == 1:
+            if self.world_size == 1 or isinstance(error, (ToldElsewhereError, *agreed)):
                 raise
-            first = self._is_first_to_fail()
-            if self.is_main and self._last_word is not None:
+            self._failed = True
+            is_told = self._is_told()
+            if self._last_word is not None:
                 self._last_word.say()
             self._lost = _is_lost_peer(error)
             if not self._lost:
                 raise
-            if not first:
+            if is_told:
                 raise ToldElsewhereError from error
             raise ConnectionError(
                 "another process of this run is gone (killed? out of memory?); the last checkpoint is as it was"
             ) from error
 
-    def _is_first_to_fail(self) -> bool:
-        """Whether no other process has failed before, and so told of it.
+    def _is_told(self) -> bool:
+        """Whether a process that failed before this one tells why.
 
-        Processes count themselves in the store. A store that is gone went with rank 0: then rank 1 speaks, unless
-        rank 0 left a last word.
+        Processes count themselves in the store. A store that is gone went with rank 0: then each asks the one before.
         """
-        if self._store is None:
-            return True
-        if self._last_word is not None and not self.is_main and not _still_serves():
-            return self.rank == 1 and not self._last_word.is_heard()
-        return self._store.add(_FAILED, 1) == 1
+        if self._store is not None and (self._last_word is None or self.is_main or _still_serves()):
+            with contextlib.suppress(dist.DistError):  # it may go in this moment
+                return self._store.add(_FAILED, 1) > 1
+        return self._last_word is not None and self._last_word.is_heard()
 
     def close(self) -> None:
         """Leave the others."""
         if self._last_word is not None:
             self._last_word.close()
+        if self._joined and self._failed:
+            _keep_for_good(dist.group.WORLD, self.agree.group)
         # what a lost process left under way on a GPU never ends, and taking the group down would wait for it
-        if self._store is not None and not (self._lost and self._on_gpu):
+        if self._joined and not (self._lost and self._on_gpu):
             dist.destroy_process_group()
+
+
+def _keep_for_good(*groups: Any) -> None:
+    """Let groups live until the process ends: taking them down waits for what others left under way, which may be gone.
+
+    Two that wait for each other in that never end, where a third was killed.
+    """
+    for group in groups:
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(group))
+
+
+def _is_kept_elsewhere() -> bool:
+    """Whether torchrun itself keeps the store; else rank 0 does, and takes it along when it ends."""
+    return os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
 
 
 def _still_serves() -> bool:
@@ -193,6 +208,8 @@ def _still_serves() -> bool:
         socket.create_connection((os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])), timeout=10).close()
     except OSError:
         return False
+    except KeyError:  # a store that the caller made
+        return True
     return True
 
 

@@ -1,4 +1,4 @@
-"""What rank 0 leaves behind where it takes the store of the run along."""
+"""What a process leaves behind for the next one, where rank 0 takes the store of the run along."""
 
 from __future__ import annotations
 
@@ -7,64 +7,91 @@ import socket
 
 import torch.distributed as dist
 
-_PORT = "alignmixup/last-word-port"
+_ADDRESS = "alignmixup/last-word/{}"
 _PATIENCE = 20  # seconds
 
 
 class LastWord:
-    """A connection from rank 0 to rank 1, by which rank 0 says that why it ends is told.
+    """Connections from each rank to the next, by which a process says that why the run ends is told.
 
-    Rank 1 reads it only when it misses rank 0: what was sent arrives though its sender is gone, and of one that was
-    killed nothing arrives but the end. So nobody waits for it, and no thread listens.
+    A rank listens only when it misses others and the store is gone: what was sent arrives though its sender is gone,
+    and of one that was killed nothing arrives but the end. So nobody waits for it, and no thread listens. Who hears
+    nothing tells; each says so to the next.
 
     All processes make one, once they know each other. Without a connection, as where a firewall is between them,
     nothing is ever heard.
 
     Args:
-        store: of the run, by which rank 1 learns the port.
+        store: of the run, by which each rank learns where the one before it is.
         rank: of this process.
+        world_size: number of processes.
     """
 
-    def __init__(self, store: dist.Store, rank: int) -> None:
-        self._connection: socket.socket | None = None
-        try:
-            if rank == 0:
-                self._connection = _accept(store)
-            elif rank == 1:
-                port = int(store.get(_PORT))
-                self._connection = socket.create_connection((os.environ["MASTER_ADDR"], port), timeout=_PATIENCE)
-        except OSError:
-            if rank == 0:
-                store.set(_PORT, "0")  # where nobody answers; rank 1 waits for a number
+    def __init__(self, store: dist.Store, rank: int, world_size: int) -> None:
+        self._before: socket.socket | None = None
+        self._next: socket.socket | None = None
+        server = _serve(store, rank) if rank + 1 < world_size else None
+        if rank > 0:
+            host, _, port = store.get(_ADDRESS.format(rank - 1)).decode().rpartition(" ")
+            try:
+                self._before = socket.create_connection((host, int(port)), timeout=_PATIENCE)
+            except OSError:
+                self._before = None
+        if server is not None:
+            with server:
+                try:
+                    self._next = server.accept()[0]
+                except OSError:
+                    self._next = None
 
     def say(self) -> None:
-        """Rank 0 ends, and why is told."""
-        if self._connection is not None:
+        """Tell the next process that this one ends, and that why is told."""
+        if self._next is not None:
             try:
-                self._connection.sendall(b"!")
-            except OSError:  # rank 1 is gone, and will not ask
+                self._next.sendall(b"!")
+            except OSError:  # the next one is gone, and will not ask
                 return
 
     def is_heard(self) -> bool:
-        """Whether rank 0, which is gone, said it; waits for a word under way."""
-        if self._connection is None:
+        """Whether the process before this one said it; waits for a word under way."""
+        if self._before is None:
             return False
         try:
-            return self._connection.recv(1) != b""
+            return self._before.recv(1) != b""
         except OSError:
             return False
 
     def close(self) -> None:
         """Hang up; what was said still arrives."""
-        if self._connection is not None:
-            self._connection.close()
+        for connection in (self._before, self._next):
+            if connection is not None:
+                connection.close()
 
 
-def _accept(store: dist.Store) -> socket.socket:
-    with _server() as server:
-        server.settimeout(_PATIENCE)
-        store.set(_PORT, str(server.getsockname()[1]))
-        return server.accept()[0]
+def _serve(store: dist.Store, rank: int) -> socket.socket | None:
+    """Listen for the next rank, and say where; None where that cannot be."""
+    key = _ADDRESS.format(rank)
+    try:
+        host, server = _own_host(rank), _server()
+    except OSError:
+        store.set(key, "127.0.0.1 0")  # where nobody answers; the next rank waits for an address
+        return None
+    server.settimeout(_PATIENCE)
+    store.set(key, f"{host} {server.getsockname()[1]}")
+    return server
+
+
+def _own_host(rank: int) -> str:
+    """By what others reach this machine: as the run calls that of rank 0, else the address that looks towards it."""
+    main = os.environ.get("MASTER_ADDR")
+    if main is None:
+        return socket.gethostname()
+    if rank == 0:
+        return main
+    family, kind, _, _, address = socket.getaddrinfo(main, 9, type=socket.SOCK_DGRAM)[0]
+    with socket.socket(family, kind) as towards:
+        towards.connect(address)  # which sends nothing
+        return str(towards.getsockname()[0])
 
 
 def _server() -> socket.socket:
