@@ -19,7 +19,7 @@ from alignmixup.taps.feature_tap import idle_hook
 from alignmixup.taps.layer_check import LayerReport, check_again, check_layers
 
 logger = logging.getLogger("alignmixup")
-_LOOK_AGAIN = 200  # mixed batches: a thousandth or two of their time, and within an epoch of most trainings
+_LOOK_AGAIN = 200  # batches: hardly any of their time, and within an epoch of most trainings
 
 
 @dataclass(eq=False, kw_only=True)
