@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from alignmixup.taps.layout import Form, count_prefix_tokens, guess_layout, leaf_layout, tell_form
+from alignmixup.taps.layout import ExtraTokens, Form, guess_layout, leaf_layout, named_tokens, tell_form
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,9 @@ def test_an_open_case_lists_the_choices(shape):
         (Form("tokens"), (2, 9, 3), (2, 3, 3, 3)),
         (Form("tokens"), (2, 10, 3), (2, 3, 10, 1)),
         (Form("tokens", grid=(2, 5)), (2, 10, 3), (2, 3, 2, 5)),
-        (Form("tokens", prefix=1, grid=(2, 5)), (2, 11, 3), (2, 3, 2, 5)),
+        (Form("tokens", extra=(0,), grid=(2, 5)), (2, 11, 3), (2, 3, 2, 5)),
+        (Form("tokens", extra=(10,), grid=(2, 5)), (2, 11, 3), (2, 3, 2, 5)),
+        (Form("tokens", extra=(4, 7)), (2, 11, 3), (2, 3, 3, 3)),
     ],
 )
 def test_every_form_is_shown_as_a_map_and_comes_back(form, shape, seen):
@@ -92,14 +94,18 @@ def test_every_form_is_shown_as_a_map_and_comes_back(form, shape, seen):
     assert form.to_map(output).ndim == 4
 
 
-def test_prefix_tokens_are_one_map_of_one_position():
-    output = torch.randn(4, 2 + 9, 5)
+@pytest.mark.parametrize("extra", [(0, 1), (9, 10), (5,), (0, 6)])
+def test_extra_tokens_are_one_map_of_one_position_wherever_they_stand(extra):
+    count = 9 + len(extra)
+    output = torch.randn(4, count, 5)
+    form, places = Form("tokens", extra), [place for place in range(count) if place not in extra]
     lam, perm = 0.3, torch.tensor([1, 2, 3, 0])
-    swapped = Form("tokens", prefix=2).apply(lambda f: lam * f + (1 - lam) * f[perm], output)
-    torch.testing.assert_close(swapped, lam * output + (1 - lam) * output[perm])
-    left = Form("tokens", prefix=2).apply(lambda f: -f, output, to_prefix=lambda f: f)
-    assert torch.equal(left[:, :2], output[:, :2])
-    assert torch.equal(left[:, 2:], -output[:, 2:])
+    mixed = form.apply(lambda f: lam * f + (1 - lam) * f[perm], output)
+    torch.testing.assert_close(mixed, lam * output + (1 - lam) * output[perm])
+    assert torch.equal(form.to_map(output), output[:, places].transpose(1, 2).reshape(4, 5, 3, 3))
+    moved = form.apply(lambda f: f.flip(-1, -2), output, to_extra=lambda f: -f)
+    assert torch.equal(moved[:, list(extra)], -output[:, list(extra)])
+    assert torch.equal(moved[:, places], output[:, places[::-1]])
 
 
 @pytest.mark.parametrize(
@@ -114,11 +120,11 @@ def test_prefix_tokens_are_one_map_of_one_position():
     ],
 )
 def test_which_tokens_are_positions_follows_from_what_ran_before(count, prefix, grids, expected):
-    form = tell_form("tokens", (2, count, 8), prefix, grids)
-    assert (form.prefix, form.grid) == expected
+    form = tell_form("tokens", (2, count, 8), ExtraTokens(prefix), grids)
+    assert (len(form.extra), form.grid) == expected
 
 
-def test_prefix_tokens_are_counted():
+def test_named_tokens_are_counted():
     class TorchvisionLike(nn.Module):
         def __init__(self):
             super().__init__()
@@ -128,7 +134,7 @@ def test_prefix_tokens_are_counted():
     class TimmLike(TorchvisionLike):
         num_prefix_tokens = 1
 
-    assert count_prefix_tokens(TorchvisionLike()) == 5
-    assert count_prefix_tokens(TimmLike()) == 1
-    assert count_prefix_tokens(nn.Sequential(TimmLike())) == 1
-    assert count_prefix_tokens(nn.Linear(1, 1)) == 0
+    assert named_tokens(TorchvisionLike()).named == 5
+    assert named_tokens(TimmLike()).named == 1
+    assert named_tokens(nn.Sequential(TimmLike())).named == 1
+    assert named_tokens(nn.Linear(1, 1)).named == 0

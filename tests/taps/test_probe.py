@@ -346,7 +346,7 @@ def test_a_class_token_is_carried_up_to_the_last_block():
     assert [found.use(f"{prefix}{k}") for k in (0, 2, 3)] == ["positions", "positions", "nothing"]
     assert found.last() == f"{prefix}2"
     assert found.early() == (f"{prefix}0", f"{prefix}1")
-    assert found.run.find(f"{prefix}2").forms[0].prefix == 1
+    assert found.run.find(f"{prefix}2").forms[0].extra == (0,)
 
 
 def test_feature_maps_come_in_the_order_of_the_network():

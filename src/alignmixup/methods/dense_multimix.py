@@ -66,7 +66,7 @@ class DenseMultiMix(MultiMix, Alignment):
         """Refuse a map of which more than the mean is read: its positions cannot be classified one by one."""
         for report in reports:
             forms = self._forms.get(report.name, ())
-            one_map = len(forms) == 1 and forms[0] is not None and not forms[0].prefix and report.positions > 1
+            one_map = len(forms) == 1 and forms[0] is not None and not forms[0].extra and report.positions > 1
             if report.use != "mean" or not one_map:
                 reads = "reads more than the mean of" if one_map else "has no single map without class tokens at"
                 raise ValueError(

@@ -7,11 +7,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from alignmixup.taps.layout import count_prefix_tokens
+from alignmixup.taps.layout import named_tokens
 from alignmixup.taps.outputs import first_tensor, logits_of
 from alignmixup.taps.quiet import looking
 from alignmixup.taps.run import NotCallableError
 from alignmixup.taps.sample import Inputs
+from alignmixup.taps.tokens import extra_tokens
 
 _CLASS_TOKENS = {"class_token", "cls_token"}
 _HEADS = ("num_heads", "num_attention_heads")
@@ -53,7 +54,7 @@ class ClassAttention:
         if layer is not None and layer not in known:
             raise ValueError(f"{layer!r} is no attention layer of {kind}: it has {', '.join(known) or 'none'}")
         self.layer = list(known)[-1] if layer is None else layer
-        self.prefix = max(count_prefix_tokens(root), 1)
+        self.prefix = max(named_tokens(root).named, 1)
 
     def prove(self, root: nn.Module, inputs: Inputs, place: str | None = None) -> None:
         """Run two examples, and see that the layer is read through the class token, with this attention.
@@ -73,6 +74,7 @@ class ClassAttention:
                 seen.append((tokens.clone(), result.clone()))
 
         clean = self._logits(root, module, inputs, look)
+        fixed = extra_tokens(root, inputs).fixed
         if len(seen) != 1:
             raise ValueError(
                 f"attention layer {self.layer!r} of {kind} is called with tokens {len(seen)} times in a forward, "
@@ -83,6 +85,14 @@ class ClassAttention:
             raise ValueError(
                 f"attention layer {self.layer!r} of {kind} takes {tuple(tokens.shape)}, expected tokens (B, N, C) with "
                 "the class token first: name another"
+            )
+        count = tokens.shape[1]
+        extra = [place % count for place in fixed.get(count, range(self.prefix))]
+        self.prefix = len(extra)
+        if extra != [*range(self.prefix)]:
+            raise ValueError(
+                f"tokens {', '.join(map(str, extra))} of the {count} of {kind} lie at no patch, expected the class "
+                "token and others like it first: put them in front, or use CutMix"
             )
         with looking(root, training="none"):
             own = _class_output(module, tokens)

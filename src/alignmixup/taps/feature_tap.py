@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from alignmixup.near import near
-from alignmixup.taps.layout import Form, Layout, count_prefix_tokens, guess_layout, tell_form
+from alignmixup.taps.layout import ExtraTokens, Form, Layout, guess_layout, named_tokens, tell_form
 from alignmixup.taps.outputs import map_tensors
 from alignmixup.taps.recomputation import Recomputation
 
@@ -82,7 +82,7 @@ class _LayerHook:
         if mix.looks:
             mix.function(module, args[0])
             return None
-        mixed = _mixed(mix, module, output, self.name, self.tap.prefix_tokens)
+        mixed = _mixed(mix, module, output, self.name, self.tap.tokens)
         if not torch.compiler.is_compiling():
             self.recomputation.after(mix, mixed, self._is_live)
         return mixed
@@ -117,14 +117,14 @@ def idle_hook() -> tuple[Any, ...]:
     return getattr, (contextlib.nullcontext(), "__exit__")
 
 
-def _mixed(mix: LayerMix, module: nn.Module, output: Any, name: str, prefix: int) -> Any:
+def _mixed(mix: LayerMix, module: nn.Module, output: Any, name: str, tokens: ExtraTokens) -> Any:
     """Mix what a layer returned: the tensor, or every tensor with the batch axis of the first.
 
     Raises:
         TypeError: there is no tensor.
     """
     if isinstance(output, Tensor):
-        return _mixed_tensor(mix, mix.forms[0] if mix.forms else None, module, output, prefix)
+        return _mixed_tensor(mix, mix.forms[0] if mix.forms else None, module, output, tokens)
     rows: list[int] = []
     known, has_rows = list(mix.forms), list(mix.rows)
 
@@ -137,7 +137,7 @@ def _mixed(mix: LayerMix, module: nn.Module, output: Any, name: str, prefix: int
         form = known.pop(0) if known else None
         if tensor.ndim < 3:  # vectors have no positions to align
             form = Form("channels_first")
-        return _mixed_tensor(mix, form, module, tensor, prefix)
+        return _mixed_tensor(mix, form, module, tensor, tokens)
 
     mixed = map_tensors(visit, output)
     if not rows:
@@ -145,13 +145,13 @@ def _mixed(mix: LayerMix, module: nn.Module, output: Any, name: str, prefix: int
     return mixed
 
 
-def _mixed_tensor(mix: LayerMix, form: Form | None, module: nn.Module, tensor: Tensor, prefix: int) -> Tensor:
+def _mixed_tensor(mix: LayerMix, form: Form | None, module: nn.Module, tensor: Tensor, tokens: ExtraTokens) -> Tensor:
     if mix.whole:
         whole: Tensor = mix.function(tensor)
         return whole
     if form is None:
         shape = tuple(tensor.shape)
-        form = tell_form(mix.layout or guess_layout(module, shape), shape, prefix, {})
+        form = tell_form(mix.layout or guess_layout(module, shape), shape, tokens, {})
     mixed = form.apply(mix.function, tensor)
     # a view made without gradients could not be changed in place with them, behind a backbone under no_grad
     return mixed if mixed is tensor or torch.is_grad_enabled() else mixed.detach()
@@ -179,7 +179,7 @@ class FeatureTap:
 
     def __init__(self, root: nn.Module) -> None:
         self._root = weakref.ref(root)
-        self.prefix_tokens = count_prefix_tokens(root)
+        self.tokens = named_tokens(root)
         self.hooks: dict[str, _LayerHook] = {}
         self._stack: list[_Block] = []
         self._told = False

@@ -1,8 +1,8 @@
 """Forms of layer outputs: everything is shown to a mixing function as (B, C, positions...)."""
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -30,24 +30,39 @@ _CHANNELS_FIRST = (
 
 
 @dataclass(frozen=True)
+class ExtraTokens:
+    """What is known of a token model's class, register and prompt tokens, which lie at no position.
+
+    Attributes:
+        named: number of those that are known by name, which mostly come first.
+        fixed: their places among as many tokens as the key says, as in :class:`Form`: those that no image changes
+            before they meet others.
+    """
+
+    named: int
+    fixed: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Form:
     """How a tensor holds features at positions.
 
     Attributes:
         layout: ``"channels_first"`` (B, C, positions...) of any rank, ``"channels_last"`` (B, positions..., C) or
             ``"tokens"`` (B, N, C).
-        prefix: number of leading tokens (class, registers) that are not positions.
+        extra: places of the tokens (class, registers) that are not positions, in their order; those at the end are
+            counted from there (-1), so that images of other sizes may follow.
         grid: height and width of the tokens; None for a square where their number is one, else a column.
     """
 
     layout: Layout
-    prefix: int = 0
+    extra: tuple[int, ...] = ()
     grid: tuple[int, int] | None = None
 
     def axes(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Lengths of the axes of positions of an output of this shape."""
         if self.layout == "tokens":
-            return self._grid_of(shape[1] - self.prefix)
+            return self._grid_of(shape[1] - len(self.extra))
         return shape[2:] if self.layout == "channels_first" else shape[1:-1]
 
     def positions(self, shape: tuple[int, ...]) -> int:
@@ -55,31 +70,32 @@ class Form:
         return math.prod(self.axes(shape))
 
     def to_map(self, output: Tensor) -> Tensor:
-        """Show an output as (B, C, h, w), without prefix tokens: a view where that is possible."""
+        """Show an output as (B, C, h, w), without extra tokens: a view where that is possible."""
         if self.layout == "channels_first":
             return four_axes(output)
         if self.layout == "channels_last":
             return four_axes(output.movedim(-1, 1))
         batch, count, channels = output.shape
-        patches = output[:, self.prefix :].transpose(1, 2)
-        return patches.reshape(batch, channels, *self._grid_of(count - self.prefix))
+        first = len(self.extra)
+        patches = output[:, first:] if self._extra_first else output[:, self._order(count)[first:]]
+        return patches.transpose(1, 2).reshape(batch, channels, *self._grid_of(count - first))
 
     def apply(
         self,
         function: Callable[[Tensor], Tensor],
         output: Tensor,
-        to_prefix: Callable[[Tensor], Tensor] | None = None,
+        to_extra: Callable[[Tensor], Tensor] | None = None,
     ) -> Tensor:
         """Apply a function of (B, C, positions...) to an output in this form; tokens are (B, C, h, w).
 
         Convention:
-            - prefix tokens have no place among the positions. Together they are one further map, of a single
+            - extra tokens have no place among the positions. Together they are one further map, of a single
               position, which the function sees first: a mixture interpolates them as they stand.
 
         Args:
-            function: maps (B, C, positions...) to the same shape, or without a prefix to other rows and positions.
+            function: maps (B, C, positions...) to the same shape, or without extra tokens to other rows and positions.
             output: of this form.
-            to_prefix: another function for the prefix tokens' map (B, prefix C, 1, 1).
+            to_extra: another function for the extra tokens' map (B, tokens C, 1, 1).
 
         Returns:
             Layout of ``output``, and its shape where the function keeps shapes.
@@ -90,13 +106,26 @@ class Form:
             return function(output)  # not even a view: a checkpoint's output is known by being the same tensor
         if self.layout == "channels_last":
             return function(output.movedim(-1, 1)).movedim(1, -1)
-        batch, _, channels = output.shape
-        parts = []
-        if self.prefix:
-            leading = output[:, : self.prefix].reshape(batch, -1, 1, 1)
-            parts.append((to_prefix or function)(leading).reshape(batch, self.prefix, channels))
-        mixed = function(self.to_map(output)).flatten(2).transpose(1, 2)
-        return torch.cat([*parts, mixed], dim=1) if parts else mixed
+        if not self.extra:
+            return function(self.to_map(output)).flatten(2).transpose(1, 2)
+        batch, count, channels = output.shape
+        first = len(self.extra)
+        alone = output[:, :first] if self._extra_first else output[:, list(self.extra)]
+        alone = (to_extra or function)(alone.reshape(batch, -1, 1, 1)).reshape(batch, first, channels)
+        mixed = torch.cat([alone, function(self.to_map(output)).flatten(2).transpose(1, 2)], dim=1)
+        if self._extra_first:
+            return mixed
+        order = self._order(count)
+        return mixed[:, sorted(range(count), key=order.__getitem__)]
+
+    @property
+    def _extra_first(self) -> bool:
+        return self.extra == tuple(range(len(self.extra)))
+
+    def _order(self, count: int) -> list[int]:
+        """Places of the extra tokens and then of the positions."""
+        extra = [place % count for place in self.extra]
+        return [*extra, *(place for place in range(count) if place not in extra)]
 
     def _grid_of(self, patches: int) -> tuple[int, int]:
         if self.grid is not None and self.grid[0] * self.grid[1] == patches:
@@ -114,16 +143,16 @@ def four_axes(features: Tensor) -> Tensor:
     return features.flatten(2, -2)
 
 
-def count_prefix_tokens(root: nn.Module) -> int:
-    """Count the class and register tokens that a token model puts before its patches.
+def named_tokens(root: nn.Module) -> ExtraTokens:
+    """Count the class and register tokens that a token model names.
 
     timm models say so themselves (``num_prefix_tokens``); elsewhere the learned tokens are found by name.
     """
     for module in root.modules():
         if isinstance(declared := getattr(module, "num_prefix_tokens", None), int):
-            return declared
+            return ExtraTokens(declared)
     tokens = [p for name, p in root.named_parameters() if name.rpartition(".")[2] in _TOKEN_PARAMETERS]
-    return sum(p.shape[-2] if p.ndim >= 2 else 1 for p in tokens)
+    return ExtraTokens(sum(p.shape[-2] if p.ndim >= 2 else 1 for p in tokens))
 
 
 def leaf_layout(module: nn.Module, shape: tuple[int, ...]) -> Layout | None:
@@ -203,20 +232,23 @@ def _widths(module: nn.Module, rank: int) -> tuple[set[int], set[int]]:
     return first, last
 
 
-def tell_form(layout: Layout, shape: tuple[int, ...], prefix: int, grids: dict[int, tuple[int, int]]) -> Form:
+def tell_form(layout: Layout, shape: tuple[int, ...], extra: ExtraTokens, grids: Mapping[int, tuple[int, int]]) -> Form:
     """Complete the layout of an output: which tokens are positions, and how they lie.
 
-    The model has ``prefix`` class and register tokens. ``grids`` gives height and width of the convolutional maps that
-    came before, by their number of positions.
+    ``extra`` is what is known of the model's class and register tokens. ``grids`` gives height and width of the
+    convolutional maps that came before, by their number of positions.
     """
     if layout != "tokens":
         return Form(layout)
     count = shape[1]
+    if count in extra.fixed:
+        return Form(layout, extra.fixed[count], grids.get(count - len(extra.fixed[count])))
+    prefix = extra.named
     if prefix and ((count in grids) == (count - prefix in grids)):
         prefix = _prefix_in(count, prefix)
     elif count in grids:  # a patch embedding comes before the class token is added
         prefix = 0
-    return Form(layout, prefix, grids.get(count - prefix))
+    return Form(layout, tuple(range(prefix)), grids.get(count - prefix))
 
 
 def _prefix_in(count: int, prefix: int) -> int:

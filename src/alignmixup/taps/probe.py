@@ -7,11 +7,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from alignmixup.taps.layout import Form, Layout, count_prefix_tokens, guess_layout, tell_form
+from alignmixup.taps.layout import ExtraTokens, Form, Layout, guess_layout, tell_form
 from alignmixup.taps.outputs import first_tensor, tensors_of
 from alignmixup.taps.quiet import evaluating
 from alignmixup.taps.run import LayerUse, Run, SeenLayer, told
 from alignmixup.taps.sample import Inputs
+from alignmixup.taps.tokens import extra_tokens
 
 _ROWS = 32  # most rows of one run; no more than twice the batch, unless that is less than two layers need
 _LOOKED_AT = 2  # layers looked at closely in one run: 16 rows
@@ -238,17 +239,14 @@ def feature_maps(
     Raises:
         ValueError: the model does not run one of the layers.
     """
-    prefix = count_prefix_tokens(root)
-    maps: dict[str, Tensor] = {}
+    seen: dict[str, Tensor] = {}
 
     def note(name: str) -> Callable[[nn.Module, Any, Any], None]:
         def hook(module: nn.Module, args: Any, output: Any) -> None:
             first = first_tensor(output)
             if first is None:
                 raise TypeError(f"layer {name!r} returns {type(output).__name__}, which holds no map: choose another")
-            shape = tuple(first.shape)
-            form = (forms or {}).get(name) or tell_form(layout or guess_layout(module, shape), shape, prefix, {})
-            maps[name] = form.to_map(first.clone())  # what follows may work in place
+            seen[name] = first.clone()  # what follows may work in place
 
         return hook
 
@@ -259,6 +257,16 @@ def feature_maps(
     finally:
         for handle in handles.values():
             handle.remove()
-    if missed := [name for name in handles if name not in maps]:
+    if missed := [name for name in handles if name not in seen]:
         raise ValueError(f"{type(root).__name__} never runs layer {', '.join(map(repr, missed))}: name another one")
-    return maps
+    known = forms or {}
+    layouts = {
+        name: layout or guess_layout(root.get_submodule(name), tuple(tensor.shape))
+        for name, tensor in seen.items()
+        if name not in known
+    }
+    extra = extra_tokens(root, Inputs((x,), {}, x.shape[0])) if "tokens" in layouts.values() else ExtraTokens(0)
+    return {
+        name: (known.get(name) or tell_form(layouts[name], tuple(tensor.shape), extra, {})).to_map(tensor)
+        for name, tensor in seen.items()
+    }

@@ -9,10 +9,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from alignmixup.taps.layout import Form, Layout, count_prefix_tokens, guess_layout, leaf_layout, tell_form
+from alignmixup.taps.layout import ExtraTokens, Form, Layout, guess_layout, leaf_layout, named_tokens, tell_form
 from alignmixup.taps.outputs import logits_of, map_tensors, tensors_of
 from alignmixup.taps.quiet import Training, looking
 from alignmixup.taps.sample import Inputs
+from alignmixup.taps.tokens import extra_tokens
 
 LayerUse = Literal["positions", "mean", "nothing"]
 Edit = Literal["swap", "noise", "mean"]
@@ -125,7 +126,10 @@ class Run:
                 f"nothing can be told about the layers of {type(root).__name__}: it gives the same finite logits for "
                 "two different images, or none that are finite; carry_test=False mixes at named layers without a proof"
             )
-        self.layers = tuple(self._seen())
+        self.layers = tuple(self._seen(named_tokens(root)))
+        if any(form is not None and form.layout == "tokens" for layer in self.layers for form in layer.forms):
+            extra = extra_tokens(root, inputs, reveal=self._way[0], training=self._training)
+            self.layers = tuple(self._seen(extra))
 
     def _first(self) -> Tensor:
         """Run the two examples and note what runs; fewer modules keep their training flags where one draws."""
@@ -221,8 +225,7 @@ class Run:
 
         return hook
 
-    def _seen(self) -> Iterator[SeenLayer]:
-        prefix = count_prefix_tokens(self.root)
+    def _seen(self, extra: ExtraTokens) -> Iterator[SeenLayer]:
         grids: dict[int, tuple[int, int]] = {}
         layouts: dict[tuple[int, ...], Layout] = {}
         for name, module, shapes, rows in self._ends:
@@ -234,7 +237,7 @@ class Run:
                         width = shape[-1] if len(shape) > 3 else 1
                         grids[height * width] = height, width
             count = sum(p.numel() for p in module.parameters())
-            forms = tuple(self._form(module, shape, layouts.get(shape), prefix, grids) for shape in shapes)
+            forms = tuple(self._form(module, shape, layouts.get(shape), extra, grids) for shape in shapes)
             if self.calls[name] == 1:
                 yield SeenLayer(name, shapes, type(module).__name__, count, forms, name in self._last_parts, rows)
 
@@ -243,7 +246,7 @@ class Run:
         module: nn.Module,
         shape: tuple[int, ...],
         ran: Layout | None,
-        prefix: int,
+        extra: ExtraTokens,
         grids: dict[int, tuple[int, int]],
     ) -> Form | None:
         if len(shape) < 3:
@@ -254,7 +257,7 @@ class Run:
                 layout = guess_layout(module, shape)
             except ValueError:
                 return None
-        return tell_form(layout, shape, prefix, grids)
+        return tell_form(layout, shape, extra, grids)
 
 
 @dataclass(frozen=True)
@@ -312,4 +315,4 @@ def _edited(pair: Tensor, edit: Edit, form: Form | None) -> Tensor:
     def averaged(features: Tensor) -> Tensor:
         return noisy(features).mean(dim=tuple(range(2, features.ndim)), keepdim=True).expand_as(features)
 
-    return form.apply(noisy if edit == "noise" else averaged, pair, to_prefix=lambda tokens: tokens)
+    return form.apply(noisy if edit == "noise" else averaged, pair, to_extra=lambda tokens: tokens)

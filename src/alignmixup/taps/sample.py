@@ -48,6 +48,18 @@ class Inputs:
         args, kwargs = self._mapped(take, [0, second or 0] * count)
         return args, kwargs
 
+    @property
+    def takes_noise(self) -> bool:
+        """Noise can be added to the images: they are floating-point tensors."""
+        shapes: list[tuple[int, ...]] = []
+
+        def look(tensor: Tensor) -> None:
+            if tensor.is_floating_point():
+                shapes.append(tuple(tensor.shape[1:]))
+
+        self._mapped(look, [])
+        return self.image in shapes if self.image is not None else bool(shapes)
+
     def two(self) -> "Inputs":
         """The same with two different examples only."""
         with torch.no_grad():

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from alignmixup import models
 from alignmixup.evaluation.localization.cam import ClassActivation, find_linear_head, score_maps
+from alignmixup.taps.layout import ExtraTokens
 
 X = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 Y = torch.tensor([1, 2])
@@ -50,7 +51,7 @@ def test_a_cam_adds_up_to_the_logit_without_bias():
 
 def test_what_no_layer_puts_out_is_found_where_the_pooling_takes_it_in():
     model = Small(relu=True)
-    place = find_linear_head(model, X)
+    place = find_linear_head(model, X, ExtraTokens(0))
     assert (place.layer, place.side) == ("pool", "input")
     maps, _ = ClassActivation(model, X)(X, Y)
     by_hand = (model.head.weight[Y][:, :, None, None] * model.conv(X).relu()).mean(1)
@@ -60,7 +61,7 @@ def test_what_no_layer_puts_out_is_found_where_the_pooling_takes_it_in():
 @pytest.mark.parametrize("options", [{"hidden": True}, {"scale": 2.0}])
 def test_no_cam_without_a_linear_layer_on_the_pooled_map(options, caplog):
     model = Small(**options)
-    assert find_linear_head(model, X) is None
+    assert find_linear_head(model, X, ExtraTokens(0)) is None
     with pytest.raises(
         ValueError, match='Small has no linear layer on global average pooling, so no CAM: take kind="g'
     ):

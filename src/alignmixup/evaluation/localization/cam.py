@@ -12,9 +12,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from alignmixup.taps import FeatureTap, probe, unwrap
-from alignmixup.taps.layout import count_prefix_tokens, guess_layout, tell_form
+from alignmixup.taps.layout import ExtraTokens, guess_layout, tell_form
 from alignmixup.taps.outputs import first_tensor, logits_of, replaced
 from alignmixup.taps.quiet import evaluating
+from alignmixup.taps.sample import Inputs
+from alignmixup.taps.tokens import extra_tokens
 
 _log = logging.getLogger(__name__)
 Kind = Literal["auto", "cam", "gradcam"]
@@ -66,6 +68,7 @@ class ClassActivation:
                 "layer is an option of Grad-CAM: CAM's map is the one that global average pooling receives"
             )
         self.root = unwrap(model)
+        self._tokens = extra_tokens(self.root, Inputs((x,), {}, len(x)))
         self.place = self._choose(x, kind, layer)
 
     def __call__(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -79,7 +82,7 @@ class ClassActivation:
         return maps.detach().cpu().double(), logits.detach()
 
     def _choose(self, x: Tensor, kind: Kind, layer: str | None) -> Place:
-        found = None if layer is not None else find_linear_head(self.root, x)
+        found = None if layer is not None else find_linear_head(self.root, x, self._tokens)
         if found is not None and kind != "gradcam":
             return found
         if kind == "cam":
@@ -123,10 +126,10 @@ class ClassActivation:
         return logits_of(type(self.root).__name__, self.root(x), len(x))
 
     def _as_map(self, features: Tensor) -> Tensor:
-        return _as_map(self.root, self.root.get_submodule(self.place.layer), features).float()
+        return _as_map(self._tokens, self.root.get_submodule(self.place.layer), features).float()
 
 
-def find_linear_head(model: nn.Module, x: Tensor) -> Place | None:
+def find_linear_head(model: nn.Module, x: Tensor, tokens: ExtraTokens) -> Place | None:
     """Find the map whose mean over positions one linear layer turns into the logits; None where there is none.
 
     The model, unwrapped, is run twice on two images: once to see what the linear layer that makes the logits reads,
@@ -140,7 +143,7 @@ def find_linear_head(model: nn.Module, x: Tensor) -> Place | None:
             return None
 
         def look(module: nn.Module, place: Place, features: Tensor) -> None:
-            if features.ndim in (3, 4) and _has_mean(model, module, features, pooled):
+            if features.ndim in (3, 4) and _has_mean(tokens, module, features, pooled):
                 found.append((place, features.clone()))
 
         with ExitStack() as hooks:
@@ -198,11 +201,11 @@ def _linear_at_the_end(model: nn.Module, x: Tensor) -> tuple[str, Tensor | None]
     return "", None
 
 
-def _has_mean(model: nn.Module, module: nn.Module, features: Tensor, pooled: Tensor) -> bool:
+def _has_mean(tokens: ExtraTokens, module: nn.Module, features: Tensor, pooled: Tensor) -> bool:
     if features.shape[0] != len(pooled) or pooled.shape[1] not in features.shape:
         return False
     try:
-        maps = _as_map(model, module, features).float()
+        maps = _as_map(tokens, module, features).float()
     except ValueError:  # a shape without a clear layout
         return False
     if maps.shape[1] != pooled.shape[1] or maps.shape[2] * maps.shape[3] == 1:
@@ -210,10 +213,10 @@ def _has_mean(model: nn.Module, module: nn.Module, features: Tensor, pooled: Ten
     return bool((maps.mean(dim=(2, 3)) - pooled).abs().max() <= _CLOSE * pooled.abs().max())
 
 
-def _as_map(model: nn.Module, module: nn.Module, features: Tensor) -> Tensor:
+def _as_map(tokens: ExtraTokens, module: nn.Module, features: Tensor) -> Tensor:
     """(B, C, h, w) of a layer's output in any layout, without class and register tokens."""
     shape = tuple(features.shape)
-    return tell_form(guess_layout(module, shape), shape, count_prefix_tokens(model), {}).to_map(features)
+    return tell_form(guess_layout(module, shape), shape, tokens, {}).to_map(features)
 
 
 @contextmanager
