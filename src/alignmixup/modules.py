@@ -14,6 +14,12 @@ def device_of(model: nn.Module) -> torch.device:
     return next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
 
 
+def dtype_of(model: nn.Module) -> torch.dtype:
+    """The precision that images need: float64 for a model of that, float32 for all others."""
+    first = next((parameter.dtype for parameter in model.parameters() if parameter.is_floating_point()), None)
+    return torch.float64 if first == torch.float64 else torch.float32
+
+
 def training_flags(model: nn.Module) -> Callable[[], None]:
     """Note each module's own training flag; what is returned restores them, and only them."""
     flags = {module: module.training for module in model.modules()}

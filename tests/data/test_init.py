@@ -1,5 +1,6 @@
 import pytest
 import torch
+from PIL import Image
 
 from alignmixup import data
 
@@ -122,3 +123,14 @@ def test_unknown_preset():
 def test_a_folder_in_place_of_a_name_is_told_the_way(tmp_path):
     with pytest.raises(ValueError, match=f"the data set folder with root {tmp_path};"):
         data.load(str(tmp_path))
+
+
+@pytest.mark.parametrize("validation", [5, 0.5])
+def test_holding_out_all_images_of_a_class_is_refused(tmp_path, validation):
+    for place in ["rare/0.png", *(f"usual/{number}.png" for number in range(9))]:
+        file = tmp_path / "train" / place
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8)).save(file)
+    with pytest.raises(ValueError, match=r"leaves no training image of 1 classes \(rare\): hold out fewer, or add"):
+        data.load("folder", root=tmp_path, validation=validation, cache=False)
+    assert len(data.load("folder", root=tmp_path, validation=2, cache=False).test) == 2

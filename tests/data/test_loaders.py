@@ -5,7 +5,7 @@ import torch
 
 from alignmixup.data.dataset import Split
 from alignmixup.data.loaders import BatchLoader, Normalizer
-from alignmixup.data.transforms.augment import preset
+from alignmixup.data.transforms.augment import Augment, preset
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.5)
 
@@ -180,3 +180,18 @@ def test_images_are_scaled_to_what_is_asked_for():
     assert batches[0].std((0, 2, 3)).max() < 1e-6  # of one colour, as the images are
     windows = next(iter(loader(square, augment=preset("squeezed_crop"))))[0]  # scaled to 9, then cut
     torch.testing.assert_close(windows, next(iter(loader(square)))[0])
+
+
+@pytest.mark.parametrize("shape", [(48, 32), (32, 48), (32, 32), (16, 16)])
+def test_images_come_out_square_where_a_side_is_named_and_as_they_are_where_none_is(shape):
+    split = Split(torch.zeros(2, 3, *shape, dtype=torch.uint8), torch.tensor([0, 1]))
+    options = {"batch_size": 2, "mean": [0.5] * 3, "std": [0.5] * 3}
+    assert next(iter(BatchLoader(split, image_size=32, **options)))[0].shape == (2, 3, 32, 32)
+    assert next(iter(BatchLoader(split, **options)))[0].shape == (2, 3, *shape)
+
+
+@pytest.mark.parametrize("augment", [Augment(jitter=0.4), Augment(lighting=0.1)])
+def test_changes_of_colour_are_refused_for_images_without(augment):
+    split = Split(torch.zeros(2, 1, 8, 8, dtype=torch.uint8), torch.tensor([0, 1]))
+    with pytest.raises(ValueError, match="jitter and lighting are of colours, and these images have 1 channels"):
+        BatchLoader(split, batch_size=2, mean=[0.5], std=[0.5], augment=augment)

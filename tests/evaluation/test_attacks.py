@@ -201,6 +201,11 @@ def test_bad_input() -> None:
         pgd(model, pixels, labels, mean=MEAN[:1], std=STD[:1])
     with pytest.raises(TypeError, match="attacks need float32 weights and pixels"):
         pgd(model.bfloat16(), pixels, labels, mean=MEAN, std=STD)
+    with pytest.raises(ValueError, match=r"expected pixels \(B, C, H, W\), B >= 1"):
+        pgd(network(torch.float32), pixels[:0], labels[:0], mean=MEAN, std=STD)
+    for wrong in (labels.int(), labels[:3], labels[:, None]):
+        with pytest.raises(ValueError, match=r"labels must be int64 of shape \(B,\), one for each of 6 images"):
+            pgd(network(torch.float32), pixels, wrong, mean=MEAN, std=STD)
     with pytest.raises(ValueError, match="nothing to attack"):
         robust_error(network(), [], Attack(), mean=MEAN, std=STD)
 
@@ -241,3 +246,23 @@ def test_an_epsilon_is_in_the_range_of_its_norm() -> None:
         Attack(epsilon=float("inf"), norm="l2")
     with pytest.raises(ValueError, match="norm must be one of linf, l2, got 'l1'"):
         Attack(norm="l1")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("margin", [0.0, 40.0, 60.0, 80.0])
+def test_a_step_of_l2_has_its_length_however_confident_the_network_is(margin: float, dtype: torch.dtype) -> None:
+    pixels, labels = torch.full((2, 3, 5, 5), 0.5, dtype=dtype), torch.tensor([0, 0])
+    model = nn.Sequential(nn.Flatten(), nn.Linear(75, 2)).to(dtype)
+    with torch.no_grad():
+        model[1].bias[0] += margin
+    attack = Attack(norm="l2", epsilon=0.5, step=0.1, iterations=1, random_start=False)
+    path = attack_path(model, pixels, labels, attack, mean=MEAN, std=STD)
+    moved = (path.pixels - pixels).flatten(1).norm(dim=1)
+    torch.testing.assert_close(moved, torch.full_like(moved, 0.1), rtol=1e-4, atol=0)
+
+
+def test_networks_of_double_precision_are_attacked_too() -> None:
+    model, (pixels, labels) = network(torch.float64), batch(torch.float64)
+    mean, std = (torch.tensor(v, dtype=torch.float64).view(1, 3, 1, 1) for v in (MEAN, STD))
+    result = robust_error(model, [((pixels - mean) / std, labels)], Attack(iterations=2), mean=MEAN, std=STD)
+    assert result["images"] == 6

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from alignmixup import data
-from alignmixup.data.dataset import FileSplit, ImageData, PathList, Split
+from alignmixup.data.dataset import ImageData, Split
 from alignmixup.evaluation import ood_sets
 from alignmixup.evaluation.ood_sets import build_ood_set
 
@@ -135,11 +135,19 @@ def test_the_set_itself_is_refused(tmp_path):
             build_ood_set(name, like=in_distribution(name="tiny-imagenet"))
     with pytest.raises(ValueError, match="the in-distribution set itself"):
         build_ood_set("cifar100", like=in_distribution())
-    (tmp_path / "val").mkdir()
-    files = FileSplit(tmp_path, PathList(["val/a.png"]), torch.tensor([0]))
-    like = ImageData("folder", files, files, ("a",), MEAN, STD, 32, "none")
-    with pytest.raises(ValueError, match="images of the in-distribution set folder"):
-        build_ood_set(f"folder:{tmp_path / 'val'}", like=like)
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_a_folder_that_holds_images_of_the_set_is_refused_and_one_beside_them_is_not(tmp_path, in_memory):
+    for place in ("train/a/1.png", "train/b/2.png", "val/a/3.png", "val/b/4.png", "other/5.png"):
+        file = tmp_path / "set" / place
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (40, 40)).save(file)
+    like = data.load("folder", root=tmp_path / "set", in_memory=in_memory, image_size=32, cache=False)
+    for folder, images in (("set/val", 2), ("set/train/a", 1), ("set", 4), (".", 4)):
+        with pytest.raises(ValueError, match=rf"holds {images} images of the in-distribution set"):
+            build_ood_set(f"folder:{tmp_path / folder}", like=like)
+    assert build_ood_set(f"folder:{tmp_path / 'set/other'}", like=like).num_images == 1
 
 
 def test_wrong_requests(tmp_path):

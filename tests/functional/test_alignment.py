@@ -389,3 +389,15 @@ def test_large_maps_keep_memory_format_gradients_and_compile():
 def test_a_bound_that_is_none():
     with pytest.raises(ValueError, match="max_positions must be a whole number >= 1, got 0"):
         align_mix(features(), PERM, torch.ones(3), max_positions=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.int64, torch.uint8])
+def test_other_values_must_be_floating_point(dtype):
+    with pytest.raises(TypeError, match="values must be floating point"):
+        align_mix(torch.rand(2, 3, 2, 2), torch.tensor([1, 0]), 0.5, values=torch.ones(2, 1, 2, 2, dtype=dtype))
+
+
+@pytest.mark.parametrize("shape", [(2, 1, 4, 1), (2, 1, 4, 4), (3, 1, 2, 2), (2, 1, 4)])
+def test_other_values_must_have_the_features_positions(shape):
+    with pytest.raises(ValueError, match="values must have"):
+        align_mix(torch.rand(2, 3, 2, 2), torch.tensor([1, 0]), 0.5, values=torch.rand(shape))

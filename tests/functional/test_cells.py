@@ -36,3 +36,9 @@ def test_without_a_bound_every_position_is_a_cell():
     assert alignment_size((40, 50), None).cells == 2000
     assert alignment_size((40, 50)).cells <= 256
     assert alignment_size((40, 50)).positions == 2000
+
+
+@pytest.mark.parametrize("positions", [(0, 5), (5.5, 5), (-1,)])
+def test_axes_must_have_positions(positions):
+    with pytest.raises(ValueError, match="the length of each axis of positions must be a whole number >= 1"):
+        alignment_size(positions)

@@ -123,3 +123,17 @@ def test_bad_images_are_refused(x, error, message):
 def test_cutmix_needs_four_axes():
     with pytest.raises(ValueError, match=r"x must have shape \(B, C, H, W\), got \(4, 3\)"):
         cutmix(torch.zeros(4, 3), torch.arange(4), torch.zeros(4, dtype=torch.int64))
+
+
+@pytest.mark.parametrize("box", [(1, 0, 3, 2), (0, 0, 0, 0)])
+def test_one_box_for_all_goes_through_transforms(box):
+    x, perm, box = torch.rand(3, 4, 2, 4, 4), torch.tensor([1, 2, 3, 0]), torch.tensor(box)
+    alone = torch.stack([cutmix(batch, perm, box) for batch in x])
+    assert torch.equal(torch.func.vmap(lambda batch: cutmix(batch, perm, box))(x), alone)
+    perms = torch.stack([perm, perm.roll(1), perm.roll(2)])
+    several = torch.func.vmap(lambda batch, perm: cutmix(batch, perm, box))(x, perms)
+    assert torch.equal(several, torch.stack([cutmix(*each, box) for each in zip(x, perms, strict=True)]))
+    with torch.autograd.forward_ad.dual_level():
+        dual = cutmix(torch.autograd.forward_ad.make_dual(x[0], x[1]), perm, box)
+        tangent = torch.autograd.forward_ad.unpack_dual(dual).tangent
+    torch.testing.assert_close(tangent, cutmix(x[1], perm, box))

@@ -213,3 +213,9 @@ def test_one_beta_is_the_beta_of_the_tensors(alpha):
 def test_one_beta_rejects_a_bad_alpha(alpha):
     with pytest.raises(ValueError, match="alpha must be a positive finite number"):
         one_beta(alpha, generator=torch.Generator())
+
+
+@pytest.mark.parametrize("size", [-1, 1.5, True])
+def test_a_number_of_draws_is_whole_and_not_negative(size):
+    with pytest.raises(ValueError, match="size must be a whole number >= 0"):
+        beta(1.0, size, generator=torch.Generator().manual_seed(0))

@@ -202,3 +202,9 @@ def test_vectors_hold_means_then_deviations_map_by_map():
 def test_errors(call, error, message):
     with pytest.raises(error, match=message):
         call(maps(2, 3, 4, 4), torch.tensor([1, 0]))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_distances_of_styles_in_every_precision(dtype):
+    means = torch.tensor([[0.0, 0.0], [0.0, 2.0]], dtype=dtype)
+    assert style_distances(means).tolist() == [[0, 2], [2, 0]]

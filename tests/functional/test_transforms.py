@@ -4,6 +4,7 @@ import pytest
 import torch
 from tests.functional.test_arguments import calls, function, tensor_arguments
 from torch import Tensor
+from torch.autograd import forward_ad
 
 WHOLE_BATCHES = {
     "comixup_compose", "comixup_masks", "puzzlemix", "puzzlemix_energy", "puzzlemix_mask", "puzzlemix_transport",
@@ -69,3 +70,24 @@ def test_derivatives_by_torch_func_are_those_of_autograd(name, argument):
     direction = torch.randn(value.shape, generator=torch.Generator().manual_seed(3))
     _, slope = torch.func.jvp(loss, (value,), (direction,))
     torch.testing.assert_close(slope, (direction * expected).sum(), atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is:FutureWarning")  # of torch's own forward mode
+@pytest.mark.parametrize(("name", "argument"), FLOATING)
+def test_forward_derivatives_without_torch_func_are_the_same(name, argument):
+    if name == "style_distances":  # torch.cdist has no forward mode
+        return
+    run, value = call(name, argument), calls()[name][argument]
+    direction = torch.randn(value.shape, generator=torch.Generator().manual_seed(3))
+
+    def floats(value):
+        return tuple(output for output in run(value) if output.is_floating_point())
+
+    if not floats(value):  # whole numbers have no derivative
+        return
+    _, expected = torch.func.jvp(floats, (value,), (direction,))
+    with forward_ad.dual_level():
+        duals = [forward_ad.unpack_dual(output) for output in floats(forward_ad.make_dual(value, direction))]
+    for dual, slope in zip(duals, expected, strict=True):
+        found = torch.zeros_like(dual.primal) if dual.tangent is None else dual.tangent
+        torch.testing.assert_close(found, slope, atol=1e-4, rtol=1e-3)

@@ -18,6 +18,7 @@ from alignmixup.data.sets.cifar import load_cifar
 from alignmixup.data.sets.cub import load_cub
 from alignmixup.data.sets.digits import load_digits
 from alignmixup.data.sets.folder import load_folder
+from alignmixup.data.sets.listing import few
 from alignmixup.data.sets.tiny_imagenet import load_tiny_imagenet
 from alignmixup.data.splits import check_thinning, first_per_class, hold_out, long_tailed
 from alignmixup.data.streaming import StreamLoader
@@ -221,6 +222,12 @@ def _chosen(dataset: ImageData, *, subset: int | None, imbalance: float, validat
     train, test = dataset.train, dataset.test
     if validation is not None:
         kept, held = hold_out(train.labels, validation, seed=VALIDATION_SEED)
+        if lost := sorted({*train.labels.tolist()} - {*train.labels[kept].tolist()}):
+            names = few([dataset.class_names[label] for label in lost], 3)
+            raise ValueError(
+                f"validation={validation} leaves no training image of {len(lost)} classes ({names}): hold out fewer, "
+                "or add images of these"
+            )
         train, test = train.select(kept), train.select(held)
     if subset is not None and not dataset.test_only:
         train = train.select(first_per_class(train.labels, subset))

@@ -36,11 +36,12 @@ class BoxTable:
         """Where box ``number`` of an image stands, for messages."""
         return f"{self.source}, line {self.lines[key][number]}" if key in self.lines else f"{self.source}"
 
-    def match(self, paths: Sequence[str], root: Path) -> list[str]:
+    def match(self, paths: Sequence[str], root: Path, others: Sequence[str] = ()) -> list[str]:
         """The key of each image in this table: its path, or that without leading folders, or that with more of them.
 
         A key may leave folders out where it can mean one image of ``paths`` only: the flat release's ``val/x.JPEG`` is
-        ``val/n01440764/x.JPEG`` of an image folder, if there is no other ``x.JPEG``. Paths are relative to ``root``.
+        ``val/n01440764/x.JPEG`` of an image folder, if there is no other ``x.JPEG``, among ``others`` neither: images
+        of the data set that no box is wanted of. Paths are relative to ``root``.
 
         Raises:
             ValueError: a name that means several images, or an image that several names mean; images without a box;
@@ -52,6 +53,12 @@ class BoxTable:
         for path, clean, key in zip(paths, cleaned, keys, strict=True):
             if key not in (None, clean):
                 meant.setdefault(str(key), []).append(path)
+        short = set(map(_name, meant))
+        for other in others if meant else ():
+            if _name(other) in short:
+                key = next((end for end in _ends(clean_path(other)) if end in self.boxes), None)
+                if key in meant:
+                    meant[key].append(other)
         for key, images in meant.items():
             if len(images) > 1:
                 raise ValueError(

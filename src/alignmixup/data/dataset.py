@@ -27,6 +27,7 @@ class Split:
         boxes: (N, 4) int64 as y0, x0, y1, x1, half-open; None where the release has none. Some are empty.
         paths: path of each image's file, relative to the data set's folder; None where images have none.
         upright: whether images were turned as the EXIF orientation of their files says.
+        root: folder that ``paths`` start from, where it is known.
 
     Raises:
         ValueError: shapes or types that differ from these.
@@ -43,6 +44,7 @@ class Split:
     boxes: Tensor | None = None
     paths: "PathList | None" = None
     upright: bool = False
+    root: Path | None = None
 
     def __post_init__(self) -> None:
         if self.images.dim() != 4 or self.images.dtype != torch.uint8:

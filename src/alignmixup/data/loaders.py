@@ -118,6 +118,11 @@ class EpochLoader:
 
     def __post_init__(self, split: Any) -> None:
         self.device = self._device = torch.device(self.device)
+        if self.augment is not None and (self.augment.jitter or self.augment.lighting) and len(self.mean) != 3:
+            raise ValueError(
+                f"jitter and lighting are of colours, and these images have {len(self.mean)} channels: take another "
+                "augmentation"
+            )
         share = (self.rank, self.world_size, self.equal_shards)
         self.order = EpochOrder(len(split), self.batch_size, self.shuffle, self.drop_last, self.seed, *share)
         self._normalizer = Normalizer(self.mean, self.std, device=self._device, channels_last=self.channels_last)
@@ -182,6 +187,7 @@ class BatchLoader(EpochLoader):
         super().__post_init__(split)
         self._image_size = self.image_size or width
         self._side = (self.augment or Augment()).enlarged(self._image_size)
+        self._is_scaled = (height, width) != (self._side, self._side) and (self.image_size or self.augment) is not None
         on_device = _fits(split.images, self._device) if self.on_device is None else self.on_device
         self._images = split.images.to(self._device) if on_device else split.images
         self._labels = split.labels.to(self._device)
@@ -194,7 +200,7 @@ class BatchLoader(EpochLoader):
         for start in range(self._skip * order.batch_size, order.shard_size, order.batch_size):
             part = slice(start, min(start + order.batch_size, order.shard_size))
             images = self._on_device(self._images.index_select(0, index[part]))
-            if images.shape[-1] != self._side:
+            if self._is_scaled:
                 images = resize(images.to(torch.float32), self._side)  # CUDA scales no bytes with antialiasing
             yield self._finish(images, draw, start), self._labels.index_select(0, label_index[part])
 

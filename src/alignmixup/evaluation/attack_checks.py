@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from alignmixup.evaluation.attacks import Attack, robust_error
 from alignmixup.evaluation.outputs import Progress, no_progress
-from alignmixup.modules import device_of, evaluation_mode
+from alignmixup.modules import device_of, dtype_of, evaluation_mode
 from alignmixup.normalization import Normalization
 
 _MORE_STEPS = 5  # times as many iterations
@@ -155,7 +155,7 @@ def _noise_error(
 ) -> tuple[float, float]:
     """Error of the clean images, and where one of several random corners of the ball fools the network."""
     generator = torch.Generator().manual_seed(seed)
-    normalization = Normalization.of(mean, std, device=device_of(model))
+    normalization = Normalization.of(mean, std, device=device_of(model), dtype=dtype_of(model))
     totals = torch.zeros(3, dtype=torch.float64)
     with evaluation_mode(model):
         for x, y in loader:

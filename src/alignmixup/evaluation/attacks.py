@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from alignmixup.evaluation.outputs import Progress, no_progress
 from alignmixup.functional.precision import without_autocast
-from alignmixup.modules import device_of, evaluation_mode
+from alignmixup.modules import device_of, dtype_of, evaluation_mode
 from alignmixup.normalization import Normalization
 
 Norm = Literal["linf", "l2"]
@@ -60,7 +60,10 @@ class Attack:
         """The step of length 1 that raises the loss most, (B, C, H, W) as the gradient; 0 where that is 0."""
         if self.norm == "linf":
             return gradient.sign()
-        return gradient / _length(gradient).clamp_min(torch.finfo(gradient.dtype).tiny)
+        tiny = torch.finfo(gradient.dtype).tiny
+        # relative to the largest: squares of the small gradients of a confident network would all be 0
+        gradient = gradient / gradient.abs().amax((1, 2, 3), keepdim=True).clamp_min(tiny)
+        return gradient / _length(gradient).clamp_min(tiny)
 
     def project(self, x: Tensor, clean: Tensor) -> Tensor:
         """The point of the ball around ``clean`` that is nearest to ``x``, cut to [0, 1]."""
@@ -183,7 +186,7 @@ def attack_path(
     generator: torch.Generator | None = None,
 ) -> AttackPath:
     """Attack a batch and tell what happened on the way; arguments and errors as `pgd`."""
-    _check(model, pixels, mean, std)
+    _check(model, pixels, labels, mean, std)
     normalization = Normalization.of(mean, std, device=pixels.device, dtype=pixels.dtype)
 
     def loss_of(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -260,11 +263,16 @@ def _length(images: Tensor) -> Tensor:
     return images.square().sum(dim=(1, 2, 3), keepdim=True).sqrt()
 
 
-def _check(model: nn.Module, pixels: Tensor, mean: Sequence[float], std: Sequence[float]) -> None:
-    if pixels.ndim != 4 or len(mean) != pixels.shape[1] or len(std) != len(mean) or min(std) <= 0:
+def _check(model: nn.Module, pixels: Tensor, labels: Tensor, mean: Sequence[float], std: Sequence[float]) -> None:
+    if pixels.ndim != 4 or not pixels.numel() or len(mean) != pixels.shape[1] or len(std) != len(mean) or min(std) <= 0:
         raise ValueError(
-            f"expected pixels (B, C, H, W) and a mean and a std > 0 for each channel, got {tuple(pixels.shape)}, "
-            f"{tuple(mean)} and {tuple(std)}"
+            f"expected pixels (B, C, H, W), B >= 1, and a mean and a std > 0 for each channel, got "
+            f"{tuple(pixels.shape)}, {tuple(mean)} and {tuple(std)}"
+        )
+    if labels.dtype != torch.int64 or labels.shape != pixels.shape[:1]:
+        raise ValueError(
+            f"labels must be int64 of shape (B,), one for each of {len(pixels)} images, got {labels.dtype} of "
+            f"{tuple(labels.shape)}"
         )
     dtypes = {pixels.dtype} | {parameter.dtype for parameter in model.parameters()}
     if not dtypes <= {torch.float32, torch.float64}:
@@ -299,7 +307,7 @@ def robust_error(
           batch.
     """
     generator = torch.Generator().manual_seed(seed)
-    normalization = Normalization.of(mean, std, device=device_of(model))
+    normalization = Normalization.of(mean, std, device=device_of(model), dtype=dtype_of(model))
     paths, images = [], 0
     for x, y in loader:
         pixels = normalization.undo(x)

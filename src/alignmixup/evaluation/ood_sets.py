@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from alignmixup import data
-from alignmixup.data.dataset import FileSplit, ImageData, Split
+from alignmixup.data.dataset import ImageData, Split
 from alignmixup.data.decode import decode_all, scaled_center
 from alignmixup.data.loaders import Normalizer
 from alignmixup.data.order import mix_seed
-from alignmixup.data.sets.listing import IMAGE_SUFFIXES, list_images
+from alignmixup.data.sets.listing import IMAGE_SUFFIXES, few, list_images
 from alignmixup.data.transforms.resize import resize
 from alignmixup.evaluation.corruptions.weather import luma
 from alignmixup.near import near
@@ -145,11 +145,15 @@ def _named_images(name: str, like: ImageData, root: Path) -> tuple[Tensor, tuple
 def _folder(folder: Path, like: ImageData, count: int, seed: int) -> _Source:
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} is no folder: expected images in it, at any depth (folder:PATH)")
-    if isinstance(like.test, FileSplit) and like.test.root.resolve() in (folder.resolve(), *folder.resolve().parents):
-        raise ValueError(f"{folder} holds images of the in-distribution set {like.name}: choose others")
     paths, _ = list_images(folder)
     if not paths:
         raise ValueError(f"{folder} holds no image ({', '.join(IMAGE_SUFFIXES)}), at any depth")
+    own = _images_below(folder, like)
+    if shared := [path.name for path in paths if own and path.resolve() in own]:
+        raise ValueError(
+            f"{folder} holds {len(shared)} images of the in-distribution set {like.name} ({few(shared, 2)}): choose "
+            "others"
+        )
     chosen = [paths[index] for index in _choice(len(paths), count, seed).tolist()]
 
     def centred(image: Any, _path: Path) -> Any:
@@ -161,6 +165,17 @@ def _folder(folder: Path, like: ImageData, count: int, seed: int) -> _Source:
         return _with_channels(images.float() / 255, like.channels)
 
     return pixels, len(chosen), (f"{len(paths):,} images below {folder.name}, scaled and centre-cropped",)
+
+
+def _images_below(folder: Path, like: ImageData) -> set[Path]:
+    """Files of a data set that may lie below a folder."""
+    place = folder.resolve()
+    found: set[Path] = set()
+    for split in (like.train, like.test):
+        root = split.root and split.root.resolve()
+        if root and split.paths and (root.is_relative_to(place) or place.is_relative_to(root)):
+            found.update((root / path).resolve() for path in split.paths)
+    return found
 
 
 def _refuse_itself(name: str, like: ImageData) -> None:

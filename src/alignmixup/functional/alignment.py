@@ -145,6 +145,12 @@ def align_mix(
     lam = weights("lam", lam, features)
     if keep not in ("first", "partner"):
         raise ValueError(f"keep must be 'first' or 'partner', got {keep!r}")
+    if values is not None:
+        floating("values", values, "B D *positions", like=features, B=len(features))
+        if values.shape[2:] != features.shape[2:]:
+            raise ValueError(
+                f"values must have the features' positions {tuple(features.shape[2:])}, got {tuple(values.shape[2:])}"
+            )
     cells = cells_of(features.shape[2:], max_positions)
     volume = prod(cells.side)  # no property: the compiler of torch 2.6 reads none of a tuple
     whole = volume == 1

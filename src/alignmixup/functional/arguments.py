@@ -28,6 +28,11 @@ def transformed(*tensors: Tensor) -> bool:
     return not torch.compiler.is_compiling() and any(map(torch._C._functorch.is_functorch_wrapped_tensor, tensors))
 
 
+def in_forward_mode() -> bool:
+    """Whether derivatives may be computed forwards, as in ``torch.autograd.forward_ad.dual_level``."""
+    return not torch.compiler.is_compiling() and torch.autograd.forward_ad._current_level >= 0
+
+
 def whole_batches(function: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
     """Let a function that works in place on whole batches refuse the batches of ``vmap``; the rest goes through."""
 

@@ -76,6 +76,8 @@ def cells_of(positions: Sequence[int], max_positions: int | None = MAX_POSITIONS
     """
     if max_positions is not None:
         count("max_positions", max_positions)
+    for size in positions:
+        count("the length of each axis of positions", size)
     length = 1
     while True:
         side = tuple(min(length, size) for size in positions)

@@ -5,7 +5,7 @@ from ctypes import c_float
 import torch
 from torch import Tensor
 
-from alignmixup.functional.arguments import count, integers, paired, readable, transformed, weights
+from alignmixup.functional.arguments import count, in_forward_mode, integers, paired, readable, transformed, weights
 from alignmixup.functional.precision import single, without_autocast
 
 Box = tuple[int, int, int, int]
@@ -256,7 +256,7 @@ def cutmix(x: Tensor, perm: Tensor, box: Tensor) -> Tensor:
         raise ValueError(f"box must have shape (B, 4) with B = {len(x)}, or (4,), got {tuple(box.shape)}")
     if boxes.device != x.device:
         raise ValueError(f"box is on {boxes.device}, x on {x.device}: move it with box.to({str(x.device)!r})")
-    if one is None:
+    if one is None or in_forward_mode() or transformed(x, perm):
         return torch.where(box_mask(boxes, x.shape[2], x.shape[3]), x, partners(x, perm))
     return paste_one(x, perm, one)
 

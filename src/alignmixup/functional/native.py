@@ -30,7 +30,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from alignmixup.functional.arguments import readable
+from alignmixup.functional.arguments import in_forward_mode, readable
 
 FOLDER = Path(__file__).parent / "c"
 FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-shared", "-fPIC")
@@ -58,9 +58,9 @@ def library() -> ctypes.CDLL | None:
 
 
 def runs_natively(*tensors: Tensor) -> bool:
-    """Whether C code can take these tensors: plain float32 ones that are `readable`."""
+    """Whether C code can take these tensors: plain float32 ones that are `readable`, without forward derivatives."""
     plain = all(type(t) is Tensor and t.dtype == torch.float32 for t in tensors)
-    return plain and readable(*tensors) and library() is not None
+    return plain and readable(*tensors) and not in_forward_mode() and library() is not None
 
 
 def dense(tensor: Tensor, dtype: torch.dtype, *shape: int) -> Tensor:

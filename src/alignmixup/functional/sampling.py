@@ -30,7 +30,7 @@ def beta(alpha: float, size: int, *, generator: Generator) -> Tensor:
         >>> lam.shape, lam.dtype, bool(abs(lam.mean() - 0.5) < 0.02)
         (torch.Size([1000]), torch.float64, True)
     """
-    first, second = _log_gamma(alpha, 2, size, generator).unbind()
+    first, second = _log_gamma(alpha, 2, count("size", size, least=0), generator).unbind()
     return (first - second).sigmoid_()
 
 

@@ -204,7 +204,7 @@ def style_distances(class_means: Tensor) -> Tensor:
         class_means: (K, D) mean style vector of each class.
 
     Returns:
-        (K, K), symmetric, 0 on the diagonal.
+        (K, K) float32 (float64 for float64), symmetric, 0 on the diagonal.
 
     Source:
         Hong et al., StyleMix, CVPR 2021, section 3, and its published code.
@@ -216,7 +216,8 @@ def style_distances(class_means: Tensor) -> Tensor:
                 [2., 0.]])
     """
     floating("class_means", class_means, "K D")
-    difference = torch.cdist(class_means, class_means, compute_mode="donot_use_mm_for_euclid_dist")
+    wide = single(class_means)
+    difference = torch.cdist(wide, wide, compute_mode="donot_use_mm_for_euclid_dist")
     return difference.square() / class_means.shape[1]
 
 

@@ -484,3 +484,17 @@ def test_files_of_one_name_belong_to_the_images_in_folders_of_the_same_name(tmp_
     write(tmp_path / "more" / "dog", "0", (3, 3, 4, 4))
     with pytest.raises(ValueError, match=r"0.xml is below .* twice"):
         read_xml_boxes(tmp_path, paths)
+
+
+def test_a_name_that_a_training_image_has_too_is_refused(folder, tmp_path):
+    dataset = data.load("folder", root=folder, in_memory=False)
+    file = tmp_path / "boxes.csv"
+    write_csv(file, dataset, [(0, 0, 5, 5)] * 4)
+    whole = file.read_text(encoding="utf-8")
+    file.write_text(whole.replace("val/cat/0.png", "cat/0.png"), encoding="utf-8")
+    with pytest.raises(ValueError, match=r"cat/0.png means 2 images \(val/cat/0.png, train/cat/0.png\): write"):
+        load_boxes("folder", root=folder, dataset=dataset, source=file)
+    file.write_text(whole.replace("val/cat/0.png", "only.png"), encoding="utf-8")
+    (folder / "val/cat/0.png").rename(folder / "val/cat/only.png")
+    renamed = data.load("folder", root=folder, in_memory=False)
+    assert len(load_boxes("folder", root=folder, dataset=renamed, source=file)) == 4

@@ -78,3 +78,10 @@ def test_shapes_are_checked():
         comixup_compose(torch.rand(4, 3, 9, 9), random_masks(1, 4, 2, 2))
     with pytest.raises(ValueError, match="do not fit masks"):
         comixup_compose(torch.rand(5, 3, 8, 8), random_masks(1, 4, 2, 2))
+
+
+@pytest.mark.parametrize("weights", [(0.7, 0.3), (0.0, 0.0), (1.0, 1.0), (1.0, 0.5), (0.5, 0.0)])
+def test_other_weights_than_one_or_two_halves_are_refused(weights):
+    masks = torch.tensor(weights).expand(1, 2, 1, 1, 2)
+    with pytest.raises(ValueError, match="masks must be one 1 or twice 1/2 in a block"):
+        comixup_compose(torch.rand(2, 1, 4, 4), masks)

@@ -127,3 +127,10 @@ def test_errors():
         puzzle_energy(torch.ones(2, 8, 8), torch.ones(2, 3, 8, 8), perm, 0.5, 2, **{**options, "labels": 1})
     with pytest.raises(ValueError, match=r"saliency must have shape \(B, H, W\)"):
         block_saliency(torch.ones(8, 8), 2)
+
+
+@pytest.mark.parametrize(("factor", "shift"), [(255, 0), (2, -1)])
+def test_images_must_be_pixels(factor, shift):
+    images = torch.rand(2, 3, 8, 8) * factor + shift
+    with pytest.raises(ValueError, match=r"images must be in \[0, 1\], not normalised, got values from"):
+        puzzle_energy(torch.rand(2, 8, 8), images, torch.tensor([1, 0]), 0.5, 4)

@@ -102,7 +102,7 @@ def load_boxes(name: str, *, root: str | Path, dataset: ImageData, source: str |
         raise ValueError(f"{name} has no boxes: its images have no files. Sets with boxes: cub, tiny-imagenet, folder")
     paths = tuple(split.paths)
     table, folder = _read(name, Path(root), paths, source)
-    keys = table.match(paths, folder)
+    keys = table.match(paths, folder, dataset.train.paths or ())
     boxes = [torch.tensor(table.boxes[key], dtype=torch.int64).view(-1, 4) for key in keys]
     sizes = _sizes(table, keys, paths, folder, upright=split.upright)
     _check_boxes(boxes, sizes, paths, place=lambda image, number: table.place(keys[image], number))

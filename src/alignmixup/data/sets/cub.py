@@ -187,7 +187,7 @@ def _decoded(dataset: ImageData, train: FileSplit, test: FileSplit, *, progress:
         images = decode_all(
             files, lambda image, _path: prepare(image), size=size, title="cub", progress=progress, upright=split.upright
         )
-        return Split(images, split.labels, paths=split.paths)
+        return Split(images, split.labels, paths=split.paths, root=split.root)
 
     view = functools.partial(viewed, size=dataset.image_size, view=dataset.test_view)
     return replace(

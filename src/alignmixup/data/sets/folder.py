@@ -255,7 +255,7 @@ def _decode(
     file = f"decoded-cache-{size}{suffix}.safetensors" if cache else None
     settings = f"{shown} {size} {'upright' if upright else 'as stored'}" + (f" {crop}" if crop else "")
     images, count = decoded(paths, decode, root=root, file=file, settings=settings), len(train)
-    first = Split(images[:count], train.labels, paths=train.paths, upright=upright)
+    first = Split(images[:count], train.labels, paths=train.paths, upright=upright, root=train.root)
     if test is train:
         return first, first
-    return first, Split(images[count:], test.labels, paths=test.paths, upright=upright)
+    return first, Split(images[count:], test.labels, paths=test.paths, upright=upright, root=test.root)

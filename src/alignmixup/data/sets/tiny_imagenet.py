@@ -55,7 +55,7 @@ def load_tiny_imagenet(
     count = len(train_names)
 
     def split(images: Tensor, labels: Sequence[int], names: Sequence[str]) -> Split:
-        return Split(images, torch.tensor(labels), _stacked(boxes, names, size), PathList(names))
+        return Split(images, torch.tensor(labels), _stacked(boxes, names, size), PathList(names), root=folder)
 
     train, test = split(images[:count], train_labels, train_names), split(images[count:], test_labels, test_names)
     words, constants = _read_words(folder / "words.txt", wnids), normalization("cifar10", channels=3)

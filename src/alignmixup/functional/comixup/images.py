@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from alignmixup.functional.arguments import floating, whole_batches
+from alignmixup.functional.arguments import floating, readable, whole_batches
 
 
 def block_saliency(saliency: Tensor, blocks: int) -> Tensor:
@@ -68,6 +68,11 @@ def comixup_compose(x: Tensor, masks: Tensor) -> Tensor:
     batch, channels, height, width = x.shape
     if batch != groups * inputs or height % rows or width % columns:
         raise ValueError(f"images {tuple(x.shape)} do not fit masks {tuple(masks.shape)}")
+    if masks.numel() and readable(masks):
+        wrong = ((masks != 0) & (masks != 0.5) & (masks != 1)).any(-1) | (masks.sum(-1) != 1)
+        if wrong.any():
+            got = masks[wrong][0].tolist()
+            raise ValueError(f"masks must be one 1 or twice 1/2 in a block, as comixup_masks gives them, got {got}")
     first = masks.argmax(-1)
     last = inputs - 1 - masks.flip(-1).argmax(-1)
     group = torch.arange(groups, device=x.device).view(-1, 1, 1, 1) * inputs

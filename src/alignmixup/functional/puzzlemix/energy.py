@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from alignmixup.functional.arguments import count, floating, integers, readable, weights
+from alignmixup.functional.arguments import ROUNDING, count, floating, integers, readable, weights
 from alignmixup.functional.precision import single
 from alignmixup.functional.sampling import to_device
 from alignmixup.options import Options, option
@@ -90,6 +90,10 @@ def puzzle_energy(
     share = block_saliency(saliency, blocks).detach()  # from forward-mode derivatives too, which no_grad lets through
     batch, height, width = saliency.shape
     floating("images", images, "B C H W", like=saliency, B=batch, H=height, W=width)
+    if images.numel() and readable(images):
+        least, largest = map(float, images.detach().aminmax())
+        if least < -ROUNDING or largest > 1 + ROUNDING:  # NaN goes through, as it would on a device
+            raise ValueError(f"images must be in [0, 1], not normalised, got values from {least:g} to {largest:g}")
     perm = integers("perm", perm, "B", below=batch, like=saliency, B=batch)
     lam = weights("lam", lam, saliency).detach()
     smoothness = search.beta / (16 * blocks)

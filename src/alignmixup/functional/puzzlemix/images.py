@@ -131,8 +131,9 @@ def puzzlemix_transport(mask: Tensor, saliency: Tensor, *, cost_weight: float = 
 
     Args:
         mask: (B, n, n) weights of the images that are moved; places with weight 0 cannot be seen.
-        saliency: (B, n, n) saliency of the same images' blocks, 1 in sum per image; or (B, H, W), pooled to that. An
-            image with a value that is not finite counts as uniform.
+        saliency: (B, n, n) saliency of the same images' blocks in [0, 1], 1 in sum per image in the paper, and taken
+            as it stands; or (B, H, W), pooled to such shares. An image with a value that is not finite counts as
+            uniform.
         cost_weight: ε >= 0. Paper: 0.8.
 
     Returns:

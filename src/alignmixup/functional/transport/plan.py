@@ -141,7 +141,7 @@ def sinkhorn(
         )
     floating("cost", cost, "B r s")
     with torch.no_grad(), without_autocast(cost):
-        cost = single(cost)
+        cost = single(cost.detach())  # forward derivatives too, which no_grad lets through
         limit = torch.finfo(cost.dtype).max / (2 * cost.shape[1] * cost.shape[2])  # their sum is taken too
         finite = cost.abs().amax((1, 2), keepdim=True) <= limit
         solve = _solve_operator if torch.compiler.is_compiling() or transformed(cost) else _solve
