@@ -1,15 +1,25 @@
 """From declared options to arguments and back; the list of keys in the help."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args, get_origin
 
 import pytest
 
 from alignmixup.cli import build_parser
-from alignmixup.cli.arguments import add_options, given, list_keys
+from alignmixup.cli.arguments import add_options, given, list_keys, load_networks
 from alignmixup.cli.parser import CommandParser
 from alignmixup.options import options_of
-from alignmixup.runs.plan import EvaluationOptions, GalleryOptions, LocalizationProtocol, MatchOptions, MorphOptions
+from alignmixup.runs.plan import (
+    EvaluationOptions,
+    GalleryOptions,
+    LocalizationProtocol,
+    MatchOptions,
+    MorphOptions,
+    NetworkChoice,
+    listed,
+)
 from alignmixup.training.config import TABLES
 from alignmixup.training.config_file import ConfigError, check_keys
 
@@ -51,6 +61,43 @@ def test_a_key_that_is_not_open_is_named_with_those_that_are() -> None:
     check_keys(["data.root=x", " train.threads = 1"], ("data.root", "train.threads"), "open are {}")
     with pytest.raises(ConfigError, match=r"--set train.seed=1: open are data.root, train.threads"):
         check_keys(["data.root=x", "train.seed=1"], ("data.root", "train.threads"), "open are {}")
+
+
+@pytest.mark.parametrize("way", ["absolute", "link", "same"])
+def test_one_run_is_no_two_seeds(way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("run").mkdir()
+    Path("link").symlink_to("run")
+    other = {"absolute": str(tmp_path / "run"), "link": "link", "same": "run"}[way]
+    also = "" if way == "same" else f", also as {other}"
+    options = build_parser().parse_args(["evaluate", "run", other])
+    with pytest.raises(ConfigError, match=f"^run is given twice{also}: give it once"):
+        load_networks(options, options.target)
+
+
+def test_an_option_that_takes_several_may_be_repeated_and_loses_none() -> None:
+    def asked(*arguments: str) -> EvaluationOptions:
+        return EvaluationOptions(**given(build_parser().parse_args(["evaluate", "run", *arguments]), EvaluationOptions))
+
+    repeated = [
+        (name, item)
+        for cls in (EvaluationOptions, GalleryOptions, NetworkChoice)
+        for name, item in options_of(cls).items()
+        if {Sequence, tuple} & {get_origin(kind) for kind in get_args(item.type)}
+    ]
+    assert {name for name, _ in repeated} == {
+        *("what", "attack", "ood", "corruptions", "severities", "methods", "mean", "std"),
+    }
+    for cls in (EvaluationOptions, GalleryOptions, NetworkChoice):
+        parser = CommandParser(prog="x")
+        add_options(parser, cls)
+        for name in {name for name, _ in repeated} & {*options_of(cls)}:
+            found = getattr(parser.parse_args([f"--{name}", "1", f"--{name}", "2,3"]), name)
+            assert listed(found if isinstance(found, str) else ",".join(found)) == ("1", "2", "3"), name
+            assert getattr(parser.parse_args([]), name) == options_of(cls)[name].default
+    assert asked("--ood", "a", "--what", "error", "--ood", "b") == EvaluationOptions(ood="a,b", what="error")
+    assert asked("--severities", "1,2,3,4,5", "--severities", "5").severities == "1,2,3,4,5,5"
+    assert asked() == EvaluationOptions()
 
 
 def test_help_fits_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -154,6 +154,30 @@ def test_bad_input(place, tmp_path):
         command("--maps", tmp_path, "--images", place / "images", *boxes)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--limit", "1"], "--limit 1"),
+        (["--resize", "8"], "--resize 8"),
+        (["--cam", "gradcam"], "--cam gradcam"),
+        (["--layer", "stage3"], "--layer stage3"),
+        (["--cutmix-paper"], "--cutmix-paper"),
+        (["--pictures", "3"], "--pictures 3"),
+        (["--maps-out", "maps"], "--maps-out maps"),
+        (["--checkpoint", "nowhere.pth"], "--checkpoint nowhere.pth"),
+        (["--weights", "best"], "--weights best"),
+        (["--root", "images"], "--root images"),
+        (["--device", "cpu"], "--device cpu"),
+        (["--set", "train.device=cpu"], "--set train.device=cpu"),
+    ],
+)
+def test_what_is_for_networks_is_refused_of_stored_maps(arguments, named, tmp_path):
+    with pytest.raises(ValueError, match=f"^{named}: it is for networks, and --maps scores all maps"):
+        command("--maps", tmp_path, "--boxes", tmp_path, *arguments)
+    with pytest.raises(ValueError, match=r"^--images pictures: it goes with --maps"):
+        command("run", "--images", "pictures")
+
+
 def test_bad_stored_maps(place, measured, tmp_path):
     maps = tmp_path / "maps"
     shutil.copytree(place / "maps" / "mixed-seed0", maps)

@@ -121,3 +121,44 @@ def test_runs_of_other_data_or_configurations_are_never_averaged():
         summaries = summarise_evaluations(pair)
         assert [summary["spread"]["error_percent"] for summary in summaries] == [None, None]
         assert [summary["mean"]["error_percent"] for summary in summaries] == [one["error_percent"] for one in pair]
+
+
+def on_images(run, seed, trained_on, tested_on=None, error=4.0):
+    """A result of a run of the data set folder, as measurements leave it."""
+    configuration = {"data.name": "folder"} | ({"data.root": trained_on} if trained_on else {})
+    settings = {"images": tested_on or trained_on} if trained_on else {}
+    return result(run, "mixup", seed, error, data="folder", configuration=configuration, settings=settings)
+
+
+@pytest.mark.parametrize(
+    ("results", "labels"),
+    [
+        ([on_images("a", 0, "cats#1"), on_images("b", 1, "cats#1")], ["mixup"]),
+        (
+            [on_images("a", 0, "cats#1"), on_images("b", 1, "cars#2")],
+            ["mixup, data.root=cats#1", "mixup, data.root=cars#2"],
+        ),
+        (
+            [on_images("a", 0, "cats#1"), on_images("b", 1, "cats#1", "cars#2")],
+            ["mixup, images=cats#1", "mixup, images=cars#2"],
+        ),
+        (
+            [on_images("a", 0, "cats#1", "new#3"), on_images("b", 1, "cars#2", "new#3")],
+            ["mixup, data.root=cats#1", "mixup, data.root=cars#2"],
+        ),
+        ([on_images("a", 0, "cats#1"), on_images("b", 1, "")], ["mixup"]),  # a result of before does not say
+        (
+            [on_images("a", 0, "cats#1"), on_images("b", 1, ""), on_images("c", 2, "cars#2")],
+            ["mixup, data.root=cats#1", "mixup", "mixup, data.root=cars#2"],
+        ),
+    ],
+)
+def test_runs_on_other_images_of_one_data_set_are_never_averaged(results, labels):
+    assert list(group_by_method(results)) == labels
+
+
+def test_two_results_of_one_seed_are_no_spread():
+    twice = [on_images("a", 0, "cats#1"), on_images("b", 0, "cats#1", error=5.0)]
+    with pytest.raises(ValueError, match="a and b are both mixup with seed 0: their difference is no spread"):
+        summarise_evaluations(twice)
+    assert len(summarise_evaluations([twice[0], on_images("b", 0, "cars#2")])) == 2

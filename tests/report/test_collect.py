@@ -1,14 +1,17 @@
 """Finding runs and storing their records."""
 
 import json
+import os
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from alignmixup.report.collect import compact, find_runs, write_records
-from alignmixup.report.rows import build_rows
+from alignmixup.cli import main
+from alignmixup.report.collect import compact, find_runs, find_shared, write_records
+from alignmixup.report.rows import build_rows, warnings
 
 Make = Callable[..., Path]
 
@@ -110,3 +113,118 @@ def test_a_file_of_records_with_a_wrong_line(make: Make, tmp_path: Path, lines: 
     file.write_text("\n".join(line or right for line in lines))
     with pytest.raises(ValueError, match=message):
         find_runs([file])
+
+
+def test_places_are_as_long_as_it_takes_and_no_record_is_lost(make: Make, tmp_path: Path) -> None:
+    make("mixup", 0, [30.0], root="old/digits")
+    make("mixup", 0, [20.0], root="new/digits")
+    make("mixup", 1, [25.0], root="new/digits")
+    runs = find_runs([tmp_path])
+    assert sorted((run.label, run.record["seed"]) for run in runs) == [
+        ("new/digits/mixup", 0),
+        ("new/digits/mixup", 1),
+        ("old/digits/mixup", 0),
+    ]
+    assert [len(row.runs) for row in build_rows(runs)] == [2, 1]
+    file = write_records(runs, tmp_path / "results")
+    assert len(file.read_text(encoding="utf-8").splitlines()) == 3
+
+
+def test_runs_side_by_side_that_only_their_own_names_tell_apart(make: Make, tmp_path: Path) -> None:
+    make("mixup", 0, [30.0]).rename(tmp_path / "runs" / "mixup")
+    make("mixup", 0, [20.0])
+    labels = {run.label for run in find_runs([tmp_path])}
+    assert len(labels) == 2
+    assert {label.rpartition("/")[2] for label in labels} == {"mixup (mixup)", "mixup (mixup-seed0)"}
+
+
+def test_a_run_that_lies_at_two_paths_counts_once(make: Make, tmp_path: Path) -> None:
+    folder = make("mixup", 0, [30.123456789])
+    stored = write_records(find_runs([folder]), tmp_path / "results")
+    shutil.copytree(folder, tmp_path / "copies" / "mine-seed0")
+    (folder / "morph.png").write_bytes(b"x")
+    (run,) = find_runs([tmp_path / "copies", stored, tmp_path])
+    assert (run.label, run.path) == ("mixup", folder)  # the one with more beside it
+
+
+def test_a_file_holds_one_run_of_a_key_and_one_configuration(make: Make, tmp_path: Path) -> None:
+    (first,) = find_runs([make("mixup", 0, [30.0])])
+    (wide,) = find_runs([make("mixup", 0, [20.0], root="wide", overrides=("model.width=32",))])
+    with pytest.raises(ValueError, match=r"are both mixup with seed 0: store them in different folders"):
+        write_records([first, wide], tmp_path / "results")
+    assert not (tmp_path / "results").exists()
+    before = write_records([first], tmp_path / "results").read_bytes()
+    with pytest.raises(
+        ValueError, match=r"mixup with seed 0 of another configuration, model\.width is \d+ there and 32"
+    ):
+        write_records([wide], tmp_path / "results")
+    assert (tmp_path / "results" / "records.jsonl").read_bytes() == before
+
+
+def age(record: Path) -> None:
+    """Let the record be newer than all that lies beside it."""
+    later = max(file.stat().st_mtime for file in record.parent.rglob("*")) + 10
+    os.utime(record, (later, later))
+
+
+LOCALIZED = {"groups": [{"name": "mixup", "runs": ["mixup-seed0"], "mean": {"x": 1.0}, "spread": {"x": None}}]}
+
+
+def test_what_shows_the_network_of_before_is_left_out_and_named(make: Make, tmp_path: Path) -> None:
+    folder = make("mixup", 0, [30.0])
+    for name in ("morph.png", "evaluation-ood.png", "localization_boxes.png"):
+        (folder / name).write_bytes(b"x")
+    (folder / "localization.json").write_text(json.dumps(LOCALIZED))
+    (run,) = find_runs([folder])
+    assert (len(run.pictures), bool(run.localization), run.outdated) == (3, True, ())
+    age(folder / "record.json")  # as after --overwrite, or more epochs
+    (folder / "new.png").write_bytes(b"x")
+    os.utime(folder / "new.png", (2e9, 2e9))
+    (run,) = find_runs([folder])
+    assert [picture.name for picture in run.pictures] == ["new.png"]
+    assert run.localization == {}
+    assert run.outdated == ("localization.json", "evaluation-ood.png", "localization_boxes.png", "morph.png")
+    (warning,) = warnings(build_rows([run]))
+    assert "Left out of Mixup, seed 0: localization.json, evaluation-ood.png" in warning
+
+
+def test_pictures_of_an_evaluation_of_other_weights_go_with_it(make: Make) -> None:
+    folder = make("mixup", 0, [30.0])
+    record = json.loads((folder / "record.json").read_text())
+    (folder / "record.json").write_text(json.dumps(record | {"weights_sha256": {"model.safetensors": "new"}}))
+    evaluation = {"error_percent": 30.0, "top5_error_percent": 5.0, "cross_entropy": 1.0}
+    (folder / "evaluation.json").write_text(json.dumps(evaluation | {"settings": {"weights_sha256": "old"}}))
+    (folder / "evaluation-ood.png").write_bytes(b"x")
+    (run,) = find_runs([folder])
+    assert (run.evaluation, run.pictures) == ({}, ())
+    assert run.outdated == ("evaluation.json", "evaluation-ood.png")
+
+
+def test_a_localisation_of_several_runs_goes_with_the_first_that_was_trained_anew(make: Make, tmp_path: Path) -> None:
+    folder, other = make("mixup", 0, [30.0]), make("mixup", 1, [30.0])
+    shared = folder.parent
+    (shared / "localization.json").write_text(json.dumps(LOCALIZED | {"runs": [{"run": "elsewhere/mixup-seed0"}]}))
+    (shared / "localization_curves.png").write_bytes(b"x")
+    (shared / "align.gif").write_bytes(b"x")
+    age(other / "record.json")
+    found = find_shared([shared])
+    assert (len(found.localizations), len(found.pictures)) == (1, 2)
+    os.utime(folder / "record.json", (2e9, 2e9))
+    found = find_shared([shared])
+    assert (found.localizations, [file.name for file in found.pictures]) == ((), ["align.gif"])
+
+
+def test_records_are_counted_as_they_are_written_and_warnings_go_beside_a_table(
+    make: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make("mixup", 0, [30.0], root="old/digits")
+    make("mixup", 0, [20.0], root="new/digits")
+    shutil.copytree(tmp_path / "new", tmp_path / "copy")
+    make("baseline", 0, [10.0], overrides=("model.width=32",))
+    arguments = ["--table", "csv", "--columns", "method,seeds", "--records", str(tmp_path / "r")]
+    assert main(["report", str(tmp_path), *arguments]) == 0
+    out, err = capsys.readouterr()
+    assert f"{tmp_path / 'r' / 'records.jsonl'}: 3 records\n" in out
+    assert len((tmp_path / "r" / "records.jsonl").read_text(encoding="utf-8").splitlines()) == 3
+    assert out.count("/digits/Mixup,1\n") == 2
+    assert err.count("the only baseline differs in model.width too.\n") == 2

@@ -71,7 +71,11 @@ WRONG: dict[str, dict[Any, str]] = {
     "config.method.alpha": {-1.0: "alpha must be > 0"},
     "config.method.alhpa": {1.0: "method 'mixup' has no option 'alhpa'"},
     "config.model.name": {"resnet": "unknown model 'resnet'"},
-    "config.model.width": {"wide": "width must be a whole number"},
+    "config.model.width": {
+        "wide": "width must be a whole number",
+        0: "config.model: width must be an integer >= 1, got 0",
+    }
+    | {10**12: "config.model: width is 1000000000000, more than the 10000 that"},
     "config.model.weights": {"/home/me/net.pth": "config.model.weights is a path of your machine, '/home/me/net"},
     "config.optimizer.lr": {"fast": "optimizer.lr must be a number"},
     "config.train.epochs": {
@@ -84,11 +88,17 @@ WRONG: dict[str, dict[Any, str]] = {
     "environment": {0: "environment is no object"},
     "environment.packages": {(): "does not say the version of torch"},
     "environment.packages.torch": {3: "environment.packages.torch is 3"},
-    "environment.processes": {0: "environment.processes is 0", 2: "effective_batch_size is 32, and configuration"},
-    "effective_batch_size": {64: "effective_batch_size is 64, and configuration and processes make it 32"},
+    "environment.processes": {
+        0: "environment.processes is 0",
+        3: "effective_batch_size is 32, which 3 processes cannot share evenly",
+    },
+    "effective_batch_size": {
+        33: "effective_batch_size is 33, and train.batch_size x train.accumulation, of any number of processes, makes",
+        **dict.fromkeys((16, 0, "32", 32.0), "makes it a multiple of 32"),
+    },
     "best_chosen_on": {"held-out training images": "the configuration chose on the test set"},
     "weights_sha256": {(("model.safetensors", "abc"),): "holds what is no SHA-256"},
-    "date": dict.fromkeys(["", "yesterday", "31.01.2026", "2026-02-30", "20260131"], "expected the day"),
+    "date": dict.fromkeys(["", "yesterday", "31.01.2026", "2026-02-30", "20260131", "9999-12-31"], "expected the day"),
     "metrics.seconds": {0.0: "metrics.seconds must be > 0, got 0", "quick": "metrics.seconds is 'quick'"},
     "metrics.train_seconds": {99.0: "metrics.train_seconds is 99, more than seconds, 90"},
     "metrics.images_per_second": {-5.0: "metrics.images_per_second must be > 0, got -5"},
@@ -120,6 +130,24 @@ def test_each_fault_is_one_line_that_names_it(stored: Path, path: str, value: An
     assert any(message in text for text in found), found
     assert all("line 1" in text and text.isprintable() for text in found)
     assert len(found) <= 2  # a number that is impossible may be another one's contradiction too
+
+
+@pytest.mark.parametrize(("images", "processes"), [(32, 2), (32, 4), (64, 1), (96, 3)])
+def test_a_run_that_other_processes_ended_keeps_the_images_of_an_update(
+    stored: Path, images: int, processes: int
+) -> None:
+    def change(record: dict[str, Any]) -> None:
+        record["effective_batch_size"], record["environment"]["processes"] = images, processes
+
+    assert changed(stored, change) == []
+
+
+def test_a_number_means_the_same_with_and_without_a_point(make: Make, tmp_path: Path) -> None:
+    folders = [
+        make("mixup", seed, [30.0 - seed] * 3, overrides=(f"method.alpha={alpha}",))
+        for seed, alpha in ((0, 1), (1, 1.0))
+    ]
+    assert faults(write_records(find_runs(folders), tmp_path / "out")) == []
 
 
 @pytest.mark.parametrize("key", ["date", "environment", "revision", "effective_batch_size", "finished", "label"])

@@ -1,6 +1,7 @@
 """The page as a whole."""
 
 import base64
+import os
 import re
 import subprocess
 import sys
@@ -109,7 +110,7 @@ def test_the_charts_stand_in_the_page(page: str) -> None:
 
 def test_it_says_what_the_numbers_say(page: str) -> None:
     assert "Lowest error: CutMix with 35.25 ± 0.35 %" in page
-    assert "-10.00 ± 0.00 against the baseline with the same seeds." in page
+    assert "-10.00 ± 0.00 against the baseline with the same seeds, which differs in more than the method." in page
     assert "23.24" in page  # the paper's baseline
     assert "narrower network" in page
     assert "1.500" in page
@@ -145,6 +146,18 @@ def test_what_aligning_changed_has_a_column(make: Make, tmp_path: Path) -> None:
     page = build_page(find_runs([tmp_path]))
     assert "minus unaligned" in page
     assert "+1.50" in page
+
+
+def test_what_a_reader_must_know_stands_in_the_page(make: Make, tmp_path: Path) -> None:
+    make("baseline", 0, [50.0], overrides=("model.width=32",))
+    folder = make("mixup", 0, [40.0])
+    (folder / "morph.png").write_bytes(PNG)
+    os.utime(folder / "morph.png", (1e9, 1e9))
+    page = build_page(find_runs([tmp_path]))
+    assert "-10.00 against the baseline with the same seeds, which differs in more than the method; one pair" in page
+    assert "<li>Minus baseline of Mixup: the only baseline differs in model.width too.</li>" in page
+    assert "<li>Left out of Mixup, seed 0: morph.png, of a network from before the record; measure or draw" in page
+    assert "data:image" not in page
 
 
 def test_several_data_sets_and_strange_texts(make: Make, tmp_path: Path) -> None:

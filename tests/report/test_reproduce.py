@@ -21,6 +21,8 @@ Make = Callable[..., Path]
         ("digits/manifold_mixup", ("method.layer=['stage1','stage3']", "model.final_norm=false")),
         ("cifar100/fast/alignmixup", ("train.epochs=7", "model.width=8", "data.normalization=half")),
         ("cifar100/cutmix", ("schedule.milestones=[]", "schedule.name=cosine", "optimizer.lr=0.05")),
+        # an option that both networks have, at the value that the bundled file gives to its own
+        ("folder/lite0/mixup", ("model.name=timm:resnet18", "model.weights=runs/weights/lite0.safetensors")),
     ],
 )
 def test_the_command_means_the_same_configuration(make: Make, name: str, overrides: tuple[str, ...]) -> None:

@@ -1,10 +1,11 @@
 """Rows of the table."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
-from alignmixup.report.collect import find_runs
-from alignmixup.report.rows import build_rows
+from alignmixup.report.collect import find_runs, write_records
+from alignmixup.report.rows import build_rows, warnings
 
 Make = Callable[..., Path]
 
@@ -68,3 +69,51 @@ def test_alignmixup_is_compared_with_the_same_mixing_unaligned(make: Make, tmp_p
         assert unaligned is not None
         assert unaligned["baseline"] == f"manifold_mixup,layer={stage}"
         assert unaligned["mean"]["last10_error_percent"] == 1.5
+
+
+def test_a_row_is_of_one_configuration_and_names_say_what_differs(make: Make, tmp_path: Path) -> None:
+    make("mixup", 0, [80.0], root="x", overrides=("method.alpha=1",))
+    make("mixup", 1, [70.0], root="x", overrides=("method.alpha=1.0", "train.threads=1", "data.root=elsewhere"))
+    make("mixup", 2, [60.0], root="y", overrides=("model.width=32", "method.alpha=1.0"))
+    rows = build_rows(find_runs([tmp_path]))
+    width = rows[0].runs[0].config["model"]["width"]
+    assert [(row.name, len(row.runs)) for row in rows] == [
+        (f"Mixup, model.width={width}", 2),  # seeds, and what changes nothing, do not count
+        ("Mixup, model.width=32", 1),
+    ]
+
+
+def test_runs_on_other_images_are_no_seeds_of_one_another(make: Make, tmp_path: Path) -> None:
+    for seed, root in enumerate(("cats", "cars")):
+        make("mixup", seed, [10.0 + seed], name="folder/mixup", root=root, overrides=(f"data.root={tmp_path / root}",))
+    runs = find_runs([tmp_path])
+    cats, cars = build_rows(runs)  # by seed
+    assert cars.label.startswith("mixup,images=cars#")
+    assert cats.label.startswith("mixup,images=cats#")
+    (stored,) = find_runs([write_records(runs[:1], tmp_path / "stored")])
+    assert stored.images == ""  # which images they were is not stored: those of the runs like it, where these agree
+    again = replace(stored, record={**stored.record, "seed": 7})
+    assert [len(row.runs) for row in build_rows([runs[0], again])] == [2]
+    assert [len(row.runs) for row in build_rows([*runs, again])] == [1, 1, 1]
+
+
+def test_the_only_baseline_is_compared_with_and_what_it_differs_in_is_said(make: Make, tmp_path: Path) -> None:
+    make("baseline", 0, [50.0], overrides=("model.width=32",))
+    make("mixup", 0, [60.0])
+    rows = build_rows(find_runs([tmp_path]))
+    assert rows[1].against is not None
+    assert rows[1].apart == ("model.width",)
+    assert warnings(rows) == ["Minus baseline of Mixup: the only baseline differs in model.width too."]
+
+
+def test_keys_that_change_nothing_take_no_difference_away(make: Make, tmp_path: Path) -> None:
+    free = ("train.checkpoint_minutes=5", "data.download=true", "train.threads=3", "evaluation.batch_size=7")
+    shared = ("method.layer=stage3", "method.input_probability=0", "method.alpha=2")
+    make("alignmixup", 0, [60.0], overrides=shared)
+    make("manifold_mixup", 0, [62.0], overrides=(*shared, *free))
+    make("baseline", 0, [70.0], overrides=free)
+    make("baseline,wide", 0, [50.0], name="digits/baseline", overrides=("model.width=32",))
+    (row,) = (row for row in build_rows(find_runs([tmp_path])) if row.label == "alignmixup")
+    assert row.against is not None
+    assert row.unaligned is not None
+    assert (row.against["baseline"], row.unaligned["baseline"], row.apart) == ("baseline", "manifold_mixup", ())

@@ -60,6 +60,26 @@ def test_evaluations_are_a_table_for_each_kind_of_measure_with_names_and_counts(
     assert last.rows == [["Mixup", "40.00", "20", "1"]]
 
 
+def test_runs_are_counted_that_have_a_number_of_the_kind(rows: list[Row]) -> None:
+    numbers = {"error_percent": 21.0, "top5_error_percent": 9.0, "cross_entropy": 1.5, "images": 50}
+    first, second = rows[0].runs
+    first.evaluation.update(numbers)  # type: ignore[attr-defined]
+    second.evaluation.update(numbers | {"corruptions": {"mean_error_percent": 40.0, "images": 20}})  # type: ignore[attr-defined]
+    whole, corrupted = evaluation_tables(rows)
+    assert [line[-1] for line in whole.rows] == ["2"]
+    assert corrupted.rows == [["Baseline", "40.00", "20", "1"]]
+
+
+def test_the_note_says_which_images_chose_the_best_epoch(make: Make, tmp_path: Path) -> None:
+    make("mixup", 0, [20.0])
+    assert "chosen on the test set, as the papers report it." in error_table(build_rows(find_runs([tmp_path]))).note
+    held_out = find_runs([make("cutmix", 0, [20.0], overrides=("data.validation=0.1",))])
+    assert "chosen on held-out training images, which all errors are of." in error_table(build_rows(held_out)).note
+    both = error_table(build_rows(find_runs([tmp_path]))).note
+    assert "the test set" in both
+    assert "held-out training images" in both
+
+
 def test_no_column_of_top_5_errors_where_there_are_five_classes(rows: list[Row]) -> None:
     numbers = {"error_percent": 21.0, "top5_error_percent": 0.0, "cross_entropy": 1.5, "images": 50, "classes": 5}
     rows[0].runs[0].evaluation.update(numbers)  # type: ignore[attr-defined]

@@ -1,15 +1,27 @@
 """Localisation: what needs no network, maps from files, groups of runs; networks are localised in tests/cli."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from alignmixup import runs
 from alignmixup.evaluation.localization.box_accuracy import count_accuracy, tabulate_boxes
 from alignmixup.evaluation.localization.protocols import tabulate_centre
-from alignmixup.runs.localization import Localization, count_boxes
-from alignmixup.runs.localization_report import write_report
+from alignmixup.runs.localization import (
+    Localization,
+    count_boxes,
+    load_whole_images,
+    measure_localization,
+    on_unseen_images,
+)
+from alignmixup.runs.localization_report import check_together, grouped, write_report
 from alignmixup.runs.plan import LocalizationProtocol
 from alignmixup.runs.stored.maps import score_stored_maps
+from alignmixup.training.build import build_model, load_data, save_model
+from alignmixup.training.config_file import dump, load
 
 
 def test_numbers_are_those_of_the_library():
@@ -56,20 +68,87 @@ def record(run, **more):
     return {"run": run, "method": "cutmix", "data": "cub", "images": 1} | counted | more
 
 
-def test_groups_are_by_name_and_model(tmp_path):
+def of(model, trained_on="", tested_on="", **options):
+    configuration = {"model.name": model, **({"data.root": trained_on} if trained_on else {}), **options}
+    return {"model": model, "configuration": configuration, "settings": {"images": tested_on or trained_on}}
+
+
+def test_groups_are_by_name_and_configuration(tmp_path):
     records = [
-        record("a/cutmix-seed0", model="resnet", seed=0),
-        record("a/cutmix-seed1", model="resnet", seed=1),
-        record("b/cutmix-seed0", model="vgg", seed=0),
+        record("a/cutmix-seed0", **of("resnet"), seed=0),
+        record("a/cutmix-seed1", **of("resnet"), seed=1),
+        record("b/cutmix-seed0", **of("vgg"), seed=0),
     ]
     measured = [Localization(record, BOXES, SIZES) for record in records]
     results = write_report(measured, tmp_path / "new", step=0.1)
     assert [(group["name"], group["seeds"]) for group in results["groups"]] == [
-        ("cutmix, resnet", [0, 1]),
-        ("cutmix, vgg", [0]),
+        ("cutmix, model.name=resnet", [0, 1]),
+        ("cutmix, model.name=vgg", [0]),
     ]
     assert results["groups"][0]["spread"]["max_box_acc.largest"] == 0
     assert results["groups"][1]["spread"]["max_box_acc.largest"] is None
+
+
+def test_runs_of_one_name_are_averaged_only_where_they_differ_by_their_seed_alone():
+    first = record("new/cutmix-seed0", **of("vgg", "cats#1", "new#3", **{"method.alpha": 1.0}), seed=0)
+    alpha = record("old/cutmix-seed1", **of("vgg", "cats#1", "new#3", **{"method.alpha": 0.5}), seed=1)
+    cars = record("old/cutmix-seed1", **of("vgg", "cars#2", "new#3", **{"method.alpha": 1.0}), seed=1)
+    assert list(grouped([first, alpha])) == ["cutmix, method.alpha=1.0", "cutmix, method.alpha=0.5"]
+    assert list(grouped([first, cars])) == ["cutmix, data.root=cats#1", "cutmix, data.root=cars#2"]
+    with pytest.raises(ValueError, match="new/cutmix-seed0 and old/cutmix-seed0 are both cutmix with seed 0"):
+        grouped([first, first | {"run": "old/cutmix-seed0"}])
+    with pytest.raises(ValueError, match=r"on different images \(cub cars#2 1, cub cats#1 1\): measure one data set"):
+        grouped([record("a", **of("vgg", "cats#1")), record("b", **of("vgg", "cars#2"))])
+
+
+def run_on(folder, root, *settings):
+    """A run that was never trained, on the images below ``root``."""
+    small = ["data.name=folder", f"data.root={root}", "data.image_size=16", "data.workers=0", "model.in_channels=3"]
+    config = load("digits/baseline", [*small, "model.width=2", "train.device=cpu", "train.threads=1", *settings])
+    folder.mkdir(parents=True)
+    (folder / "config.toml").write_text(dump(config))
+    save_model(folder / "model.safetensors", build_model(config, load_data(on_unseen_images(config), test_only=True)))
+    return folder
+
+
+def pictures(root, *splits):
+    """Images of two classes, a folder each, below each split; the paths of all of them."""
+    paths = [f"{split}/{name}/{n}.png".lstrip("./") for split in splits for name in ("cat", "dog") for n in range(4)]
+    for path in paths:
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (20, 20)).save(root / path)
+    return paths
+
+
+@pytest.mark.parametrize(
+    ("splits", "wanted"), [((".",), 4), (("train",), 4), (("train", "test"), 8)], ids=["flat", "train", "both"]
+)
+def test_images_that_trained_a_network_are_not_measured(tmp_path, splits, wanted):
+    paths = pictures(tmp_path / "cats", *splits)
+    run = runs.load(run_on(tmp_path / "run", tmp_path / "cats", "data.validation=0.5"))
+    trained_on = load_data(run.config).train.paths
+    boxes = [path for path in paths if path not in trained_on]
+    if "test" in splits:
+        boxes = [path for path in paths if path.startswith("test/")]
+    (tmp_path / "boxes.csv").write_text("".join(f"{path},1,1,9,9\n" for path in boxes))
+    protocol = LocalizationProtocol(boxes=tmp_path / "boxes.csv", step=0.1)
+    dataset, found = load_whole_images(run, on_unseen_images(run.config), protocol)
+    assert sorted(found.paths) == sorted(boxes)
+    assert len(found) == len(dataset.test) == wanted
+    assert not {*found.paths} & {*trained_on}
+    assert measure_localization(run, protocol).record["images"] == wanted
+
+
+def test_maps_of_two_runs_have_two_places(tmp_path):
+    pictures(tmp_path / "cats", "test")
+    two = [runs.load(run_on(tmp_path / name / "net", tmp_path / "cats", f"train.seed={len(name)}")) for name in "ab"]
+    check_together(two[:1], tmp_path)
+    with pytest.raises(ValueError, match=r"a/net and .*b/net are both net with seed 1"):
+        check_together(two, None)
+    other = runs.load(run_on(tmp_path / "c" / "net", tmp_path / "cats", "train.seed=5"))
+    check_together([two[0], other], None)
+    with pytest.raises(ValueError, match=r"the maps of .*a/net and .*c/net would both go to maps/net; measure them"):
+        check_together([two[0], other], Path("maps"))
 
 
 def test_runs_on_different_images_are_refused(tmp_path):

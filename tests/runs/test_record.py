@@ -49,9 +49,9 @@ def test_schema(tmp_path: Path) -> None:
     got = read_record(tmp_path / "record.json")
     assert got == json.loads(json.dumps(record))
     assert set(got) == {
-        "format", "finished", "config", "seed", "metrics", "curve", "effective_batch_size", "environment", "revision",
+        "format", "finished", "config", "seed", "metrics", "curve", "environment", "revision",
     }  # fmt: skip
-    assert (got["seed"], got["effective_batch_size"], got["metrics"]["parameters"]) == (3, 32, 12)
+    assert (got["seed"], got["metrics"]["parameters"]) == (3, 12)
     assert got["config"]["train"]["batch_size"] == 8
     assert {"python", "packages", "processor", "cores", "threads", "device", "gpu", "processes"} <= set(
         got["environment"]

@@ -10,6 +10,7 @@ import torch
 
 from alignmixup import data, models, runs
 from alignmixup.runs.evaluation import recorded_errors
+from alignmixup.runs.plan import configuration_of
 from alignmixup.training.build import save_model
 from alignmixup.training.config import to_dict
 from alignmixup.training.config_file import ConfigError, dump
@@ -191,3 +192,19 @@ def test_names_are_imported_when_they_are_used():
     assert all(callable(getattr(runs, name)) for name in runs.__all__)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         runs.nothing  # noqa: B018
+
+
+@pytest.mark.parametrize("weights", ["best", "raw", "model"])
+def test_weights_of_a_run_are_not_named_beside_others(weights):
+    with pytest.raises(ValueError, match=f"--weights {weights} names a file of the run, and --checkpoint another"):
+        runs.load("run", checkpoint="other.pth", weights=weights)
+    with pytest.raises(ConfigError, match=f"--weights {weights} is for a run: a model by name has those of"):
+        runs.load("preact_resnet18", data="digits", weights=weights)
+
+
+def test_an_option_at_its_default_sets_no_run_apart_whether_it_is_written_or_not(run, tmp_path):
+    old = runs.load(run)
+    new = replace(old, config=load_config("digits/mixup", [*TINY, "train.seed=4", "method.lam_per=batch"]))
+    assert configuration_of(new) == configuration_of(old)
+    other = replace(old, config=load_config("digits/mixup", [*TINY, "method.lam_per=sample"]))
+    assert configuration_of(other) != configuration_of(old)

@@ -5,11 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from alignmixup import runs
 from alignmixup.records import read_json
 from alignmixup.runs import measurements
+from alignmixup.runs.evaluation import evaluate_several, recorded_errors
 from alignmixup.runs.measurements import Measurements
+from alignmixup.runs.plan import build_plan, circumstances_of
 from alignmixup.training.build import build_model, load_data, save_model
 from alignmixup.training.config_file import ConfigError, dump, load
 
@@ -36,6 +39,23 @@ def out(run: runs.Run) -> Path:
 
 def read(file: Path) -> dict[str, Any]:
     return read_json(file)
+
+
+def on_pictures(folder: Path, root: Path, *, seed: int = 0) -> Path:
+    """A run that was never trained, on the images of two classes in ``root``, which it makes."""
+    for name, level in (("cat", 40), ("dog", 200)):
+        for number in range(3):
+            file = root / "test" / name / f"{number}.png"
+            if not file.exists():
+                file.parent.mkdir(parents=True, exist_ok=True)
+                Image.new("RGB", (20, 20), (level + number, 20 * (ord(root.name[2]) - 110), 0)).save(file)
+    small = ["data.name=folder", "data.image_size=8", "data.workers=0", "model.width=2", "model.in_channels=3"]
+    where = [f"data.root={root}", f"train.seed={seed}", "train.device=cpu", "train.threads=1"]
+    config = load("digits/baseline", [*small, *where])
+    folder.mkdir(parents=True)
+    (folder / "config.toml").write_text(dump(config))
+    save_model(folder / "model.safetensors", build_model(config, load_data(config, test_only=True)))
+    return folder
 
 
 def forbid(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -227,3 +247,100 @@ def test_an_evaluation_of_an_older_version_of_the_package_is_measured_again(run:
     out.write_text(json.dumps(stored), encoding="utf-8")
     assert runs.evaluate(run, out=out, what="error")["error_percent"] > 50
     assert read(out)["ood"] == stored["ood"]
+
+
+def test_stored_numbers_are_of_the_images_that_they_were_measured_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = on_pictures(tmp_path / "run", tmp_path / "cats")
+    on_pictures(tmp_path / "other", tmp_path / "cars")
+    out, other = folder / "evaluation.json", runs.load(folder, root=str(tmp_path / "cars"))
+    own = runs.evaluate(folder, out=out, what="error")
+    with pytest.raises(ConfigError, match=r"other images \(.*run, cats#\w+, not cars#\w+\): --overwrite replaces it"):
+        runs.evaluate(other, out=out, what="error")
+    elsewhere = runs.evaluate(other, out=tmp_path / "cars.json", what="error")
+    assert elsewhere["cross_entropy"] != own["cross_entropy"]
+    assert elsewhere["configuration"] == own["configuration"]  # trained on the same
+    before = read(out)  # as older versions wrote it: of the run's own images
+    del before["settings"]["images"]
+    out.write_text(json.dumps(before))
+    with pytest.raises(ConfigError, match="holds an evaluation of other images"):
+        runs.evaluate(other, out=out, what="error")
+    forbid(monkeypatch)
+    assert runs.evaluate(folder, out=out, what="error")["settings"]["images"] == own["settings"]["images"]
+
+
+def test_a_record_is_of_the_images_of_its_run(tmp_path: Path) -> None:
+    folder = on_pictures(tmp_path / "run", tmp_path / "cats")
+    row = {"epoch": 0, "error_percent": 5.0}
+    metrics = {"best_error_percent": 5.0, "best_epoch": 0, "last_error_percent": 5.0}
+    own, other = runs.load(folder), runs.load(folder, root=str(tmp_path / "cars"))
+    shown = runs.load(folder, data="folder", root=str(tmp_path / "cats"))
+    for run in (own, other, shown):
+        vars(run)["record"] = {"metrics": metrics, "curve": [row]}
+    assert (recorded_errors(own) or {})["best_error_percent"] == 5
+    assert recorded_errors(other) is recorded_errors(shown) is None
+
+
+def test_a_file_of_before_names_other_images_with_the_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = on_pictures(tmp_path / "run", tmp_path / "cats")
+    on_pictures(tmp_path / "other", tmp_path / "cars")
+    out, shown = tmp_path / "found.json", runs.load(folder, data="folder", root=str(tmp_path / "cars"))
+    before = json.loads(json.dumps(runs.evaluate(shown, out=out, what="error")))
+    name, digits = before["settings"].pop("images").split("#")
+    before["settings"]["data"]["root"] = f"{name}, {digits}000000"
+    out.write_text(json.dumps(before))
+    with pytest.raises(ConfigError, match="holds an evaluation of other images"):
+        runs.evaluate(runs.load(folder, data="folder", root=str(tmp_path / "cats")), out=out, what="error")
+    forbid(monkeypatch)
+    assert runs.evaluate(shown, out=out, what="error")["cross_entropy"] == before["cross_entropy"]
+
+
+def test_runs_of_other_images_or_one_seed_are_not_averaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cats, cars = (on_pictures(tmp_path / name / "a", tmp_path / name, seed=len(name) % 3) for name in ("cats", "cars"))
+    more = on_pictures(tmp_path / "cars" / "b", tmp_path / "cars", seed=5)
+    several = [runs.load(folder) for folder in (cats, cars, more)]
+    evaluate_several(several, build_plan(what="error"), out=tmp_path / "all.json")
+    methods = read(tmp_path / "all.json")["methods"]
+    assert [len(method["seeds"]) for method in methods] == [1, 2]
+    assert [method["method"].partition("#")[0] for method in methods] == [
+        "baseline, data.root=cats",
+        "baseline, data.root=cars",
+    ]
+    forbid(monkeypatch)
+    copy = on_pictures(tmp_path / "cars" / "c", tmp_path / "cars", seed=5)
+    with pytest.raises(ValueError, match=r"cars/b and .*cars/c are both baseline with seed 5: .*give one of them"):
+        evaluate_several([several[2], runs.load(copy)], build_plan(what="error"), out=tmp_path / "two.json")
+
+
+def test_an_mce_is_of_the_same_images_of_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    forbid(monkeypatch)
+    cats, cars = (on_pictures(tmp_path / name / "run", tmp_path / name) for name in ("cats", "cars"))
+    asked = build_plan(what="error", corruptions="contrast", severities="1", baseline=cars)
+    message = r"--baseline .*cars/run is of cars#\w+, and .*cats/run of cats#\w+: an mCE needs the same images of both"
+    with pytest.raises(ConfigError, match=message):
+        evaluate_several([runs.load(cats), runs.load(cars)], asked, out=None)
+    with pytest.raises(ConfigError, match="no errors under corruptions in"):
+        evaluate_several([runs.load(cats)], asked, out=None)
+    kinds = {"kinds": ["contrast"], "severities": [1], "error_percent": {"contrast": [9.0]}}
+    kinds |= {"mean_error_percent": 9.0, "clean_error_percent": 1.0}
+    numbers = {"error_percent": 1.0, "top5_error_percent": 0.0, "cross_entropy": 1.0, "corruptions": kinds}
+    stored = circumstances_of(runs.load(cars)) | numbers
+    (cars / "evaluation.json").write_text(json.dumps(stored))
+    with pytest.raises(ConfigError, match=message):
+        evaluate_several([runs.load(cats)], asked, out=None)
+
+
+def test_checks_are_answered_by_those_of_as_many_images(
+    run: runs.Run, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = {"what": "error", "attack": "pgd:iterations=2", "limit": 30}
+    first = runs.evaluate(run, out=out, check_images=5, **asked)["attacks"]
+    assert runs.evaluate(run, out=out, checks=False, **asked)["attacks"] == json.loads(json.dumps(first))
+    more = runs.evaluate(run, out=out, check_images=12, **asked)
+    assert [one["attacks"]["checks"]["images"] for one in (more, read(out))] == [12, 12]
+    assert read(out)["settings"]["parts"]["attacks"]["check_images"] == 12
+    assert more["attacks"]["attacks"] == first["attacks"]
+    runs.evaluate(run, out=out, check_images=100, **asked)
+    forbid(monkeypatch)
+    assert runs.evaluate(run, out=out, check_images=500, **asked)["attacks"]["checks"]["images"] == 30  # all there are

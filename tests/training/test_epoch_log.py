@@ -58,8 +58,9 @@ def test_an_epoch_goes_on_where_it_was_interrupted(clock: list[float]) -> None:
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_the_first_loss_that_is_not_finite_is_named(clock: list[float], bad: float) -> None:
-    message = r"loss is not finite at epoch 2 step 1 \(from 0\); nothing bad was saved. Try a smaller step"
+    message = r"loss is not finite at epoch 2 step 1 \(from 0\); the last checkpoint is of epoch 2 step 0. Try a"
     log = make(4, Listener())
+    log.saved = "the last checkpoint is of epoch 2 step 0"
     log.begin(2)
     for loss in (1.0, bad, bad):
         log.add(torch.tensor(loss), 1)
@@ -68,3 +69,9 @@ def test_the_first_loss_that_is_not_finite_is_named(clock: list[float], bad: flo
     clock[0] += 1
     with pytest.raises(FloatingPointError, match=message):  # at the next look, not at the end of the epoch
         log.add(torch.tensor(1.0), 1)
+
+
+def test_of_what_is_saved_only_what_is_known_is_said() -> None:
+    assert str(make(4, Listener()).not_finite("loss", 1)) == (
+        "loss is not finite at epoch 0 step 1 (from 0). Try a smaller step"
+    )

@@ -74,6 +74,32 @@ def weights(model: nn.Module) -> dict[str, Tensor]:
     return {name: value.clone() for name, value in model.state_dict().items()}
 
 
+def stop_after_steps(trainer: Trainer, number: int) -> None:
+    steps, original = 0, trainer._train_step
+
+    def counted(x: Tensor, y: Tensor) -> bool:
+        nonlocal steps
+        steps += 1
+        trainer.stop_requested = trainer.stop_requested or steps == number
+        return original(x, y)
+
+    trainer._train_step = counted  # type: ignore[method-assign]
+    with pytest.raises(InterruptedRunError):
+        trainer.fit()
+
+
+def stop_between_epochs(trainer: Trainer, number: int) -> None:
+    original = trainer._summarise_epoch
+
+    def stopping() -> dict[str, Any]:
+        trainer.stop_requested = trainer.epoch + 1 == number
+        return original()
+
+    trainer._summarise_epoch = stopping  # type: ignore[method-assign]
+    with pytest.raises(InterruptedRunError):
+        trainer.fit()
+
+
 def assert_same(first: dict[str, Tensor], second: dict[str, Tensor]) -> None:
     assert first.keys() == second.keys()
     assert [name for name in first if not torch.equal(first[name], second[name])] == []
@@ -116,19 +142,8 @@ def test_interrupted_and_resumed_is_bit_for_bit_the_whole_run(
     whole_curve = whole.fit()
 
     first = make_trainer(config, path)
-    steps = 0
-    original = first._train_step
-
-    def counted(x: Tensor, y: Tensor) -> bool:
-        nonlocal steps
-        steps += 1
-        first.stop_requested = first.stop_requested or steps == stop_after
-        return original(x, y)
-
-    first._train_step = counted  # type: ignore[method-assign]
     torch.manual_seed(7)
-    with pytest.raises(InterruptedRunError):
-        first.fit()
+    stop_after_steps(first, stop_after)
 
     torch.manual_seed(12345)
     second = make_trainer(config, path)
@@ -239,7 +254,9 @@ def test_a_broken_loss_stops_with_epoch_and_step_and_saves_nothing_bad(
         return criterion(logits, target) * (float("nan") if calls == BATCHES + bad_step + 1 else 1.0)
 
     trainer.criterion = broken
-    with pytest.raises(FloatingPointError, match=f"loss is not finite at epoch 1 step {bad_step} .*optimizer.lr"):
+    with pytest.raises(
+        FloatingPointError, match=f"epoch 1 step {bad_step} .*last checkpoint is of epoch 1 step 0\\. Try"
+    ):
         trainer.fit()
     state = checkpoint.load(path)
     assert state["progress"]["epoch"] == 1
@@ -257,7 +274,7 @@ def test_weights_broken_by_the_last_update_are_not_saved(tiny_config: MakeConfig
             trainer.model[0].weight.data.fill_(float("nan"))  # type: ignore[index, union-attr]
 
     trainer.engine.update = breaking  # type: ignore[method-assign]
-    with pytest.raises(FloatingPointError, match="test loss is not finite at epoch 0"):
+    with pytest.raises(FloatingPointError, match=r"test loss is not finite at epoch 0 .*there is no checkpoint yet"):
         trainer.fit()
     assert not path.exists()
 
@@ -276,6 +293,40 @@ def test_evaluation_and_checkpoints_come_when_due(tiny_config: MakeConfig, tmp_p
     curve = trainer.fit()
     assert ["error_percent" in row for row in curve] == [False, True, False, True, True]
     assert saved == [2, 4, 5]
+
+
+@pytest.mark.parametrize("stop_after", [2 * BATCHES + 1, 2 * BATCHES + 3])
+def test_weights_past_the_last_epoch_are_not_taken_for_its(
+    tiny_config: MakeConfig, tmp_path: Path, stop_after: int
+) -> None:
+    path, constant = tmp_path / "checkpoint.pt", "schedule.name=constant"
+    stop_after_steps(make_trainer(tiny_config("train.epochs=5", constant), path), stop_after)
+    state = checkpoint.load(path)
+    shorter = make_trainer(tiny_config("train.epochs=2", constant), path)
+    with pytest.raises(ValueError, match=r"2 epochs are trained already, and a part of another: .* at least 3, got 2"):
+        shorter.load(state)
+    one = make_trainer(tiny_config("train.epochs=1", constant), path)
+    with pytest.raises(ValueError, match=r"2 epochs are trained already: train\.epochs must be at least that, got 1"):
+        one.load(state)
+    longer = make_trainer(tiny_config("train.epochs=3", constant), path)
+    longer.load(state)
+    assert len(longer.fit()) == 3
+
+
+def test_the_last_epoch_of_a_run_made_shorter_is_tested(tiny_config: MakeConfig, tmp_path: Path) -> None:
+    path, keys = tmp_path / "checkpoint.pt", ("schedule.name=constant", "evaluation.every=4")
+    torch.manual_seed(7)
+    curve = make_trainer(tiny_config("train.epochs=2", *keys)).fit()
+    torch.manual_seed(7)
+    stop_between_epochs(make_trainer(tiny_config("train.epochs=8", *keys), path), 2)
+    state = checkpoint.load(path)
+    assert (state["progress"]["epoch"], "error_percent" in state["curve"][-1]) == (2, False)
+    shorter = make_trainer(tiny_config("train.epochs=2", *keys), path)
+    shorter.load(state)
+    assert numbers(shorter.fit()) == numbers(curve)
+    assert shorter.best is not None
+    assert shorter.best["epoch"] == 1
+    assert numbers(checkpoint.load(path)["curve"]) == numbers(curve)
 
 
 def test_shows_loss_and_rate_at_most_every_fifth_of_a_second(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args, get_origin
 
@@ -18,6 +18,16 @@ if TYPE_CHECKING:
     from alignmixup.runs import Run
 
 _METAVARS = {int: "N", float: "X", Path: "PATH", str: "TEXT"}
+
+
+class _Join(argparse.Action):
+    """Several values as a text with commas; the option may be repeated, and none of them is lost."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        """Put the values behind those that were given before; the default is none of these."""
+        before: dict[str, Any] = vars(namespace).setdefault("_joined", {})
+        before[self.dest] = f"{before[self.dest]},{values}" if self.dest in before else values
+        setattr(namespace, self.dest, before[self.dest])
 
 
 def lower_first(sentence: str) -> str:
@@ -46,14 +56,22 @@ def add_options(parser: argparse._ActionsContainer, cls: type) -> None:
         else:
             settings["type"] = next(kind for kind in (Path, str, float, int) if kind in kinds)
             settings["metavar"] = _METAVARS[settings["type"]]
-            if Sequence in kinds and types.NoneType in kinds:
-                settings["action"] = "append"
+            if {Sequence, tuple} & {*kinds}:  # a text that has commas of its own, with options, is no text with commas
+                settings["action"] = "append" if Sequence in kinds and types.NoneType in kinds else _Join
         parser.add_argument(flag, **settings)
 
 
 def given(options: argparse.Namespace, cls: type) -> dict[str, Any]:
     """The values of the options of a dataclass."""
     return {name: getattr(options, name) for name in options_of(cls)}
+
+
+def refuse_idle(options: argparse.Namespace, cls: type, why: str, *, but: Collection[str] = ()) -> None:
+    """Refuse options of a dataclass that were given and would do nothing, except those named in ``but``."""
+    for name, item in options_of(cls).items():
+        if name not in but and (value := getattr(options, name)) != item.default:
+            said = "" if isinstance(value, bool) else f" {value}"
+            raise ConfigError(f"--{name.replace('_', '-')}{said}: {why}")
 
 
 def add_set(parser: argparse.ArgumentParser) -> None:
@@ -98,9 +116,13 @@ def load_networks(options: argparse.Namespace, targets: Sequence[str]) -> list[R
     choice = given(options, NetworkChoice)
     if choice["checkpoint"] and len(targets) > 1:
         raise ConfigError("--checkpoint is for one network: give one RUN or MODEL")
-    names = [str(Path(target)) for target in targets]
-    if twice := [name for name in names if names.count(name) > 1]:
-        raise ConfigError(f"{twice[0]} is given twice")
+    first: dict[Path, str] = {}
+    for target in targets:
+        place, name = Path(target).resolve(), str(Path(target))
+        if place in first:
+            also = "" if first[place] == name else f", also as {name}"
+            raise ConfigError(f"{first[place]} is given twice{also}: give it once")
+        first[place] = name
     return [runs.load(target, overrides=options.set, **choice) for target in targets]
 
 

@@ -12,11 +12,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from alignmixup.cli.arguments import add_networks, add_options, load_networks
+from alignmixup.cli.arguments import add_networks, add_options, load_networks, refuse_idle
 from alignmixup.cli.table import new_table, show
 from alignmixup.runs.comparison import mean_and_spread
-from alignmixup.runs.plan import LocalizationProtocol
+from alignmixup.runs.plan import LocalizationProtocol, NetworkChoice
 from alignmixup.terminal import say
+from alignmixup.training.config_file import ConfigError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Measure, print the table, write record and figures."""
     from alignmixup.runs.localization import measure_localization
-    from alignmixup.runs.localization_report import reporting_to, write_report
+    from alignmixup.runs.localization_report import check_together, reporting_to, write_report
     from alignmixup.runs.stored.maps import score_stored_maps
 
     protocol = LocalizationProtocol.part_of(options)
@@ -38,9 +39,12 @@ def run(options: argparse.Namespace) -> int:
         raise ValueError("name run folders or a model, or a folder of score maps with --maps")
     if options.maps is not None and options.boxes is None:
         raise ValueError("--maps needs --boxes: a CSV file, or a folder with localization.txt")
+    _check_idle(options)
     with reporting_to(options.out):
         measured = []
-        for network in load_networks(options, options.target):
+        networks = load_networks(options, options.target)
+        check_together(networks, options.maps_out)
+        for network in networks:
             measured.append(measure_localization(network, protocol))
             say(_how(measured[-1].record))
         if options.maps is not None:
@@ -48,6 +52,19 @@ def run(options: argparse.Namespace) -> int:
         print_tables(write_report(measured, options.out, step=options.step, figures=options.figures))
     say(", ".join(str(path) for path in sorted(options.out.glob("locali[sz]ation*"))))
     return 0
+
+
+def _check_idle(options: argparse.Namespace) -> None:
+    """Refuse what says nothing of stored maps beside ``--maps``, and of networks without it."""
+    if options.maps is None:
+        if options.images is not None:
+            raise ConfigError(f"--images {options.images}: it goes with --maps; the images of a network are in --root")
+        return
+    why = "it is for networks, and --maps scores all maps that have boxes as they are; leave it out"
+    if options.set:
+        raise ConfigError(f"--set {options.set[0]}: {why}")
+    refuse_idle(options, NetworkChoice, why)
+    refuse_idle(options, LocalizationProtocol, why, but=("boxes", "contours", "step", "figures"))
 
 
 def print_tables(results: Mapping[str, Any]) -> None:

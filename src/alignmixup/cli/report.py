@@ -8,6 +8,7 @@ every configuration and the commands that make it again. Trains nothing.
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -120,7 +121,7 @@ def _tables(runs: Sequence[Any], options: argparse.Namespace, kind: str) -> str:
     from alignmixup.report.collect import find_shared
     from alignmixup.report.formats import FORMATS
     from alignmixup.report.names import spell_data
-    from alignmixup.report.rows import build_rows
+    from alignmixup.report.rows import build_rows, warnings
     from alignmixup.report.tables import evaluation_tables, localization_tables, tabulate
 
     sets: dict[str, list[Any]] = {}
@@ -134,9 +135,10 @@ def _tables(runs: Sequence[Any], options: argparse.Namespace, kind: str) -> str:
         tables = [(table.caption, table) for table in localization_tables(found)]
     else:
         for data, several in sets.items():
-            own = [tabulate(build_rows(several), chosen)]
-            if options.numbers == "evaluation":
-                own = evaluation_tables(build_rows(several))
+            rows = build_rows(several)
+            own = evaluation_tables(rows) if options.numbers == "evaluation" else [tabulate(rows, chosen)]
+            for warning in warnings(rows):
+                say(warning, file=sys.stderr)
             tables += [(", ".join(filter(None, (spell_data(data), table.caption))), table) for table in own]
     if not tables:
         raise FileNotFoundError(f"the runs hold nothing that `alignmixup {_COMMANDS[options.numbers]}` measured")

@@ -1,6 +1,6 @@
 """Mean and spread of the evaluations of several runs, one group a method. Imports no torch."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
@@ -8,6 +8,7 @@ from typing import Any
 _RANKED = 5  # of the top-5 error
 _STEPS = (1, 4, 16)  # around an image, of those measured
 _SCORE = "msp"  # the published detector; evaluation.json holds the others too
+_IMAGES = ("data.root", "images")  # results of before do not say them: then they may be any
 _DETECTION = ("detection_accuracy", "auroc", "aupr_in", "aupr_out", "fpr95")
 
 
@@ -82,29 +83,68 @@ def _of_representation(found: Mapping[str, Any]) -> dict[str, float]:
 
 
 def group_by_method(results: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
-    """Results of runs that differ by their seed alone, under the name of their method, in the order of appearance.
+    """Results of runs that differ by their seed alone, under the name of their method; see `group_runs`."""
+    return group_runs(results, lambda result: str(result["method"]))
 
-    Where one method has runs of several data sets or configurations, its names say what differs.
+
+def group_runs(
+    results: Sequence[Mapping[str, Any]], name_of: Callable[[Mapping[str, Any]], str]
+) -> dict[str, list[Mapping[str, Any]]]:
+    """Results of runs of one name that differ by their seed alone, under that name, in the order of appearance.
+
+    Where one name has runs of several data sets, images or configurations, its names say what differs.
+
+    Raises:
+        ValueError: two of them have one seed, so that their difference is no spread over seeds.
     """
     groups: dict[str, list[Mapping[str, Any]]] = {}
     for result in results:
-        rivals = [_circumstances(other) for other in results if other["method"] == result["method"]]
+        name = name_of(result)
+        rivals = [_circumstances(other) for other in results if name_of(other) == name]
         own = _circumstances(result)
-        differing = [key for key in own if any(other.get(key) != own[key] for other in rivals)]
+        differing = [key for key in own if any(_differ(key, own, other) for other in rivals)]
         if "data.name" in differing:  # what else differs then belongs to the data
             differing = ["data.name"] if _told_apart(rivals, "data.name") else differing
-        label = ", ".join([result["method"], *(f"{key}={own[key]}" for key in differing)])
+        if {*_IMAGES} <= {*differing} and own["data.root"] == own["images"]:  # said once
+            differing.remove("images")
+        label = ", ".join([name, *(f"{key}={own[key]}" for key in differing)])
         groups.setdefault(label, []).append(result)
+    for label, group in groups.items():
+        _check_seeds(label, group)
     return groups
+
+
+def _check_seeds(label: str, group: Sequence[Mapping[str, Any]]) -> None:
+    first: dict[Any, Mapping[str, Any]] = {}
+    for result in group:
+        seed = result.get("seed")
+        if seed in first:
+            raise ValueError(
+                f"{first[seed].get('run')} and {result.get('run')} are both {label} with seed {seed}: their difference "
+                "is no spread over seeds; give one of them"
+            )
+        first[seed] = result
+
+
+def _differ(key: str, one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    return bool(one.get(key) != other.get(key)) and not (key in _IMAGES and (key not in one or key not in other))
 
 
 def _told_apart(several: Sequence[Mapping[str, Any]], key: str) -> bool:
     """Whether those that are equal in ``key`` are equal in everything."""
-    return all(one == other for one in several for other in several if one[key] == other[key])
+    return not any(
+        _differ(each, one, other)
+        for one in several
+        for other in several
+        if one[key] == other[key]
+        for each in {**one, **other}
+    )
 
 
 def _circumstances(result: Mapping[str, Any]) -> dict[str, Any]:
-    return {"data.name": result.get("data"), **result.get("configuration", {})}
+    images = result.get("settings", {}).get("images")
+    tested_on = {} if images is None else {"images": images}
+    return {"data.name": result.get("data"), **result.get("configuration", {}), **tested_on}
 
 
 def spread(values: Sequence[float]) -> float | None:

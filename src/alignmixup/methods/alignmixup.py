@@ -16,7 +16,7 @@ from alignmixup.functional.cells import AlignmentSize, alignment_size
 from alignmixup.functional.sampling import coin
 from alignmixup.functional.transport.options import Alignment
 from alignmixup.methods.base import Annotation, HiddenDraw, HiddenMixer, Parents
-from alignmixup.methods.base.annotations import extent, moved, spread
+from alignmixup.methods.base.annotations import extent, grid_over, moved, spread
 from alignmixup.options import option
 from alignmixup.taps import Hidden, Inputs, LayerMix, Probe
 from alignmixup.taps.layer_check import LayerReport
@@ -93,12 +93,7 @@ class AlignedParents(Parents):
                 "this batch is aligned inside the model: read its masks and boxes after model(batch.x) in the block"
             )
         shape = self.seen[-1].shape[2:]
-        if len(shape) != 2 or not 0.5 < shape[0] * size[1] / (shape[1] * size[0]) < 2:
-            raise ValueError(
-                f"positions {tuple(shape)} of layer {self.layer!r} are no grid over images of {size[0]} x {size[1]}: "
-                "masks and boxes cannot follow the alignment there, name another layer"
-            )
-        return shape[0], shape[1]
+        return grid_over(shape, size, self.layer, "masks and boxes cannot follow the alignment there")
 
 
 def _keep(features: Tensor, *, seen: list[Tensor], then: Hidden) -> Tensor:

@@ -166,7 +166,7 @@ class AlignMixupAE(AlignMixup, Pixels):
             return
         x = self._example(x, size)
         super().prepare(x, *others, **options)
-        if others or options or self._first_forward is not None:
+        if others or options or not self._proved:
             raise ValueError("AlignMixupAE needs a model that takes images alone, as in model(x): use AlignMixup")
         if self.decoder_layer is None:
             self._put("decoder_layer", self._layers[-1])
@@ -217,7 +217,8 @@ class AlignMixupAE(AlignMixup, Pixels):
         batch = (
             MixedBatch(x, target, target, draw, tap=self._tap, scoped=True) if clean else super().mix(x, target, draw)
         )
-        self.prepare(x)
+        if self._decoder is None:
+            self.prepare(x)
         assert isinstance(self.decoder_layer, str)
         if not clean and not (self.reconstruct_aligned and draw.layer in self._behind):
             return batch

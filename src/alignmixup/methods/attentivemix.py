@@ -10,6 +10,7 @@ from alignmixup import models
 from alignmixup.functional.interpolation import cell_mask
 from alignmixup.functional.sampling import to_device
 from alignmixup.methods.base import Draw, MixedBatch, RegionMixer
+from alignmixup.methods.base.annotations import grid_over
 from alignmixup.options import option
 from alignmixup.taps import Form, Inputs, NotCallableError, Run, feature_maps, unwrap
 
@@ -126,6 +127,7 @@ class AttentiveMix(RegionMixer):
         assert self._form is not None
         forms = {self._layer: self._form}
         features = feature_maps(self._network, self._as_seen(x), [self._layer], forms=forms)[self._layer]
+        grid_over(features.shape[2:], x.shape[2:], self._layer, "its attention has no places in the image")
         attention = features.float().abs().mean(1)[draw.perm]
         pasted = most_attended(attention, 1 - draw.lam, at_least=int(self.share > 0))
         mask = cell_mask(~pasted, *x.shape[2:])

@@ -68,7 +68,7 @@ class MultiMix(LayerMixer):
         """Take the Linear layer at the end."""
         modules = {layer.name: found.run.root.get_submodule(layer.name) for layer in found.run.layers}
         names = list(modules)
-        last = next((name for name in reversed(names) if isinstance(modules[name], nn.Linear)), "")
+        last = next((name for name in reversed(names) if _is_linear(modules[name])), "")
         behind = names[names.index(last) + 1 :] if last else []
         learning = [name for name in behind if not last.startswith(f"{name}.") and list(modules[name].parameters())]
         if last and not learning and found.is_cut(last):
@@ -114,3 +114,8 @@ class MultiMix(LayerMixer):
                 "model takes, or name it with layer=..."
             )
         return self._layers[0]
+
+
+def _is_linear(module: nn.Module) -> bool:
+    """A layer of torch's own formula: one that is derived from it may normalise, and mixes otherwise behind."""
+    return isinstance(module, nn.Linear) and type(module).forward is nn.Linear.forward

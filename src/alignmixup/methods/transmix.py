@@ -51,6 +51,7 @@ class TransMix(CutMix):
         self._attention = ClassAttention(self._root, self.layer)
         self._tap = Attachment(self._root, (self._attention.layer,))
         self._proved = False
+        self._size: tuple[int, ...] = ()  # of the images that the tokens were counted of
 
     @property
     def is_scoped(self) -> bool:
@@ -76,6 +77,7 @@ class TransMix(CutMix):
                 f"{type(self._root).__name__} cannot be called so ({error}): call mixer.prepare(x, ...) once, with "
                 "everything that the model takes"
             ) from error
+        self._size = tuple(x.shape[2:])
         self._proved = True
 
     def detach(self) -> None:
@@ -92,6 +94,7 @@ class TransMix(CutMix):
             draw=(draw.perm, draw.box),
             size=(x.shape[2], x.shape[3]),
             prefix=self._attention.prefix,
+            count=self._attention.count if self._size == tuple(x.shape[2:]) else None,
             patch=None if self._root is None else patch_sides(self._root),
             share=self.attention_share,
             by_area=batch.lam,
@@ -110,6 +113,7 @@ def follow_attention(
     draw: tuple[Tensor, Tensor],
     size: tuple[int, int],
     prefix: int,
+    count: int | None,
     patch: tuple[int, int] | None,
     share: float,
     by_area: Tensor,
@@ -125,6 +129,7 @@ def follow_attention(
         draw: partners (B,), and boxes (B, 4).
         size: height and width of the images.
         prefix: tokens in front of the patches.
+        count: number of tokens, where it is known.
         patch: sides of a patch in pixels, if known.
         share: share of the attention; the rest is the area's.
         by_area: (B,) weight of the first example by area.
@@ -137,6 +142,11 @@ def follow_attention(
         raise RuntimeError(
             f"the batch was mixed with {perm.shape[0]} images and the model sees {tokens.shape[0]}: give it the whole "
             "batch at once"
+        )
+    if count is not None and tokens.shape[1] != count:
+        raise RuntimeError(
+            f"{tokens.shape[1]} tokens reach the attention layer, and {count} did when it was looked at: patches that "
+            "are dropped in training have no place in the image, train without"
         )
     attention = class_attention(layer, tokens.detach())[:, prefix:]
     grid = token_grid(attention.shape[1], size, patch)

@@ -12,6 +12,9 @@ from typing import Any
 
 from alignmixup.files import write_text
 from alignmixup.records import read_evaluation, read_localization, read_record, read_records, sealed
+from alignmixup.report.reproduce import meaning, written
+from alignmixup.runs.record import portable
+from alignmixup.training.config_file import images_of
 
 _PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".svg")
 # drawn anew, from the numbers
@@ -21,6 +24,9 @@ STORED = "records.jsonl"
 # where records are: of a run, of many, of many as older versions stored them
 _RECORDS = ("record.json", STORED, "records/*.json")
 _LOCALIZATION = "localization.json"  # of `localize`, about several runs
+_OF_LOCALIZATION = "localization_"
+# what was measured -> how the figures of it begin
+_FIGURES = {"evaluation.json": "evaluation-", _LOCALIZATION: _OF_LOCALIZATION}
 # the entries of an epoch that tables and charts read
 _KEPT = ("epoch", "train_loss", "error_percent", "cross_entropy")
 
@@ -31,6 +37,7 @@ class Run:
 
     ``label`` names its row: the folder's name without the seed. ``path`` is its folder, or the file with its record;
     ``evaluation`` and ``localization`` are what these commands wrote there, ``pictures`` what others drew.
+    ``outdated`` are names of files there that show a network from before the record, and are left out.
     """
 
     label: str
@@ -39,6 +46,7 @@ class Run:
     evaluation: Mapping[str, Any] = field(default_factory=dict)
     localization: Mapping[str, Any] = field(default_factory=dict)
     pictures: tuple[Path, ...] = ()
+    outdated: tuple[str, ...] = ()
 
     @property
     def config(self) -> Mapping[str, Any]:
@@ -50,6 +58,11 @@ class Run:
     def data(self) -> str:
         """Name of its data set."""
         return str(self.config["data"]["name"])
+
+    @property
+    def images(self) -> str:
+        """Which images they are where the name leaves that open, as of `images_of`; empty of a stored record, too."""
+        return "" if self.path.is_file() else images_of(self.data, self.config["data"].get("root", "data"))
 
     @property
     def key(self) -> tuple[str, str, int]:
@@ -66,8 +79,8 @@ class Run:
 def find_runs(paths: Iterable[Path]) -> list[Run]:
     """Every finished run at or below the paths: run folders, the folder of a comparison, stored records.
 
-    A folder of `localize` holds none, and is for `find_shared`. Two runs with one label and seed are told apart by the
-    folders above them.
+    A folder of `localize` holds none, and is for `find_shared`. A run that lies at several paths counts once. Two runs
+    with one label and seed are told apart by as many of the folders above them as it takes.
 
     Raises:
         FileNotFoundError: no such path, or no finished run there.
@@ -84,7 +97,7 @@ def find_runs(paths: Iterable[Path]) -> list[Run]:
             runs.setdefault(Path(os.path.realpath(file)), _read(file))
     if not runs:
         raise FileNotFoundError("what `localize` wrote alone makes no page: name its runs too")
-    return _tell_apart([run for several in runs.values() for run in several])
+    return _tell_apart(_each_once(run for several in runs.values() for run in several))
 
 
 @dataclass(frozen=True)
@@ -96,11 +109,26 @@ class Shared:
 
 
 def find_shared(paths: Iterable[Path]) -> Shared:
-    """What lies in those of the folders that are no run themselves."""
+    """What lies in those of the folders that are no run themselves; nothing of `localize` from before a run's end."""
     folders = [path for path in paths if path.is_dir() and not (path / "record.json").is_file()]
-    found = [_localization(folder) for folder in folders]
-    pictures = [file for folder in folders for file in sorted(folder.iterdir()) if _is_picture(file, folder)]
-    return Shared(tuple(one for one in found if one), tuple(pictures))
+    localizations, pictures = [], []
+    for folder in folders:
+        found = _localization(folder)
+        outdated = any(_is_older(folder / _LOCALIZATION, record) for record in _measured(found, folder))
+        localizations += [found] if found and not outdated else []
+        pictures += [
+            file
+            for file in sorted(folder.iterdir())
+            if _is_picture(file, folder) and not (outdated and file.name.startswith(_OF_LOCALIZATION))
+        ]
+    return Shared(tuple(localizations), tuple(pictures))
+
+
+def _measured(localization: Mapping[str, Any], folder: Path) -> list[Path]:
+    """Records of the runs that it is about, as far as they are found: in that folder, or where they were."""
+    named = [Path(run["run"]) for run in localization.get("runs", ()) if "run" in run]
+    places = [place / "record.json" for path in named for place in (path, folder / path.name)]
+    return [place for place in places if place.is_file()]
 
 
 def compact(run: Run) -> dict[str, Any]:
@@ -108,8 +136,6 @@ def compact(run: Run) -> dict[str, Any]:
 
     Paths of the machine where it ran are left out.
     """
-    from alignmixup.runs.record import portable
-
     curve = [{key: _rounded(row[key]) for key in _KEPT if key in row} for row in run.record["curve"]]
     kept = {key: value for key, value in run.record.items() if key not in ("config", "curve")}
     named = {"format": kept.pop("format"), "label": run.label, "seed": run.record["seed"], "date": run.date}
@@ -120,9 +146,23 @@ def write_records(runs: Iterable[Run], folder: Path) -> Path:
     """Store compact records in the folder's ``records.jsonl``, one run a line, in the order of `Run.key`.
 
     Runs that are there already stay, except those with the key of a new one.
+
+    Raises:
+        ValueError: two of the runs have one key, or a run that is there has it and another configuration.
     """
     file = folder / STORED
-    stored = {run.key: run for run in [*(_read(file) if file.is_file() else []), *runs]}
+    stored = {run.key: run for run in (_read(file) if file.is_file() else [])}
+    new: dict[tuple[str, str, int], Run] = {}
+    for run in runs:
+        name = f"{run.label} with seed {run.record['seed']}"
+        if run.key in new:
+            raise ValueError(f"{new[run.key].path} and {run.path} are both {name}: store them in different folders")
+        if run.key in stored and (other := _first_difference(stored[run.key], run)):
+            raise ValueError(
+                f"{file} holds {name} of another configuration, {other}: take another folder, or rename the run's"
+            )
+        new[run.key] = run
+    stored |= new
     lines = [json.dumps(sealed(compact(stored[key])), allow_nan=False) for key in sorted(stored)]
     folder.mkdir(parents=True, exist_ok=True)
     write_text(file, "".join(f"{line}\n" for line in lines))
@@ -139,29 +179,47 @@ def _read(file: Path) -> list[Run]:
 
 
 def _read_folder(file: Path, record: Mapping[str, Any]) -> Run:
+    """What a run left and what was made of it; nothing of the network that was there before it, or was less long."""
     folder = file.parent
+    evaluation, localization = _evaluation(folder / "evaluation.json"), _localization(folder)
+    outdated = []
+    if evaluation and _is_of_others(evaluation.get("settings", {}), record):
+        outdated.append("evaluation.json")
+    if localization and _is_older(folder / _LOCALIZATION, file):
+        outdated.append(_LOCALIZATION)
+    gone = tuple(prefix for name, prefix in _FIGURES.items() if name in outdated)
+    drawn = _pictures(folder)
+    pictures = [one for one in drawn if not (one.name.startswith(gone) or _is_older(one, file))]
+    outdated += [str(one.relative_to(folder)) for one in drawn if one not in pictures]
     return Run(
         label=_without_seed(folder.name),
         record=record,
         path=folder,
-        evaluation=_evaluation(folder / "evaluation.json", record),
-        localization=_localization(folder),
-        pictures=_pictures(folder),
+        evaluation={} if "evaluation.json" in outdated else evaluation,
+        localization={} if _LOCALIZATION in outdated else localization,
+        pictures=tuple(pictures),
+        outdated=tuple(outdated),
     )
 
 
-def _evaluation(file: Path, record: Mapping[str, Any]) -> dict[str, Any]:
-    """What was measured about the weights of the record; nothing of those from before."""
-    evaluation = read_evaluation(file) if file.is_file() else {}
-    own = record.get("weights_sha256", {}).values()
-    measured = evaluation.get("settings", {}).get("weights_sha256")
-    return {} if own and measured and measured not in own else evaluation
+def _evaluation(file: Path) -> dict[str, Any]:
+    return read_evaluation(file) if file.is_file() else {}
 
 
-def _pictures(folder: Path) -> tuple[Path, ...]:
+def _is_of_others(settings: Mapping[str, Any], record: Mapping[str, Any]) -> bool:
+    """Whether other weights were measured than those of the record; not known where one of the two does not say."""
+    own, measured = record.get("weights_sha256", {}).values(), settings.get("weights_sha256")
+    return bool(own and measured and measured not in own)
+
+
+def _is_older(file: Path, record: Path) -> bool:
+    return file.stat().st_mtime < record.stat().st_mtime
+
+
+def _pictures(folder: Path) -> list[Path]:
     """What other commands drew; of a figure that is there as PNG and as SVG, the latter."""
     found = [file for file in folder.rglob("*") if _is_picture(file, folder)]
-    return tuple(sorted(file for file in found if file.suffix != ".png" or file.with_suffix(".svg") not in found))
+    return sorted(file for file in found if file.suffix != ".png" or file.with_suffix(".svg") not in found)
 
 
 def _is_picture(file: Path, folder: Path) -> bool:
@@ -170,18 +228,52 @@ def _is_picture(file: Path, folder: Path) -> bool:
     return named and file.is_file() and Path(os.path.realpath(file)).is_relative_to(os.path.realpath(folder))
 
 
+def _each_once(runs: Iterable[Run]) -> list[Run]:
+    """Of copies of one run, which have its numbers and seconds, the one with more beside it."""
+    found: dict[str, Run] = {}
+    for run in runs:
+        numbers = [run.record["seed"], run.record["metrics"], compact(run)["curve"]]
+        told = json.dumps([meaning(portable(run.config)), *numbers], sort_keys=True)
+        found[told] = max(found.get(told, run), run, key=_beside)
+    return list(found.values())
+
+
+def _beside(run: Run) -> tuple[int, ...]:
+    return bool(run.evaluation), bool(run.localization), len(run.pictures), run.path.is_dir()
+
+
 def _tell_apart(runs: Sequence[Run]) -> list[Run]:
-    found = Counter(run.key for run in runs)
-    twice = {(data, label) for (data, label, _), count in found.items() if count > 1}
-    return [
-        replace(run, label=f"{_place(run.path)}/{run.label}") if (run.data, run.label) in twice else run for run in runs
-    ]
+    """Labels with as many of the folders above as it takes for each `Run.key` to be one run's."""
+    folders = [0] * len(runs)
+    for _ in range(2 + max(len(run.path.resolve().parts) for run in runs)):
+        named = [replace(run, label=_placed(run, count)) for run, count in zip(runs, folders, strict=True)]
+        found = Counter(run.key for run in named)
+        twice = {(data, label) for (data, label, _), count in found.items() if count > 1}
+        if not twice:
+            return named
+        folders = [count + ((run.data, run.label) in twice) for run, count in zip(named, folders, strict=True)]
+    data, label = min(twice)
+    raise ValueError(f"two runs on {data} are called {label} and have one seed: name them in two calls")
 
 
-def _place(path: Path) -> str:
-    """The name of the folder that holds the run, or of the one that holds ``records``."""
-    above = path.resolve().parent
-    return above.parent.name if above.name == "records" else above.name
+def _placed(run: Run, folders: int) -> str:
+    """The label behind so many of the folders above the run, or above ``records``; its own name where they end."""
+    if not folders:
+        return run.label
+    above = run.path.resolve().parent
+    names = (above.parent if above.name == "records" else above).parts[1:]
+    name = "" if folders <= len(names) else f" ({run.path.name})"
+    return "/".join([*names[-folders:], run.label]) + name
+
+
+def _first_difference(old: Run, new: Run) -> str:
+    """The first key in which two runs of one label differ, with both values; empty without one."""
+    before, now = (meaning(portable(run.config)) for run in (old, new))
+    for key in dict.fromkeys([*before, *now]):
+        if before.get(key) != now.get(key):
+            there, here = (written(values[key]) if key in values else "not set" for values in (before, now))
+            return f"{key} is {there} there and {here} now"
+    return ""
 
 
 def _without_seed(name: str) -> str:

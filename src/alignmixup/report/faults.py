@@ -8,11 +8,13 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
-from datetime import date
-from functools import partial
+from datetime import UTC, date, datetime
+from functools import cache, partial
 from pathlib import Path
 from statistics import fmean
 from typing import Any
+
+import torch
 
 from alignmixup import data, methods, models
 from alignmixup.data.transforms.augment import preset
@@ -21,7 +23,7 @@ from alignmixup.options import Option
 from alignmixup.outside import is_outside
 from alignmixup.records import each_record, last_ten
 from alignmixup.report.collect import Run
-from alignmixup.report.reproduce import config_hash
+from alignmixup.report.reproduce import config_hash, meaning
 from alignmixup.report.rows import KEY
 from alignmixup.runs.record import best_chosen_on
 from alignmixup.training.config import Config
@@ -34,6 +36,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 _PLACE = re.compile(r"^(/|~|[A-Za-z]:[\\/])|/(home|Users|tmp|root|mnt)/")  # a path of somebody's machine
 _STEERING = frozenset("`<>|[]*\\")  # what Markdown and HTML read as more than a letter
 _WORD = re.compile(r"\w+")
+_WIDEST, _DEEPEST = 10_000, 100  # channels, and layers of a block
 _ROUNDED = 1e-3  # numbers of the curve have six digits
 
 _PERCENT = Option(name="", type=float, minimum=0, maximum=100)
@@ -64,7 +67,7 @@ def faults(file: Path) -> list[str]:
         ValueError: no file, or an empty one.
     """
     found: list[str] = []
-    hashes: dict[tuple[str, str], str] = {}
+    rows: dict[tuple[str, str], tuple[str, Mapping[str, Any]]] = {}
     curves: dict[str, tuple[str, str]] = {}
     for place, record in each_record(file):
         if isinstance(record, ValueError):
@@ -78,8 +81,8 @@ def faults(file: Path) -> list[str]:
         source, other = curves.setdefault(numbers, (place, made_by))
         if other != made_by:
             found.append(f"{place}: the curve is that of {source}, of {other}: this one is of {made_by}; run each")
-        first = hashes.setdefault((run.data, run.label), own)
-        if own != first:
+        first, means = rows.setdefault((run.data, run.label), (own, meaning(record["config"])))
+        if meaning(record["config"]) != means:
             found.append(
                 f"{place}: {run.label} has the configuration {own} here and {first} in another seed: give rows of "
                 "different configurations different labels"
@@ -125,8 +128,10 @@ def _of_origin(record: Mapping[str, Any]) -> Iterator[str]:
         yield f"revision.dirty is {_shown(revision.get('dirty'))}: expected whether files differed from the commit"
     if not record.get("environment", {}).get("packages", {}).get("torch"):
         yield "environment.packages does not say the version of torch"
-    if not _is_day(record.get("date")):
-        yield f"date is {_shown(record.get('date'))}: expected the day on which it ended, as 2026-01-31"
+    if not _is_day(day := record.get("date")):
+        yield f"date is {_shown(day)}: expected the day on which it ended, as 2026-01-31"
+    elif str(day) > (today := datetime.now(UTC).date().isoformat()):
+        yield f"date is {day}, after today, {today}: expected the day on which it ended"
     if not all(map(_SHA256.fullmatch, record.get("weights_sha256", {}).values())):
         yield "weights_sha256 holds what is no SHA-256"
 
@@ -166,7 +171,7 @@ def _of_config(config: Config) -> Iterator[str]:
         "data.augment": partial(preset, ("none" if geometry == "default" else geometry) + plus + policy)
     }
     if not is_outside(config.model.name):
-        checks["model"] = partial(models.check_options, config.model.name, config.model.options)
+        checks["model"] = partial(_check_network, config.model.name, config.model.options)
     if not is_outside(config.method.name):
         checks["method"] = partial(methods.check_options, config.method.name, config.method.options)
     for place, check in checks.items():
@@ -174,6 +179,24 @@ def _of_config(config: Config) -> Iterator[str]:
             check()
         except (ValueError, TypeError) as error:
             yield f"config.{place}: {error}"
+
+
+def _check_network(name: str, options: Mapping[str, Any]) -> None:
+    """Check options one by one, and those of a network of this package by building it, without weights."""
+    models.check_options(name, options)
+    if ":" in name:
+        return
+    for key, value in options.items():  # of what is sent in nothing is built for long
+        numbers, most = (value, _DEEPEST) if isinstance(value, list | tuple) else ([value], _WIDEST)
+        if found := [number for number in numbers if isinstance(number, int) and number > most]:
+            raise ValueError(f"{key} is {found[0]}, more than the {most} that a network here may have")
+    _build(name, json.dumps(models.without_start(name, options), sort_keys=True))
+
+
+@cache
+def _build(name: str, options: str) -> None:
+    with torch.device("meta"):
+        models.build(name, num_classes=10, options=json.loads(options))
 
 
 def _of_run(record: Mapping[str, Any], config: Config) -> Iterator[str]:
@@ -185,11 +208,21 @@ def _of_run(record: Mapping[str, Any], config: Config) -> Iterator[str]:
     processes, told = record.get("environment", {}).get("processes"), record.get("effective_batch_size")
     if type(processes) is not int or processes < 1:
         yield f"environment.processes is {_shown(processes)}: expected how many there were"
-    elif told != (images := config.train.batch_size * config.train.accumulation * processes):
-        yield f"effective_batch_size is {_shown(told)}, and configuration and processes make it {images}"
+    elif found := _wrong_batch(told, config.train.batch_size * config.train.accumulation, processes):
+        yield f"effective_batch_size is {_shown(told)}, {found}"
     expected = best_chosen_on(record["config"])
     if (chosen := record.get("best_chosen_on", expected)) != expected:
         yield f"best_chosen_on is {_shown(chosen)}, and the configuration chose on {expected}"
+
+
+def _wrong_batch(told: Any, images: int, processes: int) -> str:
+    """What is wrong with the images of an update, of which one process gives ``images``; empty if nothing is.
+
+    A run keeps those of the processes it began with; the processes of a record are those that ended it.
+    """
+    if type(told) is not int or told < 1 or told % images:
+        return f"and train.batch_size x train.accumulation, of any number of processes, makes it a multiple of {images}"
+    return f"which {processes} processes cannot share evenly" if told % processes else ""
 
 
 def _of_curve(curve: list[dict[str, Any]], metrics: Mapping[str, Any], config: Config) -> Iterator[str]:

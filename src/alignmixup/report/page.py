@@ -18,7 +18,7 @@ from alignmixup.report.charts import draw_charts, draw_reliabilities
 from alignmixup.report.collect import Run, Shared
 from alignmixup.report.names import spell_data
 from alignmixup.report.reproduce import command_for, config_text, split_keys
-from alignmixup.report.rows import KEY, Row, build_rows
+from alignmixup.report.rows import KEY, Row, build_rows, warnings
 from alignmixup.report.tables import Table, duration, error_table, evaluation_tables, localization_tables
 from alignmixup.runs.comparison import mean_and_spread
 
@@ -131,6 +131,7 @@ def _summary(rows: Sequence[Row]) -> str:
     if best.against:
         mean, spread = best.against["mean"][KEY], best.against["spread"][KEY]
         text += f" That is {mean_and_spread(best.against, KEY, sign=True)} against the baseline with the same seeds"
+        text += ", which differs in more than the method" if best.apart else ""
         if spread is None:
             text += "; one pair of runs says nothing about chance."
         else:
@@ -139,7 +140,7 @@ def _summary(rows: Sequence[Row]) -> str:
 
 
 def _caveats(rows: Sequence[Row]) -> list[str]:
-    notes = []
+    notes = warnings(rows)
     if any(row.published is not None for row in rows):
         notes.append(f"Paper: {SOURCE}: {PROTOCOL}.")
         options = [row.runs[0].config for row in rows if row.published is not None]

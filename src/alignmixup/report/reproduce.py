@@ -1,18 +1,24 @@
 """The command that makes a run again; its configuration: a name, and what distinguishes it from others."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from alignmixup.report.collect import Run
-from alignmixup.training.config import TABLES, to_dict
+from alignmixup.training.config import TABLES, OpenTable, to_dict
 from alignmixup.training.config_file import FREE_KEYS, ConfigError, bundled_names, dump, from_dict, load
 
+if TYPE_CHECKING:
+    from alignmixup.report.collect import Run
+
 Flat = dict[str, Any]
+
+_FREE = (*FREE_KEYS, "train.seed")
 
 # Keys that came when hashes had been published, at the values that change nothing: hashes leave them out.
 _LATER: Flat = {"data.imbalance": 1.0}
@@ -47,6 +53,21 @@ def completed(config: Mapping[str, Mapping[str, Any]]) -> Flat:
     }
 
 
+def meaning(config: Mapping[str, Mapping[str, Any]]) -> Flat:
+    """What changes the numbers of a run, equal for configurations that mean the same: 1.0 is 1 in options too.
+
+    The network's channels are those of the images, whether they are written down or not.
+    """
+    left_out = (*_FREE, "model.in_channels")
+    return {name: _plain(value) for name, value in completed(config).items() if name not in left_out}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def command_for(run: Run) -> str:
     """The shortest `alignmixup train` that means the same: a bundled configuration and the keys that differ."""
     wanted = completed(run.config)
@@ -68,10 +89,12 @@ def command_for(run: Run) -> str:
 
 
 def config_hash(run: Run) -> str:
-    """Twelve digits that runs share if their configurations mean the same; seed and what `FREE_KEYS` names aside."""
-    free = (*FREE_KEYS, "train.seed")
+    """Twelve digits that runs share if their configurations mean the same; seed and what `FREE_KEYS` names aside.
+
+    Hashes are published, so an option written 1 in place of 1.0 keeps its own; `meaning` compares.
+    """
     known = completed(run.config).items()
-    kept = {key: value for key, value in known if key not in free and (key not in _LATER or value != _LATER[key])}
+    kept = {key: value for key, value in known if key not in _FREE and (key not in _LATER or value != _LATER[key])}
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -86,9 +109,19 @@ def config_text(run: Run) -> str:
 def split_keys(runs: Sequence[Run]) -> tuple[list[str], Flat]:
     """Keys whose values differ between the runs, and the keys and values that all share; seed and places aside."""
     flat = [flatten(run.config) for run in runs]
-    keys = [key for key in dict.fromkeys(key for one in flat for key in one) if key not in (*FREE_KEYS, "train.seed")]
+    keys = [key for key in dict.fromkeys(key for one in flat for key in one) if key not in _FREE]
     differing = [key for key in keys if any(one.get(key) != flat[0].get(key) for one in flat)]
     return differing, {key: flat[0][key] for key in keys if key not in differing}
+
+
+def _kept(wanted: Flat, bundled: Flat) -> set[str]:
+    """Keys of a bundled file that stay: another ``model.name`` or ``method.name`` drops the options given before."""
+    renamed = [
+        f"{table}."
+        for table, kind in TABLES.items()
+        if issubclass(kind, OpenTable) and wanted[f"{table}.name"] != bundled[f"{table}.name"]
+    ]
+    return {key for key in bundled if not key.startswith(tuple(renamed))}
 
 
 @cache
@@ -98,11 +131,13 @@ def _bundled(name: str) -> Flat:
 
 def _settings(wanted: Flat, bundled: Flat) -> list[str]:
     """What ``--set`` has to say; keys of no effect on the result are left out."""
-    differing = [key for key in wanted if key not in FREE_KEYS and wanted[key] != bundled.get(key)]
-    return [f"{key}={_written(wanted[key])}" for key in differing]
+    kept = _kept(wanted, bundled)
+    differing = [key for key in wanted if key not in FREE_KEYS and (key not in kept or wanted[key] != bundled[key])]
+    return [f"{key}={written(wanted[key])}" for key in differing]
 
 
-def _written(value: Any) -> str:
+def written(value: Any) -> str:
+    """A value as ``--set`` takes it."""
     if isinstance(value, bool):
         return str(value).lower()
     return str(value) if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))

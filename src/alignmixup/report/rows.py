@@ -1,12 +1,15 @@
 """One row a method: mean and spread over its runs, the distance to the baseline, the paper's number."""
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from alignmixup.evaluation.published import published_error
 from alignmixup.report.collect import Run
 from alignmixup.report.names import rank, spell
+from alignmixup.report.reproduce import Flat, meaning, written
+from alignmixup.runs.baseline import choose_baseline, differing
 from alignmixup.runs.comparison import difference, mean_and_spread, summarise_runs
 
 KEY = "last10_error_percent"  # the number to compare
@@ -17,10 +20,11 @@ class Row:
     """What the tables and charts show of a method.
 
     Attributes:
-        label: as the run folders are called.
-        runs: one a seed.
+        label: as the run folders are called, and what differs where runs of several configurations are called so.
+        runs: one a seed, of one configuration and of the same images.
         summary: mean and spread, as ``results.json`` holds them.
         against: difference to the baseline, paired by seed; None without one, and for the baseline itself.
+        apart: keys outside the method in which that baseline differs; empty where none does.
         unaligned: difference of AlignMixup, or of a method outside the package, to Manifold mixup with the same layers
             and shares, paired by seed: what aligning does; None without such runs, and for other methods.
         published: the paper's error of the best epoch in percent; None where it has none.
@@ -30,6 +34,7 @@ class Row:
     runs: tuple[Run, ...]
     summary: Mapping[str, Any]
     against: Mapping[str, Any] | None = None
+    apart: tuple[str, ...] = ()
     unaligned: Mapping[str, Any] | None = None
     published: float | None = None
 
@@ -50,13 +55,53 @@ class Row:
 
 def build_rows(runs: Sequence[Run]) -> list[Row]:
     """The rows of one data set, in the order of `names.rank`."""
-    groups: dict[str, list[Run]] = {}
-    for run in sorted(runs, key=lambda run: (rank(run.config["method"]["name"]), run.label, run.record["seed"])):
-        groups.setdefault(run.label, []).append(run)
-    rows = [_row(label, group) for label, group in groups.items()]
+    rows = [_row(label, group) for label, group in _grouped(runs).items()]
     baselines = [row for row in rows if row.method == "baseline"]
     manifold = [row for row in rows if row.method == "manifold_mixup"]
-    return [replace(row, against=_against(row, baselines), unaligned=_unaligned(row, manifold)) for row in rows]
+    return [replace(_compared(row, baselines), unaligned=_unaligned(row, manifold)) for row in rows]
+
+
+def warnings(rows: Sequence[Row]) -> list[str]:
+    """What a reader of the numbers must know: baselines that differ in more than the method, and what was left out."""
+    found = [
+        f"Minus baseline of {row.name}: the only baseline differs in {', '.join(row.apart)} too."
+        for row in rows
+        if row.apart
+    ]
+    return found + [
+        f"Left out of {row.name}, seed {run.record['seed']}: {', '.join(run.outdated)}, of a network from before the "
+        "record; measure or draw them again."
+        for row in rows
+        for run in row.runs
+        if run.outdated
+    ]
+
+
+def _grouped(runs: Sequence[Run]) -> dict[str, list[Run]]:
+    """Runs of one label, configuration and images; where a label has several groups, its names say what differs."""
+    groups: dict[tuple[str, str], list[Run]] = {}
+    told: dict[str, list[Flat]] = {}  # label -> what the runs of it are told apart by
+    for run in sorted(runs, key=lambda run: (rank(run.config["method"]["name"]), run.label, run.record["seed"])):
+        images = _images(run, runs)
+        own = meaning(run.config) | ({"images": images} if images else {})
+        told.setdefault(run.label, []).append(own)
+        groups.setdefault((run.label, json.dumps(own, sort_keys=True)), []).append(run)
+    return {_named(label, json.loads(own), told[label]): group for (label, own), group in groups.items()}
+
+
+def _images(run: Run, runs: Sequence[Run]) -> str:
+    """Those of the run; of a stored record, which does not say, those of the runs like it if these agree."""
+    alike = {
+        other.images
+        for other in (() if run.images else runs)
+        if other.images and other.label == run.label and meaning(other.config) == meaning(run.config)
+    }
+    return run.images or (alike.pop() if len(alike) == 1 else "")
+
+
+def _named(label: str, own: Flat, groups: Iterable[Flat]) -> str:
+    differ = [key for key, value in own.items() if any(other.get(key) != value for other in groups)]
+    return ",".join([label, *(f"{key}={written(own[key])}" for key in differ)])
 
 
 def _row(label: str, runs: Sequence[Run]) -> Row:
@@ -69,20 +114,40 @@ def _row(label: str, runs: Sequence[Run]) -> Row:
     )
 
 
-def _against(row: Row, baselines: Sequence[Row]) -> dict[str, Any] | None:
-    """To the baseline with the same network, data and recipe; where recipes differ, to the only one."""
-    same = [other for other in baselines if _surroundings(other) == _surroundings(row)] or baselines
-    return None if row.method == "baseline" or len(same) != 1 else difference(row.summary, same[0].summary)
+def _compared(row: Row, baselines: Sequence[Row]) -> Row:
+    """With its distance to the baseline that differs in the method alone; to the only one, if none does."""
+    if row.method == "baseline":
+        return row
+    found = _partner(row, baselines) or (baselines[0] if len(baselines) == 1 else None)
+    against = found and difference(row.summary, found.summary)
+    if not found or not against:
+        return row
+    apart = () if _around(found) == _around(row) else differing(row.runs[0].config, found.runs[0].config)
+    return replace(row, against=against, apart=tuple(apart))
 
 
 def _unaligned(row: Row, manifold: Sequence[Row]) -> dict[str, Any] | None:
     """To the runs that mix as often, as much and at the same layers, without aligning."""
     if row.method != "alignmixup" and ":" not in row.method:
         return None
-    same = [
-        other for other in manifold if _mixing(other) == _mixing(row) and _surroundings(other) == _surroundings(row)
-    ]
-    return difference(row.summary, same[0].summary) if len(same) == 1 else None
+    found = _partner(row, [other for other in manifold if _mixing(other) == _mixing(row)])
+    return difference(row.summary, found.summary) if found else None
+
+
+def _partner(row: Row, others: Sequence[Row]) -> Row | None:
+    """The first that differs in the method alone."""
+    for other in others:  # those that are equal as they stand need no torch, which knows the defaults of networks
+        if _around(other) == _around(row):
+            return other
+    found = choose_baseline(row.runs[0].config, [other.runs[0].config for other in others])
+    return None if found is None else others[found]
+
+
+def _around(row: Row) -> Flat:
+    """What changes the numbers, the method aside."""
+    run = row.runs[0]
+    own = {key: value for key, value in meaning(run.config).items() if not key.startswith("method.")}
+    return own | {"images": run.images}
 
 
 def _mixing(row: Row) -> dict[str, Any]:
@@ -90,13 +155,3 @@ def _mixing(row: Row) -> dict[str, Any]:
     layers = options.get("layer")
     shared = ("alpha", "lam_per", "probability", "input_probability", "layer_probabilities")
     return {key: options.get(key) for key in shared} | {"layer": [layers] if isinstance(layers, str) else layers}
-
-
-def _surroundings(row: Row) -> dict[str, Any]:
-    config = row.runs[0].config
-    free = {("train", "seed"), ("train", "device"), ("train", "threads"), ("data", "root"), ("data", "workers")}
-    return {
-        table: {key: value for key, value in values.items() if (table, key) not in free}
-        for table, values in config.items()
-        if table not in ("method", "evaluation")
-    }

@@ -10,6 +10,7 @@ from alignmixup.report.collect import Run
 from alignmixup.report.names import spell
 from alignmixup.report.rows import KEY, Row
 from alignmixup.runs.comparison import averaged, mean_and_spread
+from alignmixup.runs.record import best_chosen_on
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,7 @@ DEFAULT_COLUMNS = ("method", "last10", "against", "unaligned", "best", "paper", 
 _ALL = ("method", "seeds", "last10", "against", "unaligned", "best", "paper", "last", "cross-entropy", "time", "rate")
 _NOTE = (
     "In percent, mean ± standard deviation over the runs. Last 10: mean over the tests in the last ten epochs, the "
-    "number to compare. Best: the best epoch, chosen on the test set, as the papers report it. Minus baseline: paired "
-    "by seed, below 0 is better."
+    "number to compare. Best: the best epoch, chosen on {chosen_on}. Minus baseline: paired by seed, below 0 is better."
 )
 
 
@@ -84,7 +84,17 @@ def error_table(rows: Sequence[Row]) -> Table:
     filled = [name for name in _ALL if any(COLUMNS[name][1](row) for row in rows)]
     unaligned = " Minus unaligned: the same against Manifold mixup at the same layers." * ("unaligned" in filled)
     best = min(range(len(rows)), key=lambda number: rows[number].summary["mean"][KEY])
-    return tabulate(rows, filled, caption="Test error", note=_NOTE + unaligned, best=best)
+    note = _NOTE.format(chosen_on=_chosen_on(rows)) + unaligned
+    return tabulate(rows, filled, caption="Test error", note=note, best=best)
+
+
+def _chosen_on(rows: Sequence[Row]) -> str:
+    """Which images chose the best epochs: those that all errors of these runs are of."""
+    named = list(dict.fromkeys(best_chosen_on(run.config) for row in rows for run in row.runs))
+    if len(named) > 1:
+        return f"{' or '.join(named)}, which all errors of a run are of"
+    own, papers = named[0], best_chosen_on({"data": {}})
+    return f"{own}, as the papers report it" if own == papers else f"{own}, which all errors are of"
 
 
 # group -> key of `evaluation.summary.headline` -> heading, digits
@@ -147,10 +157,12 @@ _COUNTED = {
 
 
 def evaluation_tables(rows: Sequence[Row]) -> list[Table]:
-    """What `alignmixup evaluate` measured, a table for each kind of measure, a row a method: mean ± spread."""
-    found = [(row, [run for run in row.runs if run.evaluation]) for row in rows]
-    numbers = {row.label: [headline(run.evaluation) for run in runs] for row, runs in found if runs}
-    keys = list(dict.fromkeys(key for several in numbers.values() for one in several for key in one))
+    """What `alignmixup evaluate` measured, a table for each kind of measure, a row a method: mean ± spread.
+
+    Runs without a kind of measure do not count in its table.
+    """
+    found = [(row, [(run, headline(run.evaluation)) for run in row.runs if run.evaluation]) for row in rows]
+    keys = list(dict.fromkeys(key for _, several in found for _, one in several for key in one))
     groups = {group: {key: own[key] for key in own if key in keys} for group, own in _GROUPS.items()}
     known = {key for own in groups.values() for key in own}
     for key in keys:
@@ -158,25 +170,23 @@ def evaluation_tables(rows: Sequence[Row]) -> list[Table]:
             groups["Under attack"][key] = (key.removesuffix(" error_percent"), 2)
         elif key not in known:
             groups["Error"][key] = (key.removesuffix("_percent").replace("_", " "), 3)
-    return [
-        _measured(group, own, [(row, runs) for row, runs in found if runs], numbers)
-        for group, own in groups.items()
-        if own
-    ]
+    return [_measured(group, own, found) for group, own in groups.items() if own]
 
 
 def _measured(
     group: str,
     headings: Mapping[str, tuple[str, int]],
-    found: Sequence[tuple[Row, Sequence[Run]]],
-    numbers: Mapping[str, Sequence[Mapping[str, float]]],
+    found: Sequence[tuple[Row, Sequence[tuple[Run, Mapping[str, float]]]]],
 ) -> Table:
-    lines = []
-    for row, runs in found:
-        cells = [_of_all(numbers[row.label], key, digits) for key, (_, digits) in headings.items()]
-        if any(cells):
+    lines, counted = [], []
+    for row, several in found:
+        own = [(run, numbers) for run, numbers in several if not headings.keys().isdisjoint(numbers)]
+        if own:
+            runs = [run for run, _ in own]
+            cells = [_of_all([numbers for _, numbers in own], key, digits) for key, (_, digits) in headings.items()]
             lines.append([row.name, *cells, _images(group, runs), str(len(runs))])
-    which = sorted({str(run.evaluation.get("weights", "")) for _, runs in found for run in runs})
+            counted += runs
+    which = sorted({str(run.evaluation.get("weights", "")) for run in counted})
     weights = {"model.safetensors": "of the last epoch", "model_best.safetensors": "of the best epoch"}
     named = " and ".join(weights.get(name, name) for name in which if name)
     note = _NOTES[group] + (f" Weights {named}." if named else "")

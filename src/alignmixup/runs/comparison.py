@@ -15,12 +15,15 @@ from typing import TYPE_CHECKING, Any
 from alignmixup.evaluation.published import published_error
 from alignmixup.evaluation.summary import spread
 from alignmixup.files import locked
-from alignmixup.outside import require
+from alignmixup.outside import is_outside, require
 from alignmixup.records import last_ten, read_record, read_results, write_sealed
-from alignmixup.runs.folder import Mode, RunFolder
+from alignmixup.runs.baseline import choose_baseline, differing
+from alignmixup.runs.folder import Mode, RunFolder, complete, data_folder
+from alignmixup.runs.folder import difference as found_difference
 from alignmixup.runs.plan import check_arguments
 from alignmixup.runs.sweep import Variant, expand, parse_sweep
-from alignmixup.training.config_file import ConfigError
+from alignmixup.training.config import Config, to_dict
+from alignmixup.training.config_file import ConfigError, images_of
 from alignmixup.training.processes.ranks import is_main_process
 
 if TYPE_CHECKING:
@@ -31,6 +34,7 @@ _log = logging.getLogger(__name__)
 
 FORMAT = 1
 ERRORS = ("last10_error_percent", "best_error_percent", "last_error_percent")
+_SEED = "train.seed"
 _PACKAGES = ("numpy", "safetensors", "matplotlib", "rich", "sklearn")  # without which no run would end
 _AVERAGED = (*ERRORS, "last_cross_entropy", "seconds", "images_per_second")
 
@@ -52,15 +56,16 @@ def compare(
     """Train several configurations with several seeds, and with each of several values of options.
 
     Finished runs are read, unfinished ones continued: the same call picks up where it was stopped. Rows and seeds of an
-    earlier comparison in the same folder stay in ``results.json`` where its ``overrides`` were the same; otherwise the
-    file of then is kept as ``results-1.json``.
+    earlier comparison in the same folder stay in ``results.json`` where its ``overrides`` were the same, and seeds of
+    one row its configuration; otherwise the file of then is kept as ``results-1.json``.
 
     Args:
         configs: TOML files or names of bundled configurations.
         seeds: how many: 0 to ``seeds`` - 1, the outer loop.
         overrides: for all, such as ``train.epochs=5``.
         sweeps: ``table.key=value,value,...``, each; a method without the option runs as it is.
-        out: folder of all runs, of ``results.json`` and the figure; None for ``runs/<dataset>``.
+        out: folder of all runs, of ``results.json`` and the figure; None for ``runs/<dataset>``,
+            where a folder of images goes by its own name.
         jobs: so many runs at a time, each in a process of its own; None for one after another in this process, or for
             all at once on a cluster.
         on: ``("slurm", "gpus_per_node=1", ...)`` trains on a cluster, see `Cluster`; none for this machine.
@@ -92,18 +97,15 @@ def compare(
     check_arguments(overwrite=overwrite, display=display, figures=figures, command=command)
     for package in _PACKAGES:
         require(package)  # said once, and not by every run
-    for name, value in (("seeds", seeds), ("jobs", 1 if jobs is None else jobs)):
-        if value < 1:
-            raise ConfigError(f"--{name} must be >= 1, got {value}")
-    if (on or jobs is not None) and "WORLD_SIZE" in os.environ:
-        raise ConfigError("--jobs starts processes of its own; leave torchrun or --jobs out")
+    _check_asked(seeds=seeds, overrides=overrides, sweeps=sweeps, jobs=jobs, on=on)
     variants = expand(map(str, configs), overrides=overrides, sweeps=[parse_sweep(text) for text in sweeps])
-    sets = {variant.config.data.name for variant in variants}
+    _check_variants(variants)
+    sets = {_images(variant.config) or variant.config.data.name for variant in variants}
     if len(sets) > 1:
         raise ConfigError(
             f"the configurations use different data sets: {', '.join(sorted(sets))}; compare one at a time"
         )
-    root = Path(out) if out else Path("runs", *sets)
+    root = Path(out) if out else data_folder(variants[0].config)
     record = root / "results.json"
     if os.path.lexists(record) and not record.is_file():
         raise ConfigError(f"{record} is no file: --out takes another folder")
@@ -119,16 +121,19 @@ def compare(
     for job in () if overwrite else wanted:
         if job.folder.state != "fresh":
             job.folder.check_same(job.config)
+            job.folder.check_images(job.config)
     with locked(*[record] if is_main_process() else ()):
         outcomes = _do_all(wanted, root, jobs=jobs, on=on, overwrite=overwrite, display=display or Display)
         if len(outcomes) < len(wanted) or not all(outcome.record or outcome.failure for outcome in outcomes):
             raise InterruptedRunError("interrupted; everything is saved")
+        commands, variants = [command], [_as_run(variant, outcomes) for variant in variants]
         if is_main_process():
-            kept = _earlier(root, wanted, data=variants[0].config.data.name, overrides=overrides)
+            kept, before = _earlier(root, variants, outcomes, overrides=overrides)
             known = {variant.label for variant in variants}
             variants += {one.label: one for one, _ in kept if one.label not in known}.values()
             outcomes += [outcome for _, outcome in kept]
-        results = collect_results(variants, outcomes, command=command) | {"overrides": list(overrides)}
+            commands = [*(one for one in before if one != command), command]
+        results = collect_results(variants, outcomes, commands=commands) | {"overrides": list(overrides)}
         if is_main_process() and results["methods"]:
             write_sealed(record, results)
             for file in figures_to_draw(root / "comparison.png", figures):
@@ -136,39 +141,113 @@ def compare(
     return results
 
 
-def _earlier(
-    root: Path, wanted: Sequence[Job], *, data: str, overrides: Sequence[str]
-) -> list[tuple[Variant, Outcome]]:
-    """Finished runs of the comparison that ``root`` holds and that this one does not name.
+def _images(config: Config) -> str:
+    return images_of(config.data.name, config.data.root)
 
-    They stand beside the new ones only where they were trained with the same overrides. Other results are set aside,
-    and so is a file that cannot be read: nothing is lost.
+
+def _check_asked(
+    *, seeds: int, overrides: Sequence[str], sweeps: Sequence[str], jobs: int | None, on: Sequence[str]
+) -> None:
+    """Refuse what no comparison can be asked for."""
+    for name, value in (("seeds", seeds), ("jobs", 1 if jobs is None else jobs)):
+        if value < 1:
+            raise ConfigError(f"--{name} must be >= 1, got {value}")
+    for option, texts in (("set", overrides), ("sweep", sweeps)):
+        if found := [text for text in texts if text.partition("=")[0].strip() == _SEED]:
+            raise ConfigError(f"--{option} {found[0]}: --seeds N says which seeds, 0 to N - 1; leave {_SEED} out")
+    if (on or jobs is not None) and "WORLD_SIZE" in os.environ:
+        raise ConfigError("--jobs starts processes of its own; leave torchrun or --jobs out")
+
+
+def _check_variants(variants: Sequence[Variant]) -> None:
+    """Refuse, before the first run, options that would be refused in one, and rows that are the same run.
+
+    Code outside the package, which looking at would import, is left to its run.
+
+    Raises:
+        ConfigError: an option that a network or a method does not take, two rows of one configuration.
+    """
+    from alignmixup import methods, models
+
+    for variant in variants:
+        rooms = (("model", variant.config.model, models), ("method", variant.config.method, methods))
+        for table, part, room in rooms:
+            try:
+                if not is_outside(part.name):
+                    room.check_options(part.name, part.options)
+            except (ValueError, TypeError) as error:
+                raise ConfigError(f"{variant.label}: [{table}]: {error}") from None
+    for one, other in itertools.combinations(variants, 2):
+        if _without_seed(one.config) == _without_seed(other.config):
+            raise ConfigError(f"{one.label} and {other.label} are one configuration: leave one of them out")
+
+
+def _without_seed(config: Config) -> Config:
+    return complete(replace(config, train=replace(config.train, seed=0)))
+
+
+def _earlier(
+    root: Path, variants: Sequence[Variant], outcomes: Sequence[Outcome], *, overrides: Sequence[str]
+) -> tuple[list[tuple[Variant, Outcome]], list[str]]:
+    """Finished runs of the comparison that ``root`` holds and that this one does not name, and the commands of then.
+
+    They stand beside the new ones only where they were trained with the same overrides, on the same images, and seeds
+    of one row with one configuration. Where others are left out the file of then is set aside, and so is one that
+    cannot be read: nothing is lost.
     """
     from alignmixup.runs.jobs.queue import Job, Outcome
 
-    file, now = root / "results.json", {job.name for job in wanted}
+    file, now = root / "results.json", {outcome.job.name for outcome in outcomes}
     try:
         before = read_results(file)
         rest = [(row, Path(path).name) for row in before["methods"] for path in row["folders"]]
         rest = [(row, name) for row, name in rest if name not in now]
     except FileNotFoundError:
-        return []
+        return [], []
     except ValueError as error:
         _log.warning("%s; it is kept as %s", error, _set_aside(file).name)
-        return []
-    if rest and (before.get("data"), before.get("overrides")) != (data, list(overrides)):
+        return [], []
+    if rest and (before.get("data"), before.get("overrides")) != (variants[0].config.data.name, list(overrides)):
         _log.warning("the results of other settings that %s held are kept as %s", file, _set_aside(file).name)
-        return []
-    kept = []
+        return [], []
+    kept: list[tuple[Variant, Outcome]] = []
+    of_label, left = {variant.label: variant.config for variant in variants}, ""
     for row, name in rest:
         folder = RunFolder(root / name)
-        if folder.state == "finished":
-            config = folder.read_config()
-            outcome = Outcome(Job(row["name"], config, folder), read_record(folder.record))
-            kept.append((Variant(row["name"], config, row["settings"]), outcome))
-    if kept:
-        _log.info("%s keeps %d runs of an earlier comparison", file, len(kept))
-    return kept
+        if folder.state != "finished":
+            left = left or f"{name} is not finished any more"
+            continue
+        config = folder.read_config()
+        if reason := _unlike(config, of_label.setdefault(row["name"], config), images=_images(variants[0].config)):
+            left = left or f"{name} is a run of another configuration: {reason}"
+            continue
+        outcome = Outcome(Job(row["name"], config, folder), read_record(folder.record))
+        kept.append((Variant(row["name"], config, row["settings"]), outcome))
+    if left:
+        _log.warning("%s; the results that %s held are kept as %s", left, file, _set_aside(file).name)
+    if not kept:
+        return [], []
+    _log.info("%s keeps %d runs of an earlier comparison", file, len(kept))
+    commands = before.get("commands")
+    if not (isinstance(commands, list) and all(isinstance(one, str) for one in commands)):
+        commands = [before.get("command", "")]
+    return kept, commands
+
+
+def _as_run(variant: Variant, outcomes: Sequence[Outcome]) -> Variant:
+    """A row with the precision that "auto" turned out to be in the first of its runs."""
+    records = (one.record for one in outcomes if one.record and one.job.label == variant.label)
+    first = next(records, None)
+    return replace(variant, config=variant.config.settled(first["config"]["train"]["precision"])) if first else variant
+
+
+def _unlike(config: Config, row: Config, *, images: str) -> str | None:
+    """In what a run is no seed of a row, whose configuration is ``row``; None where it is one."""
+    if _images(config) != images:
+        return f"data.root: {config.data.root!r} there, which holds other images"
+    if config.train.epochs != row.train.epochs:
+        return f"train.epochs: {config.train.epochs} there, {row.train.epochs} now"
+    return found_difference(_without_seed(config), _without_seed(row))
 
 
 def _set_aside(file: Path) -> Path:
@@ -286,8 +365,16 @@ def mean_and_spread(method: Mapping[str, Any], key: str, *, digits: int = 2, sig
     return text if spread is None else f"{text} ± {spread:.{digits}f}"
 
 
-def collect_results(variants: Sequence[Variant], outcomes: Sequence[Outcome], *, command: str) -> dict[str, Any]:
-    """The content of ``results.json``."""
+def collect_results(
+    variants: Sequence[Variant], outcomes: Sequence[Outcome], *, commands: Sequence[str]
+) -> dict[str, Any]:
+    """The content of ``results.json``.
+
+    Args:
+        variants: the rows.
+        outcomes: of their runs.
+        commands: what was typed to make them, the last one last; empty for a call from Python.
+    """
     methods: dict[str, dict[str, Any]] = {}
     for variant in variants:
         records = {
@@ -306,7 +393,8 @@ def collect_results(variants: Sequence[Variant], outcomes: Sequence[Outcome], *,
     return {
         "format": FORMAT,
         "data": variants[0].config.data.name,
-        "command": command,
+        "command": commands[-1],
+        "commands": list(commands),
         "methods": list(methods.values()),
         "failures": [
             {"name": outcome.job.name, "failure": outcome.failure, "log": str(outcome.job.log)}
@@ -322,13 +410,21 @@ def collect_results(variants: Sequence[Variant], outcomes: Sequence[Outcome], *,
 def _difference(
     variant: Variant, variants: Sequence[Variant], methods: Mapping[str, dict[str, Any]]
 ) -> dict[str, Any] | None:
-    """Against the run without mixing that has the same swept values of everything but the method."""
-    for other in variants:
-        if (
-            other.config.method.name == "baseline"
-            and other.label in methods
-            and other.label != variant.label
-            and other.surroundings == variant.surroundings
-        ):
-            return difference(methods[variant.label], methods[other.label])
-    return None
+    """Against the row without mixing that differs in the method alone; against the only one there is otherwise.
+
+    ``differing`` names the keys in which that one differs.
+    """
+    if variant.config.method.name == "baseline":
+        return None
+    others = [one for one in variants if one.config.method.name == "baseline" and one.label in methods]
+    # free keys, such as the number of threads, may be swept too: first those of the same values
+    others.sort(key=lambda one: one.surroundings != variant.surroundings)
+    config, candidates = to_dict(variant.config), [to_dict(one.config) for one in others]
+    chosen = choose_baseline(config, candidates)
+    if chosen is None and len(others) != 1:
+        return None
+    other = others[chosen or 0]
+    found = difference(methods[variant.label], methods[other.label])
+    if found is not None and chosen is None:
+        found["differing"] = differing(config, candidates[0])
+    return found

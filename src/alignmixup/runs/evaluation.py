@@ -28,7 +28,9 @@ from alignmixup.runs.plan import (
     Plan,
     build_plan,
     check_arguments,
+    circumstances_of,
     configuration_of,
+    own_images,
     settings_of,
 )
 from alignmixup.runs.record import environment, source_revision
@@ -146,10 +148,11 @@ def _into_files(
 
 def _places(runs: Sequence[Run], plan: Plan, out: Path | None, *, overwrite: bool) -> list[Path | None]:
     """The file of each run; what makes measuring or writing impossible is refused here."""
+    group_by_method([circumstances_of(run) for run in runs])
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ConfigError("an evaluation runs in one process: start it without torchrun")
-    if plan.baseline and plan.baseline not in [run.folder.path for run in runs if run.folder]:
-        _check_baseline(plan)  # hours of measuring come after it
+    if plan.baseline and "corruptions" in plan.parts:
+        _check_baseline(runs, plan, plan.baseline)  # hours of measuring come after it
     if out is None:
         return [None] * len(runs)
     for folder in [run.folder for run in runs if run.folder]:
@@ -251,8 +254,12 @@ def _measure(run: Run, plan: Plan, file: Path | None, progress: Progress, *, sto
 
 
 def recorded_errors(run: Run) -> Result | None:
-    """What the run's record says of its error: best, last, mean and median of the last 10 epochs; None without one."""
-    if run.record is None:
+    """What the run's record says of its error: best, last, mean and median of the last 10 epochs.
+
+    None without one, or on other images than those of the run, which the record says nothing of.
+    """
+    shown = circumstances_of(run)["settings"]["images"]
+    if run.record is None or run.choice.data is not None or shown != own_images(run):
         return None
     last10 = last_ten(run.record["curve"])
     kept = ("best_error_percent", "best_epoch", "last_error_percent")
@@ -279,27 +286,38 @@ def _add_mce(results: Sequence[Result], plan: Plan, baseline: Path) -> None:
     """The mCE of the corruptions that were asked for, of which a file may hold more."""
     asked = plan.kinds, plan.severities
     reference = next((one["corruptions"] for one in results if Path(one["run"]) == baseline), None)
-    reference = reference or _read_baseline(baseline)
+    reference = reference or _read_baseline(baseline)["corruptions"]
     for result in results:
         own, other = (chosen_corruptions(one, *asked) for one in (result["corruptions"], reference))
         mce = mean_corruption_error(own, other)
         result["corruptions"]["mce"] = {"baseline": str(baseline), **mce}
 
 
-def _check_baseline(plan: Plan) -> None:
-    """Refuse a baseline whose corruptions are others than those that will be measured."""
-    stored = _read_baseline(Path(str(plan.baseline)))
-    for key, asked in (("kinds", plan.kinds), ("severities", plan.severities)):
-        if not {*asked} <= {*stored[key]}:
+def _check_baseline(runs: Sequence[Run], plan: Plan, baseline: Path) -> None:
+    """Refuse a baseline of other images, or whose corruptions are others than those that will be measured."""
+    stored = next((circumstances_of(run) for run in runs if run.folder and run.folder.path == baseline), None)
+    if stored is None:
+        stored = _read_baseline(baseline)
+        for key, asked in (("kinds", plan.kinds), ("severities", plan.severities)):
+            if not {*asked} <= {*stored["corruptions"][key]}:
+                known = ", ".join(map(str, stored["corruptions"][key]))
+                raise ConfigError(
+                    f"--baseline {baseline} was measured with other {key} ({known}): an mCE needs the same corruptions "
+                    "of both"
+                )
+    for own in map(circumstances_of, runs):
+        there, here = (one.get("settings", {}).get("images") or one.get("data") for one in (stored, own))
+        said = "images" in stored.get("settings", {})  # by files of before it is not
+        if own["data"] != stored.get("data", own["data"]) or (said and there != here):
             raise ConfigError(
-                f"--baseline {plan.baseline} was measured with other {key} ({', '.join(map(str, stored[key]))}): an "
-                "mCE needs the same corruptions of both"
+                f"--baseline {baseline} is of {there}, and {own['run']} of {here}: an mCE needs the same images of both"
             )
 
 
 def _read_baseline(baseline: Path) -> Result:
     try:
-        errors: Result = read_evaluation(baseline / FILE)["corruptions"]
+        errors: Result = read_evaluation(baseline / FILE)
+        errors["corruptions"]  # what is missing shows
     except (OSError, KeyError):
         raise ConfigError(
             f"--baseline {baseline}: no errors under corruptions in {baseline / FILE}; evaluate it first with the "

@@ -10,15 +10,16 @@ import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from alignmixup.figures.save import FigureKind, figure_of_each_kind, figures_to_draw
 from alignmixup.files import locked, sweep, write_text
+from alignmixup.outside import is_outside
 from alignmixup.records import read_json, read_record
 from alignmixup.training.config import Config
-from alignmixup.training.config_file import ConfigError, dump, first_difference, from_dict, load_complete
+from alignmixup.training.config_file import ConfigError, dump, first_difference, from_dict, images_of, load_complete
 
 Mode = Literal["new", "resume", "overwrite"]
 State = Literal["fresh", "started", "finished"]
@@ -161,6 +162,8 @@ class RunFolder:
                 if not self.checkpoint.is_file():
                     raise ValueError(f"{self.path} has no checkpoint.pt any more: the run cannot be made longer")
                 state = "started"
+            if state == "finished":  # what is continued reads its images where they are now
+                self.check_images(config)
         with self._naming_the_folder():
             self.path.mkdir(parents=True, exist_ok=True)
             sweep(self.path)
@@ -195,11 +198,19 @@ class RunFolder:
 
     def check_same(self, config: Config) -> None:
         """Refuse a run of another configuration."""
-        difference = first_difference(self.read_config(), config)
-        if difference:
+        if found := difference(self.read_config(), config):
             raise ValueError(
-                f"{self.path} holds a run of another configuration: {difference}; "
+                f"{self.path} holds a run of another configuration: {found}; "
                 "--overwrite deletes it, --out chooses another folder"
+            )
+
+    def check_images(self, config: Config) -> None:
+        """Refuse a run on other images than those of ``config``, where the data set's name leaves that open."""
+        there, now = self.read_config().data, config.data
+        if images_of(there.name, there.root) != images_of(now.name, now.root):
+            raise ValueError(
+                f"{self.path} holds a run on other images: data.root = {there.root!r} there, {now.root!r} now; "
+                "--out chooses another folder, --overwrite deletes it"
             )
 
     def check_recorded(self) -> None:
@@ -211,8 +222,8 @@ class RunFolder:
         if not self.record.is_file():
             return
         recorded = from_dict(read_record(self.record)["config"], source=str(self.record))
-        if difference := first_difference(recorded, self.read_config()):
-            raise ValueError(f"{self.config} is not what {self.record} tells of, one of them was changed: {difference}")
+        if found := difference(recorded, self.read_config()):
+            raise ValueError(f"{self.config} is not what {self.record} tells of, one of them was changed: {found}")
 
     def _record_fits(self) -> bool:
         """Whether the record is whole, and of the configuration and the epochs that the folder is configured for."""
@@ -222,7 +233,7 @@ class RunFolder:
             config = self.read_config()
         except (OSError, ValueError, KeyError, TypeError):
             return False
-        same = first_difference(recorded, config) is None
+        same = difference(recorded, config) is None
         return same and trained == recorded.train.epochs == config.train.epochs
 
     @contextmanager
@@ -234,8 +245,47 @@ class RunFolder:
             raise OSError(f"cannot write to the run folder {self.path}: {reason}; choose another --out") from error
 
 
+def option_defaults(table: Literal["model", "method"], name: str) -> dict[str, Any]:
+    """Defaults of the options of a network or a method, those that a configuration can hold.
+
+    None of code outside the package, which looking at would run, nor of a name that this version does not know. The
+    channels of a network are those of the images.
+    """
+    from alignmixup import methods, models
+
+    if is_outside(name):
+        return {}
+    try:
+        known = models.options(name) if table == "model" else methods.options(name)
+    except ValueError:
+        return {}
+    found = {key: list(one.default) if isinstance(one.default, tuple) else one.default for key, one in known.items()}
+    return {
+        key: value
+        for key, value in found.items()
+        if isinstance(value, bool | int | float | str | list) and key != "in_channels"
+    }
+
+
+def complete(config: Config) -> Config:
+    """The configuration with every option of its network and its method; one that was not given has its default."""
+    model, method = config.model, config.method
+    model = replace(model, options=option_defaults("model", model.name) | dict(model.options))
+    method = replace(method, options=option_defaults("method", method.name) | dict(method.options))
+    return replace(config, model=model, method=method)
+
+
+def difference(old: Config, new: Config) -> str | None:
+    """As `first_difference`, where an option that was not given, as in a run of before, has its default."""
+    return first_difference(complete(old), complete(new))
+
+
+def data_folder(config: Config, called: str = "") -> Path:
+    """``runs/<dataset>``; a folder of images is a data set by its own name, any other by the one it is ``called``."""
+    own = images_of("folder", config.data.root).rpartition("#")[0] if config.data.name == "folder" else ""
+    return Path("runs", own or called or config.data.name)
+
+
 def default_folder(config: Config) -> Path:
-    """``runs/<dataset>/<method>-seed<k>``; a folder of images is a data set by its own name."""
-    own = Path(config.data.root).resolve().name if config.data.name == "folder" else ""
-    name = f"{config.method.name.rpartition(':')[2]}-seed{config.train.seed}"
-    return Path("runs", own or config.data.name, name)
+    """``runs/<dataset>/<method>-seed<k>``."""
+    return data_folder(config) / f"{config.method.name.rpartition(':')[2]}-seed{config.train.seed}"

@@ -18,6 +18,7 @@ from alignmixup.data import ImageData
 from alignmixup.data.boxes.data import BoxData, load_boxes
 from alignmixup.data.decode import with_bar
 from alignmixup.data.label_map import named_outputs
+from alignmixup.data.sets.folder import find_test_split
 from alignmixup.data.splits import evenly_spaced
 from alignmixup.evaluation.localization.box_accuracy import count_accuracy, tabulate_boxes
 from alignmixup.evaluation.localization.cam import ClassActivation
@@ -27,7 +28,7 @@ from alignmixup.evaluation.localization.image_pass import localize as localize_i
 from alignmixup.evaluation.localization.protocols import cutmix_top1, tabulate_crops, top1_localization
 from alignmixup.files import write_atomically
 from alignmixup.normalization import Normalization
-from alignmixup.runs.plan import LocalizationProtocol
+from alignmixup.runs.plan import LocalizationProtocol, circumstances_of
 from alignmixup.runs.run import Run
 from alignmixup.training.build import build_loaders, example_images
 from alignmixup.training.config import Config
@@ -82,8 +83,8 @@ class Localization:
 
 
 def measure_localization(run: Run, protocol: LocalizationProtocol, *, bar: Bar = with_bar) -> Localization:
-    """Map the test images of a network's data set, measure, and keep a few for pictures."""
-    config = replace(run.config, data=replace(run.config.data, validation=0))  # boxes belong to the test images
+    """Map the images that a network is tested on, measure, and keep a few for pictures."""
+    config = on_unseen_images(run.config)
     dataset, boxes = load_whole_images(run, config, protocol)
     outputs = named_outputs(dataset) if run.label_map is not None and run.choice.outputs == "folders" else None
     pictures = _Pictures(evenly_spaced(len(boxes), min(protocol.pictures, len(boxes))))
@@ -118,6 +119,20 @@ def measure_localization(run: Run, protocol: LocalizationProtocol, *, bar: Bar =
     return Localization(record, boxes.boxes, boxes.sizes, pictures.shown(dataset, boxes, whole))
 
 
+def on_unseen_images(config: Config) -> Config:
+    """The configuration that loads the images whose boxes are found, none of which trained the network.
+
+    They are those of the test split, whatever was held out. Of a folder without one they are the held-out images.
+    """
+    data = config.data
+    if not data.validation:
+        return config
+    folder = data.name in ("folder", "imagenet") and data.test_split == "default"
+    if folder and find_test_split(data.name, Path(data.root), flat=True) == ".":
+        return config
+    return replace(config, data=replace(data, validation=0))
+
+
 def count_boxes(table: CutTable, contours: Sequence[Contours], step: float) -> dict[str, Any]:
     """Box accuracies of a table, as they are stored."""
     counted: dict[str, Any] = {"contours": {}, "curves_percent": {}}
@@ -135,7 +150,10 @@ def count_boxes(table: CutTable, contours: Sequence[Contours], step: float) -> d
 
 
 def load_whole_images(run: Run, config: Config, protocol: LocalizationProtocol) -> tuple[ImageData, BoxData]:
-    """The data set of a run with all of each test image in view, and its boxes; ``protocol.limit`` images of it."""
+    """The data set of a run with all of each test image in view, and its boxes; ``protocol.limit`` images of it.
+
+    ``config`` is what `on_unseen_images` gives.
+    """
     options = config.data
     if run.choice.crop is not None:
         raise ConfigError(f"--crop {run.choice.crop}: localisation shows the whole of each image; leave --crop out")
@@ -154,13 +172,10 @@ def load_whole_images(run: Run, config: Config, protocol: LocalizationProtocol) 
 
 
 def _describe(run: Run, dataset: ImageData, activation: ClassActivation, device: torch.device) -> dict[str, Any]:
-    config, place = run.config, activation.place
-    return {
-        "run": run.name,
-        "method": config.method.name if run.folder else run.method,
-        "model": config.model.name,
-        "data": config.data.name,
-        "seed": run.seed,
+    place = activation.place
+    return circumstances_of(run) | {
+        "method": run.config.method.name if run.folder else run.method,
+        "model": run.config.model.name,
         "images": len(dataset.test),
         "input_pixels": dataset.image_size,
         "map_pixels": MAP_SIZE[0],

@@ -16,13 +16,14 @@ from alignmixup.evaluation.localization.box_accuracy import scale_to_maps
 from alignmixup.evaluation.localization.contour_boxes import Contours, thresholds
 from alignmixup.evaluation.localization.image_pass import MAP_SIZE
 from alignmixup.evaluation.localization.protocols import tabulate_centre
+from alignmixup.evaluation.summary import group_runs
 from alignmixup.figures.save import FigureKind, figures_to_draw
 from alignmixup.figures.score_maps import MapRow, draw_boxes, draw_threshold_curves
 from alignmixup.files import locked
 from alignmixup.records import write_sealed
 from alignmixup.runs.comparison import averaged
 from alignmixup.runs.localization import Bar, Localization, Shown, count_boxes, measure_localization
-from alignmixup.runs.plan import LocalizationProtocol, check_arguments
+from alignmixup.runs.plan import LocalizationProtocol, check_arguments, circumstances_of
 from alignmixup.runs.record import environment, source_revision
 from alignmixup.runs.run import Run, as_run
 
@@ -85,9 +86,7 @@ def write_report(
         What the JSON file holds.
     """
     records = [one.record for one in measured]
-    seen = {(record["data"], record["images"]) for record in records}
-    if len(seen) > 1:
-        raise ValueError(f"the runs are on different images: {sorted(seen)}; measure one data set at a time")
+    groups = grouped(records)
     contours: list[Contours] = list(records[0]["contours"])
     centre = count_boxes(tabulate_centre(measured[0].boxes, measured[0].sizes, size=MAP_SIZE[0]), contours, step)
     results = {
@@ -95,7 +94,7 @@ def write_report(
         "data": records[0]["data"],
         "images": records[0]["images"],
         "step": step,
-        "groups": _groups(records),
+        "groups": [_summary(name, group) for name, group in groups.items()],
         "centre": centre,
         "runs": records,
         "environment": environment(torch.device(records[0].get("device", "cpu"))),
@@ -107,21 +106,41 @@ def write_report(
         _draw_curves(results, file)
     if drawn := [(one.record, one.shown) for one in measured if one.shown]:
         for file in figures_to_draw(out / "localization_boxes.png", figures):
-            _draw_pictures(drawn, file)
+            _draw_pictures(groups, drawn, file)
     return results
 
 
-def _groups(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Runs that differ in their seed alone: folders NAME-seed0, NAME-seed1... of one model."""
-    members: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for record in records:
-        label = re.sub(r"-seed\d+$", "", Path(record["run"]).resolve().name)
-        members.setdefault((label, record.get("model", "")), []).append(record)
-    several = len({model for _, model in members}) > 1
-    return [_summary(f"{label}, {model}" if several else label, group) for (label, model), group in members.items()]
+def check_together(runs: Sequence[Run], maps_out: Path | None) -> None:
+    """Refuse runs that make no table together, before any is measured.
+
+    Raises:
+        ValueError: runs on different images, two of one configuration and seed, or two whose maps have one place.
+    """
+    grouped([circumstances_of(run) for run in runs])
+    first: dict[str, str] = {}
+    for run in runs if maps_out else ():
+        if run.title in first:
+            raise ValueError(
+                f"--maps-out {maps_out}: the maps of {first[run.title]} and {run.name} would both go to "
+                f"{maps_out}/{run.title}; measure them one at a time, each with a --maps-out of its own"
+            )
+        first[run.title] = run.name
 
 
-def _summary(name: str, group: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def grouped(records: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+    """Runs that differ in their seed alone: folders NAME-seed0, NAME-seed1... of one configuration, by its name.
+
+    Raises:
+        ValueError: runs on different images, or two of one configuration and seed.
+    """
+    seen = {(record["data"], record.get("settings", {}).get("images", ""), record.get("images")) for record in records}
+    if len(seen) > 1:
+        named = sorted(" ".join(str(part) for part in one if part not in ("", None)) for one in seen)
+        raise ValueError(f"the runs are on different images ({', '.join(named)}): measure one data set at a time")
+    return group_runs(records, lambda record: re.sub(r"-seed\d+$", "", Path(record["run"]).resolve().name))
+
+
+def _summary(name: str, group: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     values = {key: [numbers_of(record)[key] for record in group] for key in numbers_of(group[0])}
     return {
         "name": name,
@@ -169,15 +188,21 @@ def _mean(curves: Sequence[Mapping[str, Mapping[str, Sequence[float]]]]) -> dict
     }
 
 
-def _draw_pictures(drawn: Sequence[tuple[dict[str, Any], Shown]], path: Path) -> None:
+def _draw_pictures(
+    groups: Mapping[str, Sequence[Mapping[str, Any]]], drawn: Sequence[tuple[dict[str, Any], Shown]], path: Path
+) -> None:
     """Boxes of each run at its own best threshold for an overlap of one half; the first seed of each group."""
-    first = {re.sub(r"-seed\d+$", "", record["run"]): (record, shown) for record, shown in reversed(drawn)}
+    of_run = {record["run"]: shown for record, shown in drawn}
     rows = []
-    for name, (record, shown) in reversed(first.items()):
+    for name, group in groups.items():
+        record = group[0]
+        if record["run"] not in of_run:
+            continue
+        shown = of_run[record["run"]]
         counted = record["contours"].get("largest") or next(iter(record["contours"].values()))
         threshold = counted["best_threshold_at_iou"]["0.5"]
         match = shown.table.best_iou(torch.tensor([threshold], dtype=torch.float64), "largest")[:, 0].tolist()
-        label = f"{Path(name).name}\nthreshold {threshold:.2f}"
+        label = f"{name}\nthreshold {threshold:.2f}"
         boxes = shown.table.largest_at(threshold).numpy()
         rows.append(MapRow(label, shown.maps.numpy(), boxes, match, shown.correct.tolist()))
     shown = drawn[0][1]

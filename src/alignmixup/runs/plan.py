@@ -12,9 +12,9 @@ from alignmixup.figures.save import FigureKind
 from alignmixup.near import near
 from alignmixup.options import Option, Options, option
 from alignmixup.outside import require
-from alignmixup.runs.folder import Mode, RunFolder
+from alignmixup.runs.folder import Mode, RunFolder, complete
 from alignmixup.training.config import Config, to_dict
-from alignmixup.training.config_file import FREE_KEYS
+from alignmixup.training.config_file import FREE_KEYS, images_of
 from alignmixup.training.progress.display import Reporter
 
 if TYPE_CHECKING:
@@ -131,6 +131,10 @@ class NetworkChoice(Asked):
             raise ValueError("--mean and --std go together: give both, or neither")
         if self.key and not self.checkpoint:
             raise ValueError("--key names a part of a checkpoint: give --checkpoint FILE")
+        if self.checkpoint and self.weights != "last":
+            raise ValueError(
+                f"--weights {self.weights} names a file of the run, and --checkpoint another: leave one of them out"
+            )
         if self.outputs == "all" and not self.labels:
             raise ValueError("--outputs all goes with --labels: without a map, every output is a class of the data")
 
@@ -357,9 +361,34 @@ class PathOptions(PairChoice):
 
 
 def configuration_of(run: Run) -> dict[str, Any]:
-    """What runs that differ by their seed alone have in common, ready for JSON."""
-    flat = {f"{table}.{key}": value for table, own in to_dict(run.config).items() for key, value in own.items()}
-    return {key: value for key, value in flat.items() if key not in (*FREE_KEYS, "train.seed")}
+    """What runs that differ by their seed alone have in common, ready for JSON.
+
+    Under ``data.root`` stands which images a run was trained on, where the name of its data leaves that open.
+    """
+    tables = to_dict(complete(run.config))  # runs of before lack options that have their defaults
+    flat = {f"{table}.{key}": value for table, own in tables.items() for key, value in own.items()}
+    same = {key: value for key, value in flat.items() if key not in (*FREE_KEYS, "train.seed")}
+    trained_on = own_images(run)
+    return same | ({"data.root": trained_on} if trained_on else {})
+
+
+def own_images(run: Run) -> str:
+    """`images_of` what a run was trained and tested on, whatever is shown to it now; of a model what it is shown."""
+    data = (run.folder.read_config() if run.folder else run.config).data
+    return images_of(data.name, data.root)
+
+
+def circumstances_of(run: Run) -> dict[str, Any]:
+    """What tells a run's results from those of others, as the results have it, before anything is measured."""
+    data = run.config.data
+    return {
+        "run": run.name,
+        "method": run.method,
+        "seed": run.seed,
+        "data": data.name,
+        "configuration": configuration_of(run),
+        "settings": {"images": images_of(data.name, data.root)},
+    }
 
 
 def ood_names(asked: Sequence[str], data: str) -> list[str]:
@@ -388,6 +417,7 @@ def settings_of(run: Run, plan: Plan) -> dict[str, Any]:
     data |= run.shown
     return {
         "parts": {part: parts[part] for part in PARTS if part == "error" or part in plan.parts},
+        "images": images_of(run.config.data.name, run.config.data.root),
         "data": data,
         "model": config["model"],
         "precision": config["train"]["precision"],

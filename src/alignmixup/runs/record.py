@@ -9,13 +9,14 @@ from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from statistics import fmean
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from alignmixup.records import RECORD_FORMAT as FORMAT
 from alignmixup.records import last_ten
 from alignmixup.training.config import Config, to_dict
+
+if TYPE_CHECKING:
+    import torch
 
 _PACKAGES = ("alignmixup", "torchvision", "timm", "numpy", "scikit-learn", "safetensors")
 
@@ -28,6 +29,7 @@ def build_record(
     Convention:
         - Epochs count from 0. Errors and times carry their unit in the key.
         - ``train_seconds`` and ``images_per_second`` cover training steps alone, ``seconds`` evaluation too.
+        - ``effective_batch_size`` is of the processes that began, which whoever trained knows, and adds.
     """
     return {
         "format": FORMAT,
@@ -36,7 +38,6 @@ def build_record(
         "seed": config.train.seed,
         "metrics": summarise(curve) | {"parameters": parameters},
         "curve": list(curve),
-        "effective_batch_size": config.train.batch_size * config.train.accumulation * world_size,
         "environment": environment(device, world_size=world_size),
         "revision": source_revision(),
     }
@@ -80,6 +81,8 @@ def _last_part(value: Any) -> Any:
 
 def environment(device: torch.device, *, world_size: int = 1) -> dict[str, Any]:
     """Versions and hardware."""
+    import torch  # what the page and the tables take from here needs none
+
     return {
         "python": platform.python_version(),
         "packages": {"torch": str(torch.__version__)}

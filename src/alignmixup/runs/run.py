@@ -106,11 +106,8 @@ class Run:
 
     @property
     def shown(self) -> dict[str, Any]:
-        """What was chosen beside the configuration, ready for JSON: crop, label map, and which folder of images."""
+        """What was chosen beside the configuration, ready for JSON: crop and label map."""
         chosen: dict[str, Any] = {} if self.choice.crop is None else {"crop": self.choice.crop}
-        if self.choice.data in _OF_ANYBODY:
-            root = Path(self.config.data.root).resolve()
-            chosen["root"] = f"{root.name}, {hashlib.sha256(bytes(root)).hexdigest()[:12]}"
         if self.label_map is not None:
             text = json.dumps(self.label_map, sort_keys=True)
             chosen["labels"] = f"{self.choice.labels}, {hashlib.sha256(text.encode()).hexdigest()[:12]}"
@@ -394,6 +391,8 @@ def load(
             f"{target} is no run folder: it has no config.toml; nor is it a model ({', '.join(known)}, "
             f"package.module:function){question}"
         )
+    if choice.weights != "last":
+        raise ConfigError(f"--weights {choice.weights} is for a run: a model by name has those of --checkpoint alone")
     models.options(target)  # an unknown name is refused before any data are read
     config = _model_config(target, choice.data, overrides)
     if choice.checkpoint is None and not config.model.options.get("pretrained"):

@@ -33,6 +33,7 @@ class ClassAttention:
     Attributes:
         layer: its name.
         prefix: number of tokens in front of the patches, the class token first.
+        count: number of all tokens; None before it is proved.
 
     Raises:
         ValueError: the network has no class token, or no attention layer of a kind that is known.
@@ -55,6 +56,7 @@ class ClassAttention:
             raise ValueError(f"{layer!r} is no attention layer of {kind}: it has {', '.join(known) or 'none'}")
         self.layer = list(known)[-1] if layer is None else layer
         self.prefix = max(named_tokens(root).named, 1)
+        self.count: int | None = None
 
     def prove(self, root: nn.Module, inputs: Inputs, place: str | None = None) -> None:
         """Run two examples, and see that the layer is read through the class token, with this attention.
@@ -86,7 +88,7 @@ class ClassAttention:
                 f"attention layer {self.layer!r} of {kind} takes {tuple(tokens.shape)}, expected tokens (B, N, C) with "
                 "the class token first: name another"
             )
-        count = tokens.shape[1]
+        count = self.count = tokens.shape[1]
         extra = [place % count for place in fixed.get(count, range(self.prefix))]
         self.prefix = len(extra)
         if extra != [*range(self.prefix)]:

@@ -329,6 +329,7 @@ class Attachment:
     def __init__(self, model: nn.Module, names: tuple[str, ...] = ()) -> None:
         self.root = unwrap(model)
         self.tap = FeatureTap.of(self.root)
+        self.blocks = 0  # that ended in training mode
         self._names: list[str] = []
         self._handles: list[Any] = []
         self._finalizer = weakref.finalize(self, _release, self.tap, self._names, self._handles)
@@ -367,6 +368,7 @@ class Attachment:
     def pop(self, hidden: Mapping[str, Hidden | LayerMix], *, check: bool) -> None:
         """See :meth:`FeatureTap.pop`."""
         self.tap.pop(hidden, check=check)
+        self.blocks += check and self.root.training
 
     def tell_never_entered(self) -> None:
         """See :meth:`FeatureTap.tell_never_entered`."""

@@ -253,7 +253,7 @@ def feature_maps(
     handles = {name: root.get_submodule(name).register_forward_hook(note(name)) for name in names}
     try:
         with evaluating(root):
-            root(x)
+            root(x.clone())  # which may work in place
     finally:
         for handle in handles.values():
             handle.remove()

@@ -24,14 +24,21 @@ _DROPOUT: set[Callable[..., Any]] = {
 
 @contextmanager
 def evaluating(root: nn.Module) -> Iterator[None]:
-    """Run eagerly, in evaluation mode and without gradients or warnings."""
+    """Run eagerly, in evaluation mode and without gradients or warnings.
+
+    Autocast keeps no copies of weights meanwhile: the step would go on with those of values that were swapped, or
+    without gradients.
+    """
     # a compiled model is not traced for this look, and its warnings (checkpointing without gradients) mean nothing
     with (
         evaluation_mode(root),
         warnings.catch_warnings(),
         torch.no_grad(),
         torch.compiler.set_stance("force_eager"),
+        ExitStack() as stack,
     ):
+        stack.callback(torch.set_autocast_cache_enabled, torch.is_autocast_cache_enabled())
+        torch.set_autocast_cache_enabled(False)
         warnings.simplefilter("ignore")
         yield
 

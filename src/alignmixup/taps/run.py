@@ -133,8 +133,10 @@ class Run:
 
     def _first(self) -> Tensor:
         """Run the two examples and note what runs; fewer modules keep their training flags where one draws."""
+        most: Counter[str] = Counter()
         for training in _TRAINING[_TRAINING.index(self._training) :]:
             self._training = training
+            most |= self.calls  # a layer may run several times in training only
             self.calls.clear()
             self._ends.clear()
             handles = [
@@ -150,6 +152,7 @@ class Run:
                 self._last = None
             if not self._drew:
                 break
+        self.calls |= most
         return logits
 
     def trial(self, edits: Sequence[tuple[str, Edit]]) -> "Trial":

@@ -17,8 +17,8 @@ class Inputs:
         args: positional arguments.
         kwargs: named arguments.
         batch: number of examples B.
-        image: shape of one image: other inputs (metadata, labels) are then the same for both examples, since no layer
-            mixes them; None lets all differ.
+        image: shape of one image: inputs of other axes or channels (metadata, labels) are then the same for both
+            examples, since no layer mixes them; None lets all differ.
     """
 
     args: tuple[Any, ...]
@@ -37,7 +37,7 @@ class Inputs:
         image = self.image if self.image in shapes else None
 
         def take(tensor: Tensor) -> Tensor:
-            differs = image is None or tuple(tensor.shape[1:]) == image
+            differs = image is None or (tensor.ndim == len(image) + 1 and tensor.shape[1:2] == image[:1])
             pair = tensor[[0, (second or 0) if differs else 0]]
             if differs and tensor.is_floating_point() and (noise or second is None):
                 generator = torch.Generator().manual_seed(0)

@@ -94,6 +94,7 @@ class Trainer:
         self.updates_per_epoch = math.ceil(self.batches / self.division.accumulation)
         self._shared_test_batches = min(engine.group.gather(len(test_loader)))
         self.log = EpochLog(self.batches, device=engine.device, reporter=self.reporter, remedy=_remedy(config))
+        self.log.saved = "there is no checkpoint yet" if checkpoint_path else ""
         self.epoch = 0
         self.curve: list[dict[str, Any]] = []
         self.best: dict[str, Any] | None = None
@@ -110,7 +111,7 @@ class Trainer:
 
         Raises:
             InterruptedRunError: ``stop_requested`` was set, here or in another process; the state is saved.
-            FloatingPointError: the loss is no longer finite; the last good checkpoint is untouched.
+            FloatingPointError: the loss is no longer finite; the last checkpoint is untouched.
         """
         epochs, every = self.config.train.epochs, self.config.train.checkpoint_every
         while self.epoch < epochs:
@@ -127,7 +128,21 @@ class Trainer:
                 tracker.log(row)
             if stop and self.epoch < epochs:
                 raise InterruptedRunError
+        if "error_percent" not in self.curve[-1]:
+            self._test_last()
         return self.curve
+
+    def _test_last(self) -> None:
+        """Test the last epoch of a run that was made shorter, which was not the last one when it was trained."""
+        row = self.curve[-1]
+        self.log.epoch = row["epoch"]
+        row = row | self._evaluate()
+        self._keep_best(row)
+        self.curve[-1] = row
+        self._save()
+        self.reporter.epoch(row)
+        for tracker in self.trackers:
+            tracker.log(row)
 
     def _train_epoch(self) -> None:
         """From the step where it was left to the end of the epoch; saves, and stops, where that is asked for."""
@@ -228,7 +243,7 @@ class Trainer:
         earlier = [one["error_percent"] for one in self.curve if "error_percent" in one]
         if row["error_percent"] < min(earlier, default=math.inf):
             weights = {key: value.detach().cpu().clone() for key, value in self.evaluated_model.state_dict().items()}
-            self.best = {"epoch": self.epoch, "weights": weights}
+            self.best = {"epoch": row["epoch"], "weights": weights}
 
     def _learning_rate(self, update: int) -> float:
         return learning_rate(
@@ -261,7 +276,11 @@ class Trainer:
             "curve": self.curve,
         }
         checkpoint.save(self.checkpoint_path, state)
+        self._note_saved()
         self._saved_at = time.monotonic()
+
+    def _note_saved(self) -> None:
+        self.log.saved = f"the last checkpoint is of epoch {self.epoch} step {self.log.step}"
 
     def load(self, state: dict[str, Any]) -> None:
         """Continue from a checkpoint that `checkpoint.check_matches` accepted.
@@ -269,8 +288,14 @@ class Trainer:
         Raises:
             ValueError: its weights do not fit this model, or it is past the last epoch asked for.
         """
-        if (done := state["progress"]["epoch"]) > self.config.train.epochs:
-            raise ValueError(f"{done} epochs are trained already: train.epochs must be at least that")
+        done, epochs = state["progress"]["epoch"], self.config.train.epochs
+        if done > epochs:
+            raise ValueError(f"{done} epochs are trained already: train.epochs must be at least that, got {epochs}")
+        if done == epochs and state["progress"]["step"]:
+            raise ValueError(
+                f"{done} epochs are trained already, and a part of another: train.epochs must be at least {done + 1}, "
+                f"got {epochs}"
+            )
         check_class_names(state, self.class_names, source="the checkpoint")
         try:
             self.model.load_state_dict(state["model"])
@@ -293,6 +318,7 @@ class Trainer:
             own_losses = before.convert(losses, self.division, batches=self.batches)
         self.log.resume(own_losses, seconds=state["progress"]["seconds"])
         self.curve = list(state["curve"])
+        self._note_saved()
 
 
 def check_class_names(stored: Mapping[str, Any], names: Sequence[str], *, source: str) -> None:

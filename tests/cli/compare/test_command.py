@@ -80,6 +80,8 @@ def test_an_interrupted_comparison_continues(
         (["--config", "digits/mixup", "cifar10/mixup"], "two configurations are called mixup"),
         (["--jobs", "0"], "--jobs must be >= 1, got 0"),
         (["--sweep", "method.epsilon"], "--sweep method.epsilon: expected table.key=value,value"),
+        (["--config", "digits/mixup", "--data", "cub"], "--data cub chooses bundled configurations: leave it or"),
+        (["--config", "digits/mixup", "--recipe", "published"], "--recipe published chooses bundled configurations"),
         (["--recipe", "fast"], "--recipe fast: digits has published"),
     ],
 )
@@ -100,20 +102,21 @@ def test_another_configuration_in_the_way_is_found_before_training(
 def test_a_run_that_fails_is_reported_and_the_others_go_on(
     small: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    command = ["compare", "--methods", "baseline,mixup", "--seeds", "1", "--sweep", "method.alpha=-1,1", *small]
+    command = ["compare", "--methods", "baseline,alignmixup", "--seeds", "1", *small]
+    command += ["--sweep", "method.layer=stage9,stage4"]
     monkeypatch.setattr("sys.argv", ["alignmixup", *command, "--overwrite"])
     assert main(command) == 1
     captured = capsys.readouterr()
     assert "1 of 3 runs failed; the same command tries them again" in captured.err
-    assert "mixup,alpha=-1-seed0: ConfigError: [method]: alpha must be" in captured.err
-    assert "[2/3] mixup,alpha=-1-seed0: failed" in captured.out
+    assert "alignmixup,layer=stage9-seed0: ConfigError: " in captured.err
+    assert "[2/3] alignmixup,layer=stage9-seed0: failed" in captured.out
     folder = Path("runs/digits")
-    assert "Traceback" in (folder / "mixup,alpha=-1-seed0.log").read_text(encoding="utf-8")
+    assert "Traceback" in (folder / "alignmixup,layer=stage9-seed0.log").read_text(encoding="utf-8")
     results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
-    assert [method["name"] for method in results["methods"]] == ["baseline", "mixup,alpha=1"]
+    assert [method["name"] for method in results["methods"]] == ["baseline", "alignmixup,layer=stage4"]
     assert results["methods"][1]["difference"]["baseline"] == "baseline"
-    assert [failure["name"] for failure in results["failures"]] == ["mixup,alpha=-1-seed0"]
-    assert results["command"].startswith("alignmixup compare --methods baseline,mixup")
+    assert [failure["name"] for failure in results["failures"]] == ["alignmixup,layer=stage9-seed0"]
+    assert results["command"].startswith("alignmixup compare --methods baseline,alignmixup")
     assert "--overwrite" not in results["command"]
 
 
@@ -128,6 +131,21 @@ def test_the_short_recipe_has_a_folder_of_its_own(small: list[str], monkeypatch:
     command = ["compare", "--data", "cifar100", "--recipe", "fast", "--methods", "cutmix", "--seeds", "1"]
     assert main(command) == 130
     assert seen == [Path("runs/cifar100-fast/cutmix-seed0")]
+
+
+def test_a_recipe_for_ones_own_images_has_a_folder_of_their_name(
+    small: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Path] = []
+
+    def stop(wanted: list[Job], root: Path, **_: object) -> list[Outcome]:
+        seen.append(root)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(comparison, "_do_all", stop)
+    asked = ["compare", "--data", "folder", "--methods", "mixup", "--set", "data.root=my/cats"]
+    assert main(asked) == main([*asked, "--recipe", "lite0"]) == 130
+    assert seen == [Path("runs/cats"), Path("runs/cats-lite0")]
 
 
 def test_the_library_gives_what_the_command_writes(small: list[str]) -> None:

@@ -10,6 +10,7 @@ from alignmixup.runs.comparison import collect_results
 from alignmixup.runs.folder import RunFolder
 from alignmixup.runs.jobs.queue import Job, Outcome
 from alignmixup.runs.sweep import Variant, expand, parse_sweep
+from alignmixup.training.config import to_dict
 
 KEYS = (
     "last10_error_percent", "best_error_percent", "last_error_percent",
@@ -23,6 +24,7 @@ def outcome(variant: Variant, seed: int, error: float | None) -> Outcome:
         return Outcome(job, failure="no memory")
     record: dict[str, Any] = {"seed": seed, "metrics": dict.fromkeys(KEYS, error)}
     record["curve"] = [{"epoch": 1, "error_percent": error}]
+    record["config"] = to_dict(variant.config)
     return Outcome(job, record=record | {"environment": {"cores": 2}, "revision": {"commit": None}})
 
 
@@ -35,7 +37,7 @@ def test_each_row_is_compared_with_the_baseline_of_its_surroundings(capsys: pyte
         for seed in (0, 1)
         for variant in variants
     ]
-    results = collect_results(variants, outcomes, command="alignmixup compare")
+    results = collect_results(variants, outcomes, commands=["earlier", "alignmixup compare"])
     found = {method["name"]: method["difference"] for method in results["methods"]}
     assert found["baseline,lr=0.1"] is None
     assert found["alignmixup,lr=0.1,epsilon=0.1"]["mean"]["last10_error_percent"] == -2.0
@@ -45,6 +47,7 @@ def test_each_row_is_compared_with_the_baseline_of_its_surroundings(capsys: pyte
     assert results["methods"][2]["published_error_percent"] == 18.29
     assert results["methods"][2]["settings"] == {"optimizer.lr": "0.1", "method.epsilon": "0.1"}
     assert (results["data"], results["command"]) == ("cifar100", "alignmixup compare")
+    assert results["commands"] == ["earlier", "alignmixup compare"]
     assert results["seconds"] == sum(run["seconds"] for method in results["methods"] for run in method["runs"]) > 0
     print_table(results)
     out = capsys.readouterr().out
@@ -62,10 +65,20 @@ def test_each_row_is_compared_with_the_baseline_of_its_surroundings(capsys: pyte
 def test_failed_runs_are_listed_and_left_out_of_the_means(capsys: pytest.CaptureFixture[str]) -> None:
     variants = expand(["digits/mixup", "digits/cutmix"])
     outcomes = [outcome(variants[0], 0, 3.0), outcome(variants[1], 0, None), outcome(variants[0], 1, None)]
-    results = collect_results(variants, outcomes, command="")
+    results = collect_results(variants, outcomes, commands=[""])
     assert [(method["name"], method["seeds"]) for method in results["methods"]] == [("mixup", [0])]
     assert results["failures"][0] == {"name": "cutmix-seed0", "failure": "no memory", "log": "runs/cutmix-seed0.log"}
     assert len(results["failures"]) == 2
-    assert collect_results(variants, outcomes[1:2], command="")["methods"] == []
+    assert collect_results(variants, outcomes[1:2], commands=[""])["methods"] == []
     print_table(results)
     assert "baseline" not in capsys.readouterr().out  # nothing to compare with, no numbers of the paper
+
+
+def test_a_baseline_of_another_recipe_is_told_of(capsys: pytest.CaptureFixture[str]) -> None:
+    variants = [
+        *expand(["digits/baseline"], overrides=["train.epochs=3"]),
+        *expand(["digits/mixup", "digits/cutmix"], overrides=["train.epochs=4"]),
+    ]
+    print_table(collect_results(variants, [outcome(one, 0, 3.0) for one in variants], commands=[""]))
+    told = " ".join(capsys.readouterr().out.split())
+    assert "mixup, cutmix and the baseline differ in more than the method: train.epochs" in told

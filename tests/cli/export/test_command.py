@@ -38,6 +38,10 @@ def test_a_graph_that_differs_exits_with_1(trained, capsys, monkeypatch):
         (["run"], "say what to write: -o FILE.pt2, -o FILE.onnx or --hub-folder DIR"),
         (["run", "-o", "net.pth"], "the ending says no format"),
         (["nowhere", "-o", "net.pt2"], "nowhere is no run folder"),
+        (["run", "-o", "net.pt2", "--device", "cuda"], "--device cuda: an export is made and checked on the CPU"),
+        (["run", "-o", "net.pt2", "--set", "train.device=cuda"], "--device cuda: an export is made and checked"),
+        (["run", "-o", "net.pt2", "--license", "mit"], "--license mit: it is of a folder for a hub"),
+        (["run", "--hub-folder", "hub", "--images", "5"], "--images 5: it is of a graph: give -o FILE too"),
     ],
 )
 def test_refusals_are_one_line(arguments, message, capsys):

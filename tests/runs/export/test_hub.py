@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -93,3 +94,25 @@ def test_no_other_folder_is_written_over(folder: Path, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
     with pytest.raises(ConfigError, match="is the run itself"):
         write_hub_folder(run, folder, overwrite=True)
+
+
+@pytest.mark.parametrize("which", ["best", "last", "raw"])
+def test_a_hub_folder_says_of_its_weights_what_their_run_said(folder: Path, tmp_path: Path, which: str) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(folder, run)
+    shutil.copy(run / "model.safetensors", run / "model_raw.safetensors")
+    record = json.loads((run / "record.json").read_text(encoding="utf-8"))
+    record["metrics"] |= {"best_error_percent": 12.34, "last_error_percent": 56.78, "best_epoch": 0}
+    del record["sha256_of_the_rest"], record["weights_sha256"]
+    (run / "record.json").write_text(json.dumps(record), encoding="utf-8")
+    write_hub_folder(load(run, weights=which, device="cpu"), tmp_path / "hub")
+    write_hub_folder(load(tmp_path / "hub", device="cpu"), tmp_path / "again")
+    assert (tmp_path / "again/config.json").read_bytes() == (tmp_path / "hub/config.json").read_bytes()
+    results = [
+        (tmp_path / name / "README.md").read_text(encoding="utf-8").split("## Use")[0] for name in ("hub", "again")
+    ]
+    assert [line for line in results[1].splitlines() if "weights" in line][:2] == [
+        line for line in results[0].splitlines() if "weights" in line
+    ][:2]
+    said = {"best": "12.34 %", "last": "56.78 %", "raw": "(not averaged)"}
+    assert [word for word in said.values() if word in results[1]] == [said[which]]

@@ -17,9 +17,10 @@ from typing import Any
 from alignmixup.cli.arguments import add_options, add_set
 from alignmixup.runs.plan import FigureOptions
 from alignmixup.terminal import say
-from alignmixup.training.config_file import ConfigError, bundled_folder, bundled_names
+from alignmixup.training.config_file import ConfigError, bundled_folder, bundled_names, load
 
 _PAIRS = 100  # of test images, in which alignment is measured
+_DATA = "digits"
 _PUBLISHED = "published"
 _METHODS = "baseline,mixup,manifold_mixup,cutmix,alignmixup"
 
@@ -33,15 +34,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAMES",
         help="bundled configurations of --data, separated by commas (default: %(default)s)",
     )
-    parser.add_argument(
-        "--data", default="digits", help="data set of the bundled configurations (default: %(default)s)"
-    )
+    parser.add_argument("--data", help=f"data set of the bundled configurations (default: {_DATA})")
     parser.add_argument(
         "--recipe",
-        default=_PUBLISHED,
         metavar="NAME",
         help="published: as the papers train; fast: one short recipe for all methods; or another folder below that of "
-        "--data, such as vgg16_gap of cub (default: %(default)s)",
+        f"--data, such as vgg16_gap of cub (default: {_PUBLISHED})",
     )
     parser.add_argument("--seeds", type=int, default=3, metavar="N", help="use seeds 0 to N - 1 (default: %(default)s)")
     add_set(parser)
@@ -82,17 +80,16 @@ def run(options: argparse.Namespace) -> int:
     from alignmixup.runs.training import is_main_process
     from alignmixup.training.trainer import InterruptedRunError
 
-    recipe = not options.config and options.recipe != _PUBLISHED
-    root = options.out or (Path("runs") / f"{options.data}-{options.recipe}" if recipe else None)
+    files = _files(options)
     # without --overwrite, which would throw away what is done
     command = shlex.join(["alignmixup", *(argument for argument in sys.argv[1:] if argument != "--overwrite")])
     try:
         results = runs.compare(
-            _files(options),
+            files,
             seeds=options.seeds,
             overrides=options.set,
             sweeps=options.sweep,
-            out=root,
+            out=options.out or _default_folder(options, files),
             jobs=options.jobs,
             on=options.on,
             overwrite=options.overwrite,
@@ -107,7 +104,7 @@ def run(options: argparse.Namespace) -> int:
     if is_main_process():
         if results["methods"]:
             print_table(results)
-            folder = root or Path("runs") / results["data"]
+            folder = Path(results["methods"][0]["folders"][0]).parent
             if results["data"] == "digits":
                 _print_alignment(results)
             say(f"{folder / 'results.json'}, {folder / 'comparison'}.{options.figures}")
@@ -143,19 +140,35 @@ def _change(closer: float) -> str:
 
 def _files(options: argparse.Namespace) -> list[str]:
     if options.config:
+        for name in ("data", "recipe"):
+            if getattr(options, name) is not None:
+                raise ConfigError(
+                    f"--{name} {getattr(options, name)} chooses bundled configurations: leave it or --config out"
+                )
         return list(options.config)
-    folder = bundled_folder() / options.data
+    data, recipe = options.data or _DATA, options.recipe or _PUBLISHED
+    folder = bundled_folder() / data
     if not folder.is_dir():
         known = sorted({name.partition("/")[0] for name in bundled_names()})
-        raise ConfigError(f"--data {options.data}: bundled configurations exist for {', '.join(known)}")
-    if options.recipe == _PUBLISHED:
-        place = options.data
-    elif (folder / options.recipe).is_dir():
-        place = f"{options.data}/{options.recipe}"
+        raise ConfigError(f"--data {data}: bundled configurations exist for {', '.join(known)}")
+    if recipe == _PUBLISHED:
+        place = data
+    elif (folder / recipe).is_dir():
+        place = f"{data}/{recipe}"
     else:
         known = sorted(folder.name for folder in folder.iterdir() if folder.is_dir())
-        raise ConfigError(f"--recipe {options.recipe}: {options.data} has {', '.join([_PUBLISHED, *known])}")
+        raise ConfigError(f"--recipe {recipe}: {data} has {', '.join([_PUBLISHED, *known])}")
     return [f"{place}/{name.strip()}" for name in options.methods.split(",")]
+
+
+def _default_folder(options: argparse.Namespace, files: Sequence[str]) -> Path | None:
+    """A recipe's own folder beside that of the published ones, which `compare` chooses."""
+    if options.config or options.recipe in (None, _PUBLISHED):
+        return None
+    from alignmixup.runs.folder import data_folder
+
+    folder = data_folder(load(files[0], options.set), options.data or _DATA)
+    return folder.with_name(f"{folder.name}-{options.recipe}")
 
 
 def _print_failures(results: dict[str, Any]) -> None:

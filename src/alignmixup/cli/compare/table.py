@@ -53,6 +53,13 @@ def _caption(methods: Sequence[Mapping[str, Any]]) -> str | None:
         lines.append(
             "- baseline: difference of the mean of the last ones, paired by seed; below 0 is better than the baseline"
         )
+    together: dict[str, list[str]] = {}
+    for method in methods:
+        if keys := (method["difference"] or {}).get("differing"):
+            together.setdefault(", ".join(keys), []).append(method["name"])
+    lines += [
+        f"{', '.join(names)} and the baseline differ in more than the method: {k}" for k, names in together.items()
+    ]
     if any(method["published_error_percent"] is not None for method in methods):
         lines.append("paper: AlignMixup, CVPR 2022: full network and number of epochs, best epoch, one number")
     return "\n".join(lines) or None

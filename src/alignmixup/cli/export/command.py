@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from alignmixup.cli.arguments import add_networks, add_options, given, load_network
+from alignmixup.cli.arguments import add_networks, add_options, given, load_network, refuse_idle
 from alignmixup.runs.export.options import ExportOptions, HubOptions
 from alignmixup.terminal import say
 from alignmixup.training.config_file import ConfigError
@@ -36,6 +36,11 @@ def run(options: argparse.Namespace) -> int:
     asked = given(options, ExportOptions)
     if options.out is not None:
         ExportOptions(**asked).kind(options.out)  # a wrong ending is said before torch is loaded
+    else:
+        refuse_idle(options, ExportOptions, "it is of a graph: give -o FILE too, or leave it out")
+    if options.hub_folder is None:
+        refuse_idle(options, HubOptions, "it is of a folder for a hub: give --hub-folder DIR too, or leave it out")
+    _check_device(options)
     options.device = "cpu"
     network = load_network(options)
     if options.out is not None:
@@ -49,6 +54,15 @@ def run(options: argparse.Namespace) -> int:
         say(f"{options.hub_folder}: {', '.join(files)}")
         say(f"Nothing was uploaded. To do so: hf upload YOUR_NAME/MODEL {options.hub_folder}")
     return 0
+
+
+def _check_device(options: argparse.Namespace) -> None:
+    """Refuse another device than the CPU, where graphs are made and compared."""
+    keys = (text.partition("=") for text in options.set)
+    wanted = [value.strip(" \"'") for key, _, value in keys if key.strip() == "train.device"] + [options.device]
+    for device in wanted:
+        if device not in (None, "auto", "cpu"):
+            raise ConfigError(f"--device {device}: an export is made and checked on the CPU; leave the device out")
 
 
 def print_export(out: Path, facts: Mapping[str, Any]) -> None:

@@ -250,3 +250,17 @@ def _checked_boxes(boxes: Sequence[Tensor] | Tensor, x: Tensor) -> list[Tensor]:
     if any(map(len, each)) and min(height, width) > 1 and largest <= 1:
         raise ValueError(f"boxes look normalised to [0, 1]: give pixels of the {width} x {height} images")
     return each
+
+
+def grid_over(shape: Sequence[int], size: Sequence[int], layer: str, what: str) -> tuple[int, int]:
+    """Height and width of a map of positions that lies over images of a size (H, W).
+
+    Raises:
+        ValueError: other proportions than the images', as of tokens whose grid is not known; ``what`` follows.
+    """
+    if len(shape) != 2 or not 0.5 < shape[0] * size[1] / (shape[1] * size[0]) < 2:
+        raise ValueError(
+            f"positions {tuple(shape)} of layer {layer!r} are no grid over images of {size[0]} x {size[1]}: {what}, "
+            "name another layer"
+        )
+    return shape[0], shape[1]

@@ -1,10 +1,11 @@
 """LayerMixer: base of the methods that mix inside the model, at layers that are proved to be cuts."""
 
+import inspect
 import logging
 import weakref
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
@@ -29,8 +30,8 @@ class LayerMixer(Mixer):
     Before the first mixed batch the mixer looks at the model with two of its images, and proves that each layer is a
     cut: where the two exchange their features there, they exchange their logits. A layer that does not carry the whole
     network, or runs twice in a forward, is refused, and the nearest ones that do are named. A model that takes more
-    than images is looked at from inside its own first forward. The proof is repeated every 200 mixed batches, since a
-    model may take another path later.
+    than images is looked at from inside its own first forward. The proof is repeated every 200 batches in which mixing
+    is on, since a model may take another path later.
     """
 
     needs_model = "mixes inside the model"
@@ -60,6 +61,7 @@ class LayerMixer(Mixer):
         self._since_look = 0  # batches
         self._sample: Inputs | None = None  # two examples, of a model that takes more than images
         self._first_forward: Any = None
+        self._blocks_before = 0  # that ended before the first forward was waited for
         self._forms: dict[str, tuple[Form | None, ...]] = {}
         self._rows: dict[str, tuple[bool, ...]] = {}
         self._used: dict[str, str] = {}
@@ -116,8 +118,7 @@ class LayerMixer(Mixer):
         if self.is_active and len(x) and not self._proved:
             self.prepare(x)
             if not self._layers and self.is_scoped:
-                clean = self.clean(x, y)
-                return MixedBatch(x, clean.target, clean.target, tap=self._tap, scoped=True)
+                return replace(self.clean(x, y), tap=self._tap)
         return super()._mixed(x, y, masks)
 
     def prepare(
@@ -132,8 +133,15 @@ class LayerMixer(Mixer):
         """
         if not torch.compiler.is_compiling():  # a number that changes would be compiled anew
             self._since_look += 1
+        if self._first_forward is not None and not self._proved and self._tap.blocks > self._blocks_before:
+            raise ValueError(
+                f"{type(self._root).__name__} takes more than images, and could not be looked at from inside its own "
+                "forward, as when it is compiled: call mixer.prepare(x, ...) once, with everything that it takes, "
+                "before the first batch"
+            )
         is_due = self.carry_test and self._since_look > _LOOK_AGAIN
-        if self._first_forward is not None or not self.is_scoped or (self._is_proved and not is_due):
+        is_waiting = self._first_forward is not None and not self._proved
+        if is_waiting or not self.is_scoped or (self._is_proved and not is_due):
             return
         x = self._example(x, size)
         if not self.carry_test and self._layers:
@@ -150,6 +158,9 @@ class LayerMixer(Mixer):
                     f"{type(self._root).__name__} cannot be called as prepare(...) was: {error}"
                 ) from error
             self._wait(x)
+        else:
+            if not others and not options and self._takes_more:
+                self._wait(x)  # its training may call it otherwise
 
     def check(self, x: Tensor, *others: Any, **options: Any) -> tuple[LayerReport, ...]:
         """Look at the model again, whatever ``carry_test`` says, and report its layers; arguments as :meth:`prepare`.
@@ -210,10 +221,23 @@ class LayerMixer(Mixer):
     def _approve(self, reports: tuple[LayerReport, ...]) -> None:
         """Refuse a layer, with a ValueError, that the method cannot do with; cuts are known to be cuts."""
 
+    @property
+    def _takes_more(self) -> bool:
+        """The model can be called with more than images."""
+        assert self._root is not None
+        try:
+            return len(inspect.signature(self._root.forward).parameters) > 1
+        except (TypeError, ValueError):  # it does not say
+            return False
+
     def _wait(self, x: Tensor) -> None:
         """Look from inside the model's own next forward in a block: only it knows what the model takes."""
         assert self._root is not None
+        self._blocks_before = self._tap.blocks
         self._first_forward = self._tap.on_forward(_FirstForward(self, tuple(x.shape)))
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_first_forward": None}  # the hook is the model's: a copy looks itself
 
     def detach(self) -> None:
         """Leave the model as it was found: without a hook. The mixer cannot be used any more."""
@@ -233,6 +257,8 @@ class _FirstForward:
             return
         mixer._first_forward.remove()
         mixer._first_forward = None
+        if mixer._proved and len(args) + len(kwargs) == 1:  # as it was looked at
+            return
         try:
             mixer._look(Inputs(args, kwargs, self.shape[0], self.shape[1:]))
         except NotCallableError as error:

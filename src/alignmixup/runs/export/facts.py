@@ -55,7 +55,13 @@ def preparation(data: ImageData, *, side: int) -> str:
 
 
 def weights_of(run: Run) -> dict[str, Any]:
-    """Which weights they are, their hash, and the epoch (from 1) that they are of."""
+    """Which weights they are, their hash, and the epoch (from 1) that they are of.
+
+    A record of a hub folder tells it of the one file that is there, by the name that it had in its run.
+    """
+    told = (run.record or {}).get("weights")
+    if told and run.folder and run.weights == run.folder.weights:
+        return {**told, "sha256": run.fingerprint}
     found: dict[str, Any] = {"file": run.weights.name if run.weights else "published", "sha256": run.fingerprint}
     if run.record and run.folder and run.weights in run.folder.all_weights:
         metrics, best = run.record["metrics"], run.weights == run.folder.best_weights

@@ -81,7 +81,7 @@ def model_card(run: Run, facts: Mapping[str, Any], *, name: str, license: str) -
         keep_trailing_newline=True,
     )
     about, source = _described(run)
-    error = _own_error(run)
+    error = _own_error(run, facts["weights"])
     own = [("error of these weights", f"{error:.2f} %", _images(run))] if error is not None else []
     text: str = pages.get_template("card.md").render(
         front_matter=_front_matter(run, name=name, license=license, error=error),
@@ -158,12 +158,12 @@ def _described(run: Run) -> tuple[str, str]:
     ) if source else "The method states none."
 
 
-def _own_error(run: Run) -> float | None:
+def _own_error(run: Run, weights: Mapping[str, Any]) -> float | None:
     """Error of the weights in percent, as the record has it; None of those that were not tested in training."""
     assert run.folder is not None
     assert run.record is not None
-    key = {run.folder.weights: "last_error_percent", run.folder.best_weights: "best_error_percent"}
-    name = key.get(run.weights or Path())
+    key = {run.folder.weights.name: "last_error_percent", run.folder.best_weights.name: "best_error_percent"}
+    name = key.get(weights["file"])
     return float(run.record["metrics"][name]) if name else None
 
 
@@ -200,7 +200,7 @@ def _choice(run: Run, weights: Mapping[str, Any]) -> str:
         which = f"epoch {weights['epoch']} of {weights['epochs']}, the best on {weights['chosen_on']}{optimistic}"
     else:
         which = f"the last epoch, {weights.get('epochs', '?')}" + (
-            " (not averaged)" if run.folder and run.weights == run.folder.raw_weights else ""
+            " (not averaged)" if run.folder and weights["file"] == run.folder.raw_weights.name else ""
         )
     return f"The weights are those of {which}."
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from alignmixup.evaluation.corruptions.strengths import in_order
 from alignmixup.records import read_evaluation, read_json
-from alignmixup.runs.plan import FORMAT, Plan, ood_names, settings_of
+from alignmixup.runs.plan import FORMAT, Plan, configuration_of, ood_names, own_images, settings_of
 from alignmixup.runs.run import Run
 from alignmixup.training.config_file import ConfigError
 
@@ -18,7 +18,7 @@ Result = dict[str, Any]
 _SUMMARY = {"format", "methods", "runs", "settings"}
 _WAY_OUT = "--overwrite replaces it, --out takes another file"
 _MARKS = (b'"settings"', b'"top5_error_percent"')  # an evaluation has both in its text, and no other file has
-_NAMES = {"data": "data", "model": "network", "precision": "precision", "weights_sha256": "weights"}
+_NAMES = {"images": "images", "data": "data", "model": "network", "precision": "precision", "weights_sha256": "weights"}
 
 
 def compare(run: Run, plan: Plan, file: Path, *, overwrite: bool) -> tuple[Result, Plan]:
@@ -34,15 +34,19 @@ def compare(run: Run, plan: Plan, file: Path, *, overwrite: bool) -> tuple[Resul
     if not stored:
         return {}, plan
     wanted = settings_of(run, plan)
-    asked, known = wanted.pop("parts"), stored["settings"].get("parts", {})
-    differing = [key for key in wanted if stored["settings"].get(key) != wanted[key]]
+    settings = stored["settings"] = _with_images(run, stored["settings"])
+    asked, known = wanted.pop("parts"), settings.get("parts", {})
+    differing = [key for key in wanted if settings.get(key) != wanted[key]]
     if differing or stored.get("format") != FORMAT:
         if overwrite:
             return {}, plan
         what = f"other {_NAMES[differing[0]]}" if differing else "another version of this package"
         reason = ""
         if differing and isinstance(wanted[differing[0]], dict):
-            reason = f", {_difference(stored['settings'].get(differing[0]) or {}, wanted[differing[0]])}"
+            reason = f", {_difference(settings.get(differing[0]) or {}, wanted[differing[0]])}"
+        elif "images" in differing:
+            before = settings["images"] or settings.get("data", {}).get("name")
+            reason = f", {before}, not {wanted['images'] or run.config.data.name}"
         raise ConfigError(f"{file} holds an evaluation of {what} ({stored.get('run')}{reason}): {_WAY_OUT}")
     plan = replace(plan, ood=tuple(ood_names(plan.ood, run.config.data.name)))
     if "ood" in known:  # files of before leave out the usual sets
@@ -52,11 +56,21 @@ def compare(run: Run, plan: Plan, file: Path, *, overwrite: bool) -> tuple[Resul
         if difference and not overwrite:
             without = ", --what error leaves it out" if part == "calibration" else ""
             raise ConfigError(f"{file} holds {part} with {difference}: {_WAY_OUT}{without}")
-    stored = stored | {"run": run.name}  # it may have been measured from another working directory
+    # it may have been measured from another working directory, or by a version that had other keys
+    stored = stored | {"run": run.name, "configuration": configuration_of(run)}
     plan = _grown(plan, known, [part for part, difference in lost.items() if not difference])
     if overwrite:
         return stored, plan
     return stored, _rest(stored, known, plan, settings_of(run, plan)["parts"])
+
+
+def _with_images(run: Run, settings: Mapping[str, Any]) -> Result:
+    """Stored settings with the images that they are of; files of before name them with the data, or are of the own."""
+    data = dict(settings.get("data") or {})
+    if (named := data.pop("root", None)) is not None:  # "name, 12 digits"
+        name, _, digits = str(named).rpartition(", ")
+        return {"images": f"{name}#{digits[:6]}", **settings, "data": data}
+    return {"images": own_images(run), **settings}
 
 
 def _grown(plan: Plan, known: Mapping[str, Any], same: Sequence[str]) -> Plan:
@@ -77,7 +91,7 @@ def _rest(stored: Result, known: Mapping[str, Any], plan: Plan, asked: Mapping[s
     """What is left of a plan that has all that is stored: other attacks, other corruptions at the same severities."""
     answered = {part for part in asked if known.get(part) == asked[part]}
     current = [part for part in asked if part in known and known[part]["version"] == asked[part]["version"]]
-    if "attacks" in current and (not plan.check_images or "checks" in stored["attacks"]):
+    if "attacks" in current and _checks_answered(stored, known, plan):
         new = tuple(attack for attack in plan.attacks if asdict(attack) not in known["attacks"]["attacks"])
         plan = replace(plan, attacks=new, check_images=0)
         if not new:
@@ -87,6 +101,15 @@ def _rest(stored: Result, known: Mapping[str, Any], plan: Plan, asked: Mapping[s
         if not plan.kinds:
             answered.add("corruptions")
     return replace(plan, parts=tuple(part for part in asked if part not in answered))
+
+
+def _checks_answered(stored: Result, known: Mapping[str, Any], plan: Plan) -> bool:
+    """Whether no checks of attacks are asked for, or those that are stored are of as many images."""
+    if not plan.check_images:
+        return True
+    there = stored["attacks"].get("images", plan.check_images)
+    same = min(plan.check_images, there) == min(known["attacks"].get("check_images", 0), there)
+    return "checks" in stored["attacks"] and same
 
 
 def merge_attacks(
@@ -99,7 +122,7 @@ def merge_attacks(
     rows = [row for row in stored["attacks"] if row["label"] not in labels] + new["attacks"]
     checks = {"checks": checks} if (checks := new.get("checks") or stored.get("checks")) else {}
     attacks = [attack for attack in known["attacks"] if attack not in asked["attacks"]] + asked["attacks"]
-    images = known["check_images"] or asked["check_images"]
+    images = asked["check_images"] or known["check_images"]
     return {**new, "attacks": rows, **checks}, {**asked, "attacks": attacks, "check_images": images}
 
 

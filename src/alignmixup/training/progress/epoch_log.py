@@ -29,12 +29,14 @@ class EpochLog:
         step: steps done.
         losses: (steps,) float32, of the steps done; zero for the others.
         seconds: that the steps took, before an interruption too; current after `end`.
+        saved: what an error says of the last checkpoint, whose weights may be bad already; nothing where it is empty.
     """
 
     def __init__(self, steps: int, *, device: torch.device, reporter: Reporter, remedy: str) -> None:
         self.losses = torch.zeros(steps, device=device)
         self.epoch, self.step, self.seconds = 0, 0, 0.0
         self._reporter, self._remedy = reporter, remedy
+        self.saved = ""
         self._readback = Readback(device)
 
     def begin(self, epoch: int) -> None:
@@ -69,7 +71,8 @@ class EpochLog:
     def not_finite(self, what: str, step: int) -> FloatingPointError:
         """The error to raise."""
         place = f"epoch {self.epoch} step {step} (from 0)"
-        return FloatingPointError(f"{what} is not finite at {place}; nothing bad was saved. Try {self._remedy}")
+        saved = f"; {self.saved}" if self.saved else ""
+        return FloatingPointError(f"{what} is not finite at {place}{saved}. Try {self._remedy}")
 
     def _show(self, images_per_second: float) -> None:
         recent = self._readback.exchange(self.losses[max(0, self.step - _SHOWN_LOSSES) : self.step].mean())
