@@ -126,6 +126,7 @@ class Run:
                 f"nothing can be told about the layers of {type(root).__name__}: it gives the same finite logits for "
                 "two different images, or none that are finite; carry_test=False mixes at named layers without a proof"
             )
+        self._leave_out_tables()
         self.layers = tuple(self._seen(named_tokens(root)))
         if any(form is not None and form.layout == "tokens" for layer in self.layers for form in layer.forms):
             extra = extra_tokens(root, inputs, reveal=self._way[0], training=self._training)
@@ -212,6 +213,35 @@ class Run:
                 raise NotCallableError(f"{type(error).__name__}: {error}") from error
             self._drew = drew()
         return logits_of(type(self.root).__name__, output, 2 * count).double().flatten(1)
+
+    def _leave_out_tables(self) -> None:
+        """Of layers that return several tensors, take those for rows of examples that grow with the batch.
+
+        A table, as of two coordinates, may have two rows as well.
+        """
+        several = {name: module for name, module, _, rows in self._ends if sum(rows) > 1}
+        if not several:
+            return
+        grown: dict[str, list[bool]] = {}
+
+        def noting(name: str) -> Callable[..., None]:
+            return lambda module, args, output: grown.update({name: [t.shape[0] == 4 for t in tensors_of(output)]})
+
+        handles = [module.register_forward_hook(noting(name)) for name, module in several.items()]
+        try:
+            self._logits(2)
+        finally:
+            for handle in handles:
+                handle.remove()
+        for place, (name, module, shapes, rows) in enumerate(self._ends):
+            found, of_examples = iter(shapes), grown.get(name, rows)
+            if len(of_examples) == len(rows):
+                kept = tuple(old and new for old, new in zip(rows, of_examples, strict=True))
+                left = tuple(
+                    shape for old, new in zip(rows, kept, strict=True) if old for shape in [next(found)] if new
+                )
+                self._ends[place] = name, module, left, kept
+        self._ends = [end for end in self._ends if end[2]]
 
     def _noting(self, name: str) -> Callable[..., None]:
         def hook(module: nn.Module, args: Any, output: Any) -> None:
