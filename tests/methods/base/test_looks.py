@@ -88,6 +88,20 @@ def test_a_model_of_optional_inputs_that_are_not_used_costs_no_second_look(metho
 
 
 @HIDDEN
+def test_a_compiled_model_of_optional_inputs_is_one_graph_that_is_made_once(method):
+    torch._dynamo.reset()
+    model = Net().train()
+    mixer = built(method, model, seed=0, **({"keep": "first"} if method is AlignMixup else {}))
+    mixer.prepare(X)
+    compiled = torch.compile(model, backend="eager", fullgraph=True)
+    for step in range(4):
+        with torch._dynamo.config.patch(error_on_recompile=step > 1), mixer(X, Y) as batch:
+            batch.loss(compiled(batch.x)).backward()
+        assert batch.mixed
+    torch._dynamo.reset()
+
+
+@HIDDEN
 @pytest.mark.parametrize("layer", ["a", None])
 def test_a_compiled_model_of_several_inputs_is_refused_where_nobody_looked_at_it(method, layer):
     class Needs(Net):

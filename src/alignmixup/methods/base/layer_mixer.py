@@ -252,8 +252,8 @@ class _FirstForward:
         self.shape = shape
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        mixer = self.mixer()
-        if torch.compiler.is_compiling() or mixer is None or not mixer._tap.tap.depth or not module.training:
+        mixer = None if torch.compiler.is_compiling() else self.mixer()
+        if mixer is None or not mixer._tap.tap.depth or not module.training:
             return
         mixer._first_forward.remove()
         mixer._first_forward = None
