@@ -59,16 +59,13 @@ def test_the_command_of_every_stored_record_gives_its_configuration(file: Path) 
         assert same(run.config, load(words[place], words[place + 2 :]), but=(*FREE_KEYS, IMAGES)), words
 
 
-def test_another_network_leaves_nothing_of_the_options_of_the_bundled_one(make: Make) -> None:
-    assert load("cub/resnet50_gap/baseline").model.options["pretrained"]  # which no --set takes back
-    name = "folder/lite0/baseline"
-    (run,) = find_runs(
-        [make("run", 0, [20.0], name=name, overrides=("data.name=cub", "model.weights=lite0.safetensors"))]
-    )
-    words = shlex.split(command_for(run))
-    assert words[3].startswith("cub/")
-    assert "model.name=timm:tf_efficientnet_lite0" in words
-    assert same(run.config, load(words[3], words[5:]), but=FREE_KEYS)
+def test_a_network_that_the_bundled_files_of_the_data_lack_has_a_command(make: Make) -> None:
+    assert load("cub/resnet50_gap/baseline").model.options["pretrained"]  # which another network drops
+    of_cub = ("data.name=cub", "data.root=DIR", "model.weights=lite0.safetensors")
+    (near,) = find_runs([make("near", 0, [20.0], name="folder/lite0/baseline", overrides=of_cub)])
+    words = shlex.split(command_for(near))
+    assert words[3] == "folder/lite0/baseline"
+    assert same(near.config, load(words[3], words[5:]), but=FREE_KEYS)
 
 
 def test_what_no_command_gives_has_a_file_of_its_own(make: Make) -> None:

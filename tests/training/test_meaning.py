@@ -17,6 +17,7 @@ from alignmixup.runs.jobs.queue import Job, Outcome
 from alignmixup.runs.plan import configuration_of
 from alignmixup.runs.run import Run
 from alignmixup.runs.sweep import Variant
+from alignmixup.training.checkpoint import check_matches
 from alignmixup.training.config import TABLES, Config, to_dict
 from alignmixup.training.config_file import FREE_KEYS, from_dict, load
 from alignmixup.training.meaning import OF_ONE_ROW, as_written, differing, first_difference, meaning, same, told
@@ -42,6 +43,14 @@ def without_mixing(config: Config) -> Config:
 
 def resumed(one: Config, other: Config) -> bool:
     return first_difference(one, other) is None
+
+
+def continued(one: Config, other: Config) -> bool:
+    try:
+        check_matches({"config": to_dict(one)}, other, path=Path("checkpoint.pt"))
+    except ValueError:
+        return False
+    return True
 
 
 def row_of_a_comparison(one: Config, other: Config) -> bool:
@@ -74,7 +83,7 @@ def hashed(one: Config, other: Config) -> bool:
 
 
 RESUME, ROWS, BASELINES, HASH = (
-    {resumed},
+    {resumed, continued},
     {row_of_a_comparison, row_of_evaluations, row_of_a_report},
     {baseline_of_a_comparison, baseline_of_a_report},
     {hashed},

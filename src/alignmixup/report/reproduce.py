@@ -85,12 +85,12 @@ def _bundled(name: str) -> Flat:
 
 
 def _candidates(wanted: Flat, method: str, data: str) -> Iterator[str]:
-    """Bundled files to begin with: of the method and the data, of the method, without mixing; near ones first."""
-    names = bundled_names()
-    own = [name for name in names if name.endswith(f"/{method}") and name.startswith(f"{data}/")]
-    others = [name for name in names if name.endswith(f"/{method}") and name not in own]
-    plain = [name for name in names if name.endswith("/baseline") and name.startswith(f"{data}/")]
-    for group in (own, others, plain):
+    """Bundled files to begin with, near ones first: of method, data and network, of the method, without mixing."""
+    named = [name for name in bundled_names() if name.endswith(f"/{method}")]
+    here = [name for name in named if name.startswith(f"{data}/")]
+    own = [name for name in here if _bundled(name)["model.name"] == wanted["model.name"]]
+    plain = [name for name in bundled_names() if name.endswith("/baseline") and name.startswith(f"{data}/")]
+    for group in (own, [*here, *named], plain):
         yield from sorted(group, key=lambda name: len(_to_set(wanted, _bundled(name))))
 
 

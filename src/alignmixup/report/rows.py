@@ -1,6 +1,6 @@
 """One row a method: mean and spread over its runs, the distance to the baseline, the paper's number."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,7 +9,17 @@ from alignmixup.report.collect import Run
 from alignmixup.report.names import rank, spell
 from alignmixup.runs.comparison.results import OF_A_METHOD, difference, mean_and_spread, summarise_runs
 from alignmixup.training.config_file import override_value
-from alignmixup.training.meaning import IMAGES, OF_ONE_ROW, differing, plain, same
+from alignmixup.training.meaning import (
+    IMAGES,
+    OF_ONE_ROW,
+    Flat,
+    Tables,
+    as_written,
+    differing,
+    meaning,
+    plain,
+    same,
+)
 
 KEY = "last10_error_percent"  # the number to compare
 
@@ -145,7 +155,8 @@ def _unaligned(row: Row, manifold: Sequence[Row]) -> dict[str, Any] | None:
     """To the runs that mix as often, as much and at the same layers, without aligning."""
     if row.method != "alignmixup" and ":" not in row.method:
         return None
-    found = _partner(row, [other for other in manifold if _mixing(other) == _mixing(row)])
+    whole = meaning if row.method == "alignmixup" else as_written  # defaults of code outside are not known
+    found = _partner(row, [other for other in manifold if _mixing(other, whole) == _mixing(row, whole)])
     return difference(row.summary, found.summary) if found else None
 
 
@@ -162,8 +173,9 @@ def _differing(row: Row, other: Row) -> list[str]:
     return [*found, *([IMAGES] if row.images != other.images else [])]
 
 
-def _mixing(row: Row) -> dict[str, Any]:
-    options = row.runs[0].config["method"]
-    layers = options.get("layer")
+def _mixing(row: Row, whole: Callable[[Tables], Flat]) -> dict[str, Any]:
+    options = whole(row.runs[0].config)
+    layers = options.get("method.layer")
     shared = ("alpha", "lam_per", "probability", "input_probability", "layer_probabilities")
-    return {key: options.get(key) for key in shared} | {"layer": [layers] if isinstance(layers, str) else layers}
+    found = {key: options.get(f"method.{key}") for key in shared}
+    return found | {"layer": [layers] if isinstance(layers, str) else layers}

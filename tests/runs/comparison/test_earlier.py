@@ -49,6 +49,22 @@ def test_a_run_that_is_no_longer_finished_is_told_of(trained: list[str], caplog:
     assert "mixup-seed1 is not finished any more; the results that" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("name", "seed", "reason"),
+    [
+        ("cifar10/small/baseline", 1, "another configuration: images: cifar10 there, digits now"),
+        ("digits/baseline", 0, "baseline-seed1 is once more baseline with seed 0"),
+    ],
+)
+def test_a_folder_that_holds_another_run_than_its_name_says_is_left_out(
+    trained: list[str], caplog: pytest.LogCaptureFixture, name: str, seed: int, reason: str
+) -> None:
+    runs.compare(["digits/baseline"], seeds=2, out="all")
+    finish(Path("all/baseline-seed1"), load(name, [f"train.seed={seed}"]))
+    assert rows(runs.compare(["digits/mixup"], seeds=2, out="all")) == {"mixup": [0, 1], "baseline": [0]}
+    assert reason in caplog.text
+
+
 def test_an_automatic_precision_is_what_it_turned_out_to_be(trained: list[str]) -> None:
     automatic = ["train.precision=auto"]
     runs.compare(["digits/baseline"], seeds=2, out="all", overrides=automatic)

@@ -27,8 +27,8 @@ def earlier_runs(
     """Finished runs of the comparison that ``root`` holds and that this one does not name, and the commands of then.
 
     They stand beside the new ones only where they were trained with the same overrides, on the same images, and seeds
-    of one row with one configuration. Where others are left out the file of then is set aside, and so is one that
-    cannot be read: nothing is lost.
+    of one row with one configuration, each once. Where others are left out the file of then is set aside, and so is
+    one that cannot be read: nothing is lost.
     """
     from alignmixup.runs.jobs.queue import Job, Outcome
 
@@ -47,6 +47,7 @@ def earlier_runs(
         return [], []
     kept: list[tuple[Variant, Outcome]] = []
     images = images_of_set(variants[0].config)
+    seeds = {(outcome.job.label, outcome.job.config.train.seed) for outcome in outcomes}
     of_label, left = {variant.label: variant.config for variant in variants}, ""
     for row, name in rest:
         folder = RunFolder(root / name)
@@ -57,6 +58,10 @@ def earlier_runs(
         if reason := _unlike(config, of_label.setdefault(row["name"], config), images=images):
             left = left or f"{name} is a run of another configuration: {reason}"
             continue
+        if (row["name"], config.train.seed) in seeds:
+            left = left or f"{name} is once more {row['name']} with seed {config.train.seed}"
+            continue
+        seeds.add((row["name"], config.train.seed))
         outcome = Outcome(Job(row["name"], config, folder), read_record(folder.record))
         kept.append((Variant(row["name"], config, row["settings"]), outcome))
     if left:
@@ -78,7 +83,7 @@ def images_of_set(config: Config) -> str:
 def _unlike(config: Config, row: Config, *, images: str) -> str | None:
     """In what a run is no seed of a row, whose configuration is ``row``; None where it is one."""
     if images_of_set(config) != images:
-        return f"data.root: {config.data.root!r} there, which holds other images"
+        return f"images: {images_of_set(config)} there, {images} now"
     return told(differing(config, row, but=OF_ONE_ROW))
 
 
