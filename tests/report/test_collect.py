@@ -155,7 +155,7 @@ def test_a_file_holds_one_run_of_a_key_and_one_configuration(make: Make, tmp_pat
     assert not (tmp_path / "results").exists()
     before = write_records([first], tmp_path / "results").read_bytes()
     with pytest.raises(
-        ValueError, match=r"mixup with seed 0 of another configuration, model\.width is \d+ there and 32"
+        ValueError, match=r"mixup with seed 0 of another configuration, model\.width: \d+ there, 32 now"
     ):
         write_records([wide], tmp_path / "results")
     assert (tmp_path / "results" / "records.jsonl").read_bytes() == before

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from alignmixup.report.collect import find_runs
-from alignmixup.report.reproduce import command_for, config_hash, config_text, flatten, split_keys
+from alignmixup.report.reproduce import command_for, config_hash, config_text, split_keys
 from alignmixup.training.config import to_dict
-from alignmixup.training.config_file import load
+from alignmixup.training.config_file import FREE_KEYS, load
+from alignmixup.training.meaning import IMAGES, flatten, same
 
 Make = Callable[..., Path]
 
@@ -50,18 +51,33 @@ def test_a_method_from_outside_is_named_beside_its_options(make: Make) -> None:
     )
 
 
-def test_data_that_no_bundled_file_is_of_have_a_file_of_their_own(make: Make) -> None:
+@pytest.mark.parametrize("file", sorted((Path(__file__).parents[2] / "results").glob("*/records.jsonl")), ids=str)
+def test_the_command_of_every_stored_record_gives_its_configuration(file: Path) -> None:
+    for run in {config_hash(run): run for run in find_runs([file])}.values():
+        words = shlex.split(command_for(run))
+        place = words.index("--config") + 1
+        assert same(run.config, load(words[place], words[place + 2 :]), but=(*FREE_KEYS, IMAGES)), words
+
+
+def test_a_network_that_the_bundled_files_of_the_data_lack_has_a_command(make: Make) -> None:
+    assert load("cub/resnet50_gap/baseline").model.options["pretrained"]  # which another network drops
+    of_cub = ("data.name=cub", "data.root=DIR", "model.weights=lite0.safetensors")
+    (near,) = find_runs([make("near", 0, [20.0], name="folder/lite0/baseline", overrides=of_cub)])
+    words = shlex.split(command_for(near))
+    assert words[3] == "folder/lite0/baseline"
+    assert same(near.config, load(words[3], words[5:]), but=FREE_KEYS)
+
+
+def test_what_no_command_gives_has_a_file_of_its_own(make: Make) -> None:
     (run,) = find_runs([make("mixup", 0, [20.0])])
-    config = {**run.config, "method": {"name": "package.module:Class"}, "data": {**run.config["data"], "name": "mine"}}
+    config = {**run.config, "train": {**run.config["train"], "gone": 1}}  # of another version
     other = replace(run, label="mine", record={**run.record, "config": config})
     assert command_for(other) == "alignmixup train --config mine.toml  # its text is below"
-    assert 'name = "package.module:Class"' in config_text(other)
-
-
-def test_a_configuration_of_another_version_is_still_shown(make: Make) -> None:
-    (run,) = find_runs([make("mixup", 0, [20.0])])
-    config = {**run.config, "train": {**run.config["train"], "gone": 1}}
-    assert "train.gone = 1" in config_text(replace(run, record={**run.record, "config": config}))
+    assert "train.gone = 1" in config_text(other)
+    method = {"name": "package.module:Class"}
+    assert 'name = "package.module:Class"' in config_text(
+        replace(run, record={**run.record, "config": {**run.config, "method": method}})
+    )
 
 
 def test_keys_that_differ_and_keys_that_are_shared(make: Make, tmp_path: Path) -> None:

@@ -71,6 +71,32 @@ def test_alignmixup_is_compared_with_the_same_mixing_unaligned(make: Make, tmp_p
         assert unaligned["mean"]["last10_error_percent"] == 1.5
 
 
+def test_shares_that_are_not_written_are_those_of_the_methods(make: Make, tmp_path: Path) -> None:
+    shared = ("method.layer=stage2", "method.alpha=2")
+    for name in ("alignmixup", "manifold_mixup"):  # which mix the input in half and in a third of the batches
+        bare = (f"method.name={name}", *shared)
+        make(name, 0, [20.0], name="digits/mixup", overrides=bare)
+    make(
+        "manifold_mixup,half",
+        0,
+        [30.0],
+        name="digits/manifold_mixup",
+        overrides=(*shared, "method.input_probability=0.5"),
+    )
+    unaligned = {row.label: row.unaligned for row in build_rows(find_runs([tmp_path]))}["alignmixup"]
+    assert unaligned is not None
+    assert unaligned["baseline"] == "manifold_mixup,half"
+
+
+def test_an_option_at_its_default_makes_no_row_of_its_own(make: Make, tmp_path: Path) -> None:
+    for seed, written in enumerate(((), ("method.lam_per=batch",), ("method.lam_per=pair",))):
+        make("mixup", seed, [10.0], overrides=written)
+    assert [(row.label, len(row.runs)) for row in build_rows(find_runs([tmp_path]))] == [
+        ("mixup,method.lam_per=batch", 2),
+        ("mixup,method.lam_per=pair", 1),
+    ]
+
+
 def test_a_row_is_of_one_configuration_and_names_say_what_differs(make: Make, tmp_path: Path) -> None:
     make("mixup", 0, [80.0], root="x", overrides=("method.alpha=1",))
     make("mixup", 1, [70.0], root="x", overrides=("method.alpha=1.0", "train.threads=1", "data.root=elsewhere"))

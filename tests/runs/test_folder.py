@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from alignmixup.runs.folder import RunFolder, complete, default_folder
+from alignmixup.runs.folder import RunFolder, default_folder
 from alignmixup.training.config import Config, DataConfig, MethodConfig, TrainConfig, to_dict
 from alignmixup.training.config_file import ConfigError, load
 
@@ -110,16 +110,11 @@ def test_default_folder(name: str, stem: str) -> None:
 def test_a_run_that_names_fewer_options_is_the_same_run(tmp_path: Path) -> None:
     config = load("digits/mixup", ["method.name=cutmix"])
     folder = started(tmp_path / "run", config, finished=True)
-    for same in (config, complete(config), load("digits/mixup", ["method.name=cutmix", "method.alpha=1"])):
+    for same in (config, load("digits/mixup", ["method.name=cutmix", "method.alpha=1"])):
         assert folder.is_finished(same)
         assert folder.claim(same, mode="resume") == "finished"
     with pytest.raises(ValueError, match=r"holds a run of another configuration: method\.alpha: 1\.0 there, 0.5 now"):
         folder.claim(load("digits/mixup", ["method.name=cutmix", "method.alpha=0.5"]), mode="resume")
-
-
-def test_code_outside_the_package_is_not_looked_at_for_its_defaults() -> None:
-    config = Config(method=MethodConfig(name="no_module:Mixer", options={"any": 1}))
-    assert complete(config).method == config.method
 
 
 def test_a_finished_run_on_other_images_is_not_handed_out(tmp_path: Path) -> None:

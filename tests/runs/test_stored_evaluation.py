@@ -296,6 +296,24 @@ def test_a_file_of_before_names_other_images_with_the_data(tmp_path: Path, monke
     assert runs.evaluate(shown, out=out, what="error")["cross_entropy"] == before["cross_entropy"]
 
 
+def test_a_file_of_before_a_key_is_of_the_same_data_and_network(
+    run: runs.Run, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    numbers = runs.evaluate(run, out=out, what="error")
+    before = read(out)
+    del before["settings"]["data"]["imbalance"], before["settings"]["model"]["in_channels"]
+    out.write_text(json.dumps(before), encoding="utf-8")
+    with monkeypatch.context() as patch:
+        forbid(patch)
+        assert runs.evaluate(run, out=out, what="error")["cross_entropy"] == numbers["cross_entropy"]
+    before["settings"]["data"]["imbalance"] = 10.0
+    out.write_text(json.dumps(before), encoding="utf-8")
+    with pytest.raises(
+        ConfigError, match=r"evaluation of other data \(.*run, imbalance = 10\.0, not 1\.0\): --overwrite"
+    ):
+        runs.evaluate(run, out=out, what="error")
+
+
 def test_runs_of_other_images_or_one_seed_are_not_averaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cats, cars = (on_pictures(tmp_path / name / "a", tmp_path / name, seed=len(name) % 3) for name in ("cats", "cars"))
     more = on_pictures(tmp_path / "cars" / "b", tmp_path / "cars", seed=5)

@@ -14,9 +14,9 @@ from alignmixup.training.config_file import (
     bundled_names,
     dump,
     find,
-    first_difference,
     from_dict,
     load,
+    override_value,
 )
 
 BAD_OVERRIDES = [
@@ -150,18 +150,17 @@ def test_published_alignmixup_recipe() -> None:
     assert (config.method.options["alpha"], config.method.options["epsilon"]) == (2.0, 0.1)
 
 
-def test_first_difference_names_key_and_values() -> None:
-    base = load("digits/cutmix")
-    assert first_difference(base, base) is None
-    assert first_difference(base, load("digits/cutmix", ["train.device=cpu", "data.root=x"])) is None
-    assert first_difference(base, load("digits/cutmix", ["train.epochs=3"])) == "train.epochs: 20 there, 3 now"
-    constant, longer = (
-        load("digits/cutmix", ["schedule.name=constant", f"train.epochs={epochs}"]) for epochs in (20, 30)
-    )
-    assert first_difference(constant, longer) is None
-    assert first_difference(base, load("digits/cutmix", ["method.lam_per=pair"])) == (
-        'method.lam_per: not set there, "pair" now'
-    )
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(1, 0.5, True, "", "a b", "blocks.4", "4", "true", "inf", "1e5", "1979-05-27", "'q'", "[x", " a ", "1 # b"),
+        *(["0", "1"], [1, 2], ["mixup", {"name": "cutmix", "alpha": 0.5}]),
+    ],
+)
+def test_a_value_is_written_as_it_is_read_back(value) -> None:
+    config = load("digits/mixup", [f"method.any={override_value(value)}"])
+    assert config.method.options["any"] == value
+    assert type(config.method.options["any"]) is type(value)
 
 
 def test_defaults_of_the_classes_are_valid() -> None:

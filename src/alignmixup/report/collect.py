@@ -12,9 +12,9 @@ from typing import Any
 
 from alignmixup.files import write_text
 from alignmixup.records import read_evaluation, read_localization, read_record, read_records, sealed
-from alignmixup.report.reproduce import meaning, written
 from alignmixup.runs.record import portable
 from alignmixup.training.config_file import images_of
+from alignmixup.training.meaning import IMAGES, OF_ONE_ROW, as_written, differing, told
 
 _PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".svg")
 # drawn anew, from the numbers
@@ -157,10 +157,12 @@ def write_records(runs: Iterable[Run], folder: Path) -> Path:
         name = f"{run.label} with seed {run.record['seed']}"
         if run.key in new:
             raise ValueError(f"{new[run.key].path} and {run.path} are both {name}: store them in different folders")
-        if run.key in stored and (other := _first_difference(stored[run.key], run)):
-            raise ValueError(
-                f"{file} holds {name} of another configuration, {other}: take another folder, or rename the run's"
-            )
+        if run.key in stored:
+            configs = [portable(one.config) for one in (stored[run.key], run)]
+            if other := told(differing(*configs, but=(*OF_ONE_ROW, IMAGES))):
+                raise ValueError(
+                    f"{file} holds {name} of another configuration, {other}: take another folder, or rename the run's"
+                )
         new[run.key] = run
     stored |= new
     lines = [json.dumps(sealed(compact(stored[key])), allow_nan=False) for key in sorted(stored)]
@@ -233,8 +235,8 @@ def _each_once(runs: Iterable[Run]) -> list[Run]:
     found: dict[str, Run] = {}
     for run in runs:
         numbers = [run.record["seed"], run.record["metrics"], compact(run)["curve"]]
-        told = json.dumps([meaning(portable(run.config)), *numbers], sort_keys=True)
-        found[told] = max(found.get(told, run), run, key=_beside)
+        own = json.dumps([as_written(portable(run.config), but=OF_ONE_ROW), *numbers], sort_keys=True)
+        found[own] = max(found.get(own, run), run, key=_beside)
     return list(found.values())
 
 
@@ -264,16 +266,6 @@ def _placed(run: Run, folders: int) -> str:
     names = (above.parent if above.name == "records" else above).parts[1:]
     name = "" if folders <= len(names) else f" ({run.path.name})"
     return "/".join([*names[-folders:], run.label]) + name
-
-
-def _first_difference(old: Run, new: Run) -> str:
-    """The first key in which two runs of one label differ, with both values; empty without one."""
-    before, now = (meaning(portable(run.config)) for run in (old, new))
-    for key in dict.fromkeys([*before, *now]):
-        if before.get(key) != now.get(key):
-            there, here = (written(values[key]) if key in values else "not set" for values in (before, now))
-            return f"{key} is {there} there and {here} now"
-    return ""
 
 
 def _without_seed(name: str) -> str:

@@ -23,11 +23,12 @@ from alignmixup.options import Option
 from alignmixup.outside import is_outside
 from alignmixup.records import each_record, last_ten
 from alignmixup.report.collect import Run
-from alignmixup.report.reproduce import config_hash, meaning
+from alignmixup.report.reproduce import config_hash
 from alignmixup.report.rows import KEY
 from alignmixup.runs.record import best_chosen_on
 from alignmixup.training.config import Config
 from alignmixup.training.config_file import ConfigError, from_dict
+from alignmixup.training.meaning import IMAGES, OF_ONE_ROW, same
 
 _LONGEST = 30_000  # letters of a line
 _LONGEST_LABEL = 200
@@ -81,8 +82,8 @@ def faults(file: Path) -> list[str]:
         source, other = curves.setdefault(numbers, (place, made_by))
         if other != made_by:
             found.append(f"{place}: the curve is that of {source}, of {other}: this one is of {made_by}; run each")
-        first, means = rows.setdefault((run.data, run.label), (own, meaning(record["config"])))
-        if meaning(record["config"]) != means:
+        first, config = rows.setdefault((run.data, run.label), (own, record["config"]))
+        if not same(config, record["config"], but=(*OF_ONE_ROW, IMAGES)):
             found.append(
                 f"{place}: {run.label} has the configuration {own} here and {first} in another seed: give rows of "
                 "different configurations different labels"

@@ -20,7 +20,7 @@ from alignmixup.report.names import spell_data
 from alignmixup.report.reproduce import command_for, config_text, split_keys
 from alignmixup.report.rows import KEY, Row, build_rows, warnings
 from alignmixup.report.tables import Table, duration, error_table, evaluation_tables, localization_tables
-from alignmixup.runs.comparison import mean_and_spread
+from alignmixup.runs.comparison.results import mean_and_spread
 
 _MIB = 2**20
 _TYPES = {".jpg": "jpeg", ".svg": "svg+xml"}  # where the ending does not say it

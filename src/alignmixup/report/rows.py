@@ -1,16 +1,25 @@
 """One row a method: mean and spread over its runs, the distance to the baseline, the paper's number."""
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from alignmixup.evaluation.published import published_error
 from alignmixup.report.collect import Run
 from alignmixup.report.names import rank, spell
-from alignmixup.report.reproduce import Flat, meaning, written
-from alignmixup.runs.baseline import choose_baseline, differing
-from alignmixup.runs.comparison import difference, mean_and_spread, summarise_runs
+from alignmixup.runs.comparison.results import OF_A_METHOD, difference, mean_and_spread, summarise_runs
+from alignmixup.training.config_file import override_value
+from alignmixup.training.meaning import (
+    IMAGES,
+    OF_ONE_ROW,
+    Flat,
+    Tables,
+    as_written,
+    differing,
+    meaning,
+    plain,
+    same,
+)
 
 KEY = "last10_error_percent"  # the number to compare
 
@@ -48,6 +57,11 @@ class Row:
         """Name of the mixing method."""
         return str(self.runs[0].config["method"]["name"])
 
+    @property
+    def images(self) -> str:
+        """Which images they are of; empty where no run says it."""
+        return next((run.images for run in self.runs if run.images), "")
+
     def error(self, key: str = KEY) -> str:
         """Mean and spread of an error."""
         return mean_and_spread(self.summary, key)
@@ -55,7 +69,7 @@ class Row:
 
 def build_rows(runs: Sequence[Run]) -> list[Row]:
     """The rows of one data set, in the order of `names.rank`."""
-    rows = [_row(label, group) for label, group in _grouped(runs).items()]
+    rows = [_row(label, group) for label, group in _grouped(runs)]
     baselines = [row for row in rows if row.method == "baseline"]
     manifold = [row for row in rows if row.method == "manifold_mixup"]
     return [replace(_compared(row, baselines), unaligned=_unaligned(row, manifold)) for row in rows]
@@ -77,16 +91,24 @@ def warnings(rows: Sequence[Row]) -> list[str]:
     ]
 
 
-def _grouped(runs: Sequence[Run]) -> dict[str, list[Run]]:
+def _grouped(runs: Sequence[Run]) -> list[tuple[str, list[Run]]]:
     """Runs of one label, configuration and images; where a label has several groups, its names say what differs."""
-    groups: dict[tuple[str, str], list[Run]] = {}
-    told: dict[str, list[Flat]] = {}  # label -> what the runs of it are told apart by
+    groups: list[tuple[str, list[Run]]] = []
     for run in sorted(runs, key=lambda run: (rank(run.config["method"]["name"]), run.label, run.record["seed"])):
         images = _images(run, runs)
-        own = meaning(run.config) | ({"images": images} if images else {})
-        told.setdefault(run.label, []).append(own)
-        groups.setdefault((run.label, json.dumps(own, sort_keys=True)), []).append(run)
-    return {_named(label, json.loads(own), told[label]): group for (label, own), group in groups.items()}
+        for its_images, group in groups:
+            if (group[0].label, its_images) == (run.label, images) and _alike(run, group[0]):
+                group.append(run)
+                break
+        else:
+            groups.append((images, [run]))
+    firsts = [(images, group[0]) for images, group in groups]
+    return [(_named(run, images, firsts), group) for (images, run), (_, group) in zip(firsts, groups, strict=True)]
+
+
+def _alike(run: Run, other: Run) -> bool:
+    """Whether two runs differ in nothing that changes a number, images aside, which a stored record does not know."""
+    return same(run.config, other.config, but=(*OF_ONE_ROW, IMAGES))
 
 
 def _images(run: Run, runs: Sequence[Run]) -> str:
@@ -94,14 +116,20 @@ def _images(run: Run, runs: Sequence[Run]) -> str:
     alike = {
         other.images
         for other in (() if run.images else runs)
-        if other.images and other.label == run.label and meaning(other.config) == meaning(run.config)
+        if other.images and other.label == run.label and _alike(run, other)
     }
     return run.images or (alike.pop() if len(alike) == 1 else "")
 
 
-def _named(label: str, own: Flat, groups: Iterable[Flat]) -> str:
-    differ = [key for key, value in own.items() if any(other.get(key) != value for other in groups)]
-    return ",".join([label, *(f"{key}={written(own[key])}" for key in differ)])
+def _named(run: Run, images: str, firsts: Sequence[tuple[str, Run]]) -> str:
+    """The label of a row, and its values of what differs in others of that label."""
+    own: dict[str, Any] = {}
+    for its_images, other in firsts:
+        if other.label == run.label:
+            found = differing(run.config, other.config, but=(*OF_ONE_ROW, IMAGES))
+            own |= {key: plain(value) for key, (value, _) in found.items() if value is not None}
+            own |= {IMAGES: images} if images and images != its_images else {}
+    return ",".join([run.label, *(f"{key}={override_value(value)}" for key, value in own.items())])
 
 
 def _row(label: str, runs: Sequence[Run]) -> Row:
@@ -120,38 +148,34 @@ def _compared(row: Row, baselines: Sequence[Row]) -> Row:
         return row
     found = _partner(row, baselines) or (baselines[0] if len(baselines) == 1 else None)
     against = found and difference(row.summary, found.summary)
-    if not found or not against:
-        return row
-    apart = () if _around(found) == _around(row) else differing(row.runs[0].config, found.runs[0].config)
-    return replace(row, against=against, apart=tuple(apart))
+    return replace(row, against=against, apart=tuple(_differing(row, found))) if found and against else row
 
 
 def _unaligned(row: Row, manifold: Sequence[Row]) -> dict[str, Any] | None:
     """To the runs that mix as often, as much and at the same layers, without aligning."""
     if row.method != "alignmixup" and ":" not in row.method:
         return None
-    found = _partner(row, [other for other in manifold if _mixing(other) == _mixing(row)])
+    whole = meaning if row.method == "alignmixup" else as_written  # defaults of code outside are not known
+    found = _partner(row, [other for other in manifold if _mixing(other, whole) == _mixing(row, whole)])
     return difference(row.summary, found.summary) if found else None
 
 
 def _partner(row: Row, others: Sequence[Row]) -> Row | None:
     """The first that differs in the method alone."""
-    for other in others:  # those that are equal as they stand need no torch, which knows the defaults of networks
-        if _around(other) == _around(row):
-            return other
-    found = choose_baseline(row.runs[0].config, [other.runs[0].config for other in others])
-    return None if found is None else others[found]
+    own = row.runs[0].config
+    alike = (other for other in others if same(own, other.runs[0].config, but=(*OF_A_METHOD, IMAGES)))
+    return next((other for other in alike if other.images == row.images), None)
 
 
-def _around(row: Row) -> Flat:
-    """What changes the numbers, the method aside."""
-    run = row.runs[0]
-    own = {key: value for key, value in meaning(run.config).items() if not key.startswith("method.")}
-    return own | {"images": run.images}
+def _differing(row: Row, other: Row) -> list[str]:
+    """The keys outside the method in which two rows differ, and the images if they do."""
+    found = differing(row.runs[0].config, other.runs[0].config, but=(*OF_A_METHOD, IMAGES))
+    return [*found, *([IMAGES] if row.images != other.images else [])]
 
 
-def _mixing(row: Row) -> dict[str, Any]:
-    options = row.runs[0].config["method"]
-    layers = options.get("layer")
+def _mixing(row: Row, whole: Callable[[Tables], Flat]) -> dict[str, Any]:
+    options = whole(row.runs[0].config)
+    layers = options.get("method.layer")
     shared = ("alpha", "lam_per", "probability", "input_probability", "layer_probabilities")
-    return {key: options.get(key) for key in shared} | {"layer": [layers] if isinstance(layers, str) else layers}
+    found = {key: options.get(f"method.{key}") for key in shared}
+    return found | {"layer": [layers] if isinstance(layers, str) else layers}

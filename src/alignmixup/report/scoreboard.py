@@ -2,19 +2,18 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from alignmixup.report.collect import STORED, Run, find_runs
 from alignmixup.report.markdown import markdown_table
 from alignmixup.report.names import spell, spell_data
-from alignmixup.report.reproduce import command_for, completed, config_hash
+from alignmixup.report.reproduce import command_for, config_hash
 from alignmixup.report.rows import KEY, Row, build_rows
 from alignmixup.report.tables import Table, duration
-from alignmixup.runs.comparison import mean_and_spread
-from alignmixup.training.config_file import FREE_KEYS
+from alignmixup.runs.comparison.results import mean_and_spread
+from alignmixup.training.meaning import IMAGES, OF_ONE_ROW, as_written, meaning
 
 SEEDS = 3  # the least that a row has
 _MAIN = "train.epochs", "train.batch_size", "data.augment"
@@ -65,18 +64,13 @@ def build_scoreboard(results: Path) -> str:
     for file in files:
         for run in find_runs([file]):
             named = replace(run, label=f"{file.parent.name}/{run.label}")
-            recipes.setdefault(json.dumps(_recipe(run.config), sort_keys=True), []).append(named)
+            shared = meaning(run.config, but=(*OF_ONE_ROW, IMAGES, "evaluation.every", "method"))
+            recipes.setdefault(json.dumps(shared, sort_keys=True), []).append(named)
     sections = [section for runs in recipes.values() if (section := _section(runs))]
     twice = [heading for heading, count in Counter(heading for heading, _ in sections).items() if count > 1]
     if twice:
         raise ValueError(f"recipes that differ are called the same, {twice[0]!r}: say in _heading what differs")
     return "\n".join([INTRODUCTION, *(text for _, text in sorted(sections, key=lambda section: section[0]))])
-
-
-def _recipe(config: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """What the methods of a recipe share."""
-    free = (*FREE_KEYS, "train.seed", "evaluation.every")
-    return {key: value for key, value in completed(config).items() if key not in free and not key.startswith("method.")}
 
 
 def _section(runs: Sequence[Run]) -> tuple[str, str] | None:
@@ -94,7 +88,7 @@ def _section(runs: Sequence[Run]) -> tuple[str, str] | None:
 
 def _heading(run: Run) -> str:
     """``CIFAR-100, 20 images a class: preact_resnet18, width 8, train.epochs 100, ...``."""
-    config = completed(run.config)
+    config = as_written(run.config)
     model = {key: value for key, value in run.config["model"].items() if key in ("width", "image_size", "patch_size")}
     subset = config.get("data.subset")
     images = f", {subset} images a class" if subset else ""

@@ -9,7 +9,7 @@ from alignmixup.evaluation.summary import headline
 from alignmixup.report.collect import Run
 from alignmixup.report.names import spell
 from alignmixup.report.rows import KEY, Row
-from alignmixup.runs.comparison import averaged, mean_and_spread
+from alignmixup.runs.comparison.results import averaged, mean_and_spread
 from alignmixup.runs.record import best_chosen_on
 
 

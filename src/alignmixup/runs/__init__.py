@@ -4,7 +4,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from alignmixup.runs.comparison import compare
+    from alignmixup.runs.comparison.compare import compare
     from alignmixup.runs.evaluation import evaluate
     from alignmixup.runs.localization_report import localize
     from alignmixup.runs.run import Run, load
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Run": "run",
-    "compare": "comparison",
+    "compare": "comparison.compare",
     "evaluate": "evaluation",
     "load": "run",
     "localize": "localization_report",

@@ -10,16 +10,16 @@ import os
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from alignmixup.figures.save import FigureKind, figure_of_each_kind, figures_to_draw
 from alignmixup.files import locked, sweep, write_text
-from alignmixup.outside import is_outside
 from alignmixup.records import read_json, read_record
 from alignmixup.training.config import Config
-from alignmixup.training.config_file import ConfigError, dump, first_difference, from_dict, images_of, load_complete
+from alignmixup.training.config_file import ConfigError, dump, from_dict, images_of, load_complete
+from alignmixup.training.meaning import first_difference
 
 Mode = Literal["new", "resume", "overwrite"]
 State = Literal["fresh", "started", "finished"]
@@ -198,7 +198,7 @@ class RunFolder:
 
     def check_same(self, config: Config) -> None:
         """Refuse a run of another configuration."""
-        if found := difference(self.read_config(), config):
+        if found := first_difference(self.read_config(), config):
             raise ValueError(
                 f"{self.path} holds a run of another configuration: {found}; "
                 "--overwrite deletes it, --out chooses another folder"
@@ -222,7 +222,7 @@ class RunFolder:
         if not self.record.is_file():
             return
         recorded = from_dict(read_record(self.record)["config"], source=str(self.record))
-        if found := difference(recorded, self.read_config()):
+        if found := first_difference(recorded, self.read_config()):
             raise ValueError(f"{self.config} is not what {self.record} tells of, one of them was changed: {found}")
 
     def _record_fits(self) -> bool:
@@ -233,7 +233,7 @@ class RunFolder:
             config = self.read_config()
         except (OSError, ValueError, KeyError, TypeError):
             return False
-        same = difference(recorded, config) is None
+        same = first_difference(recorded, config) is None
         return same and trained == recorded.train.epochs == config.train.epochs
 
     @contextmanager
@@ -243,41 +243,6 @@ class RunFolder:
         except OSError as error:
             reason = error.strerror or getattr(error.__cause__, "strerror", None) or error
             raise OSError(f"cannot write to the run folder {self.path}: {reason}; choose another --out") from error
-
-
-def option_defaults(table: Literal["model", "method"], name: str) -> dict[str, Any]:
-    """Defaults of the options of a network or a method, those that a configuration can hold.
-
-    None of code outside the package, which looking at would run, nor of a name that this version does not know. The
-    channels of a network are those of the images.
-    """
-    from alignmixup import methods, models
-
-    if is_outside(name):
-        return {}
-    try:
-        known = models.options(name) if table == "model" else methods.options(name)
-    except ValueError:
-        return {}
-    found = {key: list(one.default) if isinstance(one.default, tuple) else one.default for key, one in known.items()}
-    return {
-        key: value
-        for key, value in found.items()
-        if isinstance(value, bool | int | float | str | list) and key != "in_channels"
-    }
-
-
-def complete(config: Config) -> Config:
-    """The configuration with every option of its network and its method; one that was not given has its default."""
-    model, method = config.model, config.method
-    model = replace(model, options=option_defaults("model", model.name) | dict(model.options))
-    method = replace(method, options=option_defaults("method", method.name) | dict(method.options))
-    return replace(config, model=model, method=method)
-
-
-def difference(old: Config, new: Config) -> str | None:
-    """As `first_difference`, where an option that was not given, as in a run of before, has its default."""
-    return first_difference(complete(old), complete(new))
 
 
 def data_folder(config: Config, called: str = "") -> Path:

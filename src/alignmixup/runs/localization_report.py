@@ -21,7 +21,7 @@ from alignmixup.figures.save import FigureKind, figures_to_draw
 from alignmixup.figures.score_maps import MapRow, draw_boxes, draw_threshold_curves
 from alignmixup.files import locked
 from alignmixup.records import write_sealed
-from alignmixup.runs.comparison import averaged
+from alignmixup.runs.comparison.results import averaged
 from alignmixup.runs.localization import Bar, Localization, Shown, count_boxes, measure_localization
 from alignmixup.runs.plan import LocalizationProtocol, check_arguments, circumstances_of
 from alignmixup.runs.record import environment, source_revision

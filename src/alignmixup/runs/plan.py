@@ -12,9 +12,10 @@ from alignmixup.figures.save import FigureKind
 from alignmixup.near import near
 from alignmixup.options import Option, Options, option
 from alignmixup.outside import require
-from alignmixup.runs.folder import Mode, RunFolder, complete
+from alignmixup.runs.folder import Mode, RunFolder
 from alignmixup.training.config import Config, to_dict
-from alignmixup.training.config_file import FREE_KEYS, images_of
+from alignmixup.training.config_file import images_of
+from alignmixup.training.meaning import IMAGES, OF_ONE_ROW, meaning
 from alignmixup.training.progress.display import Reporter
 
 if TYPE_CHECKING:
@@ -365,11 +366,8 @@ def configuration_of(run: Run) -> dict[str, Any]:
 
     Under ``data.root`` stands which images a run was trained on, where the name of its data leaves that open.
     """
-    tables = to_dict(complete(run.config))  # runs of before lack options that have their defaults
-    flat = {f"{table}.{key}": value for table, own in tables.items() for key, value in own.items()}
-    same = {key: value for key, value in flat.items() if key not in (*FREE_KEYS, "train.seed")}
     trained_on = own_images(run)
-    return same | ({"data.root": trained_on} if trained_on else {})
+    return meaning(run.config, but=(*OF_ONE_ROW, IMAGES)) | ({"data.root": trained_on} if trained_on else {})
 
 
 def own_images(run: Run) -> str:

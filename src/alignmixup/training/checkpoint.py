@@ -11,7 +11,8 @@ import torch
 from alignmixup.files import check_is_file, write_atomically
 from alignmixup.models.weights import check_intact
 from alignmixup.training.config import Config
-from alignmixup.training.config_file import first_difference, from_dict
+from alignmixup.training.config_file import from_dict
+from alignmixup.training.meaning import first_difference
 from alignmixup.training.processes.division import Division
 
 FORMAT = 1

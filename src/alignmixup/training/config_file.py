@@ -6,6 +6,7 @@ import difflib
 import json
 import tomllib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from hashlib import sha256
 from pathlib import Path
@@ -160,7 +161,7 @@ def dump(config: Config) -> str:
     """The configuration as TOML text that `load` reads back to an equal configuration."""
     blocks = []
     for name, values in to_dict(config).items():
-        lines = [f"{key} = {_toml_value(value)}" for key, value in values.items()]
+        lines = [f"{key} = {toml_value(value)}" for key, value in values.items()]
         blocks.append("\n".join([f"[{name}]", *lines]) + "\n")
     return "\n".join(blocks)
 
@@ -174,23 +175,6 @@ def images_of(name: str, root: str | Path) -> str:
         return ""
     place = Path(root).expanduser().resolve()
     return f"{place.name}#{sha256(str(place).encode('utf-8', 'surrogateescape')).hexdigest()[:6]}"
-
-
-def first_difference(old: Config, new: Config) -> str | None:
-    """The first key outside ``FREE_KEYS`` whose value differs, with both values; None where there is none.
-
-    The number of epochs is free too, unless the schedule depends on it (cosine): a run can be made longer. A precision
-    of ``"auto"`` now is whatever it turned out to be there.
-    """
-    before, after = to_dict(old), to_dict(new.settled(old.train.precision))
-    free = FREE_KEYS if "cosine" in (old.schedule.name, new.schedule.name) else (*FREE_KEYS, "train.epochs")
-    for table in before:
-        for key in dict.fromkeys([*before[table], *after[table]]):
-            a, b = before[table].get(key), after[table].get(key)
-            if a != b and f"{table}.{key}" not in free:
-                then, now = ("not set" if value is None else _toml_value(value) for value in (a, b))
-                return f"{table}.{key}: {then} there, {now} now"
-    return None
 
 
 def _is_part(name: str) -> bool:
@@ -333,14 +317,24 @@ def _construct(cls: type[Table], values: Mapping[str, Any]) -> Table:
     )
 
 
-def _toml_value(value: Any) -> str:
+def toml_value(value: Any, comma: str = ", ") -> str:
+    """A value as TOML writes it."""
     if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(_toml_value(element) for element in value) + "]"
+        return "[" + comma.join(toml_value(element, comma) for element in value) + "]"
     if isinstance(value, float):
         return repr(value)
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{key} = {_toml_value(element)}" for key, element in value.items()) + "}"
+        return "{" + comma.join(f"{key} = {toml_value(element, comma)}" for key, element in value.items()) + "}"
     return json.dumps(value, ensure_ascii=False)
+
+
+def override_value(value: Any) -> str:
+    """A value as ``--set`` reads it back: a text without quotes, unless it would be read as something else."""
+    if isinstance(value, str):
+        with suppress(ConfigError):
+            if _parse(OpenTable, "", value.strip(), source="") == value:
+                return value
+    return toml_value(value, comma=",")
 
 
 def check_keys(overrides: Sequence[str], keys: Sequence[str], text: str) -> None:

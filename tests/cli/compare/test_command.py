@@ -12,7 +12,7 @@ from alignmixup import runs
 from alignmixup.cli import main
 from alignmixup.cli.compare import command
 from alignmixup.records import read_json
-from alignmixup.runs import comparison
+from alignmixup.runs.comparison import compare
 from alignmixup.runs.jobs.queue import Job, Outcome
 from alignmixup.training.trainer import Trainer
 
@@ -127,7 +127,7 @@ def test_the_short_recipe_has_a_folder_of_its_own(small: list[str], monkeypatch:
         seen.extend(job.folder.path for job in wanted)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(comparison, "_do_all", stop)
+    monkeypatch.setattr(compare, "_do_all", stop)
     command = ["compare", "--data", "cifar100", "--recipe", "fast", "--methods", "cutmix", "--seeds", "1"]
     assert main(command) == 130
     assert seen == [Path("runs/cifar100-fast/cutmix-seed0")]
@@ -142,7 +142,7 @@ def test_a_recipe_for_ones_own_images_has_a_folder_of_their_name(
         seen.append(root)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(comparison, "_do_all", stop)
+    monkeypatch.setattr(compare, "_do_all", stop)
     asked = ["compare", "--data", "folder", "--methods", "mixup", "--set", "data.root=my/cats"]
     assert main(asked) == main([*asked, "--recipe", "lite0"]) == 130
     assert seen == [Path("runs/cats"), Path("runs/cats-lite0")]

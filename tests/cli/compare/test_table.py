@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from alignmixup.cli.compare.table import print_table
-from alignmixup.runs.comparison import collect_results
+from alignmixup.runs.comparison.results import collect_results
 from alignmixup.runs.folder import RunFolder
 from alignmixup.runs.jobs.queue import Job, Outcome
 from alignmixup.runs.sweep import Variant, expand, parse_sweep

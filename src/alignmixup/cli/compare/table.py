@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from alignmixup.cli.table import new_table, show
-from alignmixup.runs.comparison import mean_and_spread
+from alignmixup.runs.comparison.results import mean_and_spread
 from alignmixup.terminal import say
 
 # what a narrow terminal goes without first; results.json has it all

@@ -7,7 +7,7 @@ from typing import Any
 
 from alignmixup.cli.table import new_table, show
 from alignmixup.evaluation.summary import headline, summarise_evaluations
-from alignmixup.runs.comparison import mean_and_spread
+from alignmixup.runs.comparison.results import mean_and_spread
 from alignmixup.terminal import say
 
 _NAMES = {

@@ -13,6 +13,7 @@ from alignmixup.records import read_evaluation, read_json
 from alignmixup.runs.plan import FORMAT, Plan, configuration_of, ood_names, own_images, settings_of
 from alignmixup.runs.run import Run
 from alignmixup.training.config_file import ConfigError
+from alignmixup.training.meaning import IMAGES, differing
 
 Result = dict[str, Any]
 _SUMMARY = {"format", "methods", "runs", "settings"}
@@ -36,15 +37,16 @@ def compare(run: Run, plan: Plan, file: Path, *, overwrite: bool) -> tuple[Resul
     wanted = settings_of(run, plan)
     settings = stored["settings"] = _with_images(run, stored["settings"])
     asked, known = wanted.pop("parts"), settings.get("parts", {})
-    differing = [key for key in wanted if settings.get(key) != wanted[key]]
-    if differing or stored.get("format") != FORMAT:
+    tables = {key: _unlike(key, settings.get(key) or {}, wanted[key]) for key in ("data", "model")}
+    others = [key for key in wanted if tables.get(key, settings.get(key) != wanted[key])]
+    if others or stored.get("format") != FORMAT:
         if overwrite:
             return {}, plan
-        what = f"other {_NAMES[differing[0]]}" if differing else "another version of this package"
+        what = f"other {_NAMES[others[0]]}" if others else "another version of this package"
         reason = ""
-        if differing and isinstance(wanted[differing[0]], dict):
-            reason = f", {_difference(settings.get(differing[0]) or {}, wanted[differing[0]])}"
-        elif "images" in differing:
+        if others and others[0] in tables:
+            reason = f", {tables[others[0]]}"
+        elif "images" in others:
             before = settings["images"] or settings.get("data", {}).get("name")
             reason = f", {before}, not {wanted['images'] or run.config.data.name}"
         raise ConfigError(f"{file} holds an evaluation of {what} ({stored.get('run')}{reason}): {_WAY_OUT}")
@@ -62,6 +64,12 @@ def compare(run: Run, plan: Plan, file: Path, *, overwrite: bool) -> tuple[Resul
     if overwrite:
         return stored, plan
     return stored, _rest(stored, known, plan, settings_of(run, plan)["parts"])
+
+
+def _unlike(table: str, known: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
+    """How two tables of a configuration differ; the stored one may be of before a key, which then has its default."""
+    found = differing({table: known or {"name": None}}, {table: asked}, but=[IMAGES])
+    return "; ".join(f"{key.partition('.')[2]} = {there}, not {now}" for key, (there, now) in found.items())
 
 
 def _with_images(run: Run, settings: Mapping[str, Any]) -> Result:

@@ -17,8 +17,9 @@ from alignmixup.models.style_autoencoder import StyleAutoencoder
 from alignmixup.normalization import Normalization
 from alignmixup.training import checkpoint
 from alignmixup.training.config import Config, OptimizerConfig, ScheduleConfig, to_dict
-from alignmixup.training.config_file import first_difference, from_dict
+from alignmixup.training.config_file import from_dict
 from alignmixup.training.engine import Engine
+from alignmixup.training.meaning import first_difference
 from alignmixup.training.optimizers import build_optimizer, set_learning_rate
 from alignmixup.training.progress.display import Reporter
 from alignmixup.training.progress.epoch_log import EpochLog

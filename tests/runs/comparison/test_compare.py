@@ -1,0 +1,79 @@
+"""What a comparison trains, reads and refuses."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.runs.comparison.conftest import own, rows
+
+from alignmixup import runs
+from alignmixup.training.config_file import ConfigError
+
+# one folder of images is not another
+
+
+def test_folders_of_images_have_folders_of_runs_by_their_own_names(trained: list[str]) -> None:
+    runs.compare(["folder/mixup"], seeds=1, overrides=["data.root=a/cats"])
+    runs.compare(["folder/mixup"], seeds=1, overrides=["data.root=cars"])
+    assert trained == ["mixup-seed0", "mixup-seed0"]
+    assert Path("runs/cats/mixup-seed0/record.json").is_file()
+    assert Path("runs/cars/results.json").is_file()
+
+
+@pytest.mark.parametrize("data", ["folder", "imagenet"])
+@pytest.mark.parametrize("is_finished", [True, False])
+def test_runs_on_other_images_are_not_read(trained: list[str], data: str, is_finished: bool) -> None:
+    compared: dict[str, Any] = {"configs": [f"{data}/mixup"], "seeds": 1, "out": "all"}
+    runs.compare(**compared, overrides=["data.root=a/images"])
+    if not is_finished:
+        Path("all/mixup-seed0/record.json").unlink()
+    runs.compare(**compared, overrides=["data.root=./a/../a/images"])
+    with pytest.raises(ValueError, match=r"holds a run on other images: data\.root = .* there, 'b/images"):
+        runs.compare(**compared, overrides=["data.root=b/images"])
+
+
+def test_one_comparison_is_of_one_folder_of_images(trained: list[str]) -> None:
+    with pytest.raises(ConfigError, match=r"different data sets: cars#\w{6}, cats#\w{6}; compare one at a time"):
+        runs.compare(["folder/mixup"], sweeps=["data.root=cats,cars"])
+    assert trained == []
+
+
+# what cannot be asked for
+
+
+@pytest.mark.parametrize(
+    "asked", [{"overrides": ["train.seed=7"]}, {"overrides": ["train.seed = 7"]}, {"sweeps": ["train.seed=5,6"]}]
+)
+def test_seeds_are_asked_for_in_one_way(trained: list[str], asked: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"--\w+ train.seed ?= ?[57].*: --seeds N says which seeds"):
+        runs.compare(["digits/mixup"], **asked)
+    assert trained == []
+
+
+@pytest.mark.parametrize(
+    ("configs", "asked", "message"),
+    [
+        (["mixup"], {"sweeps": ["method.alpha=1,1.0"]}, "mixup,alpha=1 and mixup,alpha=1.0 are one configuration"),
+        (["mixup"], {"sweeps": ["method.alpha=1,-1"]}, r"mixup,alpha=-1: \[method\]: alpha must be"),
+        (["mixup"], {"sweeps": ["method.alpha=1,word"]}, r"mixup,alpha=word: \[method\]: alpha must be"),
+        (["baseline", "mixup"], {"overrides": ["method.epsilon=1"]}, "baseline: .*'baseline' has no option 'epsilon'"),
+        (["mixup"], {"overrides": ["model.width=wide"]}, r"mixup: \[model\]: width must be a whole number"),
+        (["mixup"], {"overrides": ["method.name=mixpu"]}, "mixup: .*unknown method 'mixpu'"),
+    ],
+)
+def test_what_a_run_would_refuse_is_refused_before_the_first(
+    trained: list[str], configs: list[str], asked: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        runs.compare([f"digits/{name}" for name in configs], **asked)
+    assert trained == []
+
+
+def test_files_that_say_the_same_are_one_configuration(trained: list[str]) -> None:
+    with pytest.raises(ConfigError, match="a and b are one configuration"):
+        runs.compare([own("a.toml", ""), own("b.toml", "[train]\nseed = 5")])
+
+
+def test_code_outside_the_package_is_left_to_its_run(trained: list[str]) -> None:
+    found = runs.compare(["digits/mixup"], seeds=1, overrides=["method.name=no_module:Mixer", "method.any=1"])
+    assert rows(found) == {"mixup": [0]}
