@@ -261,6 +261,14 @@ def test_every_object_counts_and_folders_do_not(tmp_path):
     assert table.sizes == {PATH: (500, 375)}
 
 
+def test_parts_of_an_object_are_no_objects(tmp_path):
+    box = "<bndbox><xmin>{}</xmin><ymin>2</ymin><xmax>{}</xmax><ymax>9</ymax></bndbox>".format
+    parts = "".join(f"<part><name>{name}</name>{box(3, 5)}</part>" for name in ("head", "hand"))
+    people = "".join(f"<object><name>person</name>{parts}{box(x, x + 40)}</object>" for x in (1, 50))
+    (tmp_path / "ILSVRC2012_val_00000293.xml").write_text(f"<annotation>{people}</annotation>")
+    assert read_xml_boxes(tmp_path, [PATH]).boxes == {PATH: [(1, 2, 41, 9), (50, 2, 90, 9)]}
+
+
 def test_files_of_other_images_are_not_read(tmp_path):
     (tmp_path / "other.xml").write_text("<broken")
     assert read_xml_boxes(tmp_path, [PATH]).boxes == {}
