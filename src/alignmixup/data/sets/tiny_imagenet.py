@@ -12,6 +12,7 @@ from alignmixup.data.cache import decoded
 from alignmixup.data.dataset import ImageData, PathList, Split
 from alignmixup.data.decode import decode_all
 from alignmixup.data.normalization import normalization
+from alignmixup.data.sets.listing import is_hidden
 from alignmixup.data.sets.release import Release
 from alignmixup.data.transforms.resize import resize
 
@@ -114,7 +115,8 @@ def _list_train(folder: Path, wnids: Sequence[str]) -> tuple[list[str], list[int
                 f"{images} is missing: wnids.txt names the class {wnid}; expected {_RELEASE.source}. Unpack it "
                 "again, or remove the class from wnids.txt"
             )
-        names = sorted(path.name for path in images.iterdir() if path.suffix.lower() in (".jpeg", ".jpg"))
+        files = (path for path in images.iterdir() if not is_hidden(path.name))
+        names = sorted(path.name for path in files if path.suffix.lower() in (".jpeg", ".jpg"))
         if not names:
             raise ValueError(f"{images} holds no JPEG image: unpack it again, or remove {wnid} from wnids.txt")
         paths += [f"train/{wnid}/images/{name}" for name in names]
