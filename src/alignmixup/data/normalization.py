@@ -59,9 +59,9 @@ def _numbers(text: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
     except ValueError:
         mean, std = (), ()
     numbers = mean and len(mean) == len(std) and all(map(math.isfinite, mean + std)) and min(std) > 0
-    if not numbers or max(mean) > 1:  # of bytes, which would pass and blacken every image
+    if not numbers or max(mean + std) > 1:  # of bytes, which would pass and blacken every image
         raise ValueError(
             f"normalization {text!r} is not MEAN,.../STD,...: as many finite means as positive deviations, in units of "
-            "pixels in [0, 1]"
+            "pixels in [0, 1], so none above 1"
         )
     return mean, std

@@ -26,6 +26,9 @@ def test_every_preset_has_one_deviation_per_mean():
 def test_errors():
     with pytest.raises(ValueError, match=r"unknown normalization 'cifar'; did you mean cifar"):
         normalization("cifar", channels=3)
+    for units_of_bytes in ("123.7/0.2", "0/255", "0.5,0.5,0.4/58.4,57.1,57.4"):
+        with pytest.raises(ValueError, match=r"in units of pixels in \[0, 1\], so none above 1"):
+            normalization(units_of_bytes, channels=3)
     with pytest.raises(ValueError, match=r"'imagenet' is for 3 channels and the images have 1; .*half"):
         normalization("imagenet", channels=1)
 
