@@ -12,7 +12,7 @@ from torch import Tensor
 from alignmixup.data.cache import decoded
 from alignmixup.data.dataset import FileSplit, ImageData, PathList, Split, TestView
 from alignmixup.data.decode import decode_all, viewed
-from alignmixup.data.normalization import normalization
+from alignmixup.data.mean_std import mean_std
 from alignmixup.data.sets.listing import IMAGE_SUFFIXES, Passed, Walk, few, near_duplicates, order_classes
 
 __all__ = ["ClassFolders", "compare_classes", "find_test_split", "list_classes", "load_folder"]
@@ -134,7 +134,7 @@ def load_folder(
     splits: Sequence[Split | FileSplit] = files
     if in_memory:
         splits = _decode(name, files[0], files[1], size, view=test_view, crop=test_crop, cache=cache, progress=progress)
-    mean, std = normalization("imagenet", channels=3)
+    mean, std = mean_std("imagenet", channels=3)
     augment = "resized_crop_flip"
     return ImageData(name, splits[0], splits[1], class_names, mean, std, size, augment, test_view, test_only, test_crop)
 

@@ -11,7 +11,7 @@ from alignmixup.data.box_table import Box, BoxTable, whole_numbers
 from alignmixup.data.cache import decoded
 from alignmixup.data.dataset import ImageData, PathList, Split
 from alignmixup.data.decode import decode_all
-from alignmixup.data.normalization import normalization
+from alignmixup.data.mean_std import mean_std
 from alignmixup.data.sets.listing import is_hidden
 from alignmixup.data.sets.release import Release
 from alignmixup.data.transforms.resize import resize
@@ -59,7 +59,7 @@ def load_tiny_imagenet(
         return Split(images, torch.tensor(labels), _stacked(boxes, names, size), PathList(names), root=folder)
 
     train, test = split(images[:count], train_labels, train_names), split(images[count:], test_labels, test_names)
-    words, constants = _read_words(folder / "words.txt", wnids), normalization("cifar10", channels=3)
+    words, constants = _read_words(folder / "words.txt", wnids), mean_std("cifar10", channels=3)
     return ImageData("tiny-imagenet", train, test, words, *constants, size, "crop4_flip")
 
 

@@ -4,7 +4,7 @@ import math
 
 from alignmixup.near import near
 
-__all__ = ["PRESETS", "normalization"]
+__all__ = ["PRESETS", "mean_std"]
 
 # in [0, 1] units; a single value serves any number of channels
 PRESETS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
@@ -25,7 +25,7 @@ PRESETS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
 }
 
 
-def normalization(name: str, *, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def mean_std(name: str, *, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of each channel, in [0, 1] units.
 
     Args:
