@@ -189,13 +189,14 @@ def build_loaders(
             return BatchLoader(split, on_device=on_device, **common)
         return StreamLoader(split, workers=workers, view=dataset.test_view, crop=dataset.test_crop, **common)
 
-    check_memory(max(batch_size, eval_batch_size or 1), dataset.channels, dataset.image_size, bytes_each=4)
+    eval_batch_size = batch_size if eval_batch_size is None else eval_batch_size
+    check_memory(max(batch_size, eval_batch_size), dataset.channels, dataset.image_size, bytes_each=4)
     train: Loader
     if dataset.test_only:
         train = NoLoader(dataset.name)
     else:
         train = loader(dataset.train, batch_size, augment, training=True)
-    return train, loader(dataset.test, eval_batch_size or batch_size, None, training=False)
+    return train, loader(dataset.test, eval_batch_size, None, training=False)
 
 
 def _takes(name: str, option: str) -> bool:
