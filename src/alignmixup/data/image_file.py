@@ -3,7 +3,8 @@
 Convention, for every way of reading:
     - **mode**: three bytes a pixel. Grey, palette, CMYK, YCbCr and LAB are converted by Pillow; of 16 bits the upper 8
       count, as Pillow takes them of 16-bit colour; an alpha channel is left out, as ``convert("RGB")`` does in most
-      loaders. Floats, signed and 32-bit integers are refused, because no file says what their white is.
+      loaders; colour profiles and gamma are not applied, as in those. Floats, signed and 32-bit integers are refused,
+      because no file says what their white is.
     - **frames**: the first one of an animation or of several pages.
     - **orientation**: turned as the EXIF entry says (``upright``), as people see the image and annotate it today; or as
       stored, as the published results on ImageNet, CUB and Tiny-ImageNet have it and the boxes of their releases. TIFF
