@@ -86,7 +86,8 @@ def folder(tmp_path: Path) -> Path:
             for i in range(count):
                 kind, suffix = ("PNG", "png") if i == 0 else ("JPEG", "JPEG")
                 path = tmp_path / split / name / f"{i}.{suffix}"
-                write_image(path, 100 * label + 10 * i, side=(40 + 10 * i, 60), kind=kind)
+                # no image of val is one of train
+                write_image(path, 100 * label + 10 * i + (split == "val"), side=(40 + 10 * i, 60), kind=kind)
     return tmp_path
 
 

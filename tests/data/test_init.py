@@ -115,6 +115,11 @@ def test_test_shards_hold_each_image_once():
     assert sum(int(y.sum()) for _, test in shards for _, y in test) == int(digits.test.labels.sum())
 
 
+def test_a_batch_size_of_nothing_is_no_default():
+    with pytest.raises(ValueError, match="batch_size must be an integer >= 1, got 0"):
+        data.build_loaders(data.load("digits"), batch_size=8, eval_batch_size=0)
+
+
 def test_unknown_preset():
     with pytest.raises(ValueError, match="unknown augmentation 'flip'"):
         data.build_loaders(data.load("digits"), batch_size=10, augment="flip")

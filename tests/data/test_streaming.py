@@ -72,6 +72,24 @@ def test_workers_change_nothing(folder):
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_pass_that_another_one_cuts_short_says_so(folder, workers):
+    """Workers give their batches to whoever asks: two passes at once would share out one epoch."""
+    batches = loader(folder, workers=workers, batch_size=2)
+    whole = list(batches)
+    first, second = iter(batches), iter(batches)
+    assert torch.equal(next(first)[0], whole[0][0])
+    assert torch.equal(next(second)[0], whole[0][0])
+    if workers:
+        with pytest.raises(RuntimeError, match=r"another pass through this loader has begun.*workers=0"):
+            next(first)
+    else:
+        assert torch.equal(next(first)[0], whole[1][0])
+    assert torch.equal(torch.cat([x for x, _ in second]), torch.cat([x for x, _ in whole[1:]]))
+    assert len(list(batches)) == len(whole)  # one that was broken off is no hindrance
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_signal_to_the_group_of_a_run_leaves_its_workers_at_work(folder):
     batches = iter(loader(folder, workers=2, batch_size=1))
     next(batches)

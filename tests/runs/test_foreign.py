@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from alignmixup import runs
-from alignmixup.data.normalization import normalization
+from alignmixup.data.mean_std import mean_std
 from alignmixup.files import read_array, write_json
 from alignmixup.models.weights import read_weights
 from alignmixup.records import read_json, read_record
@@ -284,9 +284,9 @@ def test_a_report_leaves_out_an_evaluation_of_weights_that_are_gone(copied: RunF
     assert find_runs([copied.path])[0].evaluation == {}
 
 
-@pytest.mark.parametrize("text", ["0.5/0", "0.5,0.5/0.2", "a/b", "0.5/nan", "1/2/3", "123.7/58.4"])
+@pytest.mark.parametrize("text", ["0.5/0", "0.5,0.5/0.2", "a/b", "0.5/nan", "1/2/3", "123.7/58.4", "0/255"])
 def test_means_and_deviations_by_number(text: str) -> None:
-    assert normalization("0.5/0.2", channels=3) == ((0.5,) * 3, (0.2,) * 3)
-    assert normalization("0.1,0.2,0.3/1,2,3", channels=3) == ((0.1, 0.2, 0.3), (1.0, 2.0, 3.0))
+    assert mean_std("0.5/0.2", channels=3) == ((0.5,) * 3, (0.2,) * 3)
+    assert mean_std("0.1,0.2,0.3/0.4,0.5,1", channels=3) == ((0.1, 0.2, 0.3), (0.4, 0.5, 1.0))
     with pytest.raises(ValueError, match=r"is not MEAN,\.\.\./STD"):
-        normalization(text, channels=1)
+        mean_std(text, channels=1)

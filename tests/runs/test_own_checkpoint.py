@@ -15,7 +15,7 @@ from PIL import Image
 from alignmixup import data, runs
 from alignmixup.cli import main
 from alignmixup.data.label_map import read_label_map
-from alignmixup.data.normalization import normalization
+from alignmixup.data.mean_std import mean_std
 from alignmixup.models.weights import read_weights
 from alignmixup.runs.evaluation import default_out
 from alignmixup.runs.measurements import Measurements
@@ -186,7 +186,7 @@ def test_a_run_is_measured_on_other_images_of_its_classes(own: Path) -> None:
     images = data.load("folder", root=own / "new", image_size=32, test_only=True)
     save_model(folder / "model.safetensors", build_model(config, images))
     run = runs.load(folder, data="folder", root="new")
-    assert (run.data.image_size, run.data.mean, run.data.std) == (32, *normalization("cifar10", channels=3))
+    assert (run.data.image_size, run.data.mean, run.data.std) == (32, *mean_std("cifar10", channels=3))
     assert default_out([run]) == folder / "evaluation-folder-new.json"
     result = runs.evaluate(run, out=default_out([run]), what="error")
     assert (result["images"], result["data"]) == (10, "folder")

@@ -12,8 +12,8 @@ import torch
 
 from alignmixup.data.dataset import FileSplit, ImageData, Split, TestView
 from alignmixup.data.loaders import BatchLoader, Loader, NoLoader
+from alignmixup.data.mean_std import mean_std
 from alignmixup.data.memory import check_memory
-from alignmixup.data.normalization import normalization as _normalization
 from alignmixup.data.sets.cifar import load_cifar
 from alignmixup.data.sets.cub import load_cub
 from alignmixup.data.sets.digits import load_digits
@@ -93,7 +93,7 @@ def load(
             that ``subset`` leaves; test images stay.
         validation: hold out so many training images (or that fraction), in proportion to the classes and
             always the same ones, and use them in place of the test split. Drawn before ``subset`` and ``imbalance``.
-        normalization: a name in ``alignmixup.data.normalization``; None for the set's default, which is the
+        normalization: a name in ``alignmixup.data.mean_std``; None for the set's default, which is the
             AlignMixup repository's (its CIFAR-10 constants for CIFAR-100 and Tiny-ImageNet too).
         in_memory: cub, imagenet and folder: decode everything at the start; None decides by size (cub: no).
         test_split: imagenet and folder: name of the test folder.
@@ -134,7 +134,7 @@ def load(
     options |= {"cache": cache, "progress": progress, "train_only": validation is not None, **chosen}
     dataset = _LOADERS[name](**{key: value for key, value in options.items() if _takes(name, key)})
     if normalization is not None:
-        mean, std = _normalization(normalization, channels=dataset.channels)
+        mean, std = mean_std(normalization, channels=dataset.channels)
         dataset = replace(dataset, mean=mean, std=std)
     return _chosen(dataset, subset=subset, imbalance=imbalance, validation=validation)
 
@@ -189,13 +189,14 @@ def build_loaders(
             return BatchLoader(split, on_device=on_device, **common)
         return StreamLoader(split, workers=workers, view=dataset.test_view, crop=dataset.test_crop, **common)
 
-    check_memory(max(batch_size, eval_batch_size or 1), dataset.channels, dataset.image_size, bytes_each=4)
+    eval_batch_size = batch_size if eval_batch_size is None else eval_batch_size
+    check_memory(max(batch_size, eval_batch_size), dataset.channels, dataset.image_size, bytes_each=4)
     train: Loader
     if dataset.test_only:
         train = NoLoader(dataset.name)
     else:
         train = loader(dataset.train, batch_size, augment, training=True)
-    return train, loader(dataset.test, eval_batch_size or batch_size, None, training=False)
+    return train, loader(dataset.test, eval_batch_size, None, training=False)
 
 
 def _takes(name: str, option: str) -> bool:

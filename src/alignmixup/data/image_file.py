@@ -3,7 +3,8 @@
 Convention, for every way of reading:
     - **mode**: three bytes a pixel. Grey, palette, CMYK, YCbCr and LAB are converted by Pillow; of 16 bits the upper 8
       count, as Pillow takes them of 16-bit colour; an alpha channel is left out, as ``convert("RGB")`` does in most
-      loaders. Floats, signed and 32-bit integers are refused, because no file says what their white is.
+      loaders; colour profiles and gamma are not applied, as in those. Floats, signed and 32-bit integers are refused,
+      because no file says what their white is.
     - **frames**: the first one of an animation or of several pages.
     - **orientation**: turned as the EXIF entry says (``upright``), as people see the image and annotate it today; or as
       stored, as the published results on ImageNet, CUB and Tiny-ImageNet have it and the boxes of their releases. TIFF
@@ -11,6 +12,7 @@ Convention, for every way of reading:
     - **size**: images of more than 179 million pixels (Pillow's limit) are refused; see ``MAX_PIXELS_VARIABLE``.
 """
 
+import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -62,6 +64,7 @@ class ImageFacts:
         frames: how many there are.
         alpha: whether parts are transparent.
         dark: whether no value is above 15 of 255, as where 12 bits stand in files of 16, or labels in place of colours.
+        digest: of its pixels and size, the same for copies in whatever lossless format.
     """
 
     size: tuple[int, int]
@@ -71,6 +74,7 @@ class ImageFacts:
     frames: int
     alpha: bool
     dark: bool
+    digest: bytes
 
 
 def decode_image(path: str | Path, *, upright: bool = True) -> Any:
@@ -98,7 +102,8 @@ def describe_image(path: Path) -> ImageFacts:
     with naming(path), pillow().open(path) as image:
         alpha = image.mode.endswith(("A", "a")) or "transparency" in image.info
         frames, turned = getattr(image, "n_frames", 1), orientation(image) > 1
-        return ImageFacts(rgb.size, image.mode, image.format, turned, frames, alpha, dark)
+        digest = hashlib.sha256(f"{rgb.size}".encode() + rgb.tobytes()).digest()
+        return ImageFacts(rgb.size, image.mode, image.format, turned, frames, alpha, dark, digest)
 
 
 @cache

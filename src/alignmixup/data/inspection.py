@@ -3,7 +3,7 @@
 import os
 import statistics
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,6 +60,8 @@ class FolderReport:
         alpha: images whose transparency is left out.
         dark: images that are nearly black throughout.
         unreadable: path and reason of each image that cannot be used.
+        copies: paths of images that are one, pixel by pixel: under "classes" those that lie in several classes, under
+            "splits" others that lie in several splits, under "images" those in one class of one split.
         near_duplicates: classes whose names differ only in case, spaces and the like.
         missing: for each further split, the classes that it lacks.
         unknown: for each further split, its classes that the first one lacks.
@@ -76,6 +78,7 @@ class FolderReport:
     alpha: int = 0
     dark: int = 0
     unreadable: list[tuple[str, str]] = field(default_factory=list)
+    copies: dict[str, list[tuple[str, ...]]] = field(default_factory=dict)
     near_duplicates: list[tuple[str, ...]] = field(default_factory=list)
     missing: dict[str, list[str]] = field(default_factory=dict)
     unknown: dict[str, list[str]] = field(default_factory=dict)
@@ -92,6 +95,13 @@ class FolderReport:
             paths = few([path for path, _ in self.unreadable])
             reason = self.unreadable[0][1]
             lines.append(f"{len(self.unreadable)} of {self.num_images} images cannot be used ({paths}): {reason}")
+        for kind, what in (
+            ("classes", "lie in several classes"),
+            ("splits", "are there to train on and to test on"),
+            ("images", "are there more than once, and a part held out to test on may share them"),
+        ):
+            if groups := self.copies.get(kind):
+                lines.append(f"{len(groups)} images {what} ({few([' = '.join(group) for group in groups], 2)})")
         for split, names in self.unknown.items():
             lines.append(f"{split}: {len(names)} classes that {first} lacks ({few(names)})")
         for split, names in self.missing.items():
@@ -142,6 +152,7 @@ def inspect_folder(
         results: Iterable[Any] = pool.map(lambda path: _look(root, path), paths)
         looks = list(follow(results, len(paths)) if follow else results)
     readable = [look for look in looks if not isinstance(look, str)]
+    place = {path: (part.split, name) for part in found for name, images in part.images.items() for path in images}
     names = dict.fromkeys(name for part in found for name in part.images)
     return FolderReport(
         root,
@@ -158,6 +169,7 @@ def inspect_folder(
         alpha=sum(look.alpha for look in readable),
         dark=sum(look.dark for look in readable),
         unreadable=[(path, look) for path, look in zip(paths, looks, strict=True) if isinstance(look, str)],
+        copies=_copies(zip(paths, looks, strict=True), place),
         near_duplicates=near_duplicates(names),
         missing=_differing(others, lambda part: [name for name in first.images if name not in part.images]),
         unknown=_differing(others, lambda part: [name for name in part.images if name not in first.images]),
@@ -170,6 +182,20 @@ def _look(root: Path, path: str) -> Any:
         return describe_image(root / path)
     except (ValueError, FileNotFoundError) as error:
         return str(error)
+
+
+def _copies(looks: Iterable[tuple[str, Any]], place: Mapping[str, tuple[str, str]]) -> dict[str, list[tuple[str, ...]]]:
+    """See ``FolderReport``; ``place`` is the split and the class of each path."""
+    alike: dict[bytes, list[str]] = {}
+    for path, look in looks:
+        if not isinstance(look, str):
+            alike.setdefault(look.digest, []).append(path)
+    copies: dict[str, list[tuple[str, ...]]] = {}
+    for group in alike.values():
+        if len(group) > 1:
+            splits, classes = (len(set(values)) > 1 for values in zip(*(place[path] for path in group), strict=True))
+            copies.setdefault("classes" if classes else "splits" if splits else "images", []).append(tuple(group))
+    return copies
 
 
 def _spread(values: Sequence[int]) -> tuple[int, float, int] | None:

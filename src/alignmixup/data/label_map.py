@@ -1,6 +1,7 @@
 """Which output of a network each class folder stands for, where the two do not come in the same order."""
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from alignmixup.outside import require
 __all__ = ["IMAGENET", "in_outputs", "named_outputs", "read_label_map", "with_outputs"]
 
 IMAGENET = "imagenet"  # the 1000 class folders of ImageNet in their usual order, as timm has it
+_NUMBER = re.compile(r"-?\d+(\.\d+)?")
 
 
 def read_label_map(source: str | Path) -> dict[str, int]:
@@ -23,12 +25,13 @@ def read_label_map(source: str | Path) -> dict[str, int]:
     Args:
         source: "imagenet" for the 1000 folders n01440764, ..., or 0, 1, ... as ImageNet-V2 has them; a JSON file
             {"FOLDER": OUTPUT}, {"OUTPUT": ["FOLDER", ...]} or ["FOLDER", ...]; or a text file with a line "FOLDER
-            OUTPUT" for each class, or a line for each output, in their order, whose first word (or all of it) is the
-            folder.
+            OUTPUT" or "FOLDER OUTPUT WORDS" for each class, or a line for each output, in their order, whose first word
+            (or all of it) is the folder.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: another form, a folder that is named twice, or an output that is no whole number from 0 on.
+        ValueError: another form, a folder that is named twice, an output that is no whole number from 0 on, or outputs
+            on some lines only.
     """
     if str(source) == IMAGENET:
         names = require("timm.data").ImageNetInfo().label_names()
@@ -36,8 +39,11 @@ def read_label_map(source: str | Path) -> dict[str, int]:
     file = Path(source)
     if not file.is_file():
         raise FileNotFoundError(f"no label map at {file}: expected a JSON or text file, or {IMAGENET}")
-    text = file.read_text(encoding="utf-8")
-    pairs = _pairs_of_json(text, file) if file.suffix == ".json" else _pairs_of_lines(text, file)
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file} is not a text file (UTF-8): {error}") from error
+    pairs = _pairs_of_json(text, file) if file.suffix.lower() == ".json" else _pairs_of_lines(text, file)
     return _checked(pairs, file)
 
 
@@ -77,27 +83,39 @@ def in_outputs(dataset: ImageData, outputs: Sequence[int]) -> ImageData:
 
 def _pairs_of_json(text: str, file: Path) -> list[tuple[Any, Any]]:
     try:
-        content = json.loads(text)
+        content = json.loads(text, object_pairs_hook=tuple)  # a dictionary would keep the last of two equal keys
     except ValueError as error:
         raise ValueError(f"{file} is no JSON file: {error}") from None
     if isinstance(content, list):
         return [(name, number) for number, name in enumerate(content)]
-    if not isinstance(content, dict):
+    if not isinstance(content, tuple):
         raise ValueError(f'{file} must hold {{"FOLDER": OUTPUT, ...}} or a list of folders')
-    if all(isinstance(value, list) and value for value in content.values()):  # imagenet_class_index.json
-        return [(value[0], int(key) if key.isdecimal() else key) for key, value in content.items()]
-    return list(content.items())
+    if all(isinstance(value, list) and value for _, value in content):  # imagenet_class_index.json
+        return [(value[0], int(key) if key.isdecimal() else key) for key, value in content]
+    return list(content)
 
 
 def _pairs_of_lines(text: str, file: Path) -> list[tuple[Any, Any]]:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    ends = [line.replace(",", " ").replace("\t", " ").rsplit(maxsplit=1) for line in lines]
-    if lines and all(len(parts) == 2 and parts[1].isdecimal() for parts in ends):
-        return [(name, int(number)) for name, number in ends]
-    first = [line.replace(",", " ").split()[0] for line in lines]
+    lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
+    words = [line.replace(",", " ").split() for _, line in lines]
+    last = [(" ".join(each[:-1]), each[-1]) for each in words]  # "great white shark 2"
+    second = [(each[0], each[1] if len(each) > 2 else "") for each in words]  # "n01484850 2 shark"
+    for stated in (last, second):
+        says = [bool(name) and _NUMBER.fullmatch(output) is not None for name, output in stated]
+        if lines and all(says):
+            return [(name, int(output) if output.isdecimal() else output) for name, output in stated]
+        if any(says):  # lines are in the order of the outputs only where none says another: a header is no class
+            number, line = lines[says.index(False)]
+            raise ValueError(
+                f"{file}, line {number}: {line!r} has no output where other lines have one: write FOLDER OUTPUT on all "
+                "lines, or a JSON list of the folders in the order of the outputs"
+            )
+    first = [each[0] for each in words]
     if len(set(first)) == len(lines):  # "n01440764 tench, Tinca tinca"
-        return [(name, n) for n, (line, word) in enumerate(zip(lines, first, strict=True)) for name in {line, word}]
-    return [(line, number) for number, line in enumerate(lines)]
+        return [
+            (name, n) for n, ((_, line), word) in enumerate(zip(lines, first, strict=True)) for name in {line, word}
+        ]
+    return [(line, n) for n, (_, line) in enumerate(lines)]
 
 
 def _checked(pairs: Sequence[tuple[Any, Any]], file: Path) -> dict[str, int]:

@@ -54,7 +54,7 @@ class StreamLoader(EpochLoader):
             raise ValueError(f"workers must be >= 0, got {workers}")
         if workers:
             _check_sockets()
-        self._keys = _BatchKeys(self.order)
+        self._keys, self._passes, self._shared = _BatchKeys(self.order), 0, workers > 0
         self._batches = DataLoader(
             _Files(split, self.image_size, self.augment, self.seed, view=self.view, crop=self.crop),
             batch_sampler=self._keys,
@@ -83,8 +83,16 @@ class StreamLoader(EpochLoader):
             yield finished, labels.to(self._device, non_blocking=True)
 
     def _decoded(self) -> Iterator[tuple[Tensor, Tensor]]:
+        self._passes += 1
+        number = self._passes
         try:
-            yield from self._batches
+            for batch in self._batches:
+                yield batch
+                if self._shared and self._passes != number:  # the workers serve the latest pass only, and its batches
+                    raise RuntimeError(
+                        "another pass through this loader has begun, and its workers serve one at a time: build a "
+                        "second loader, or set workers=0 (data.workers=0)"
+                    )
         except (ValueError, FileNotFoundError) as error:
             _, from_worker, report = str(error).partition("Original Traceback")
             if not from_worker:

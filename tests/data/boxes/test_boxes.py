@@ -261,6 +261,14 @@ def test_every_object_counts_and_folders_do_not(tmp_path):
     assert table.sizes == {PATH: (500, 375)}
 
 
+def test_parts_of_an_object_are_no_objects(tmp_path):
+    box = "<bndbox><xmin>{}</xmin><ymin>2</ymin><xmax>{}</xmax><ymax>9</ymax></bndbox>".format
+    parts = "".join(f"<part><name>{name}</name>{box(3, 5)}</part>" for name in ("head", "hand"))
+    people = "".join(f"<object><name>person</name>{parts}{box(x, x + 40)}</object>" for x in (1, 50))
+    (tmp_path / "ILSVRC2012_val_00000293.xml").write_text(f"<annotation>{people}</annotation>")
+    assert read_xml_boxes(tmp_path, [PATH]).boxes == {PATH: [(1, 2, 41, 9), (50, 2, 90, 9)]}
+
+
 def test_files_of_other_images_are_not_read(tmp_path):
     (tmp_path / "other.xml").write_text("<broken")
     assert read_xml_boxes(tmp_path, [PATH]).boxes == {}
@@ -407,6 +415,31 @@ def test_tables_of_every_form_are_read_alike(tmp_path):
 def test_a_header_says_the_order(tmp_path, header, row):
     (tmp_path / "boxes.csv").write_text(f"{header}\n{row}\n")
     assert read_box_csv(tmp_path / "boxes.csv").boxes == {"a.jpg": [(1, 2, 3, 4)]}
+
+
+@pytest.mark.parametrize("header", ["filename,width,height,class,xmin,ymin,xmax,ymax", "i,imageHeight,image_width"])
+def test_columns_state_the_size_of_images_that_were_scaled_since(folder, header):
+    dataset = data.load("folder", root=folder, test_view="whole", in_memory=False)
+    names = header.split(",")
+    rows = [header if "xmin" in header else f"{header},path,x0,y0,x1,y1"]
+    for path in dataset.test.paths:
+        sides = "120,240,cat" if names[1] == "width" else "7,240,120"
+        rows.append(f"{path},{sides},10,10,110,230" if "xmin" in header else f"{sides},{path},10,10,110,230")
+    (folder / "boxes.csv").write_text("\n".join(rows))
+    boxes = load_boxes("folder", root=folder, dataset=dataset, source=folder / "boxes.csv")
+    assert boxes.sizes.tolist() == [[120, 240]] * 4
+    assert [each.tolist() for each in boxes.boxes] == [[[10, 10, 110, 230]]] * 4
+
+
+def test_columns_of_sides_that_are_the_boxes_own_or_contradict(tmp_path):
+    header, file = "path,x0,y0,x1,y1,width,height\n", tmp_path / "boxes.csv"
+    file.write_text(f"{header}a.jpg,1,2,11,22,10.4,20\na.jpg,5,5,9,9,5,5\nb.jpg,1,2,3,4,2,3\n")
+    assert read_box_csv(file).sizes == {}
+    file.write_text(f"{header}a.jpg,1,2,11,22,60,40\nb.jpg,5,5,9,9,0,0\n")
+    assert read_box_csv(file).sizes == {"a.jpg": (60, 40)}
+    file.write_text(f"{header}a.jpg,1,2,11,22,60,40\na.jpg,5,5,9,9,60,50\n")
+    with pytest.raises(ValueError, match=r"line 3: a\.jpg has 60x50 pixels, and 60x40 above"):
+        read_box_csv(file)
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,12 @@
 import shutil
+from dataclasses import replace
+from typing import get_args
 
 import pytest
 import torch
 
 from alignmixup import data
+from alignmixup.data.dataset import TestView
 from alignmixup.data.decode import decode_image, scaled_center, scaled_whole, to_tensor
 
 
@@ -99,13 +102,19 @@ def test_damaged_image_in_memory(folder, damage, how):
 FILES = ("0.png", "1.JPEG", "2.JPEG")
 
 
-@pytest.mark.parametrize("view", ["center", "whole"])
-def test_images_in_memory_keep_their_paths_and_show_what_the_view_says(folder, view):
-    streamed = load(folder, image_size=32, in_memory=False, test_view=view)
+@pytest.mark.parametrize("crop", [None, 0.8])
+@pytest.mark.parametrize("view", get_args(TestView))
+def test_images_in_memory_keep_their_paths_and_show_what_the_view_says(folder, view, crop):
+    streamed = load(folder, image_size=32, in_memory=False, test_view=view, test_crop=crop)
     for _ in range(2):  # decoded, then from the cache, which is one for each view
-        memory = load(folder, image_size=32, in_memory=True, test_view=view)
+        memory = load(folder, image_size=32, in_memory=True, test_view=view, test_crop=crop)
         assert memory.test_view == streamed.test_view == view
         assert list(memory.test.paths) == list(streamed.test.paths)
         for image, path in zip(memory.test.images, memory.test.paths, strict=True):
-            file = decode_image(folder / path)
-            assert torch.equal(image, to_tensor(scaled_whole(file, 32) if view == "whole" else scaled_center(file, 32)))
+            scale = scaled_center if view == "center" else scaled_whole
+            margin = 1 if crop is None or view == "whole" else 40 / 32
+            assert torch.equal(image, to_tensor(scale(decode_image(folder / path), 32, margin=margin)))
+    if crop:
+        streamed = replace(streamed, mean=(0,) * 3, std=(1,) * 3)
+        shown, _ = next(iter(data.build_loaders(streamed, batch_size=4, workers=0)[1]))
+        assert torch.equal((shown * 255).round().byte(), memory.test.images)

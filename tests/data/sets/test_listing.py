@@ -215,6 +215,16 @@ def test_testing_needs_no_training_images(tmp_path, name, in_memory, place):
         next(iter(train))
 
 
+@pytest.mark.parametrize("options", [{}, {"validation": 2}])
+def test_training_needs_two_classes_and_testing_one(tmp_path, options):
+    """Images that lie a folder deeper than they should are of one class, and every answer is right."""
+    for name in ("train", "val"):
+        split(tmp_path, f"{name}/images", ("cat", "dog"))
+    with pytest.raises(ValueError, match=r"train holds one class folder, images: at least two are needed to train"):
+        load(tmp_path, **options)
+    assert load(tmp_path, test_only=True).class_names == ("images",)
+
+
 def test_training_needs_train(tmp_path):
     split(tmp_path, ".", ("a", "b"))
     with pytest.raises(

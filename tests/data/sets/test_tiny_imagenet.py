@@ -61,6 +61,21 @@ def test_cache_is_used_and_notices_changes(tiny, monkeypatch):
     assert len(load(tiny).train) == 5
 
 
+def test_what_systems_leave_behind_is_no_image_and_no_name(tiny):
+    root = tiny / "tiny-imagenet-200"
+    images = root / "train" / "n02" / "images"
+    (images / ".copy.JPEG").write_bytes((images / "n02_0.JPEG").read_bytes())
+    (images / "._n02_0.JPEG").write_bytes(b"\0\5\x16\7")
+    for table in (root / "wnids.txt", root / "val" / "val_annotations.txt"):
+        table.write_text(table.read_text(), encoding="utf-8-sig", newline="\r\n")
+    dataset = data.load("tiny-imagenet", root=tiny, cache=False, progress=False)
+    assert (len(dataset.train), dataset.class_names, dataset.test.boxes.tolist()) == (
+        6,
+        ("goldfish", "shark"),
+        [[1, 0, 4, 3]] * 2,
+    )
+
+
 def test_without_cache_nothing_is_written(tiny):
     load(tiny, cache=False)
     names = {path.name for path in (tiny / "tiny-imagenet-200").iterdir()}

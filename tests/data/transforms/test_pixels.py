@@ -5,18 +5,18 @@ import importlib
 import pytest
 import torch
 
+from alignmixup.data.mean_std import PRESETS, mean_std
 from alignmixup.data.memory import check_memory
-from alignmixup.data.normalization import PRESETS, normalization
 from alignmixup.data.transforms.color import color_jitter, lighting
 from alignmixup.data.transforms.resize import enlarge, resize
 
 
 def test_published_values():
-    assert normalization("cifar10", channels=3) == ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
-    mean, std = normalization("cifar100", channels=3)
+    assert mean_std("cifar10", channels=3) == ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))
+    mean, std = mean_std("cifar100", channels=3)
     assert [255 * value for value in mean] == pytest.approx([129.3, 124.1, 112.4])
     assert [255 * value for value in std] == pytest.approx([68.2, 65.4, 70.4])
-    assert normalization("half", channels=2) == ((0.5, 0.5), (0.5, 0.5))
+    assert mean_std("half", channels=2) == ((0.5, 0.5), (0.5, 0.5))
 
 
 def test_every_preset_has_one_deviation_per_mean():
@@ -25,9 +25,12 @@ def test_every_preset_has_one_deviation_per_mean():
 
 def test_errors():
     with pytest.raises(ValueError, match=r"unknown normalization 'cifar'; did you mean cifar"):
-        normalization("cifar", channels=3)
+        mean_std("cifar", channels=3)
+    for units_of_bytes in ("123.7/0.2", "0/255", "0.5,0.5,0.4/58.4,57.1,57.4"):
+        with pytest.raises(ValueError, match=r"in units of pixels in \[0, 1\], so none above 1"):
+            mean_std(units_of_bytes, channels=3)
     with pytest.raises(ValueError, match=r"'imagenet' is for 3 channels and the images have 1; .*half"):
-        normalization("imagenet", channels=1)
+        mean_std("imagenet", channels=1)
 
 
 def test_enlarge_by_hand():

@@ -46,6 +46,15 @@ def test_an_image_is_corrupted_the_same_in_any_batch(kind, images):
 
 
 @pytest.mark.parametrize("kind", ALL)
+def test_memory_may_lie_in_any_order(kind, images):
+    expected = corrupt(images[:3], kind, 3).int()
+    by_columns = images[:3].transpose(2, 3).contiguous().transpose(2, 3)
+    for same in (images[:3].contiguous(memory_format=torch.channels_last), by_columns):
+        # sums of floats may be added up in another order
+        assert (corrupt(same, kind, 3).int() - expected).abs().max() <= 1
+
+
+@pytest.mark.parametrize("kind", ALL)
 def test_only_random_kinds_depend_on_the_seed(kind, images):
     fixed = {"defocus_blur", "zoom_blur", "brightness", "contrast", "pixelate", "jpeg_compression"}
     fixed |= {"gaussian_blur", "saturate"}

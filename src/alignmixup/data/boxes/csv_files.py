@@ -21,6 +21,7 @@ _NAMES = {
 }
 _NAMES_FROM_ONE = {"x0": ("x1",), "y0": ("y1",), "x1": ("x2",), "y1": ("y2",)}
 _SIDES = ("w", "h", "bw", "bh", "width", "height", "boxwidth", "boxheight")
+_IMAGE_SIDES = {side: (side, f"image{side}", f"img{side}", f"im{side}") for side in ("width", "height")}
 _PATHS = (
     *("path", "file", "filename", "filepath", "name"),
     *("image", "imagepath", "imagename", "imagefile", "imageid", "img", "imgpath", "imgname"),
@@ -34,6 +35,8 @@ def read_box_csv(path: str | Path) -> BoxTable:
         - columns are separated by commas, semicolons or tabs; names with the separator in them stand in double quotes.
         - a header that names the corners (x0 or xmin or left... ; x1, y1, x2, y2) says their order. It may name further
           columns where one is called path, file, image...; a header of other names is refused.
+        - columns width and height beside the corners are the image's, which may have been scaled since; where they are
+          the box's own, the size is that of the file.
         - pixels count from 0, and the last one belongs to the box. A corner at 78.4 lies in pixel 78.
         - a path may start anywhere, have a drive, and backslashes; a box that is there twice is one.
 
@@ -56,15 +59,17 @@ def read_box_csv(path: str | Path) -> BoxTable:
     file = Path(path)
     boxes: dict[str, list[Box]] = {}
     lines: dict[str, list[int]] = {}
+    stated: list[tuple[str, str, Box, list[str]]] = []
     for line, row in _rows(file, columns=_CORNERS):
-        box = corners(row[1:], place=f"{file}, line {line}")
+        box = corners(row[1:5], place=f"{file}, line {line}")
         key = clean_path(row[0])
+        stated.append((f"{file}, line {line}", key, box, row[5:]))
         if box not in boxes.setdefault(key, []):
             boxes[key].append(box)
             lines.setdefault(key, []).append(line)
     if not boxes:
         raise ValueError(f"{file} holds no box: expected lines of path,x0,y0,x1,y1")
-    return BoxTable(file, boxes, complete=True, lines=lines)
+    return BoxTable(file, boxes, _image_sizes(stated), complete=True, lines=lines)
 
 
 def read_metadata(folder: str | Path) -> BoxTable:
@@ -90,11 +95,29 @@ def read_metadata(folder: str | Path) -> BoxTable:
                 raise ValueError(f"{where}: {row[0]} {reason}")
             sizes[key] = (width, height)
     # the metadata of a release may serve an excerpt of its images
-    return BoxTable(table.source, table.boxes, sizes, lines=table.lines)
+    return BoxTable(table.source, table.boxes, {**table.sizes, **sizes}, lines=table.lines)
+
+
+def _image_sizes(stated: Sequence[tuple[str, str, Box, list[str]]]) -> dict[str, tuple[int, int]]:
+    """The sizes of images in rows of place, image, box, width and height (or none), unless those are the boxes' own."""
+    sizes: dict[str, tuple[int, int]] = {}
+    if all(_are_sides(cells, box) for _, _, box, cells in stated):
+        return sizes
+    for place, key, _, cells in stated:
+        width, height = whole_numbers(cells, place=place, meaning="width and height")
+        if min(width, height) > 0 and sizes.setdefault(key, (width, height)) != (width, height):
+            raise ValueError(f"{place}: {key} has {width}x{height} pixels, and {'x'.join(map(str, sizes[key]))} above")
+    return sizes
+
+
+def _are_sides(cells: Sequence[str], box: Box) -> bool:
+    """Whether width and height, where there are any, are those of the box, whichever way it counts its last pixel."""
+    sides = box[2] - box[0], box[3] - box[1]
+    return all(_is_number(cell) and abs(float(cell) - side) <= 1 for cell, side in zip(cells, sides, strict=False))
 
 
 def _rows(file: Path, *, columns: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
-    """Number and cells of each line: a path, then ``columns`` in this order."""
+    """Number and cells of each line: a path, ``columns`` in this order, then width and height if they are named."""
     expected = ",".join(("path", *columns))
     if not file.is_file():
         raise FileNotFoundError(f"no boxes at {file}: expected a file with lines of {expected}")
@@ -135,7 +158,7 @@ def _is_number(text: str) -> bool:
 
 
 def _order(header: Sequence[str], *, place: str) -> list[int]:
-    """Where a row has its path and then the corners.
+    """Where a row has its path, then the corners, then width and height if there are such columns.
 
     Raises:
         ValueError: the header does not say it.
@@ -146,7 +169,8 @@ def _order(header: Sequence[str], *, place: str) -> list[int]:
     corners = [places[0] for places in found if len(places) == 1]
     paths = [k for k, name in enumerate(names) if k not in corners and (name in _PATHS or len(names) == len(found) + 1)]
     if len(corners) == len(found) and len(paths) == 1:
-        return [*paths, *corners]
-    sides = len(corners) < len(found) and any(name in _SIDES for name in names)
-    reason = ", both corners and not width and height" if sides else ": name them so, or leave out the header"
+        sides = [[k for k, name in enumerate(names) if name in known] for known in _IMAGE_SIDES.values()]
+        return [*paths, *corners, *(each[0] for each in sides if all(map(len, sides)))]
+    by_sides = len(corners) < len(found) and any(name in _SIDES for name in names)
+    reason = ", both corners and not width and height" if by_sides else ": name them so, or leave out the header"
     raise ValueError(f"{place}: the columns are {', '.join(header)}: expected path,x0,y0,x1,y1{reason}")

@@ -13,7 +13,8 @@ __all__ = ["read_xml_boxes"]
 
 
 def read_xml_boxes(folder: str | Path, paths: Sequence[str]) -> BoxTable:
-    """The boxes of the images at ``paths``: of every object in ``NAME.xml``, at any depth below ``folder``.
+    """The boxes of the images at ``paths``: of every object in ``NAME.xml``, at any depth below ``folder``,
+    whatever the object's class; parts of objects do not count.
 
     ``val/n01440764/ILSVRC2012_val_00000293.JPEG`` has its boxes in ``ILSVRC2012_val_00000293.xml``; where several
     images or files have one name, the folder that they lie in must be the same too. Corners are taken as the files
@@ -74,7 +75,8 @@ def _read(file: Path) -> tuple[list[Box], tuple[int, int] | None]:
     except ElementTree.ParseError as error:
         raise ValueError(f"{file} is not an XML file ({error}): restore it from the release") from error
     boxes: list[Box] = []
-    for box in tree.iter("bndbox"):
+    # the parts of a person (head, hand, foot) have boxes of their own in Pascal VOC
+    for box in (box for owner in tree.iter() if owner.tag != "part" for box in owner.findall("bndbox")):
         texts = [box.findtext(name, "") for name in ("xmin", "ymin", "xmax", "ymax")]
         boxes.append(corners(texts, place=str(file), meaning="xmin, ymin, xmax and ymax"))
     stated = [tree.findtext(f"size/{name}", "0") for name in ("width", "height")]

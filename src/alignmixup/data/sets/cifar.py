@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from alignmixup.data.dataset import ImageData, Split
-from alignmixup.data.normalization import normalization
+from alignmixup.data.mean_std import mean_std
 from alignmixup.data.sets.plain_pickle import load_plain
 from alignmixup.data.transforms.resize import resize
 from alignmixup.outside import require
@@ -67,7 +67,7 @@ def load_cifar(name: str, *, root: str | Path, download: bool = False, image_siz
     test = Split(*_read_split(folder / release.test, release))
     size = image_size or 32
     train, test = (replace(split, images=resize(split.images, size)) for split in (train, test))
-    names, constants = _read_names(folder / release.meta, release), normalization("cifar10", channels=3)
+    names, constants = _read_names(folder / release.meta, release), mean_std("cifar10", channels=3)
     return ImageData(name, train, test, names, *constants, size, "crop4_flip")
 
 

@@ -12,7 +12,7 @@ from alignmixup.data.box_table import Box, BoxTable, whole_numbers
 from alignmixup.data.dataset import FileSplit, ImageData, PathList, Split, TestView
 from alignmixup.data.decode import decode_all, scaled_whole, viewed
 from alignmixup.data.image_file import image_sizes
-from alignmixup.data.normalization import normalization
+from alignmixup.data.mean_std import mean_std
 from alignmixup.data.sets.release import Release
 from alignmixup.data.transforms.augment import preset
 
@@ -58,7 +58,7 @@ def load_cub(
     train, test = (_split(folder, names, label_of, training, wanted) for wanted in (1, 0))
     _check_classes(folder, train, test, classes)
     size = image_size or _SIDE
-    mean, std = normalization("imagenet", channels=3)
+    mean, std = mean_std("imagenet", channels=3)
     dataset = ImageData("cub", train, test, classes, mean, std, size, _AUGMENT, test_view)
     return _decoded(dataset, train, test, progress=progress) if in_memory else dataset
 

@@ -3,7 +3,7 @@
 import torch
 
 from alignmixup.data.dataset import ImageData, Split
-from alignmixup.data.normalization import normalization
+from alignmixup.data.mean_std import mean_std
 from alignmixup.data.splits import hold_out
 from alignmixup.data.transforms.resize import enlarge
 from alignmixup.outside import require, require_file
@@ -34,5 +34,5 @@ def load_digits(*, image_size: int | None = None) -> ImageData:
         images = enlarge(images, image_size)
     train, test = hold_out(labels, _TEST_IMAGES, seed=SPLIT_SEED)
     everything = Split(images, labels)
-    splits, constants = (everything.select(train), everything.select(test)), normalization("digits", channels=1)
+    splits, constants = (everything.select(train), everything.select(test)), mean_std("digits", channels=1)
     return ImageData("digits", *splits, tuple("0123456789"), *constants, images.shape[-1], "crop1")

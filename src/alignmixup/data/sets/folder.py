@@ -11,8 +11,8 @@ from torch import Tensor
 
 from alignmixup.data.cache import decoded
 from alignmixup.data.dataset import FileSplit, ImageData, PathList, Split, TestView
-from alignmixup.data.decode import crop_margin, decode_all, scaled_center, scaled_whole
-from alignmixup.data.normalization import normalization
+from alignmixup.data.decode import decode_all, viewed
+from alignmixup.data.mean_std import mean_std
 from alignmixup.data.sets.listing import IMAGE_SUFFIXES, Passed, Walk, few, near_duplicates, order_classes
 
 __all__ = ["ClassFolders", "compare_classes", "find_test_split", "list_classes", "load_folder"]
@@ -84,7 +84,7 @@ def load_folder(
     Arguments are those of ``alignmixup.data.load``:
         - ``name`` is "folder", or "imagenet", whose test split is always ``val`` and whose images are never turned (see
           ``alignmixup.data.image_file``).
-        - ``in_memory`` decodes images centre-cropped (or whole, with ``test_view="whole"``), from edge to edge unless
+        - ``in_memory`` decodes images, those of the training too, as ``test_view`` says, from edge to edge unless
           ``test_crop`` says otherwise; None does so for up to 64 pixels and 2 GiB.
         - ``test_split``: None for ``test``, or ``val`` where that is absent.
         - ``test_only`` lists no training images. Without ``train`` the classes are the test split's, and without any
@@ -95,8 +95,8 @@ def load_folder(
 
     Raises:
         FileNotFoundError: a folder is missing.
-        ValueError: a class without images, a test class that is not a training class, one folder under two names,
-            damaged images (when streamed: as they are read).
+        ValueError: a class without images, a single class to train on, a test class that is not a training class, one
+            folder under two names, damaged images (when streamed: as they are read).
     """
     root = Path(root)
     flat = (
@@ -107,6 +107,11 @@ def load_folder(
     chosen = test_split or (training if train_only else find_test_split(name, root, flat=test_only))
     test = train if train_only and train else _filled(name, root, list_classes(name, root, chosen))
     class_names = tuple(train.images if train else _training_classes(root) or test.images)
+    if train and len(class_names) < 2:
+        raise ValueError(
+            f"{name}: {root / training} holds one class folder, {class_names[0]}: at least two are needed to train; "
+            "class folders lie directly below it"
+        )
     odd = [line for part in ((test,) if train is test else (train, test)) if part for line in part.remarks()]
     if train and test is not train and (root / "train").samefile(root / chosen):
         odd.append(f"{chosen} and train are one folder: the test images are those of the training")
@@ -129,7 +134,7 @@ def load_folder(
     splits: Sequence[Split | FileSplit] = files
     if in_memory:
         splits = _decode(name, files[0], files[1], size, view=test_view, crop=test_crop, cache=cache, progress=progress)
-    mean, std = normalization("imagenet", channels=3)
+    mean, std = mean_std("imagenet", channels=3)
     augment = "resized_crop_flip"
     return ImageData(name, splits[0], splits[1], class_names, mean, std, size, augment, test_view, test_only, test_crop)
 
@@ -240,17 +245,15 @@ def _decode(
     root = train.root
     parts = (train,) if test is train else (train, test)
     paths = [root / path for split in parts for path in split.paths]
-    shown, suffix = ("whole", "-whole") if view == "whole" else ("centre", "")
+    shown, suffix = ("centre", "") if view == "center" else (view, f"-{view}")
     suffix += "-test" if not len(train) else "-train" if test is train else ""
     upright = test.upright
 
     def scaled(image: Any, _: Path) -> Any:
-        return scaled_whole(image, size) if view == "whole" else scaled_center(image, size, margin=margin)
+        return viewed(image, size, view, 1.0 if crop is None else crop)
 
     def decode() -> Tensor:
         return decode_all(paths, scaled, size=size, title=name, progress=progress, upright=upright)
-
-    margin = 1.0 if crop is None else crop_margin(size, crop)
 
     file = f"decoded-cache-{size}{suffix}.safetensors" if cache else None
     settings = f"{shown} {size} {'upright' if upright else 'as stored'}" + (f" {crop}" if crop else "")

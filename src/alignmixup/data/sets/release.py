@@ -56,7 +56,7 @@ class Release:
         if not path.is_file():
             raise self.missing(f"{path} is missing, or no file")
         try:
-            lines = path.read_text(encoding="utf-8").splitlines()
+            lines = path.read_text(encoding="utf-8-sig").splitlines()
         except UnicodeDecodeError as error:
             raise self.damaged(f"{path} is not a text file ({error})") from error
         return [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]

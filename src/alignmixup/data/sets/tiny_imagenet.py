@@ -11,7 +11,8 @@ from alignmixup.data.box_table import Box, BoxTable, whole_numbers
 from alignmixup.data.cache import decoded
 from alignmixup.data.dataset import ImageData, PathList, Split
 from alignmixup.data.decode import decode_all
-from alignmixup.data.normalization import normalization
+from alignmixup.data.mean_std import mean_std
+from alignmixup.data.sets.listing import is_hidden
 from alignmixup.data.sets.release import Release
 from alignmixup.data.transforms.resize import resize
 
@@ -58,7 +59,7 @@ def load_tiny_imagenet(
         return Split(images, torch.tensor(labels), _stacked(boxes, names, size), PathList(names), root=folder)
 
     train, test = split(images[:count], train_labels, train_names), split(images[count:], test_labels, test_names)
-    words, constants = _read_words(folder / "words.txt", wnids), normalization("cifar10", channels=3)
+    words, constants = _read_words(folder / "words.txt", wnids), mean_std("cifar10", channels=3)
     return ImageData("tiny-imagenet", train, test, words, *constants, size, "crop4_flip")
 
 
@@ -114,7 +115,8 @@ def _list_train(folder: Path, wnids: Sequence[str]) -> tuple[list[str], list[int
                 f"{images} is missing: wnids.txt names the class {wnid}; expected {_RELEASE.source}. Unpack it "
                 "again, or remove the class from wnids.txt"
             )
-        names = sorted(path.name for path in images.iterdir() if path.suffix.lower() in (".jpeg", ".jpg"))
+        files = (path for path in images.iterdir() if not is_hidden(path.name))
+        names = sorted(path.name for path in files if path.suffix.lower() in (".jpeg", ".jpg"))
         if not names:
             raise ValueError(f"{images} holds no JPEG image: unpack it again, or remove {wnid} from wnids.txt")
         paths += [f"train/{wnid}/images/{name}" for name in names]

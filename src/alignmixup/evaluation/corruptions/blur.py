@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from alignmixup.data.transforms.crops import cut_windows
 from alignmixup.evaluation.corruptions.draws import Draws
 from alignmixup.evaluation.corruptions.strengths import Parameters
 from alignmixup.outside import require
@@ -81,18 +82,13 @@ def motion(x: Tensor, radius: int, sigma: float, *, degrees: Tensor) -> Tensor:
     right = torch.ceil(taps * angle.cos().unsqueeze(1) - 0.5).long()
     down = torch.ceil(taps * angle.sin().unsqueeze(1) - 0.5).long()
     margin = 2 * radius
-    batch, channels, height, width = x.shape
+    height, width = x.shape[2:]
     padded = F.pad(x, (margin,) * 4, mode="replicate")
-    row, plane = width + 2 * margin, padded.shape[2] * padded.shape[3]
-    # every window of the batch as a view: picking B * C of them copies whole rows instead of single values
-    span = (height - 1) * row + width
-    windows = padded.as_strided((padded.numel() - span + 1, height, width), (1, row, 1))
-    corners = torch.arange(batch * channels).view(batch, channels) * plane
-    total = torch.zeros(batch * channels, height, width)
+    total = torch.zeros(x.shape)
     for tap, weight in enumerate(weights):
-        start = (margin + down[:, tap]) * row + margin + right[:, tap]
-        total.add_(windows.index_select(0, (corners + start.unsqueeze(1)).flatten()), alpha=weight)
-    return (total.view_as(x) * 255).round() / 255
+        offset = margin + torch.stack((down[:, tap], right[:, tap]), dim=1)
+        total.add_(cut_windows(padded, offset, height=height, width=width), alpha=weight)
+    return (total * 255).round() / 255
 
 
 def clipped_zoom(x: Tensor, factor: float) -> Tensor:

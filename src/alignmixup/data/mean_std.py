@@ -4,7 +4,7 @@ import math
 
 from alignmixup.near import near
 
-__all__ = ["PRESETS", "normalization"]
+__all__ = ["PRESETS", "mean_std"]
 
 # in [0, 1] units; a single value serves any number of channels
 PRESETS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
@@ -25,7 +25,7 @@ PRESETS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
 }
 
 
-def normalization(name: str, *, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def mean_std(name: str, *, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of each channel, in [0, 1] units.
 
     Args:
@@ -59,9 +59,9 @@ def _numbers(text: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
     except ValueError:
         mean, std = (), ()
     numbers = mean and len(mean) == len(std) and all(map(math.isfinite, mean + std)) and min(std) > 0
-    if not numbers or max(mean) > 1:  # of bytes, which would pass and blacken every image
+    if not numbers or max(mean + std) > 1:  # of bytes, which would pass and blacken every image
         raise ValueError(
             f"normalization {text!r} is not MEAN,.../STD,...: as many finite means as positive deviations, in units of "
-            "pixels in [0, 1]"
+            "pixels in [0, 1], so none above 1"
         )
     return mean, std
