@@ -169,6 +169,7 @@ def _prepare(
         test_loader=test_loader,
         division=division,
         class_names=dataset.class_names,
+        class_counts=dataset.class_counts,
         example=example,
         checkpoint_path=folder.checkpoint,
         reporter=reporter if engine.group.is_main else Reporter(),
