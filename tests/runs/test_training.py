@@ -152,16 +152,19 @@ def test_a_finished_run_is_read_not_repeated(tiny_config: MakeConfig, tmp_path: 
     assert folder.checkpoint.stat().st_mtime_ns != before
 
 
-def test_a_run_is_made_longer(tiny_config: MakeConfig, tmp_path: Path) -> None:
-    constant = ("schedule.name=constant",)
-    whole = train(tiny_config(*constant), RunFolder(tmp_path / "whole"))
+def test_a_run_is_made_longer(tiny_config: MakeConfig, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    steps = ("schedule.name=step", "schedule.milestones=[2]")
+    whole = train(tiny_config(*steps), RunFolder(tmp_path / "whole"))
     folder = RunFolder(tmp_path / "run")
-    train(tiny_config(*constant, "train.epochs=1"), folder)
-    longer = train(tiny_config(*constant), folder, mode="resume")
+    train(tiny_config(*steps, "train.epochs=1"), folder)
+    assert [one.message for one in caplog.records if "milestones" in one.message] == [
+        "schedule.milestones = [2] are not reached in 1 epochs: the learning rate does not fall there"
+    ]
+    longer = train(tiny_config(*steps), folder, mode="resume")
     assert numbers(longer) == numbers(whole)
     assert "epochs = 3" in folder.config.read_text(encoding="utf-8")
     with pytest.raises(ValueError, match=r"3 epochs are trained already: train.epochs must be at least that"):
-        train(tiny_config(*constant, "train.epochs=2"), folder, mode="resume")
+        train(tiny_config(*steps, "train.epochs=2"), folder, mode="resume")
 
 
 def test_a_run_that_cannot_begin_leaves_no_folder(tiny_config: MakeConfig, tmp_path: Path) -> None:

@@ -133,3 +133,10 @@ def test_a_network_that_cannot_work_on_the_images_is_refused(
     with pytest.raises(ConfigError, match=rf"cannot work on images of 8 x 8 pixels \(.*{reason}.*set data.image_size"):
         check_takes(config, network, torch.zeros(2, 1, 8, 8))
     assert network.training
+
+
+def test_a_network_that_leaves_out_a_part_of_the_images_is_refused(tiny_config: MakeConfig) -> None:
+    config = replace(tiny_config(), model=ModelConfig("own:patches", {}))
+    with pytest.raises(ConfigError, match="own:patches leaves out 2 pixels at a side of images of 8 x 8 pixels"):
+        check_takes(config, nn.Sequential(nn.Conv2d(1, 2, 3, stride=3), nn.Flatten()), torch.zeros(2, 1, 8, 8))
+    check_takes(config, nn.Sequential(nn.Conv2d(1, 2, 3, stride=2), nn.Flatten()), torch.zeros(2, 1, 8, 8))

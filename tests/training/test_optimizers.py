@@ -3,6 +3,7 @@
 import copy
 
 import pytest
+import timm
 import torch
 from torch import nn
 
@@ -140,6 +141,47 @@ def test_a_model_may_say_what_its_head_is() -> None:
     model = Named()
     _, head = build_optimizer(model, OptimizerConfig(head_lr_factor=0.5)).param_groups
     assert {id(p) for p in head["params"]} == {id(p) for p in model.head_parameters()}
+
+
+@pytest.mark.parametrize(
+    ("name", "head"),
+    [
+        ("deit_tiny_distilled_patch16_224", {"head", "head_dist"}),  # their mean is the answer
+        ("crossvit_tiny_240", {"head.0", "head.1"}),
+        ("dla46x_c", {"fc"}),  # a convolution
+        ("test_vit", {"head"}),
+    ],
+)
+def test_every_head_of_a_network_of_timm_is_trained(name: str, head: set[str]) -> None:
+    with torch.device("meta"):
+        model = timm.create_model(name, num_classes=3)
+    freeze_backbone(model)
+    trained = {key for key, parameter in model.named_parameters() if parameter.requires_grad}
+    assert trained == {f"{one}.{kind}" for one in head for kind in ("weight", "bias")}
+
+
+class Listed(nn.Module):
+    """Lists its head first, or has one that is no linear layer."""
+
+    def __init__(self, *, linear: bool) -> None:
+        super().__init__()
+        self.head = nn.Linear(4, 3) if linear else nn.Conv1d(4, 3, 1)
+        self.body, self.linear = nn.Linear(2, 4), linear
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out = self.body(x)
+        return self.head(out if self.linear else out.unsqueeze(-1)).flatten(1)
+
+
+@pytest.mark.parametrize("linear", [True, False])
+def test_a_last_layer_that_does_not_give_the_logits_is_no_head(linear: bool) -> None:
+    model = Listed(linear=linear)
+    last = "head" if linear else "body"
+    with pytest.raises(ValueError, match=rf"body is listed last, with 4 outputs, and {last} runs last, for 3 logits"):
+        freeze_backbone(model, torch.zeros(2, 2))
+    with pytest.raises(ValueError, match=r"give the model a method head_parameters\(\)"):
+        build_optimizer(model, OptimizerConfig(head_lr_factor=10.0), example=torch.zeros(2, 2))
+    assert not model.body._forward_hooks
 
 
 def test_rates_and_decay_are_chosen_apart() -> None:

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from alignmixup.training.config import ScheduleConfig
-from alignmixup.training.schedule import learning_rate
+from alignmixup.training.config_file import load
+from alignmixup.training.schedule import learning_rate, unreached_milestones
 
 
 def rates(schedule: ScheduleConfig, *, epochs: int, updates_per_epoch: int = 1, base: float = 0.1) -> list[float]:
@@ -70,3 +71,11 @@ def test_agrees_with_torch_per_epoch(name: str) -> None:
         optimizer.step()
         reference.step()
     assert rates(ScheduleConfig(name=name, milestones=(3, 5)), epochs=8) == pytest.approx(expected)
+
+
+def test_milestones_behind_the_last_epoch_are_named() -> None:
+    config = load("cifar100/cutmix")
+    assert config.schedule.milestones == (150, 225)
+    assert unreached_milestones(config) == []
+    assert unreached_milestones(load("cifar100/cutmix", ["train.epochs=225"])) == [225]
+    assert unreached_milestones(load("cifar100/cutmix", ["train.epochs=60", "schedule.name=cosine"])) == []

@@ -346,6 +346,18 @@ def test_shows_loss_and_rate_at_most_every_fifth_of_a_second(
     assert shown == [2, 4]
 
 
+def test_a_run_continues_on_as_many_images_of_each_class(tiny_config: MakeConfig, tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.pt"
+    first, second = make_trainer(tiny_config(), path), make_trainer(tiny_config(), path)
+    for trainer, counts in ((first, (9, 8, 15)), (second, (9, 12, 11))):
+        trainer.class_names, trainer.class_counts = ("a", "b", "c"), counts
+    stop_after_steps(first, 2)
+    state = checkpoint.load(path)
+    with pytest.raises(ValueError, match="of other training images: 8 of class 'b' then, 12 now"):
+        second.load(state)
+    second.load({**state, "class_counts": None})  # an older one
+
+
 def test_checkpoint_of_another_network_is_refused(tiny_config: MakeConfig, tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.pt"
     make_trainer(tiny_config("train.epochs=1"), path).fit()

@@ -41,6 +41,7 @@ from alignmixup.training.processes.division import Division
 from alignmixup.training.processes.ranks import is_main_process, own_errors, words_dead_workers
 from alignmixup.training.progress.display import Reporter
 from alignmixup.training.progress.trackers import open_trackers
+from alignmixup.training.schedule import unreached_milestones
 from alignmixup.training.trainer import InterruptedRunError, Trainer
 
 _logger = logging.getLogger(__name__)
@@ -169,12 +170,17 @@ def _prepare(
         test_loader=test_loader,
         division=division,
         class_names=dataset.class_names,
+        class_counts=dataset.class_counts,
         example=example,
         checkpoint_path=folder.checkpoint,
         reporter=reporter if engine.group.is_main else Reporter(),
     )
-    if engine.group.is_main and (rates := describe_rates(trainer.optimizer, config.optimizer.lr)):
-        _logger.info("%s", rates)
+    if engine.group.is_main:
+        if rates := describe_rates(trainer.optimizer, config.optimizer.lr):
+            _logger.info("%s", rates)
+        if late := unreached_milestones(config):  # of a recipe that was made shorter
+            text = "schedule.milestones = %s are not reached in %d epochs: the learning rate does not fall there"
+            _logger.warning(text, late, config.train.epochs)
     if found is not None:
         with engine.group.together():
             trainer.load(found)

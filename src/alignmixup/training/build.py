@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from alignmixup import data, methods, models
 from alignmixup.files import write_atomically
+from alignmixup.models.border import unseen_border
 from alignmixup.modules import evaluation_mode
 from alignmixup.outside import require
 from alignmixup.seeds import own_stream
@@ -128,7 +129,7 @@ def check_takes(config: Config, model: nn.Module, images: Tensor) -> None:
         images: a few, on its device.
 
     Raises:
-        ConfigError: it fails on them.
+        ConfigError: it fails on them, or no logit depends on more than a 32nd of them at one side.
     """
     side, patch = images.shape[-1], config.model.options.get("patch_size")
     ways_out = "set data.image_size to a size that it takes, or model.image_size, where it has that, to theirs"
@@ -144,6 +145,11 @@ def check_takes(config: Config, model: nn.Module, images: Tensor) -> None:
         raise ConfigError(
             f"[model]: {config.model.name} cannot work on images of {side} x {side} pixels ({reason}): {ways_out}"
         ) from error
+    if (unseen := unseen_border(model, images)) > max(1, side // 32):  # convolutions without padding lose a row or so
+        raise ConfigError(
+            f"[model]: {config.model.name} leaves out {unseen} pixels at a side of images of {side} x {side} pixels: "
+            f"{ways_out}"
+        )
 
 
 def check_fits(config: Config, dataset: ImageData, weights: Mapping[str, Tensor], source: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 import torch
@@ -11,11 +11,13 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from alignmixup.modules import evaluation_mode
 from alignmixup.outside import require
 from alignmixup.training.config import OptimizerConfig
 from alignmixup.training.layer_groups import layer_groups
 
 _SHOWN = 4  # rates at either end
+_NEEDED = "optimizer.head_lr_factor, layer_decay, freeze and muon need a head"
 
 
 def build_optimizer(
@@ -33,19 +35,20 @@ def build_optimizer(
         - ``muon`` is timm's: hidden weights get the orthogonalised momentum, kernels of convolutions as matrices
           (out, in x h x w), at rates that match AdamW's (`match_rms_adamw`); the head and everything with fewer
           than two axes are left to AdamW at the same rate.
-        - ``head_lr_factor`` multiplies the rate of the model's ``head_parameters()`` or, in models without that method,
-          of the last linear layer. ``layer_decay`` multiplies the rate of the d-th group before the head
-          (:func:`~alignmixup.training.layer_groups.layer_groups`) by ``layer_decay ** d``. The schedule multiplies all.
+        - ``head_lr_factor`` multiplies the rate of the model's ``head_parameters()`` or timm's ``get_classifier()``, in
+          models without these of the last linear layer. ``layer_decay`` multiplies the rate of the d-th group before
+          the head (:func:`~alignmixup.training.layer_groups.layer_groups`) by ``layer_decay ** d``. The schedule
+          multiplies all.
 
     Args:
         model: the network.
         config: which optimiser, and its rates.
         extra_parameters: of a mixer, at the rate of ``config``.
         example: images (B, C, H, W) as the model gets them, which ``layer_decay`` needs: it runs the model on them to
-            see the order of its layers.
+            see the order of its layers. Where they are given, it is checked that the last linear layer is the head.
 
     Raises:
-        ValueError: nothing to train, or a factor for a model without a head.
+        ValueError: nothing to train, or a factor for a model without a head that can be told.
     """
     parameters = [p for p in [*model.parameters(), *extra_parameters] if p.requires_grad]
     if not parameters:
@@ -70,15 +73,16 @@ def build_optimizer(
     )
 
 
-def freeze_backbone(model: nn.Module) -> None:
+def freeze_backbone(model: nn.Module, example: Tensor | None = None) -> None:
     """Leave only the head to be trained: no gradients for the rest, and its modules in eval mode.
 
-    Call it again after ``model.train()``, which would let batch-norm statistics move.
+    Call it again after ``model.train()``, which would let batch-norm statistics move. ``example`` is that of
+    `build_optimizer`.
 
     Raises:
         ValueError: the model has no head that can be told.
     """
-    head = {id(parameter) for parameter in _head_parameters(model)}
+    head = {id(parameter) for parameter in _head_parameters(model, example)}
     for parameter in model.parameters():
         parameter.requires_grad_(id(parameter) in head)
     for module in model.modules():
@@ -124,7 +128,7 @@ def _groups(
 ) -> list[dict[str, Any]]:
     """Parameters by their rate and decay, first layers first; one group where all have the same."""
     told_apart = config.head_lr_factor != 1 or config.layer_decay != 1 or config.name == "muon"
-    head = {id(p) for p in _head_parameters(model)} if told_apart else set()
+    head = {id(p) for p in _head_parameters(model, example)} if told_apart else set()
     place: dict[int, int] = dict.fromkeys(head, 0)  # groups before the head
     names = {0: "head"} if told_apart else {}
     if config.layer_decay != 1:
@@ -149,14 +153,38 @@ def _groups(
     return found
 
 
-def _head_parameters(model: nn.Module) -> list[nn.Parameter]:
+def _head_parameters(model: nn.Module, example: Tensor | None) -> list[nn.Parameter]:
+    """What the model says that its head is; else its last linear layer, which must give the logits of ``example``."""
     named = getattr(model, "head_parameters", None)
     if named is not None:
         return cast(list[nn.Parameter], named())
-    linear = [module for module in model.modules() if isinstance(module, nn.Linear)]
+    if hasattr(model, "get_classifier"):  # timm's: a module, or those of a network with several heads
+        found = cast(Any, model).get_classifier()
+        parts = found if isinstance(found, tuple | list) else [found]
+        if parameters := [p for part in parts if part is not None for p in part.parameters()]:
+            return parameters
+    linear = {name: module for name, module in model.named_modules() if isinstance(module, nn.Linear)}
     if not linear:
+        raise ValueError(f"{_NEEDED}: {type(model).__name__} has no linear layer and no method head_parameters()")
+    name, last = list(linear.items())[-1]
+    if example is not None:
+        _check_gives_logits(model, linear, name, example)
+    return list(last.parameters())
+
+
+def _check_gives_logits(model: nn.Module, linear: Mapping[str, nn.Linear], name: str, example: Tensor) -> None:
+    """Refuse a layer that another one follows: modules may be listed in another order than that in which they run."""
+    ran: list[str] = []
+    hooks = [layer.register_forward_hook(lambda *_, one=one: ran.append(one)) for one, layer in linear.items()]
+    try:
+        with evaluation_mode(model), torch.no_grad():
+            logits = model(example).shape[-1]
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if ran[-1:] != [name] or linear[name].out_features != logits:
         raise ValueError(
-            f"optimizer.head_lr_factor, layer_decay, freeze and muon need a head: {type(model).__name__} has no linear "
-            "layer and no method head_parameters()"
+            f"{_NEEDED}: of the linear layers of {type(model).__name__} {name} is listed last, with "
+            f"{linear[name].out_features} outputs, and {', '.join(ran[-1:]) or 'none'} runs last, for {logits} logits; "
+            "give the model a method head_parameters()"
         )
-    return list(linear[-1].parameters())

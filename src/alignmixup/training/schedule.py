@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from alignmixup.training.config import ScheduleConfig
+from alignmixup.training.config import Config, ScheduleConfig
 
 
 def learning_rate(schedule: ScheduleConfig, base: float, *, update: int, updates_per_epoch: int, epochs: int) -> float:
@@ -39,3 +39,9 @@ def learning_rate(schedule: ScheduleConfig, base: float, *, update: int, updates
         low = schedule.final_factor
         return base * (low + (1 - low) * (1 + math.cos(math.pi * passed)) / 2)
     return base
+
+
+def unreached_milestones(config: Config) -> list[int]:
+    """The milestones of a step schedule that lie behind the last epoch, at which nothing happens."""
+    schedule = config.schedule
+    return [one for one in schedule.milestones if schedule.name == "step" and one >= config.train.epochs]

@@ -44,7 +44,8 @@ class Trainer:
         train_loader, test_loader: batches (x, y) on the device.
         division: what a batch of the training loader is of an update; None as ``config`` says.
         class_names: of the labels, in their order.
-        example: images (B, C, H, W) on the device, which ``optimizer.layer_decay`` needs.
+        class_counts: training images of each class.
+        example: images (B, C, H, W) on the device, on which the model is run to find its head and its layers' order.
         checkpoint_path: where the state goes after each epoch; None saves nothing.
         reporter: shows progress.
 
@@ -68,18 +69,19 @@ class Trainer:
         test_loader: Loader,
         division: Division | None = None,
         class_names: Sequence[str] = (),
+        class_counts: Sequence[int] = (),
         example: torch.Tensor | None = None,
         checkpoint_path: Path | None = None,
         reporter: Reporter | None = None,
     ) -> None:
         self.config, self.engine, self.model, self.mixer = config, engine, model, mixer
         self.train_loader, self.test_loader, self.checkpoint_path = train_loader, test_loader, checkpoint_path
-        self.class_names = tuple(class_names)
+        self.class_names, self.class_counts = tuple(class_names), tuple(class_counts)
         self.trackers: Sequence[Tracker] = ()
         self.reporter = reporter or Reporter()
         self.criterion = CRITERIA[config.train.loss]
         if config.optimizer.freeze:
-            freeze_backbone(model)
+            freeze_backbone(model, example)
         self.extra_parameters = list(mixer.parameters())
         engine.group.share(self.extra_parameters)
         mixer.averaged_by_loop = True
@@ -265,6 +267,7 @@ class Trainer:
         state = {
             "config": to_dict(self.config),
             "class_names": list(self.class_names),
+            "class_counts": list(self.class_counts),
             "model": self.model.state_dict(),
             "average": self.average.state_dict() if self.average is not None else None,
             "best": self.best,
@@ -286,7 +289,7 @@ class Trainer:
         """Continue from a checkpoint that `checkpoint.check_matches` accepted.
 
         Raises:
-            ValueError: its weights do not fit this model, or it is past the last epoch asked for.
+            ValueError: its weights do not fit this model, it is of other training images, or past the last epoch.
         """
         done, epochs = state["progress"]["epoch"], self.config.train.epochs
         if done > epochs:
@@ -297,6 +300,7 @@ class Trainer:
                 f"got {epochs}"
             )
         check_class_names(state, self.class_names, source="the checkpoint")
+        _check_class_counts(state.get("class_counts"), self.class_counts, self.class_names)
         try:
             self.model.load_state_dict(state["model"])
             if self.average is not None:
@@ -341,6 +345,23 @@ def check_class_names(stored: Mapping[str, Any], names: Sequence[str], *, source
     raise ValueError(
         f"{source} has class {recorded[label]!r} as label {label}, which is {names[label]!r} in the data now: "
         "rename the class folders so that they come in the order of then, or train anew"
+    )
+
+
+def _check_class_counts(stored: Sequence[int] | None, counts: Sequence[int], names: Sequence[str]) -> None:
+    """Refuse other training images than those of before, of which another step of an epoch is made.
+
+    Args:
+        stored: of a checkpoint; older ones have none.
+        counts: training images of each class now.
+        names: of the classes.
+    """
+    if not stored or list(stored) == list(counts):
+        return
+    label = next(number for number, count in enumerate(counts) if count != stored[number])
+    raise ValueError(
+        f"the checkpoint is of other training images: {stored[label]} of class {names[label]!r} then, {counts[label]} "
+        "now; continue with those of then, or train anew"
     )
 
 

@@ -3,11 +3,13 @@
 import json
 import re
 import shutil
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from PIL import Image
 
 from alignmixup.runs.evaluation import evaluate
 from alignmixup.runs.export.hub import write_hub_folder
@@ -84,6 +86,30 @@ def test_a_network_of_timm_is_read_by_timm(tmp_path: Path, other: dict[str, bool
         model = timm.create_model(f"local-dir:{tmp_path / 'hub'}", pretrained=True).eval()
         x = run.images([0, 1])[0]
         torch.testing.assert_close(model(x), run.model(x))
+
+
+@pytest.mark.parametrize(("size", "pixels"), [(32, 32), (96, 110)])  # decoded into memory, and streamed
+def test_timm_shows_the_files_of_a_run_as_the_run_does(tmp_path: Path, size: int, pixels: int) -> None:
+    import timm
+    import torch
+
+    generator = torch.Generator().manual_seed(0)
+    for split, name, number in product(("train", "test"), "ab", range(4)):
+        file = tmp_path / "images" / split / name / f"{number}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        values = torch.randint(0, 256, (120 + 9 * number, 117, 3), dtype=torch.uint8, generator=generator)
+        Image.fromarray(values.numpy()).save(file)
+    data = [f"data.root={tmp_path / 'images'}", "data.name=folder", f"data.image_size={size}", "data.workers=0"]
+    own = ["model.name=timm:test_resnet", "train.epochs=1", "train.batch_size=4", "train.device=cpu"]
+    train("digits/baseline", tmp_path / "run", overrides=[*data, *own])
+    run = load(tmp_path / "run")
+    write_hub_folder(run, tmp_path / "hub")
+    model = timm.create_model(f"local-dir:{tmp_path / 'hub'}", pretrained=True)
+    shown = timm.data.create_transform(**timm.data.resolve_model_data_config(model))
+    files = sorted((tmp_path / "images" / "test" / "a").iterdir())
+    torch.testing.assert_close(torch.stack([shown(Image.open(file)) for file in files]), run.images(range(4))[0])
+    card = (tmp_path / "hub" / "README.md").read_text(encoding="utf-8")
+    assert f"shorter side scaled to {pixels} pixels, centre {size} x {size} cut out" in card
 
 
 def test_no_other_folder_is_written_over(folder: Path, tmp_path: Path) -> None:

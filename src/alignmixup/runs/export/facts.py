@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from alignmixup import __version__
-from alignmixup.data.dataset import FileSplit, ImageData
+from alignmixup.data.dataset import FileSplit, ImageData, TestView
+from alignmixup.data.decode import crop_margin
 from alignmixup.runs.record import best_chosen_on, source_revision
 from alignmixup.runs.run import Run
 from alignmixup.training.config import to_dict
@@ -41,17 +42,27 @@ def facts_of(run: Run) -> dict[str, Any]:
     }
 
 
+def test_view(data: ImageData, *, side: int) -> tuple[TestView, int]:
+    """What a test image shows, and the pixels that it is scaled to before ``side`` by ``side`` of them are cut out."""
+    if data.test.paths is None or data.test_view == "whole":
+        return "whole", side
+    if data.test_crop is not None:
+        return data.test_view, round(side * crop_margin(side, data.test_crop))
+    edge_to_edge = not isinstance(data.test, FileSplit) and data.name != "cub"  # folders that are decoded into memory
+    return data.test_view, side if edge_to_edge else round(side * 256 / 224)
+
+
 def preparation(data: ImageData, *, side: int) -> str:
     """What is done to a test image until the network sees it."""
-    margin = round(side * 256 / 224)
-    view = {
-        "center": f"shorter side scaled to {margin} pixels, centre {side} x {side} cut out",
-        "squeezed_center": f"both sides scaled to {margin} pixels, centre {side} x {side} cut out",
-        "whole": f"both sides scaled to {side} pixels",
-    }[data.test_view]
-    from_file = isinstance(data.test, FileSplit) or data.test.paths is not None
-    scaled = f"{view} (bilinear, antialiased)" if from_file else f"{side} x {side} pixels, as the data set has them"
-    return f"{scaled}; values from 0..255 to 0..1; minus mean, divided by std, for each channel"
+    view, pixels = test_view(data, side=side)
+    scaled = f"{'shorter side' if view == 'center' else 'both sides'} scaled to {pixels} pixels"
+    if view != "whole":
+        scaled += f", centre {side} x {side} cut out"
+    if data.test.paths is None:
+        seen = f"{side} x {side} pixels, as the data set has them"
+    else:
+        seen = f"{scaled} (bilinear, antialiased)"
+    return f"{seen}; values from 0..255 to 0..1; minus mean, divided by std, for each channel"
 
 
 def weights_of(run: Run) -> dict[str, Any]:

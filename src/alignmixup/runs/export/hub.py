@@ -15,7 +15,7 @@ from alignmixup.evaluation.summary import spread
 from alignmixup.files import write_atomically, write_json, write_text
 from alignmixup.outside import is_outside, require
 from alignmixup.records import read_evaluation, read_record, write_sealed
-from alignmixup.runs.export.facts import facts_of
+from alignmixup.runs.export.facts import facts_of, test_view
 from alignmixup.runs.export.options import HubOptions
 from alignmixup.runs.folder import RunFolder
 from alignmixup.runs.plan import FILE, configuration_of
@@ -129,12 +129,14 @@ def _hub_config(run: Run, facts: Mapping[str, Any]) -> dict[str, Any]:
     config = {**facts, "num_classes": len(facts["classes"]), "options": options}
     if library != "timm" or any(value for key, value in options.items() if key != "in_channels"):
         return config
-    seen = facts["input"]
+    seen, side = facts["input"], facts["input"]["shape"][-1]
+    view, pixels = test_view(run.data, side=side)
     chosen = {"input_size": seen["shape"][1:], "mean": seen["mean"], "std": seen["std"], "interpolation": "bilinear"}
+    chosen |= {"crop_pct": side / pixels, "crop_mode": "center" if view == "center" else "squash"}
     return config | {
         "architecture": architecture,
         "label_names": facts["classes"],
-        "pretrained_cfg": chosen | {"crop_pct": 224 / 256, "num_classes": config["num_classes"]},
+        "pretrained_cfg": chosen | {"num_classes": config["num_classes"]},
         "model_args": {"in_chans": seen["shape"][1]},
     }
 
