@@ -111,6 +111,23 @@ def test_images_in_files(folder_run, monkeypatch):
         measure(folder_run, Plan(**{**vars(plan), "limit": 0, "parts": ("corruptions",)}))
 
 
+def test_a_released_tree_is_read_by_the_names_of_the_classes(folder_run, tmp_path):
+    """Each corrupted image is the other class's clean one: what was right is wrong."""
+    image = importlib.import_module("PIL.Image")
+    for kind, other in (("a", "b"), ("b", "a")):
+        for number in range(4):
+            place = tmp_path / "C" / "fog" / "2" / kind
+            place.mkdir(parents=True, exist_ok=True)
+            clean = image.open(tmp_path / "images" / "test" / other / f"{number}.png")
+            clean.crop((2, 0, 18, 16)).save(place / f"{number}.png")
+    asked = {"corruption_folder": tmp_path / "C", "corruptions": "fog", "severities": [2]}
+    whole = runs.evaluate(folder_run, what="error", **asked)["corruptions"]
+    assert whole["images"] == 8
+    assert whole["error_percent"]["fog"][0] + whole["clean_error_percent"] == 100
+    part = runs.evaluate(folder_run, what="error", limit=3, **asked)["corruptions"]
+    assert part["images"] == 3
+
+
 def of(tmp_path, *overrides):
     file = tmp_path / "weights"
     file.write_bytes(b"abc")

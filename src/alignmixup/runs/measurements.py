@@ -23,6 +23,7 @@ from alignmixup.evaluation.auto_attack import AutoAttack, auto_attack_error
 from alignmixup.evaluation.batch_size import first_batch_size, with_fitting_batch_size
 from alignmixup.evaluation.calibration import evaluate_calibration
 from alignmixup.evaluation.corruptions.evaluate import SMALLEST, evaluate_corruptions
+from alignmixup.evaluation.corruptions.folders import class_folders
 from alignmixup.evaluation.error import error_interval, evaluate_error
 from alignmixup.evaluation.ood import evaluate_ood
 from alignmixup.evaluation.ood_sets import OodSet, build_ood_set
@@ -204,6 +205,7 @@ class Measurements:
         """Error under each corruption."""
         plan, split = self.plan, self._in_memory(self.dataset.test.select(self.chosen))
         rounds = len(plan.kinds) * len(plan.severities) + 1
+        folders = class_folders(self.dataset, root=self.config.data.root) if plan.corruption_folder else None
 
         def work(size: int, progress: Advance) -> dict[str, Any]:
             return evaluate_corruptions(
@@ -215,6 +217,7 @@ class Measurements:
                 severities=plan.severities,
                 seed=plan.seed,
                 folder=plan.corruption_folder,
+                class_folders=folders,
                 batch_size=size,
                 autocast=self.engine.autocast,
                 progress=progress,
