@@ -32,6 +32,23 @@ def test_draws_paths_and_the_sweep(tmp_path, drawn, checked):
     assert not any(box.overlaps(axes.get_window_extent()) for axes in panels)  # covers no curve
 
 
+def test_means_are_of_one_attack_whatever_the_order_and_of_what_all_runs_have(tmp_path, drawn):
+    """Results grow one attack at a time: each run's in an order of its own, and one may have more."""
+    first, second = part(checked=True), part(checked=True)
+    second["attacks"]["attacks"].reverse()
+    second["attacks"]["attacks"].append({"label": "more", "path_error_percent": [1.0, 2.0]})
+    second["attacks"]["attacks"][0] = {"label": "pgd", "path_error_percent": [35.0, 60, 90]}
+    second["attacks"]["checks"] = second["attacks"]["checks"] | {"attack": "another"}
+    draw_attacks({"a": [second, first], "b": [second]}, tmp_path / "a.png")
+    (axes,) = drawn[0].axes  # one panel: checks of two attacks make no curve
+    found = {line.get_label(): list(line.get_ydata()) for line in axes.lines}
+    assert found["a: pgd"] == [30, 55, 80]
+    assert found["a: fgsm"] == [20, 60]
+    assert set(found) == {"a: fgsm", "a: pgd", "b: fgsm", "b: pgd", "b: more"}
+    looks = {name: (line.get_linestyle(), line.get_marker()) for name, line in zip(found, axes.lines, strict=True)}
+    assert looks["a: pgd"] == looks["b: pgd"]
+
+
 def test_an_attack_without_a_path_is_named_too(tmp_path, drawn):
     result = part(checked=False)
     result["attacks"]["attacks"].append({"label": "autoattack", "error_percent": 90.0})

@@ -10,18 +10,24 @@ from alignmixup.figures.save import Target, drawing
 
 
 def draw_attacks(groups: Mapping[str, Sequence[Mapping[str, Any]]], path: Target) -> None:
-    """Draw two panels, the second only where the attacks were checked.
+    """Draw two panels, the second only where one attack was checked in all of them.
 
-    ``groups`` holds label -> evaluations with the part "attacks", all of the same attacks; a line is the label's mean.
+    ``groups`` holds label -> evaluations with the part "attacks"; a line is the mean of an attack, found by its own
+    label, that all of a label have.
     """
     parts = {label: [result["attacks"] for result in results] for label, results in groups.items()}
-    checked = all("checks" in part for several in parts.values() for part in several)
-    lines = sum(len(several[0]["attacks"]) for several in parts.values())
+    examined = {part.get("checks", {}).get("attack") for several in parts.values() for part in several}
+    checked = len(examined) == 1 and None not in examined
+    attacks = {label: _by_attack(several) for label, several in parts.items()}
+    every = list(dict.fromkeys(attack for own in attacks.values() for attack in own))
+    lines = sum(map(len, attacks.values()))
     columns = 1 + checked
     with drawing(path, width=4.6 * columns, height=3.2 + 0.17 * -(-lines // columns)) as figure:
         panels = figure.subplots(1, columns, squeeze=False)[0]
         for number, (label, several) in enumerate(parts.items()):
-            _draw_paths(panels[0], label, several, colour=series(number))
+            for attack, rows in attacks[label].items():
+                look = {"color": series(number), "label": f"{label}: {attack}"}
+                _draw_path(panels[0], rows, every.index(attack), look)
             if checked:
                 _draw_epsilons(panels[1], several, colour=series(number))
         count_along(panels[0], "iteration (0: the start)")
@@ -33,17 +39,20 @@ def draw_attacks(groups: Mapping[str, Sequence[Mapping[str, Any]]], path: Target
         legend_below(figure, panels[0], columns=columns)
 
 
-def _draw_paths(axes: Any, label: str, several: Sequence[Mapping[str, Any]], *, colour: str) -> None:
-    for number, attack in enumerate(several[0]["attacks"]):
-        look = {"color": colour, "label": f"{label}: {attack['label']}"}
-        if "path_error_percent" not in attack:  # autoattack has no one path
-            error = fmean(part["attacks"][number]["error_percent"] for part in several)
-            axes.axhline(error, linestyle=dashes(SERIES * number), linewidth=1, **look)
-            continue
-        paths = [part["attacks"][number]["path_error_percent"] for part in several]
-        mean = [fmean(values) for values in zip(*paths, strict=True)]
-        marker, style = ("o", "solid") if len(mean) == 2 else ("", dashes(SERIES * number))
-        axes.plot(mean, marker=marker, linestyle=style, markersize=4, **look)
+def _by_attack(several: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+    """Label of an attack -> its row of each run; of attacks that all have, in the order of the first."""
+    rows = [{row["label"]: row for row in part["attacks"]} for part in several]
+    return {attack: [own[attack] for own in rows] for attack in rows[0] if all(attack in own for own in rows)}
+
+
+def _draw_path(axes: Any, rows: Sequence[Mapping[str, Any]], number: int, look: Mapping[str, Any]) -> None:
+    if "path_error_percent" not in rows[0]:  # autoattack has no one path
+        error = fmean(row["error_percent"] for row in rows)
+        axes.axhline(error, linestyle=dashes(SERIES * number), linewidth=1, **look)
+        return
+    mean = [fmean(values) for values in zip(*(row["path_error_percent"] for row in rows), strict=True)]
+    marker, style = ("o", "solid") if len(mean) == 2 else ("", dashes(SERIES * number))
+    axes.plot(mean, marker=marker, linestyle=style, markersize=4, **look)
 
 
 def _draw_epsilons(axes: Any, several: Sequence[Mapping[str, Any]], *, colour: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict
@@ -28,10 +29,11 @@ from alignmixup.evaluation.error import error_interval, evaluate_error
 from alignmixup.evaluation.ood import evaluate_ood
 from alignmixup.evaluation.ood_sets import OodSet, build_ood_set
 from alignmixup.evaluation.outputs import ChosenOutputs, Outputs, collect_outputs
-from alignmixup.evaluation.representation.evaluate import evaluate_representation
+from alignmixup.evaluation.representation.evaluate import check_labels, evaluate_representation
 from alignmixup.evaluation.representation.evaluate import passes as looks
 from alignmixup.runs.plan import Plan, ood_names
 from alignmixup.runs.run import Run
+from alignmixup.training.config_file import ConfigError
 from alignmixup.training.engine import Engine
 
 if TYPE_CHECKING:
@@ -42,6 +44,12 @@ _log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 Advance = Callable[[int], None]
 Progress = Callable[..., AbstractContextManager[Advance]]
+
+
+def check_alone(what: str) -> None:
+    """Refuse to measure in one of several processes, each of which would see its share of the images."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ConfigError(f"{what} runs in one process: start it without torchrun")
 
 
 class Measurements:
@@ -74,6 +82,8 @@ class Measurements:
             )
         if self.plan.corruption_folder and not self.plan.corruption_folder.is_dir():
             raise FileNotFoundError(f"--corruption-folder {self.plan.corruption_folder} is no folder")
+        if "representation" in parts:
+            check_labels(split.labels[self.chosen])
         if "ood" in parts:
             self.ood_sets  # noqa: B018 - what is missing shows
 
