@@ -25,6 +25,15 @@ def test_a_histogram_for_each_set_and_all_roc_curves(tmp_path, drawn, name):
         assert (line.get_xdata()[-1], line.get_ydata()[-1]) == (1, 1)
 
 
+def test_a_legend_of_long_names_stays_in_the_picture(tmp_path, drawn):
+    names = [f"folder:/way/to/a_folder_of_images_with_a_rather_long_name_{number}" for number in range(5)]
+    draw_ood(torch.randn(9, 2), {name: torch.randn(9, 2) for name in names}, tmp_path / "a.png")
+    (legend,) = drawn[0].legends
+    assert len(legend.get_texts()) == 6
+    assert legend.get_window_extent().x0 > 0
+    assert legend.get_window_extent().x1 < drawn[0].bbox.width
+
+
 def test_five_sets_take_two_rows_and_equal_scores_can_be_drawn(tmp_path, drawn):
     draw_ood(torch.zeros(3, 2), {str(i): torch.zeros(2, 2) for i in range(5)}, tmp_path / "a.png")
     assert len(drawn[0].axes) == 6

@@ -86,6 +86,26 @@ def test_the_batch_size_halves_when_memory_runs_out(run):
     engine.close()
 
 
+def test_images_of_another_set_without_finite_logits_are_told_of(run, caplog):
+    engine = Engine(run.config.train)
+    bench = Measurements(run, Plan(parts=("ood",), ood=("uniform",), limit=10), engine, progress=image_progress)
+    forward = bench.model.forward
+
+    def overflowing(x, share=0.4):
+        logits = forward(x)
+        logits[: int(share * len(x))] = torch.inf
+        return logits
+
+    bench.model.forward = overflowing
+    assert len(bench.ood_logits["uniform"]) == 6
+    assert "uniform: logits that are not finite for 4 of 10 images, which are left out" in caplog.text
+    del bench.ood_logits
+    bench.model.forward = lambda x: overflowing(x, 1.0)
+    with pytest.raises(ValueError, match="none of the 10 images of uniform has finite logits: leave it out"):
+        bench.ood_logits  # noqa: B018
+    engine.close()
+
+
 def test_images_in_files(folder_run, monkeypatch):
     plan = Plan(
         parts=("error", "attacks", "corruptions"),

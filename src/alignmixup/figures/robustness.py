@@ -5,8 +5,12 @@ from statistics import fmean
 from typing import Any
 
 from alignmixup.figures.axes import count_along, legend_below
-from alignmixup.figures.palette import INK, SERIES, dashes, series
+from alignmixup.figures.palette import CARD, DASHES, INK, SERIES, dashes, series
 from alignmixup.figures.save import Target, drawing
+
+# where the colours of methods, or the dashes of attacks, come again
+_MARKERS = ("", "s", "^", "D", "v", "P", "X", "*")
+_HATCHES = ("", "////", "....", "xxxx")
 
 
 def draw_attacks(groups: Mapping[str, Sequence[Mapping[str, Any]]], path: Target) -> None:
@@ -26,10 +30,13 @@ def draw_attacks(groups: Mapping[str, Sequence[Mapping[str, Any]]], path: Target
         panels = figure.subplots(1, columns, squeeze=False)[0]
         for number, (label, several) in enumerate(parts.items()):
             for attack, rows in attacks[label].items():
-                look = {"color": series(number), "label": f"{label}: {attack}"}
-                _draw_path(panels[0], rows, every.index(attack), look)
+                place = every.index(attack)
+                marker = _marker(number, len(parts), place)
+                look = {"color": series(number), "linestyle": dashes(SERIES * place), "marker": marker}
+                _draw_path(panels[0], rows, label=f"{label}: {attack}", **look)
             if checked:
-                _draw_epsilons(panels[1], several, colour=series(number))
+                marker = _marker(number, len(parts), 0) or "o"
+                _draw_epsilons(panels[1], several, color=series(number), marker=marker)
         count_along(panels[0], "iteration (0: the start)")
         panels[0].set_ylabel("error (%)")
         images = ", ".join(sorted({str(part["images"]) for several in parts.values() for part in several}))
@@ -45,21 +52,26 @@ def _by_attack(several: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[s
     return {attack: [own[attack] for own in rows] for attack in rows[0] if all(attack in own for own in rows)}
 
 
-def _draw_path(axes: Any, rows: Sequence[Mapping[str, Any]], number: int, look: Mapping[str, Any]) -> None:
+def _marker(method: int, methods: int, attack: int) -> str:
+    """What tells lines of one colour and dash apart."""
+    number = attack // len(DASHES) * -(-methods // SERIES) + method // SERIES
+    return _MARKERS[number % len(_MARKERS)]
+
+
+def _draw_path(axes: Any, rows: Sequence[Mapping[str, Any]], *, marker: str, **look: Any) -> None:
     if "path_error_percent" not in rows[0]:  # autoattack has no one path
-        error = fmean(row["error_percent"] for row in rows)
-        axes.axhline(error, linestyle=dashes(SERIES * number), linewidth=1, **look)
+        axes.axhline(fmean(row["error_percent"] for row in rows), linewidth=1, marker=marker, markersize=4, **look)
         return
     mean = [fmean(values) for values in zip(*(row["path_error_percent"] for row in rows), strict=True)]
-    marker, style = ("o", "solid") if len(mean) == 2 else ("", dashes(SERIES * number))
-    axes.plot(mean, marker=marker, linestyle=style, markersize=4, **look)
+    marker = marker or ("o" if len(mean) == 2 else "")
+    axes.plot(mean, marker=marker, markevery=max(1, len(mean) // 10), markersize=4, **look)
 
 
-def _draw_epsilons(axes: Any, several: Sequence[Mapping[str, Any]], *, colour: str) -> None:
+def _draw_epsilons(axes: Any, several: Sequence[Mapping[str, Any]], **look: Any) -> None:
     """In the colours of the legend's labels."""
     sweeps = [check for part in several for check in part["checks"]["checks"] if check["name"] == "epsilon"]
     mean = [fmean(values) for values in zip(*(sweep["error_percent"] for sweep in sweeps), strict=True)]
-    axes.plot([255 * value for value in sweeps[0]["epsilon"]], mean, "o-", color=colour, markersize=4)
+    axes.plot([255 * value for value in sweeps[0]["epsilon"]], mean, markersize=4, **look)
     checks = several[0]["checks"]
     axes.set_xlabel("epsilon (grey levels of 255)")
     axes.set_title(f"{checks['attack']}, other epsilons, {checks['images']} images")
@@ -82,7 +94,8 @@ def draw_corruptions(results: Mapping[str, dict[str, Any]], path: Target, *, tit
             heights = [result["kind_error_percent"][kind] for kind in kinds]
             mean, clean = result["mean_error_percent"], result["clean_error_percent"]
             label = f"{name}: mean {mean:.1f} %, clean {clean:.1f} %"
-            axes.bar(at, heights, 0.95 * bar, color=series(number), alpha=0.75, label=label)
+            look = {"color": series(number), "hatch": _HATCHES[number // SERIES % len(_HATCHES)], "edgecolor": CARD}
+            axes.bar(at, heights, 0.95 * bar, linewidth=0, alpha=0.75, label=label, **look)
             axes.axhline(clean, color=series(number), linewidth=1, linestyle="--")
             for x, kind in zip(at, kinds, strict=True):
                 errors = result["error_percent"][kind]

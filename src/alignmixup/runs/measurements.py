@@ -145,12 +145,22 @@ class Measurements:
 
     @cached_property
     def ood_logits(self) -> dict[str, Tensor]:
-        """Logits of each out-of-distribution set."""
+        """Finite logits of each out-of-distribution set; where some are not, a warning says how many.
+
+        Raises:
+            ValueError: none of a set are finite.
+        """
         logits = {}
         for images in self.ood_sets:
             with self._progress(f"{images.name} images", images=images.num_images) as progress:
                 outputs = collect_outputs(self.model, images, autocast=self.engine.autocast, progress=progress)
-            logits[images.name] = outputs.logits[outputs.logits.isfinite().all(dim=1)]
+            finite = outputs.logits.isfinite().all(dim=1)
+            if not finite.any():
+                raise ValueError(f"none of the {len(finite)} images of {images.name} has finite logits: leave it out")
+            if not finite.all():
+                text = "%s: logits that are not finite for %d of %d images, which are left out"
+                _log.warning(text, images.name, int((~finite).sum()), len(finite))
+            logits[images.name] = outputs.logits[finite]
         return logits
 
     @property
