@@ -97,7 +97,7 @@ def in_common(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     for part, cut in (("calibration", _of_same_bins), ("ood", _of_same_sets), ("corruptions", _of_same_corruptions)):
         holders = [result for result in several if part in result]
         for holder, kept in zip(holders, cut([holder[part] for holder in holders]), strict=True):
-            if kept:
+            if kept is not None:
                 holder[part] = kept
             else:
                 del holder[part]
@@ -105,6 +105,7 @@ def in_common(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 _Parts = Sequence[Mapping[str, Any]]
+_Cut = Sequence[Mapping[str, Any] | None]  # None: left out
 
 
 def _alike(parts: _Parts, *keys: str) -> bool:
@@ -115,27 +116,27 @@ def _shared(several: Sequence[Sequence[Any]]) -> list[Any]:
     return [one for one in several[0] if all(one in others for others in several)]
 
 
-def _of_same_bins(parts: _Parts) -> _Parts:
-    return parts if _alike(parts, "bins") else [{}] * len(parts)
+def _of_same_bins(parts: _Parts) -> _Cut:
+    return parts if _alike(parts, "bins") else [None] * len(parts)
 
 
-def _of_same_sets(parts: _Parts) -> _Parts:
+def _of_same_sets(parts: _Parts) -> _Cut:
     every = [list(part.get("sets", {})) for part in parts]
     names = _shared(every) if every else []
     if all(set(one) == set(names) for one in every):
         return parts
     kept = [(part, {name: part["sets"][name] for name in names}) for part in parts]
-    return [{**part, "sets": sets, "mean": mean_over_sets(sets)} if names else {} for part, sets in kept]
+    return [{**part, "sets": sets, "mean": mean_over_sets(sets)} if names else None for part, sets in kept]
 
 
-def _of_same_corruptions(parts: _Parts) -> _Parts:
+def _of_same_corruptions(parts: _Parts) -> _Cut:
     if parts and not _alike([part.get("mce", {}) for part in parts if "mce" in part], "kinds", "baseline"):
         parts = [{key: value for key, value in part.items() if key != "mce"} for part in parts]
     if _alike(parts, "kinds", "severities", "source", "seed", "table"):
         return parts
     kinds, severities = (_shared([part[key] for part in parts]) for key in ("kinds", "severities"))
     if not kinds or not severities or not _alike(parts, "source", "seed", "table"):
-        return [{}] * len(parts)
+        return [None] * len(parts)
     return [chosen_corruptions(part, kinds, severities) for part in parts]
 
 
