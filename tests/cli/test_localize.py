@@ -120,6 +120,18 @@ def test_metadata_with_sizes_needs_no_images(place, measured, tmp_path):
     assert stored["runs"][0]["contours"] == measured["runs"][0]["contours"]
 
 
+def test_one_map_of_two_images_is_refused(tmp_path):
+    """0.jpg and 0.png have the name 0.npy in common."""
+    (tmp_path / "localization.txt").write_text("0.jpg,2,2,10,10\n0.png,2,2,10,10\n")
+    (tmp_path / "image_sizes.txt").write_text("0.jpg,20,20\n0.png,20,20\n")
+    arguments = ("--maps", tmp_path, "--boxes", tmp_path, "--step", 0.1, "--out", tmp_path / "out")
+    np.save(tmp_path / "0.npy", np.eye(8))
+    with pytest.raises(ValueError, match=r"0\.npy would be the score map of 0\.jpg and of 0\.png"):
+        command(*arguments)
+    np.save(tmp_path / "0.png.npy", np.eye(8))
+    assert command(*arguments) == 0
+
+
 def test_other_choices(place, tmp_path, capsys):
     arguments = ("--boxes", place / "boxes.csv", "--limit", 4, "--pictures", 0, "--step", 0.1, "--out", tmp_path)
     choices = ("--cam", "gradcam", "--layer", "stage3", "--resize", 32, "--contours", "largest", "--cutmix-paper")

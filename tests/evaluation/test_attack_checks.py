@@ -45,9 +45,30 @@ def loader() -> list[tuple[Tensor, Tensor]]:
     return list(zip(x.split(32), y.split(32), strict=True))
 
 
+class Lost(Stripe):
+    """Gives no number for dark images; arg-max makes the first class, which is theirs, of it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits = super().forward(x)
+        return torch.where((logits[:, 0] > 0)[:, None], torch.tensor(float("nan")), logits)
+
+
 def run(model: nn.Module, attack: Attack = ATTACK) -> tuple[dict[str, dict], dict]:
     result = check_attack(model, loader(), attack, mean=MEAN, std=STD)
     return {check["name"]: check for check in result["checks"]}, result
+
+
+def test_logits_that_are_not_finite_are_wrong_in_each_check() -> None:
+    checks, _ = run(Lost(10.0), fgsm_attack(1e-6))
+    (first, *rest), noise = checks["epsilon"]["error_percent"], checks["noise"]["error_percent"]
+    assert first >= 45
+    assert [*rest, noise] == pytest.approx([first] * 5)
+
+
+def test_a_network_of_double_precision_is_checked_as_another() -> None:
+    single, double = run(Stripe(10.0))[0], run(Stripe(10.0).double())[0]
+    for name in ("epsilon", "noise", "restarts"):
+        assert double[name]["error_percent"] == pytest.approx(single[name]["error_percent"])
 
 
 def test_an_honest_network_passes() -> None:

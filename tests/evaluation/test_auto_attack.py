@@ -88,6 +88,26 @@ def test_what_is_missing_is_said_before_anything_is_measured(monkeypatch: pytest
         parse_attack("autoattack")
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_network_in_training_is_left_as_it_was(dtype: torch.dtype) -> None:
+    """The package calls backward: gradients that a loop collects must not grow, frozen parameters stay frozen."""
+    model, batches = loader()
+    model.to(dtype)
+    weight, bias = model[1].weight, model[1].bias  # type: ignore[union-attr]
+    weight.grad = torch.ones_like(weight)  # type: ignore[arg-type,union-attr]
+    bias.requires_grad_(False)  # type: ignore[operator,union-attr]
+    found = auto_attack_error(model, batches, AutoAttack(epsilon=0.04), mean=MEAN, std=STD)
+    assert found["error_percent"] == 75
+    assert torch.equal(weight.grad, torch.ones_like(weight))  # type: ignore[arg-type,union-attr]
+    assert (weight.requires_grad, bias.requires_grad, bias.grad) == (True, False, None)  # type: ignore[union-attr]
+
+
+def test_half_precision_is_refused_as_by_the_other_attacks() -> None:
+    model, batches = loader()
+    with pytest.raises(TypeError, match="attacks need float32 weights and pixels"):
+        auto_attack_error(model.bfloat16(), batches, AutoAttack(), mean=MEAN, std=STD)
+
+
 def test_few_classes_are_refused() -> None:
     model = nn.Sequential(nn.Flatten(), nn.Linear(4, 3))
     batches = [(torch.zeros(2, 1, 2, 2), torch.zeros(2, dtype=torch.int64))]

@@ -137,13 +137,15 @@ def test_the_set_itself_is_refused(tmp_path):
         build_ood_set("cifar100", like=in_distribution())
 
 
+@pytest.mark.parametrize("test_only", [True, False])  # which lists no training images
 @pytest.mark.parametrize("in_memory", [True, False])
-def test_a_folder_that_holds_images_of_the_set_is_refused_and_one_beside_them_is_not(tmp_path, in_memory):
+def test_a_folder_that_holds_images_of_the_set_is_refused_and_one_beside_them_is_not(tmp_path, in_memory, test_only):
     for place in ("train/a/1.png", "train/b/2.png", "val/a/3.png", "val/b/4.png", "other/5.png"):
         file = tmp_path / "set" / place
         file.parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (40, 40)).save(file)
-    like = data.load("folder", root=tmp_path / "set", in_memory=in_memory, image_size=32, cache=False)
+    options = {"in_memory": in_memory, "test_only": test_only, "image_size": 32, "cache": False}
+    like = data.load("folder", root=tmp_path / "set", **options)
     for folder, images in (("set/val", 2), ("set/train/a", 1), ("set", 4), (".", 4)):
         with pytest.raises(ValueError, match=rf"holds {images} images of the in-distribution set"):
             build_ood_set(f"folder:{tmp_path / folder}", like=like)

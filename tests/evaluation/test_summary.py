@@ -4,7 +4,14 @@ import math
 
 import pytest
 
-from alignmixup.evaluation.summary import group_by_method, headline, numbers_of, spread, summarise_evaluations
+from alignmixup.evaluation.summary import (
+    group_by_method,
+    headline,
+    in_common,
+    numbers_of,
+    spread,
+    summarise_evaluations,
+)
 
 
 def result(run, method, seed, error, **parts):
@@ -65,6 +72,73 @@ def test_a_number_that_one_run_lacks_is_left_out():
     attacked = result("b", "mixup", 1, 6.0, attacks={"attacks": [{"label": "x", "error_percent": 1.0}]})
     (summary,) = summarise_evaluations([attacked, result("a", "mixup", 0, 4.0)])
     assert list(summary["mean"]) == ["error_percent", "top5_error_percent", "cross_entropy"]
+
+
+def detected(**aurocs):
+    metrics = ("detection_accuracy", "auroc", "aupr_in", "aupr_out", "fpr95")
+    sets = {
+        name: {"in_images": 9, "out_images": 9, "msp": dict.fromkeys(metrics, value)} for name, value in aurocs.items()
+    }
+    mean = sum(aurocs.values()) / len(aurocs)
+    return {"sets": sets, "mean": {"msp": dict.fromkeys(metrics, mean)}}
+
+
+def corrupted(source="generated", severities=(1, 5), **kinds):
+    means = {kind: sum(errors) / len(errors) for kind, errors in kinds.items()}
+    return {
+        "kinds": list(kinds),
+        "severities": list(severities),
+        "source": source,
+        "clean_error_percent": 1.0,
+        "error_percent": kinds,
+        "kind_error_percent": means,
+        "mean_error_percent": sum(means.values()) / len(means),
+    }
+
+
+def test_means_are_of_what_all_results_hold():
+    """Results grow apart, one more set or corruption at a time; a mean of others is no answer to one question."""
+    more = {"ood": detected(uniform=0.5, digits=0.9), "corruptions": corrupted(fog=[10.0, 30.0], snow=[60.0, 80.0])}
+    less = {"ood": detected(digits=0.7), "corruptions": corrupted(severities=[5], snow=[90.0])}
+    results = [result("a", "mixup", 0, 4.0, **more), result("b", "mixup", 1, 6.0, **less), result("c", "other", 0, 1.0)]
+    mixup, other = summarise_evaluations(results)
+    assert mixup["mean"]["auroc_percent"] == pytest.approx(80)
+    assert mixup["mean"]["corruption_error_percent"] == pytest.approx(85)
+    assert "auroc_percent" not in other["mean"]
+    first, *_ = in_common(results)
+    assert (first["corruptions"]["kinds"], first["corruptions"]["severities"]) == (["snow"], [5])
+    assert first["corruptions"]["kind_error_percent"] == {"snow": 80}
+    assert list(first["ood"]["sets"]) == ["digits"]
+    assert (results[0]["ood"], results[0]["corruptions"]) == (more["ood"], more["corruptions"])  # are left as they were
+    assert in_common(results[:1]) == results[:1]
+
+
+@pytest.mark.parametrize(
+    ("part", "first", "second"),
+    [
+        ("calibration", {"bins": 15}, {"bins": 10}),
+        ("ood", detected(uniform=0.5), detected(digits=0.5)),
+        ("corruptions", corrupted(fog=[1.0, 2.0]), corrupted(snow=[1.0, 2.0])),
+        ("corruptions", corrupted(fog=[1.0, 2.0]), corrupted(severities=[2, 3], fog=[1.0, 2.0])),
+        ("corruptions", corrupted(fog=[1.0, 2.0]), corrupted(source="folder C", fog=[1.0, 2.0])),
+    ],
+)
+def test_what_was_asked_otherwise_is_left_out(part, first, second):
+    several = [result(str(seed), "mixup", seed, 4.0, **{part: own}) for seed, own in enumerate((first, second))]
+    assert not any(part in one for one in in_common(several))
+
+
+def test_an_mce_of_other_kinds_is_left_out():
+    def run(seed, kinds):
+        both = corrupted(fog=[1.0, 2.0], snow=[1.0, 2.0])
+        both["mce"] = {"kinds": kinds, "baseline": "base", "mce_percent": 90.0}
+        return result(str(seed), "mixup", seed, 4.0, corruptions=both)
+
+    (same,) = summarise_evaluations([run(0, ["fog"]), run(1, ["fog"])])
+    assert same["mean"]["mce_percent"] == 90
+    (mixed,) = summarise_evaluations([run(0, ["fog"]), run(1, ["fog", "snow"])])
+    assert "mce_percent" not in mixed["mean"]
+    assert mixed["mean"]["corruption_error_percent"] == 1.5
 
 
 def test_spread_is_the_sample_deviation() -> None:

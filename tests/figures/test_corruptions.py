@@ -34,6 +34,12 @@ def test_bars_are_the_means_and_lines_the_severities(tmp_path, drawn):
     assert legend.get_texts()[0].get_text() == "a: mean 50.0 %, clean 10.0 %"
 
 
+def test_no_two_bars_look_alike(tmp_path, drawn):
+    draw_corruptions({f"method {n}": result(fog=[10, 20]) for n in range(20)}, tmp_path / "a.png")
+    looks = {(bars[0].get_facecolor(), bars[0].get_hatch()) for bars in drawn[0].axes[0].containers}
+    assert len(looks) == 20
+
+
 def test_runs_must_have_the_same_kinds(tmp_path):
     for runs in ({}, {"a": result(fog=[1, 2]), "b": result(snow=[1, 2])}):
         with pytest.raises(ValueError, match="same corruptions, at least one"):

@@ -86,6 +86,26 @@ def test_the_batch_size_halves_when_memory_runs_out(run):
     engine.close()
 
 
+def test_images_of_another_set_without_finite_logits_are_told_of(run, caplog):
+    engine = Engine(run.config.train)
+    bench = Measurements(run, Plan(parts=("ood",), ood=("uniform",), limit=10), engine, progress=image_progress)
+    forward = bench.model.forward
+
+    def overflowing(x, share=0.4):
+        logits = forward(x)
+        logits[: int(share * len(x))] = torch.inf
+        return logits
+
+    bench.model.forward = overflowing
+    assert len(bench.ood_logits["uniform"]) == 6
+    assert "uniform: logits that are not finite for 4 of 10 images, which are left out" in caplog.text
+    del bench.ood_logits
+    bench.model.forward = lambda x: overflowing(x, 1.0)
+    with pytest.raises(ValueError, match="none of the 10 images of uniform has finite logits: leave it out"):
+        bench.ood_logits  # noqa: B018
+    engine.close()
+
+
 def test_images_in_files(folder_run, monkeypatch):
     plan = Plan(
         parts=("error", "attacks", "corruptions"),
@@ -109,6 +129,23 @@ def test_images_in_files(folder_run, monkeypatch):
     assert clean == pytest.approx(result["attacks"]["clean_error_percent"])  # decoding to bytes changed nothing
     with pytest.raises(ValueError, match="corruptions of images in files: give --limit N"):
         measure(folder_run, Plan(**{**vars(plan), "limit": 0, "parts": ("corruptions",)}))
+
+
+def test_a_released_tree_is_read_by_the_names_of_the_classes(folder_run, tmp_path):
+    """Each corrupted image is the other class's clean one: what was right is wrong."""
+    image = importlib.import_module("PIL.Image")
+    for kind, other in (("a", "b"), ("b", "a")):
+        for number in range(4):
+            place = tmp_path / "C" / "fog" / "2" / kind
+            place.mkdir(parents=True, exist_ok=True)
+            clean = image.open(tmp_path / "images" / "test" / other / f"{number}.png")
+            clean.crop((2, 0, 18, 16)).save(place / f"{number}.png")
+    asked = {"corruption_folder": tmp_path / "C", "corruptions": "fog", "severities": [2]}
+    whole = runs.evaluate(folder_run, what="error", **asked)["corruptions"]
+    assert whole["images"] == 8
+    assert whole["error_percent"]["fog"][0] + whole["clean_error_percent"] == 100
+    part = runs.evaluate(folder_run, what="error", limit=3, **asked)["corruptions"]
+    assert part["images"] == 3
 
 
 def of(tmp_path, *overrides):

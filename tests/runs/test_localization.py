@@ -17,11 +17,19 @@ from alignmixup.runs.localization import (
     measure_localization,
     on_unseen_images,
 )
-from alignmixup.runs.localization_report import check_together, grouped, write_report
+from alignmixup.runs.localization_report import check_together, grouped, reporting_to, write_report
 from alignmixup.runs.plan import LocalizationProtocol
 from alignmixup.runs.stored.maps import score_stored_maps
 from alignmixup.training.build import build_model, load_data, save_model
-from alignmixup.training.config_file import dump, load
+from alignmixup.training.config_file import ConfigError, dump, load
+
+
+def test_one_process_only(tmp_path, monkeypatch):
+    """The others would be shown their share of the images, or wait for the folder of the results."""
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for start in (lambda: measure_localization(None, LocalizationProtocol()), lambda: reporting_to(tmp_path)):
+        with pytest.raises(ConfigError, match="a localisation runs in one process: start it without torchrun"):
+            start()
 
 
 def test_numbers_are_those_of_the_library():

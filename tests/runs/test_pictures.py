@@ -103,6 +103,15 @@ def test_nothing_is_written_where_no_file_is_named(folders: dict[str, Path], tmp
     assert {file.name for file in (tmp_path / "new").iterdir()} == {"a.png", "a.json"}
 
 
+@pytest.mark.parametrize("method", ["puzzlemix", "dense_multimix"])  # which run the network in training
+def test_a_gallery_leaves_the_network_as_it_was(folders: dict[str, Path], tmp_path: Path, method: str) -> None:
+    run = runs.load(folders["baseline"])
+    before = {name: value.clone() for name, value in run.model.state_dict().items()}
+    picture_gallery(run, tmp_path / "a.png", methods=method, columns=2)
+    assert not any(module.training for module in run.model.modules())
+    assert all(torch.equal(value, before[name]) for name, value in run.model.state_dict().items())
+
+
 def test_colours_of_masks() -> None:
     pair = mask_colours(torch.tensor([[[1.0, 0.5], [0.0, 0.0]]]))
     assert pair.shape == (1, 2, 2, 3)

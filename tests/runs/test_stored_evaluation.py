@@ -1,6 +1,7 @@
 """Results only grow: what is stored is read, kept beside what is new, and never lost unasked."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from PIL import Image
 from alignmixup import runs
 from alignmixup.records import read_json
 from alignmixup.runs import measurements
-from alignmixup.runs.evaluation import evaluate_several, recorded_errors
+from alignmixup.runs.evaluation import evaluate_several, figure_files, recorded_errors
 from alignmixup.runs.measurements import Measurements
 from alignmixup.runs.plan import build_plan, circumstances_of
 from alignmixup.training.build import build_model, load_data, save_model
@@ -118,6 +119,44 @@ def test_sets_stand_beside_each_other(run: runs.Run, out: Path, monkeypatch: pyt
     forbid(monkeypatch)
     for asked in ("gaussian", "gaussian,uniform", ""):
         assert list(runs.evaluate(run, out=out, what="ood", ood=asked, limit=30)["ood"]["sets"]) == list(grown["sets"])
+
+
+def test_a_folder_is_another_one_seen_from_another_working_directory(
+    run: runs.Run, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for place, level in (("here", 10), ("there", 200)):
+        (tmp_path / place / "others").mkdir(parents=True)
+        Image.new("L", (8, 8), level).save(tmp_path / place / "others" / "0.png")
+        monkeypatch.chdir(tmp_path / place)
+        found = runs.evaluate(run, out=out, ood="folder:others", what="error", limit=30)["ood"]["sets"]
+    assert list(found) == [f"folder:{tmp_path / place / 'others'}" for place in ("here", "there")]
+    here, there = (build_plan(corruption_folder=tmp_path / place / "others") for place in ("here", "there"))
+    assert build_plan(corruption_folder="others") == there != here
+    stored = read(out)
+    stored["settings"]["parts"]["ood"]["ood"] = [f"folder:{tmp_path / 'here'}/others", "folder:others"]
+    out.write_text(json.dumps(stored), encoding="utf-8")  # as files of before name them
+    forbid(monkeypatch)
+    runs.evaluate(run, out=out, ood="folder:others", what="error", limit=30)
+
+
+def test_runs_whose_results_grew_apart_make_one_table_and_figure(run: runs.Run, out: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(out.parent, other)
+    config = load(str(other / "config.toml"), ["train.seed=1"])
+    (other / "config.toml").write_text(dump(config), encoding="utf-8")
+    both, asked = [run, runs.load(other)], {"what": "error", "severities": "1", "limit": 30, "checks": False}
+    runs.evaluate(run, out=out, corruptions="contrast,brightness", attack=("pgd:iterations=1", "fgsm"), **asked)
+    plan = build_plan(corruptions="contrast", attack="fgsm", **asked)
+    results = evaluate_several(both, plan, out=tmp_path / "both.json")
+    assert [one["corruptions"]["kinds"] for one in results] == [["contrast", "brightness"], ["contrast"]]
+    (summary,) = read(tmp_path / "both.json")["methods"]
+    errors = [one["corruptions"]["error_percent"]["contrast"][0] for one in results]
+    assert summary["mean"]["corruption_error_percent"] == pytest.approx(sum(errors) / 2)
+    assert "pgd 4/255, 1 x 2/255 error_percent" not in summary["mean"]
+    assert {file.name for file in figure_files(results, tmp_path / "both.json")} == {
+        "both-attacks.png",
+        "both-corruptions.png",
+    }
 
 
 def test_corruptions_stand_beside_each_other(run: runs.Run, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:

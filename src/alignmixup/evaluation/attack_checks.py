@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from alignmixup.evaluation.attacks import Attack, robust_error
+from alignmixup.evaluation.attacks import Attack, is_right, robust_error
 from alignmixup.evaluation.outputs import Progress, no_progress
 from alignmixup.modules import device_of, dtype_of, evaluation_mode
 from alignmixup.normalization import Normalization
@@ -160,12 +160,12 @@ def _noise_error(
     with evaluation_mode(model):
         for x, y in loader:
             pixels = normalization.undo(x)
-            clean = fooled = model(x).argmax(dim=1) != y
+            clean = fooled = ~is_right(model(normalization.apply(pixels)), y)
             corners = torch.randint(0, 2, (len(x), _NOISES, *x.shape[1:]), generator=generator, dtype=torch.int8)
             reach = attack.epsilon / (1.0 if attack.norm == "linf" else math.sqrt(x[0].numel()))
             for corner in corners.unbind(1):
                 moved = (pixels + reach * (2 * corner.to(pixels) - 1)).clamp(0, 1)
-                fooled = fooled | (model(normalization.apply(moved)).argmax(dim=1) != y)
+                fooled = fooled | ~is_right(model(normalization.apply(moved)), y)
             totals += torch.tensor([float(clean.sum()), float(fooled.sum()), len(x)], dtype=torch.float64)
             progress(len(x))
     clean_error, noise_error, images = totals.tolist()

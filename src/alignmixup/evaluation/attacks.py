@@ -85,6 +85,19 @@ def check_epsilon(epsilon: float, norm: Norm) -> None:
         )
 
 
+def is_right(logits: Tensor, y: Tensor) -> Tensor:
+    """(B,) bool: the class of each image is predicted; never from logits that are not finite."""
+    return logits.isfinite().all(dim=1) & (logits.argmax(dim=1) == y)
+
+
+def check_precision(model: nn.Module, pixels: torch.dtype) -> None:
+    """Refuse to attack in half precision."""
+    dtypes = {pixels} | {parameter.dtype for parameter in model.parameters()}
+    if not dtypes <= {torch.float32, torch.float64}:
+        found = ", ".join(sorted(map(str, dtypes)))
+        raise TypeError(f"attacks need float32 weights and pixels, small gradients would round to zero; got {found}")
+
+
 @dataclass(frozen=True)
 class AttackPath:
     """What an attack did to a batch.
@@ -191,8 +204,7 @@ def attack_path(
 
     def loss_of(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         logits = model(normalization.apply(x))
-        right = logits.isfinite().all(dim=1) & (logits.argmax(dim=1) == y)
-        return F.cross_entropy(logits.to(x.dtype), y, reduction="none"), ~right
+        return F.cross_entropy(logits.to(x.dtype), y, reduction="none"), ~is_right(logits, y)
 
     generator = generator or torch.Generator().manual_seed(0)
     starts = _starts(pixels, attack, generator)
@@ -274,10 +286,7 @@ def _check(model: nn.Module, pixels: Tensor, labels: Tensor, mean: Sequence[floa
             f"labels must be int64 of shape (B,), one for each of {len(pixels)} images, got {labels.dtype} of "
             f"{tuple(labels.shape)}"
         )
-    dtypes = {pixels.dtype} | {parameter.dtype for parameter in model.parameters()}
-    if not dtypes <= {torch.float32, torch.float64}:
-        found = ", ".join(sorted(map(str, dtypes)))
-        raise TypeError(f"attacks need float32 weights and pixels, small gradients would round to zero; got {found}")
+    check_precision(model, pixels.dtype)
     low, high = pixels.aminmax()
     if not (low >= 0 and high <= 1):
         raise ValueError(

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from alignmixup.evaluation.attacks import Norm, check_epsilon
+from alignmixup.evaluation.attacks import Norm, check_epsilon, check_precision, is_right
 from alignmixup.evaluation.outputs import Progress, no_progress
 from alignmixup.functional.precision import without_autocast
-from alignmixup.modules import device_of, evaluation_mode
+from alignmixup.modules import device_of, dtype_of, evaluation_mode
 from alignmixup.normalization import Normalization
 from alignmixup.outside import require
 
@@ -43,15 +43,29 @@ def auto_attack_package() -> Any:
 
 
 class _Seen(nn.Module):
-    """The network on pixels in [0, 1]."""
+    """The network on pixels in [0, 1]; in single precision outside, which the package needs."""
 
     def __init__(self, model: nn.Module, normalization: Normalization) -> None:
         super().__init__()
         self.model, self.normalization = model, normalization
 
     def forward(self, pixels: Tensor) -> Tensor:
-        logits: Tensor = self.model(self.normalization.apply(pixels))
-        return logits
+        wide = pixels.to(self.normalization.mean.dtype)
+        logits: Tensor = self.model(self.normalization.apply(wide))
+        return logits.to(pixels.dtype)
+
+
+@contextmanager
+def _input_gradient_alone(model: nn.Module) -> Iterator[None]:
+    """The package calls ``backward``, which would add to the gradients that a training loop collects."""
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    try:
+        for parameter in trained:
+            parameter.requires_grad_(False)
+        yield
+    finally:
+        for parameter in trained:
+            parameter.requires_grad_(True)
 
 
 @contextmanager
@@ -81,22 +95,26 @@ def auto_attack_error(
         - Every image counts, also those that are misclassified anyway, which are not attacked.
         - Targets are the nine likeliest other classes, as published, or all where there are fewer.
         - Starts are drawn on the device, batch by batch: another batch size or device gives another draw.
+        - No ``.grad`` of a parameter is touched.
 
     Raises:
         ImportError: the extra ``attacks`` is not installed.
         ValueError: fewer than four classes, in l2 images below five pixels, or no batch.
+        TypeError: weights in half precision.
 
     Source:
         Croce and Hein, Reliable evaluation of adversarial robustness with an ensemble of diverse parameter-free
         attacks, ICML 2020.
     """
     package, device = auto_attack_package(), device_of(model)
-    normalization = Normalization.of(mean, std, device=device)
+    normalization = Normalization.of(mean, std, device=device, dtype=dtype_of(model))
+    check_precision(model, normalization.mean.dtype)
     wrong = images = 0
     # the package seeds torch's global generators, and tells of each step
-    with evaluation_mode(model), torch.random.fork_rng(), _errors_only("auto-attack"):
+    quiet = _errors_only("auto-attack")
+    with evaluation_mode(model), _input_gradient_alone(model), torch.random.fork_rng(), quiet:
         for x, y in loader:
-            pixels = normalization.undo(x).clamp(0, 1)
+            pixels = normalization.undo(x).float()
             with without_autocast(pixels):
                 seen = _Seen(model, normalization)
                 classes = seen(pixels[:1]).detach().shape[1]
@@ -109,8 +127,7 @@ def auto_attack_error(
                 run.apgd_targeted.n_target_classes = run.fab.n_target_classes = min(9, classes - 1)
                 reached, _ = run.run_standard_evaluation(pixels, y, batch_size=len(x))
                 with torch.no_grad():
-                    logits = seen(reached)
-                    wrong += int(((logits.argmax(dim=1) != y) | ~logits.isfinite().all(dim=1)).sum())
+                    wrong += int((~is_right(seen(reached), y)).sum())
             images += len(x)
             progress(len(x))
     if not images:

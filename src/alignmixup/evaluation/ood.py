@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from alignmixup.data.splits import evenly_spaced
+from alignmixup.evaluation.summary import mean_over_sets
 from alignmixup.near import near
 from alignmixup.outside import require
 
@@ -131,12 +132,8 @@ def evaluate_ood(
         inside, outside = cut_to_equal(in_logits, logits) if counts == "equal" else (in_logits, logits)
         sets[name] = {"in_images": len(inside), "out_images": len(outside)}
         sets[name] |= {key: _metrics_of(key, inside, outside) for key in scores}
-    first = next(iter(sets.values()))
-    mean = {
-        key: {metric: sum(row[key][metric] for row in sets.values()) / len(sets) for metric in first[key]}
-        for key in scores
-    }
-    return {"scores": list(scores), "counts": counts, "conventions": CONVENTIONS, "sets": sets, "mean": mean}
+    given = {"scores": list(scores), "counts": counts, "conventions": CONVENTIONS}
+    return {**given, "sets": sets, "mean": mean_over_sets(sets)}
 
 
 def cut_to_equal(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:

@@ -148,8 +148,7 @@ def _folder(folder: Path, like: ImageData, count: int, seed: int) -> _Source:
     paths, _ = list_images(folder)
     if not paths:
         raise ValueError(f"{folder} holds no image ({', '.join(IMAGE_SUFFIXES)}), at any depth")
-    own = _images_below(folder, like)
-    if shared := [path.name for path in paths if own and path.resolve() in own]:
+    if shared := _of_the_set_itself(paths, folder, like):
         raise ValueError(
             f"{folder} holds {len(shared)} images of the in-distribution set {like.name} ({few(shared, 2)}): choose "
             "others"
@@ -167,15 +166,19 @@ def _folder(folder: Path, like: ImageData, count: int, seed: int) -> _Source:
     return pixels, len(chosen), (f"{len(paths):,} images below {folder.name}, scaled and centre-cropped",)
 
 
-def _images_below(folder: Path, like: ImageData) -> set[Path]:
-    """Files of a data set that may lie below a folder."""
+def _of_the_set_itself(paths: Sequence[Path], folder: Path, like: ImageData) -> list[str]:
+    """Names of those images below a folder that are of the data set, for training or for testing."""
     place = folder.resolve()
-    found: set[Path] = set()
+    known: set[Path] = set()
+    training: set[Path] = set()  # of sets that list no training images
     for split in (like.train, like.test):
         root = split.root and split.root.resolve()
-        if root and split.paths and (root.is_relative_to(place) or place.is_relative_to(root)):
-            found.update((root / path).resolve() for path in split.paths)
-    return found
+        if root and (root.is_relative_to(place) or place.is_relative_to(root)):
+            known.update((root / path).resolve() for path in split.paths or ())
+            training.update({root / "train"} if like.test_only else ())
+    if not known:
+        return []
+    return [path.name for path in paths if path.resolve() in known or training & {*path.resolve().parents}]
 
 
 def _refuse_itself(name: str, like: ImageData) -> None:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
 
+from alignmixup.evaluation.corruptions.mean_error import chosen_corruptions
+
 _RANKED = 5  # of the top-5 error
 _STEPS = (1, 4, 16)  # around an image, of those measured
 _SCORE = "msp"  # the published detector; evaluation.json holds the others too
@@ -82,6 +84,72 @@ def _of_representation(found: Mapping[str, Any]) -> dict[str, float]:
     return {key: value for key, value in numbers.items() if value is not None}
 
 
+def in_common(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Several results cut down to what they hold alike, so that their means and figures are of one question.
+
+    Convention:
+        - Results grow apart: one may hold more out-of-distribution sets, corruptions or severities than another. Of
+          these, what all that have the part have in common is kept, and the means are anew of it.
+        - Left out of all are a part of which nothing is common, corruptions that were made otherwise, calibration with
+          other bins, and mCEs of other kinds or baselines.
+    """
+    several = [dict(result) for result in results]
+    for part, cut in (("calibration", _of_same_bins), ("ood", _of_same_sets), ("corruptions", _of_same_corruptions)):
+        holders = [result for result in several if part in result]
+        for holder, kept in zip(holders, cut([holder[part] for holder in holders]), strict=True):
+            if kept is not None:
+                holder[part] = kept
+            else:
+                del holder[part]
+    return several
+
+
+_Parts = Sequence[Mapping[str, Any]]
+_Cut = Sequence[Mapping[str, Any] | None]  # None: left out
+
+
+def _alike(parts: _Parts, *keys: str) -> bool:
+    return all(part.get(key) == parts[0].get(key) for part in parts for key in keys)
+
+
+def _shared(several: Sequence[Sequence[Any]]) -> list[Any]:
+    return [one for one in several[0] if all(one in others for others in several)]
+
+
+def _of_same_bins(parts: _Parts) -> _Cut:
+    return parts if _alike(parts, "bins") else [None] * len(parts)
+
+
+def _of_same_sets(parts: _Parts) -> _Cut:
+    every = [list(part.get("sets", {})) for part in parts]
+    names = _shared(every) if every else []
+    if all(set(one) == set(names) for one in every):
+        return parts
+    kept = [(part, {name: part["sets"][name] for name in names}) for part in parts]
+    return [{**part, "sets": sets, "mean": mean_over_sets(sets)} if names else None for part, sets in kept]
+
+
+def _of_same_corruptions(parts: _Parts) -> _Cut:
+    if parts and not _alike([part.get("mce", {}) for part in parts if "mce" in part], "kinds", "baseline"):
+        parts = [{key: value for key, value in part.items() if key != "mce"} for part in parts]
+    if _alike(parts, "kinds", "severities", "source", "seed", "table"):
+        return parts
+    kinds, severities = (_shared([part[key] for part in parts]) for key in ("kinds", "severities"))
+    if not kinds or not severities or not _alike(parts, "source", "seed", "table"):
+        return [None] * len(parts)
+    return [chosen_corruptions(part, kinds, severities) for part in parts]
+
+
+def mean_over_sets(sets: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+    """Mean of each score's metrics over out-of-distribution sets, each weighing the same."""
+    first = next(iter(sets.values()))
+    return {
+        score: {metric: sum(one[score][metric] for one in sets.values()) / len(sets) for metric in metrics}
+        for score, metrics in first.items()
+        if isinstance(metrics, Mapping)
+    }
+
+
 def group_by_method(results: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
     """Results of runs that differ by their seed alone, under the name of their method; see `group_runs`."""
     return group_runs(results, lambda result: str(result["method"]))
@@ -157,11 +225,11 @@ def summarise_evaluations(results: Sequence[Mapping[str, Any]]) -> list[dict[str
 
     Convention:
         - Spread is the sample standard deviation over seeds (n - 1); None with a single one.
-        - A number that some run of a method lacks is left out.
+        - A number that some run of a method lacks is left out, and what the results do not have `in_common`.
         - ``images`` are the counts of images that a number was measured on; ``interval`` holds those of single runs.
     """
     summaries = []
-    for method, group in group_by_method(results).items():
+    for method, group in group_by_method(in_common(results)).items():
         rows = [numbers_of(result) for result in group]
         common = [key for key in rows[0] if all(key in row for row in rows)]
         columns = {key: [row[key].value for row in rows] for key in common}

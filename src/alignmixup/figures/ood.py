@@ -1,13 +1,14 @@
 """Out-of-distribution detection: scores of each set beside those of the test images, and the ROC curves."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from alignmixup.evaluation.ood import cut_to_equal, detection_metrics, score
-from alignmixup.figures.axes import panels
+from alignmixup.figures.axes import fold, panels
 from alignmixup.figures.palette import INK, SOFT, dashes, series
 from alignmixup.figures.save import Target, drawing
 from alignmixup.outside import require
@@ -38,20 +39,26 @@ def draw_ood(
     shown = torch.cat([part for pair in scores.values() for part in pair])
     low, high = float(shown.min()), float(shown.max())
     limits = (low, high) if high > low else (low - 0.5, high + 0.5)
-    with drawing(
-        path, width=3.1 * columns, height=2.7 * rows + 0.2 * -(-count // columns) + 0.3 * bool(title)
-    ) as figure:
+    aurocs = {key: 100 * detection_metrics(*pair)["auroc"] for key, pair in scores.items()}
+    labels = {key: f"{_short(key)}: AUROC {auroc:.1f} %" for key, auroc in aurocs.items()}
+    beside = min(columns, max(1, int(3.1 * columns / (0.6 + 0.075 * max(map(len, labels.values()))))))
+    height = 2.7 * rows + 0.2 * -(-count // beside) + 0.3 * bool(title)
+    with drawing(path, width=3.1 * columns, height=height) as figure:
         grid = panels(figure, count, columns=columns)
         for number, (axes, (key, (s_in, s_out))) in enumerate(zip(grid, scores.items(), strict=False)):
-            auroc = 100 * detection_metrics(s_in, s_out)["auroc"]
-            label = f"{key}: AUROC {auroc:.1f} %"
-            _draw_histogram(axes, s_in, s_out, limits, colour=series(number + 1), label=label)
-            axes.set_title(key)
+            _draw_histogram(axes, s_in, s_out, limits, colour=series(number + 1), label=labels[key])
+            axes.set_title(fold(_short(key)))
             axes.set_xlabel(_HEADINGS[name])
         _draw_roc(grid[-1], scores)
         known = dict(pair for axes in grid[:-1] for pair in zip(*axes.get_legend_handles_labels()[::-1], strict=True))
-        figure.legend(known.values(), known.keys(), loc="outside lower center", ncols=columns)  # covers no curve
+        figure.legend(known.values(), known.keys(), loc="outside lower center", ncols=beside)  # covers no curve
         figure.suptitle(title)
+
+
+def _short(name: str) -> str:
+    """A set without the way to its folder."""
+    _, _, folder = name.partition(":")
+    return f"folder:{Path(folder).name}" if folder else name
 
 
 def _draw_histogram(

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
-from alignmixup.evaluation.corruptions.mean_error import mean_corruption_error
-from alignmixup.evaluation.summary import group_by_method, summarise_evaluations
+from alignmixup.evaluation.corruptions.mean_error import chosen_corruptions, mean_corruption_error
+from alignmixup.evaluation.summary import group_by_method, in_common, summarise_evaluations
 from alignmixup.figures.ood import draw_ood
 from alignmixup.figures.reliability import draw_reliability
 from alignmixup.figures.representation import draw_representation
@@ -19,7 +18,7 @@ from alignmixup.figures.robustness import draw_attacks, draw_corruptions
 from alignmixup.figures.save import FigureKind, figure_of_each_kind, figures_to_draw
 from alignmixup.files import locked
 from alignmixup.records import last_ten, read_evaluation, write_sealed
-from alignmixup.runs.measurements import Measurements, Progress
+from alignmixup.runs.measurements import Measurements, Progress, check_alone
 from alignmixup.runs.plan import (
     CONVENTIONS,
     FILE,
@@ -37,7 +36,6 @@ from alignmixup.runs.record import environment, source_revision
 from alignmixup.runs.run import Run, as_run
 from alignmixup.runs.stored.evaluation import (
     check_summary,
-    chosen_corruptions,
     compare,
     merge_attacks,
     merge_corruptions,
@@ -141,6 +139,11 @@ def _into_files(
         circumstances = [{key: one[key] for key in ("run", "method", "seed")} for one in results]
         summary = {"format": FORMAT, "methods": summarise_evaluations(results), "runs": circumstances}
         write_sealed(out, summary | {"settings": results[0]["settings"]})
+    alike = in_common(results)
+    for part in ("calibration", "ood", "corruptions"):
+        if any(part in one for one in results) and not any(part in one for one in alike):
+            text = "%s is in no table and figure of these runs: it was asked otherwise of each; ask the same of all"
+            _log.warning(text + ", with --overwrite", part)
     if out:
         draw_figures(results, out, plan.figures)
     return results
@@ -149,8 +152,7 @@ def _into_files(
 def _places(runs: Sequence[Run], plan: Plan, out: Path | None, *, overwrite: bool) -> list[Path | None]:
     """The file of each run; what makes measuring or writing impossible is refused here."""
     group_by_method([circumstances_of(run) for run in runs])
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise ConfigError("an evaluation runs in one process: start it without torchrun")
+    check_alone("an evaluation")
     if plan.baseline and "corruptions" in plan.parts:
         _check_baseline(runs, plan, plan.baseline)  # hours of measuring come after it
     if out is None:
@@ -175,6 +177,7 @@ def default_out(runs: Sequence[Run]) -> Path:
 
 def figure_files(results: Sequence[Mapping[str, Any]], out: Path) -> list[Path]:
     """The figures beside ``out``: of each part that all results hold; of scores, those of a single run."""
+    results = in_common(results)
     shared = [part for part in _DRAWN if all(part in result for result in results)]
     shared += ["ood"] if len(results) == 1 and "ood" in results[0] else []
     return [file for part in shared for file in figure_of_each_kind(_beside(out, part)) if file.is_file()]
@@ -182,6 +185,7 @@ def figure_files(results: Sequence[Mapping[str, Any]], out: Path) -> list[Path]:
 
 def draw_figures(results: Sequence[Mapping[str, Any]], out: Path, kind: FigureKind) -> None:
     """Draw what all results hold beside the JSON file ``out``; scores are drawn while they are measured."""
+    results = in_common(results)
     groups = group_by_method(results)
     for part, draw in _DRAWN.items():
         if all(part in result for result in results):

@@ -28,6 +28,7 @@ from alignmixup.evaluation.localization.image_pass import localize as localize_i
 from alignmixup.evaluation.localization.protocols import cutmix_top1, tabulate_crops, top1_localization
 from alignmixup.files import write_atomically
 from alignmixup.normalization import Normalization
+from alignmixup.runs.measurements import check_alone
 from alignmixup.runs.plan import LocalizationProtocol, circumstances_of
 from alignmixup.runs.run import Run
 from alignmixup.training.build import build_loaders, example_images
@@ -84,6 +85,7 @@ class Localization:
 
 def measure_localization(run: Run, protocol: LocalizationProtocol, *, bar: Bar = with_bar) -> Localization:
     """Map the images that a network is tested on, measure, and keep a few for pictures."""
+    check_alone("a localisation")
     config = on_unseen_images(run.config)
     dataset, boxes = load_whole_images(run, config, protocol)
     outputs = named_outputs(dataset) if run.label_map is not None and run.choice.outputs == "folders" else None

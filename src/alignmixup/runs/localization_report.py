@@ -23,6 +23,7 @@ from alignmixup.files import locked
 from alignmixup.records import write_sealed
 from alignmixup.runs.comparison.results import averaged
 from alignmixup.runs.localization import Bar, Localization, Shown, count_boxes, measure_localization
+from alignmixup.runs.measurements import check_alone
 from alignmixup.runs.plan import LocalizationProtocol, check_arguments, circumstances_of
 from alignmixup.runs.record import environment, source_revision
 from alignmixup.runs.run import Run, as_run
@@ -74,6 +75,7 @@ def localize(
 
 def reporting_to(out: Path) -> AbstractContextManager[None]:
     """Context in which no other process writes a report into the folder ``out``, which is made."""
+    check_alone("a localisation")  # the other processes would wait for the lock
     return locked(out / _FILE)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict
@@ -23,14 +24,16 @@ from alignmixup.evaluation.auto_attack import AutoAttack, auto_attack_error
 from alignmixup.evaluation.batch_size import first_batch_size, with_fitting_batch_size
 from alignmixup.evaluation.calibration import evaluate_calibration
 from alignmixup.evaluation.corruptions.evaluate import SMALLEST, evaluate_corruptions
+from alignmixup.evaluation.corruptions.folders import class_folders
 from alignmixup.evaluation.error import error_interval, evaluate_error
 from alignmixup.evaluation.ood import evaluate_ood
 from alignmixup.evaluation.ood_sets import OodSet, build_ood_set
 from alignmixup.evaluation.outputs import ChosenOutputs, Outputs, collect_outputs
-from alignmixup.evaluation.representation.evaluate import evaluate_representation
+from alignmixup.evaluation.representation.evaluate import check_labels, evaluate_representation
 from alignmixup.evaluation.representation.evaluate import passes as looks
 from alignmixup.runs.plan import Plan, ood_names
 from alignmixup.runs.run import Run
+from alignmixup.training.config_file import ConfigError
 from alignmixup.training.engine import Engine
 
 if TYPE_CHECKING:
@@ -41,6 +44,12 @@ _log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 Advance = Callable[[int], None]
 Progress = Callable[..., AbstractContextManager[Advance]]
+
+
+def check_alone(what: str) -> None:
+    """Refuse to measure in one of several processes, each of which would see its share of the images."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ConfigError(f"{what} runs in one process: start it without torchrun")
 
 
 class Measurements:
@@ -73,6 +82,8 @@ class Measurements:
             )
         if self.plan.corruption_folder and not self.plan.corruption_folder.is_dir():
             raise FileNotFoundError(f"--corruption-folder {self.plan.corruption_folder} is no folder")
+        if "representation" in parts:
+            check_labels(split.labels[self.chosen])
         if "ood" in parts:
             self.ood_sets  # noqa: B018 - what is missing shows
 
@@ -134,12 +145,22 @@ class Measurements:
 
     @cached_property
     def ood_logits(self) -> dict[str, Tensor]:
-        """Logits of each out-of-distribution set."""
+        """Finite logits of each out-of-distribution set; where some are not, a warning says how many.
+
+        Raises:
+            ValueError: none of a set are finite.
+        """
         logits = {}
         for images in self.ood_sets:
             with self._progress(f"{images.name} images", images=images.num_images) as progress:
                 outputs = collect_outputs(self.model, images, autocast=self.engine.autocast, progress=progress)
-            logits[images.name] = outputs.logits[outputs.logits.isfinite().all(dim=1)]
+            finite = outputs.logits.isfinite().all(dim=1)
+            if not finite.any():
+                raise ValueError(f"none of the {len(finite)} images of {images.name} has finite logits: leave it out")
+            if not finite.all():
+                text = "%s: logits that are not finite for %d of %d images, which are left out"
+                _log.warning(text, images.name, int((~finite).sum()), len(finite))
+            logits[images.name] = outputs.logits[finite]
         return logits
 
     @property
@@ -204,6 +225,7 @@ class Measurements:
         """Error under each corruption."""
         plan, split = self.plan, self._in_memory(self.dataset.test.select(self.chosen))
         rounds = len(plan.kinds) * len(plan.severities) + 1
+        folders = class_folders(self.dataset, root=self.config.data.root) if plan.corruption_folder else None
 
         def work(size: int, progress: Advance) -> dict[str, Any]:
             return evaluate_corruptions(
@@ -215,6 +237,7 @@ class Measurements:
                 severities=plan.severities,
                 seed=plan.seed,
                 folder=plan.corruption_folder,
+                class_folders=folders,
                 batch_size=size,
                 autocast=self.engine.autocast,
                 progress=progress,

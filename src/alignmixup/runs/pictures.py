@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from alignmixup.figures.save import check_format
 from alignmixup.files import write_json
 from alignmixup.methods import MixedBatch, Mixer
 from alignmixup.methods.alignmixup_ae import AlignMixupAE
+from alignmixup.modules import training_flags
 from alignmixup.normalization import Normalization
 from alignmixup.options import Option
 from alignmixup.outside import require
@@ -48,6 +50,7 @@ from alignmixup.runs.plan import (
 from alignmixup.runs.record import environment
 from alignmixup.runs.run import Run, as_run
 from alignmixup.taps import Layout
+from alignmixup.taps.quiet import own_buffers
 from alignmixup.training.config_file import bundled_names, load
 
 _ANIMATED = 33  # coefficients of an animation
@@ -172,19 +175,20 @@ def picture_gallery(run: Run | str | Path, out: str | Path, **options: Any) -> d
     x, y = run.images(order[: max(columns, _BATCH)])
     plain = GalleryRow("images", pixels(dataset, x[:columns]), [dataset.class_names[k] for k in y[:columns].tolist()])
     rows, without = [plain], {}
-    for name in listed(asked.methods) or methods.available():
-        try:
-            mixer = _bundled_mixer(name, run, seed=asked.seed)
-        except (ValueError, OSError) as error:
-            if asked.methods:
-                raise
-            without[name] = str(error)
-            continue
-        batch = _mixed_batch(mixer, x, y, run.model)
-        if batch is None:
-            without[name] = _INSIDE if mixer.is_scoped else "it mixes nothing"
-        else:
-            rows.append(_gallery_row(name, dataset, batch, columns))
+    with _as_it_was(run.model):
+        for name in listed(asked.methods) or methods.available():
+            try:
+                mixer = _bundled_mixer(name, run, seed=asked.seed)
+            except (ValueError, OSError) as error:
+                if asked.methods:
+                    raise
+                without[name] = str(error)
+                continue
+            batch = _mixed_batch(mixer, x, y, run.model)
+            if batch is None:
+                without[name] = _INSIDE if mixer.is_scoped else "it mixes nothing"
+            else:
+                rows.append(_gallery_row(name, dataset, batch, columns))
     draw_gallery(rows, file, title=f"{dataset.name}, saliency by {run.title}")
     return without
 
@@ -295,6 +299,17 @@ def _morphs(run: Run, decoder: AlignMixupAE, pairs: Pairs, maps: PairMaps, *, la
         )
         for n in range(len(names))
     ]
+
+
+@contextmanager
+def _as_it_was(model: nn.Module) -> Iterator[None]:
+    """Methods look at the network in training, which a run's network is not, and which moves BatchNorm's statistics."""
+    restore = training_flags(model)
+    try:
+        with own_buffers(model):
+            yield
+    finally:
+        restore()
 
 
 def _bundled_mixer(name: str, run: Run, *, seed: int) -> Mixer:

@@ -252,16 +252,27 @@ def build_plan(**options: Any) -> Plan:
         bins=asked.bins,
         attacks=tuple(parse_attack(text) for text in attacks),
         check_images=asked.check_images if asked.checks else 0,
-        ood=listed(asked.ood),
+        ood=tuple(map(placed, listed(asked.ood))),
         kinds=(*KINDS, *EXTRA_KINDS) if kinds == ("all",) else check_kinds(kinds or KINDS),
         severities=check_severities([_whole("severities", value) for value in listed(asked.severities)]),
-        corruption_folder=Path(asked.corruption_folder) if asked.corruption_folder else None,
+        corruption_folder=whole_path(asked.corruption_folder) if asked.corruption_folder else None,
         baseline=Path(asked.baseline) if asked.baseline else None,
         limit=asked.limit,
         batch_size=batch_size,
         seed=asked.seed,
         figures=asked.figures,
     )
+
+
+def whole_path(folder: str | Path) -> Path:
+    """A folder by a name that means the same one from every working directory."""
+    return Path(folder).expanduser().resolve()
+
+
+def placed(name: str) -> str:
+    """An out-of-distribution set by such a name."""
+    kind, _, folder = name.partition(":")
+    return f"folder:{whole_path(folder)}" if kind == "folder" and folder else name
 
 
 def _whole(name: str, value: int | str) -> int:

@@ -6,10 +6,12 @@ import torch
 from PIL import Image
 
 from alignmixup.data.dataset import ImageData, Split
+from alignmixup.data.splits import hold_out
 from alignmixup.evaluation.corruptions.folders import class_folders, open_folder
 
 LABELS = torch.tensor([2, 0, 1])
 SPLIT = Split(torch.zeros(3, 3, 8, 8, dtype=torch.uint8), LABELS)
+FOUR = Split(torch.zeros(4, 3, 8, 8, dtype=torch.uint8), torch.tensor([0, 0, 1, 1]))
 
 
 @pytest.fixture
@@ -54,11 +56,26 @@ def test_severities_of_an_array_stand_one_after_the_other(arrays):
 
 
 def test_classes_of_a_tree_have_the_labels_given(tree):
-    folder = open_folder(tree, like=SPLIT, kinds=["fog", "snow"], severities=[1, 5], class_folders=["n2", "n1"])
+    folder = open_folder(tree, like=FOUR, kinds=["fog", "snow"], severities=[1, 5], class_folders=["n2", "n1"])
     count, images, labels = read(folder, "snow", 5, batch_size=3)
     assert (count, folder.images) == (2, 4)
     assert images[:, 0, 0, 0].tolist() == [150, 151, 152, 153]
     assert labels.tolist() == [0, 0, 1, 1]
+
+
+def test_as_many_images_are_read_as_there_are_clean_ones_and_in_arrays_the_same(arrays, tree):
+    """The part that ``--limit`` takes; the trees and the arrays of the fixtures lie in one folder."""
+    chosen = hold_out(LABELS, 2, seed=5)[1]
+    part = SPLIT.select(chosen)
+    of_arrays = open_folder(arrays, like=part, kinds=["fog"], severities=[1], seed=5)
+    _, images, labels = read(of_arrays, "snow", 4)
+    assert images[:, 0, 0, 0].tolist() == [140 + number for number in chosen.tolist()]
+    assert labels.tolist() == part.labels.tolist()
+    (tree / "labels.npy").unlink()
+    of_tree = open_folder(tree, like=part, kinds=["fog"], severities=[1], class_folders=["n2", "n1"], seed=5)
+    _, images, labels = read(of_tree, "fog", 1, batch_size=1)
+    assert labels.tolist() == [0, 1]
+    assert torch.equal(read(of_tree, "snow", 5)[1], images + 140)  # the same files of each kind and severity
 
 
 def test_a_tree_needs_all_classes_and_their_names(tree):
@@ -94,7 +111,7 @@ def test_arrays_must_fit_the_data(arrays):
         with pytest.raises(ValueError, match="belongs to another data set"):
             open_folder(arrays, like=labels, kinds=["fog"], severities=[1])
     part = Split(SPLIT.images[:2], torch.tensor([0, 1]))
-    assert open_folder(arrays, like=part, kinds=["fog"], severities=[1]).images == 3
+    assert open_folder(arrays, like=part, kinds=["fog"], severities=[1]).images == 2
 
 
 @pytest.mark.parametrize(

@@ -65,8 +65,22 @@ class Columns(nn.Module):
         return self.head(self.conv(x.flatten(1, 2)).flatten(1))
 
 
+class TwoWays(nn.Module):
+    """Asks its own flag: it drops out without a module, and reads another head in training."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.head, self.other = nn.Conv2d(3, 6, 3), nn.Linear(6, 5), nn.Linear(6, 5)
+
+    def forward(self, x):
+        x = torch.dropout(x, 0.5, self.training)
+        pooled = nn.functional.dropout(self.conv(x).mean((2, 3)), 0.5, self.training)
+        return (self.other if self.training else self.head)(pooled)
+
+
 @pytest.mark.parametrize(
-    ("build", "layer"), [(network, "stage2"), (network, "stage4"), (Tokens, "one"), (Columns, "conv")]
+    ("build", "layer"),
+    [(network, "stage2"), (network, "stage4"), (Tokens, "one"), (Columns, "conv"), (TwoWays, "conv")],
 )
 def test_a_layers_own_maps_give_the_networks_own_answer(build, layer):
     model, x = build(), some_pairs().first
@@ -77,6 +91,7 @@ def test_a_layers_own_maps_give_the_networks_own_answer(build, layer):
     assert flags == [module.training for module in model.modules()]
     assert all(torch.equal(value, buffers[name]) for name, value in model.named_buffers())
     assert FeatureTap.of(model).depth == 0
+    assert set(model.get_submodule(layer)._forward_hooks.values()) <= set(FeatureTap.of(model).hooks.values())
     with torch.no_grad():
         torch.testing.assert_close(found, model.eval()(x).softmax(1), rtol=1e-4, atol=1e-6)
         assert not torch.allclose(classify_maps(model, layer, x, own.flip(0)), found, atol=1e-3)

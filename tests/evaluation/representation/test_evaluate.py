@@ -95,3 +95,10 @@ class NoLayer(nn.Module):
 def test_a_network_without_features_or_numbers_is_refused(model, message):
     with pytest.raises(ValueError, match=message):
         evaluate_representation(model, data(), **CONSTANTS)
+
+
+@pytest.mark.parametrize("labels", [[0], [0, 1], [2, 2, 2]])
+def test_images_of_too_few_classes_are_refused_before_anything_runs(labels):
+    split = Split(torch.zeros(len(labels), 3, 2, 2, dtype=torch.uint8), torch.tensor(labels))
+    with pytest.raises(ValueError, match=rf"these are {len(labels)} of {len(set(labels))}: take more \(--limit\)"):
+        evaluate_representation(Broken(), split, (0.5,) * 3, (0.5,) * 3)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from alignmixup.cli.table import new_table, show
-from alignmixup.evaluation.summary import headline, summarise_evaluations
+from alignmixup.evaluation.summary import headline, in_common, summarise_evaluations
 from alignmixup.runs.comparison.results import mean_and_spread
 from alignmixup.terminal import say
 
@@ -54,7 +54,7 @@ def print_tables(results: Sequence[Mapping[str, Any]]) -> None:
 
 def print_runs(results: Sequence[Mapping[str, Any]]) -> None:
     """One row a run."""
-    rows = [headline(result) for result in results]
+    rows = [headline(result) for result in in_common(results)]
     keys = [key for key in rows[0] if key in _OF_A_RUN or key.endswith(" error_percent")]
     keys = [key for key in keys if all(key in row for row in rows)]
     table = new_table("run", *map(name_of, keys))

@@ -110,7 +110,7 @@ def evaluate_corruptions(
         - ``kinds``, ``severities``, ``seed`` and ``table`` are as in `corrupt`, ``mean`` and ``std`` as in training;
           ``progress`` hears of the images done, in ``len(kinds) * len(severities) + 1`` rounds.
         - With ``folder`` the corrupted images are read from a released one, as `open_folder` does with
-          ``class_folders``; those of ``split`` give ``clean_error_percent`` alone.
+          ``class_folders`` and ``seed``; those of ``split`` give ``clean_error_percent`` alone.
 
     Returns:
         JSON-ready: ``kinds``, ``severities``, ``images``, ``source``, ``seed`` and ``table`` (None for a folder),
@@ -128,7 +128,8 @@ def evaluate_corruptions(
     table = _check_table(table, side)
     released = None
     if folder is not None:
-        released = open_folder(folder, like=split, kinds=kinds, severities=severities, class_folders=class_folders)
+        asked: dict[str, Any] = {"kinds": kinds, "severities": severities, "seed": seed}
+        released = open_folder(folder, like=split, class_folders=class_folders, **asked)
     normalizer = Normalizer(mean, std, device=device_of(model), channels_last=False)
 
     def error_of(batches: Iterator[tuple[Tensor, Tensor]]) -> float:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from alignmixup.data.dataset import ImageData, Split
 from alignmixup.data.decode import decode_all
+from alignmixup.data.splits import hold_out
 from alignmixup.files import read_array
 from alignmixup.outside import require
 
@@ -20,48 +21,47 @@ _SUFFIXES = (".jpeg", ".jpg", ".png")
 class ArrayFolder:
     """``KIND.npy``, each uint8 (5 * N, H, H, 3), the severities one after the other, and ``labels.npy``, (N,) five
     times.
+
+    Of a kind and severity ``images`` are read, each class in proportion, chosen by ``seed``.
     """
 
     path: Path
     labels: Tensor
-
-    @property
-    def images(self) -> int:
-        """Images of one kind and severity."""
-        return len(self.labels)
+    images: int
+    seed: int
 
     def batches(self, kind: str, severity: int, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """(B, 3, H, H) uint8 and labels (B,)."""
         numpy = require("numpy")
         array = read_array(self.path / f"{kind}.npy", mapped=True)
-        first = (severity - 1) * self.images
-        for start in range(0, self.images, batch_size):
-            labels = self.labels[start : start + batch_size]
-            images = numpy.array(array[first + start : first + start + len(labels)])
-            yield torch.from_numpy(images).permute(0, 3, 1, 2), labels
+        first = (severity - 1) * len(self.labels)
+        for part in torch.split(_chosen(self.labels, self.images, self.seed), batch_size):
+            images = numpy.array(array[(first + part).numpy()])
+            yield torch.from_numpy(images).permute(0, 3, 1, 2), self.labels[part]
 
 
 @dataclass(frozen=True, eq=False)
 class TreeFolder:
     """``KIND/SEVERITY/CLASS/IMAGE``; ``classes`` are the CLASS folders in the order of the labels.
 
-    A kind and severity has ``images`` images of ``image_size`` pixels a side.
+    Of a kind and severity ``images`` of ``image_size`` pixels a side are read, each class in proportion, chosen by
+    ``seed``.
     """
 
     path: Path
     classes: Sequence[str]
     image_size: int
     images: int
+    seed: int
 
     def batches(self, kind: str, severity: int, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """(B, 3, H, H) uint8 and labels (B,)."""
         paths, labels = self.list(kind, severity)
-        for start in range(0, len(paths), batch_size):
-            part = slice(start, start + batch_size)
-            images = decode_all(paths[part], self._checked, size=self.image_size, title=kind, progress=False)
-            yield images, torch.tensor(labels[part])
+        for part in torch.split(_chosen(labels, self.images, self.seed), batch_size):
+            chosen = [paths[number] for number in part.tolist()]
+            yield decode_all(chosen, self._checked, size=self.image_size, title=kind, progress=False), labels[part]
 
-    def list(self, kind: str, severity: int) -> tuple[list[Path], list[int]]:
+    def list(self, kind: str, severity: int) -> tuple[list[Path], Tensor]:
         """Files and labels, in the order of the classes; FileNotFoundError where a class is missing or empty."""
         paths: list[Path] = []
         labels: list[int] = []
@@ -75,7 +75,7 @@ class TreeFolder:
                 )
             paths += found
             labels += [label] * len(found)
-        return paths, labels
+        return paths, torch.tensor(labels)
 
     def _checked(self, image: Any, path: Path) -> Any:
         if image.size != (self.image_size, self.image_size):
@@ -90,8 +90,12 @@ def open_folder(
     kinds: Sequence[str],
     severities: Sequence[int],
     class_folders: Sequence[str] | None = None,
+    seed: int = 0,
 ) -> ArrayFolder | TreeFolder:
     """A released folder, checked against the data it is meant to belong to.
+
+    As many images of a kind and severity are read as there are clean ones, if there are so many: each class in
+    proportion, chosen by ``seed``.
 
     It holds files ``KIND.npy`` and ``labels.npy`` (CIFAR-C), or a tree ``KIND/SEVERITY/CLASS/IMAGE`` (Tiny-ImageNet-C,
     ImageNet-C), whose CLASS folders ``class_folders`` names in the order of the labels. ``like``, the clean test
@@ -105,7 +109,7 @@ def open_folder(
     if not path.is_dir():
         raise FileNotFoundError(f"{path} is no folder: unpack CIFAR-10-C, CIFAR-100-C or Tiny-ImageNet-C there")
     if (path / "labels.npy").is_file():
-        return _open_arrays(path, like, kinds)
+        return _open_arrays(path, like, kinds, seed)
     missing = [kind for kind in kinds if not (path / kind).is_dir()]
     found = sorted(entry.name for entry in path.iterdir())
     if missing:
@@ -117,13 +121,13 @@ def open_folder(
         raise ValueError(f"{path} is a tree of class folders: pass their names in the order of the labels")
     size = like.images.shape[-1]
     counts = {
-        len(TreeFolder(path, class_folders, size, 0).list(kind, severity)[0])
+        len(TreeFolder(path, class_folders, size, 0, seed).list(kind, severity)[0])
         for kind in kinds
         for severity in severities
     }
     if len(counts) > 1:
         raise ValueError(f"{path}: {min(counts)} to {max(counts)} images for a kind and severity: unpack it again")
-    return TreeFolder(path, tuple(class_folders), size, counts.pop())
+    return TreeFolder(path, tuple(class_folders), size, min(len(like), counts.pop()), seed)
 
 
 def class_folders(dataset: ImageData, *, root: str | Path) -> tuple[str, ...]:
@@ -138,7 +142,12 @@ def class_folders(dataset: ImageData, *, root: str | Path) -> tuple[str, ...]:
     return tuple(file.read_text(encoding="utf-8").split())
 
 
-def _open_arrays(path: Path, like: Split, kinds: Sequence[str]) -> ArrayFolder:
+def _chosen(labels: Tensor, images: int, seed: int) -> Tensor:
+    """Places of so many images."""
+    return torch.arange(len(labels)) if images == len(labels) else hold_out(labels, images, seed=seed)[1]
+
+
+def _open_arrays(path: Path, like: Split, kinds: Sequence[str], seed: int) -> ArrayFolder:
     numpy = require("numpy")
     labels = torch.from_numpy(read_array(path / "labels.npy").astype(numpy.int64))
     if labels.dim() != 1 or len(labels) % 5 or not len(labels):
@@ -164,4 +173,4 @@ def _open_arrays(path: Path, like: Split, kinds: Sequence[str]) -> ArrayFolder:
                 f"{file} is {array.dtype} {array.shape}, expected uint8 {(len(labels), side, side, 3)}: it must have "
                 "the size of the test images and an image for each label"
             )
-    return ArrayFolder(path, rounds[0])
+    return ArrayFolder(path, rounds[0], min(len(like), rounds.shape[1]), seed)

@@ -1,8 +1,19 @@
 """mCE: errors under corruptions relative to those of a baseline."""
 
+from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 _SAME = ("severities", "images", "source", "seed", "table")
+
+
+def chosen_corruptions(result: Mapping[str, Any], kinds: Sequence[str], severities: Sequence[int]) -> dict[str, Any]:
+    """A result of `evaluate_corruptions` without the others of its kinds and severities; the means are of these."""
+    places = [result["severities"].index(severity) for severity in severities]
+    errors = {kind: [result["error_percent"][kind][place] for place in places] for kind in kinds}
+    means = {kind: fmean(own) for kind, own in errors.items()}
+    chosen = {"kinds": list(kinds), "severities": list(severities), "error_percent": errors}
+    return {**result, **chosen, "kind_error_percent": means, "mean_error_percent": fmean(means.values())}
 
 
 def mean_corruption_error(result: dict[str, Any], baseline: dict[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -36,11 +37,19 @@ def classify_maps(model: nn.Module, layer: str, x: Tensor, maps: Tensor, *, layo
         return maps.to(features.dtype).reshape(*maps.shape[:2], *features.shape[2:])
 
     hidden = {layer: LayerMix(put, layout=layout)}
-    with evaluating(tap.root):
-        tap.root.training = True  # the tap asks this flag alone; every module below stays in eval mode
-        with MixedBatch(x, labels, labels, hidden=hidden, tap=tap) as batch:
-            output = tap.root(batch.x)
-    return _softmax(tap.root, output, len(x))
+    module, root = tap.root.get_submodule(layer), tap.root
+
+    def train(flag: bool) -> Callable[..., None]:
+        return lambda *_: setattr(root, "training", flag)
+
+    # the tap asks the root's own flag, and is told what it wants to hear while its hook runs: a dropout or another path
+    # in the root's forward asks it too
+    with evaluating(root), ExitStack() as hooks:
+        hooks.callback(module.register_forward_hook(train(True)).remove)
+        with MixedBatch(x, labels, labels, hidden=hidden, tap=tap) as batch:  # whose hook comes last now
+            hooks.callback(module.register_forward_hook(train(False)).remove)
+            output = root(batch.x)
+    return _softmax(root, output, len(x))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

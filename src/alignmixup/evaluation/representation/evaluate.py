@@ -77,6 +77,7 @@ def evaluate_representation(
         for part in torch.split(index, size):
             yield normalize(split.images[part].to(device_of(model)))
 
+    check_labels(split.labels)
     everything = torch.arange(len(split))
     pairs = draw_pairs(split.labels, len(split), classes="different", generator=torch.Generator().manual_seed(seed))
     with torch.no_grad(), evaluation_mode(model):
@@ -102,6 +103,16 @@ def evaluate_representation(
             {"step_255": step, **summarise_steps(probs, other)} for step, other in zip(STEPS, moved, strict=True)
         ],
     }
+
+
+def check_labels(labels: Tensor) -> None:
+    """Refuse images (N,) of too few classes to measure a representation."""
+    counts = torch.bincount(labels)
+    if not (counts > 1).any() or not (counts > 0).sum() > 1:
+        raise ValueError(
+            f"a representation needs images of two classes, and two of one of them, and these are {len(labels)} of "
+            f"{int((counts > 0).sum())}: take more (--limit), or leave representation out of --what"
+        )
 
 
 def passes() -> int:

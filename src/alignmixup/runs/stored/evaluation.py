@@ -5,12 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
+from alignmixup.evaluation.corruptions.mean_error import chosen_corruptions
 from alignmixup.evaluation.corruptions.strengths import in_order
 from alignmixup.records import read_evaluation, read_json
-from alignmixup.runs.plan import FORMAT, Plan, configuration_of, ood_names, own_images, settings_of
+from alignmixup.runs.plan import (
+    FORMAT,
+    Plan,
+    configuration_of,
+    ood_names,
+    own_images,
+    placed,
+    settings_of,
+    whole_path,
+)
 from alignmixup.runs.run import Run
 from alignmixup.training.config_file import ConfigError
 from alignmixup.training.meaning import IMAGES, differing
@@ -52,7 +61,9 @@ def compare(run: Run, plan: Plan, file: Path, *, overwrite: bool) -> tuple[Resul
         raise ConfigError(f"{file} holds an evaluation of {what} ({stored.get('run')}{reason}): {_WAY_OUT}")
     plan = replace(plan, ood=tuple(ood_names(plan.ood, run.config.data.name)))
     if "ood" in known:  # files of before leave out the usual sets
-        known["ood"]["ood"] = ood_names(known["ood"]["ood"], run.config.data.name)
+        known["ood"]["ood"] = [placed(name) for name in ood_names(known["ood"]["ood"], run.config.data.name)]
+    if folder := known.get("corruptions", {}).get("corruption_folder"):  # and name folders as they were given
+        known["corruptions"]["corruption_folder"] = str(whole_path(folder))
     lost = {part: _difference(known[part], asked[part]) for part in asked if part in known}
     for part, difference in lost.items():
         if difference and not overwrite:
@@ -140,25 +151,10 @@ def merge_corruptions(
     """Corruptions that were measured now beside the stored ones of the same images, and the settings of all."""
     if not known or _difference(known, asked) or known["severities"] != asked["severities"]:
         return new, asked
-    errors = {**stored["error_percent"], **new["error_percent"]}
-    kinds = in_order(errors)
-    errors = {kind: errors[kind] for kind in kinds}
-    means = {kind: fmean(errors[kind]) for kind in kinds}
-    changed = {
-        "kinds": list(kinds),
-        "approximations": {**stored.get("approximations", {}), **new["approximations"]},
-        "error_percent": errors,
-        "kind_error_percent": means,
-        "mean_error_percent": fmean(means.values()),
-    }
-    return {**stored, **new, **changed}, {**asked, "kinds": list(kinds)}
-
-
-def chosen_corruptions(corruptions: Result, kinds: Sequence[str], severities: Sequence[int]) -> Result:
-    """Errors under corruptions without those that are not asked for."""
-    places = [corruptions["severities"].index(severity) for severity in severities]
-    errors = {kind: [corruptions["error_percent"][kind][place] for place in places] for kind in kinds}
-    return {**corruptions, "kinds": list(kinds), "severities": list(severities), "error_percent": errors}
+    both = {key: {**stored.get(key, {}), **new[key]} for key in ("error_percent", "approximations")}
+    kinds = in_order(both["error_percent"])
+    merged = chosen_corruptions({**stored, **new, **both}, kinds, new["severities"])
+    return merged, {**asked, "kinds": list(kinds)}
 
 
 def check_summary(file: Path, *, overwrite: bool) -> None:

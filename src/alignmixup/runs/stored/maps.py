@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -34,6 +34,7 @@ def score_stored_maps(
     boxes = [torch.tensor(table.boxes[path], dtype=torch.int64) for path in paths]
     sizes = torch.tensor([_size(table, path, images) for path in paths], dtype=torch.int64)
     files = [_find(folder, path) for path in paths]
+    _check_different(paths, files)
     counted = tabulate_boxes(_read(with_bar(files, folder.name, total=len(files))), boxes, sizes)
     record = {"run": str(folder), "method": folder.name, "data": str(source), "images": len(paths)}
     return Localization(record | count_boxes(counted, protocol.counted, protocol.step), boxes, sizes)
@@ -56,6 +57,18 @@ def _find(folder: Path, path: str) -> Path:
         if (folder / name).is_file():
             return folder / name
     raise FileNotFoundError(f"{folder} holds no score map of {path}: expected {' or '.join(names)}")
+
+
+def _check_different(paths: Sequence[str], files: Sequence[Path]) -> None:
+    """Refuse one map for two images: ``0.jpg`` and ``0.png``, which differ in what was left out."""
+    first: dict[Path, str] = {}
+    for path, file in zip(paths, files, strict=True):
+        if file in first:
+            raise ValueError(
+                f"{file} would be the score map of {first[file]} and of {path}: write {path}.npy for each, with the "
+                "extension of its image"
+            )
+        first[file] = path
 
 
 def _read(files: Iterable[Path]) -> Iterator[Tensor]:
