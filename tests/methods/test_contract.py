@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from tests.functional.test_arguments import other_defaults
 from tests.networks import fitting, plain_net
 from torch import nn
 
@@ -113,6 +114,21 @@ def test_state_continues_the_stream(name, make, net, batch):
     resumed = make(name, seed=99)
     resumed.load_state_dict(state)
     assert all(torch.equal(resumed(*batch).target, target) for target in expected)
+
+
+def test_the_default_device_and_type_of_the_process_change_nothing(name, make, net, batch):
+    """Nor what is drawn: a seed gives the same batches under ``torch.set_default_dtype`` and ``set_default_device``."""
+    one, other = make(name), make(name)
+
+    def outcome(mixer):
+        with mixer(*batch) as mixed, torch.no_grad():
+            return mixed.loss(forward(net, mixed.x))
+
+    for _ in range(HIDDEN // 2):
+        expected = outcome(one)
+        with other_defaults():
+            found = outcome(other)
+        assert (found.dtype, found.item()) == (expected.dtype, expected.item())
 
 
 def test_global_generators_are_untouched(name, make, net, batch):

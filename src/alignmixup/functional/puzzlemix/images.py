@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor
 
-from alignmixup.functional.arguments import ROUNDING, floating, integers, paired, readable, whole_batches
+from alignmixup.functional.arguments import floating, integers, paired, readable, whole_batches
 from alignmixup.functional.precision import where_wide, without_autocast
 from alignmixup.functional.puzzlemix.auction import auction
-from alignmixup.functional.puzzlemix.energy import PuzzleSearch, block_saliency, puzzle_energy
+from alignmixup.functional.puzzlemix.energy import PuzzleSearch, block_shares, puzzle_energy
 from alignmixup.functional.puzzlemix.solver import solve_puzzle
 from alignmixup.functional.threads import one_thread
 
@@ -131,9 +131,9 @@ def puzzlemix_transport(mask: Tensor, saliency: Tensor, *, cost_weight: float = 
 
     Args:
         mask: (B, n, n) weights of the images that are moved; places with weight 0 cannot be seen.
-        saliency: (B, n, n) saliency of the same images' blocks in [0, 1], 1 in sum per image in the paper, and taken
-            as it stands; or (B, H, W), pooled to such shares. An image with a value that is not finite counts as
-            uniform.
+        saliency: (B, H, W) >= 0 of the same images, any scale; n divides H and W. It is pooled to the blocks' shares,
+            whose sum is 1, as in the paper: (B, n, n) shares stay as they are. An image with a value that is not
+            finite, or with none above 0, counts as uniform.
         cost_weight: ε >= 0. Paper: 0.8.
 
     Returns:
@@ -155,12 +155,7 @@ def puzzlemix_transport(mask: Tensor, saliency: Tensor, *, cost_weight: float = 
     if not 0 <= cost_weight < torch.inf:
         raise ValueError(f"cost_weight must be >= 0 and finite, got {cost_weight}")
     with torch.no_grad(), without_autocast(mask), one_thread(mask):
-        if saliency.shape == mask.shape:
-            finite = saliency.isfinite().flatten(1).all(1)[:, None, None]
-            share = torch.where(finite, saliency, 1 / mask.shape[1] ** 2)
-            _check_share(share)
-        else:
-            share = block_saliency(saliency, mask.shape[1])
+        share = block_shares(saliency, mask.shape[1])
         return auction(where_wide(mask), where_wide(share), cost_weight).to(mask.device)
 
 
@@ -213,17 +208,6 @@ def puzzlemix(
     result = torch.empty_like(x)
     result.view(batch, channels, blocks, height, blocks, width).copy_(mixed)
     return result
-
-
-def _check_share(share: Tensor) -> None:
-    """Refuse blocks outside [0, 1] on the CPU: the auction counts in parts of 1."""
-    if share.numel() and readable(share):
-        least, largest = map(float, share.aminmax())
-        if least < 0 or largest > 1 + ROUNDING:
-            raise ValueError(
-                f"saliency of blocks must be in [0, 1] and 1 in sum per image, got values from {least} to {largest}: "
-                "divide it by its sum over the blocks"
-            )
 
 
 def _check_mask(mask: Tensor, like: Tensor) -> None:
