@@ -297,6 +297,22 @@ def test_a_draw_says_all_of_its_batch(name, make, net, batch):
         assert torch.equal(first.target, again.target)
 
 
+@pytest.mark.parametrize("lam_per", ["batch", "pair", "sample"])
+def test_labels_weigh_what_is_mixed(name, make, net, lam_per):
+    """Of images of one brightness each, a mixture has the mean brightness that its label says."""
+    by_another_rule = ("remix", "stylemix", "stylecutmix", "transmix")
+    if name in by_another_rule or (lam_per != "batch" and "lam_per" not in methods.options(name)):
+        return
+    mixer = make(name) if lam_per == "batch" else make(name, lam_per=lam_per)
+    brightness = torch.tensor([0.1, 0.3, 0.9, 0.5, 0.7])
+    for height, width in ((16, 16), (32, 16), (16, 48)):
+        x = brightness.view(5, 1, 1, 1).expand(5, 3, height, width)
+        for _ in range(HIDDEN // 2):
+            mixed = mixer(x, torch.arange(5))
+            if not mixed.hidden:
+                torch.testing.assert_close(mixed.x.mean((1, 2, 3)), mixed.target @ brightness, atol=1e-5, rtol=0)
+
+
 def test_pair_targets_give_the_same_loss(name, make, net, batch):
     mixer = make(name)
     for _ in range(4):

@@ -114,7 +114,7 @@ def puzzlemix_energy(  # noqa: D417 - options that are told above
     options = {"beta": beta, "gamma": gamma, "eta": eta, "neighbourhood": neighbourhood, "labels": labels}
     with torch.no_grad(), without_autocast(saliency):
         energy = puzzle_energy(saliency, images, perm, lam, mask.shape[-1], **options)
-        return energy(((1 - mask) * (labels - 1)).round().long().permute(1, 2, 0))
+        return energy(_labels(mask, labels).permute(1, 2, 0))
 
 
 @whole_batches
@@ -138,10 +138,13 @@ def puzzlemix_transport(mask: Tensor, saliency: Tensor, *, cost_weight: float = 
 
     Returns:
         (B, n²) int64: the block shown at each place, blocks and places numbered row by row; -1 where none is. Bids
-        at a cost >= 0 are not kept, so places out of view stay empty (but for block 0, which keeps its own place).
+        at a cost >= 0 are not kept, so places out of view stay empty (but for block 0, which keeps its own place). All
+        places in view are filled: a block without saliency counts as of 2^-34, and so keeps its own where no other one
+        comes.
 
     Source:
-        Kim et al., Puzzle Mix, ICML 2020, section 4.2 and algorithm 1, and its published code.
+        Kim et al., Puzzle Mix, ICML 2020, section 4.2 and algorithm 1, and its published code. Deviation: blocks
+        without saliency, whose places in view the code leaves empty and the paper does not.
 
     Example:
         >>> import torch
@@ -217,6 +220,20 @@ def _check_mask(mask: Tensor, like: Tensor) -> None:
     if readable(mask) and ((mask < 0) | (mask > 1)).any():
         least, largest = map(float, mask.aminmax())
         raise ValueError(f"mask must be in [0, 1], got values from {least} to {largest}")
+
+
+def _labels(mask: Tensor, count: int) -> Tensor:
+    """The labels that a mask's values stand for, int64; other values are refused on the CPU."""
+    place = (1 - mask) * (count - 1)
+    labels = place.round()
+    if readable(mask):
+        between = ~((place - labels).abs() <= 1e-2)  # half precision is rounded; NaN compares as false
+        if between.any():
+            raise ValueError(
+                f"mask must hold multiples of 1 / {count - 1} for labels={count}, got {float(mask[between][0]):g}: "
+                "give the `labels` that it was found with"
+            )
+    return labels.long()
 
 
 def _tiles(x: Tensor, blocks: int) -> Tensor:
