@@ -23,7 +23,7 @@ from tests.functional.puzzlemix.test_energy import problem
 from tests.functional.puzzlemix.test_solver import KINDS, gap, least_energy, random_energy
 
 from alignmixup.functional import puzzlemix, puzzlemix_mask, puzzlemix_transport
-from alignmixup.functional.puzzlemix.energy import block_saliency, puzzle_energy
+from alignmixup.functional.puzzlemix.energy import block_shares, puzzle_energy
 from alignmixup.functional.puzzlemix.solver import solve_puzzle
 
 GRIDS = (2, 4, 8, 16)
@@ -88,7 +88,7 @@ def times(batch: int, repeats: int) -> None:
     perm = torch.randperm(batch, generator=generator)
     for blocks in GRIDS:
         mask = puzzlemix_mask(saliency, images, perm, 0.4, blocks)
-        share = block_saliency(saliency, blocks)
+        share = block_shares(saliency, blocks)
         weights, shares = torch.cat((mask, 1 - mask)), torch.cat((share, share[perm]))
         first, partner = puzzlemix_transport(weights, shares).chunk(2)
         plans = (first, partner)

@@ -2,7 +2,8 @@
 
 import json
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,13 @@ def calls() -> dict[str, dict[str, Any]]:
 def function(name: str) -> Callable[..., Any]:
     found: Callable[..., Any] = getattr(functional, name)
     return found
+
+
+def leaves(output: object) -> list[Tensor]:
+    """The tensors of a result."""
+    if isinstance(output, Tensor):
+        return [output]
+    return [leaf for part in output for leaf in leaves(part)] if isinstance(output, tuple) else []
 
 
 def tensor_arguments(name: str) -> list[str]:
@@ -155,9 +163,34 @@ def test_every_mistake_is_refused_in_a_sentence(tmp_path):
     assert not faults, "\n".join(faults)
 
 
-def as_laid_out_otherwise(value: Tensor) -> Tensor:
-    """The same numbers, no two of them next to each other."""
-    return torch.stack([value, torch.zeros_like(value)], -1)[..., 0]
+def as_laid_out_otherwise(value: Tensor) -> list[Tensor]:
+    """The same numbers, no two of them next to each other; and of floats those that memory holds negated."""
+    apart = torch.stack([value, torch.zeros_like(value)], -1)[..., 0]
+    return [apart, torch._neg_view(-value)] if value.is_floating_point() else [apart]
+
+
+@contextmanager
+def other_defaults() -> Iterator[None]:
+    """Another default device, where a tensor has no values, and another default type."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        with torch.device("meta"):
+            yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+@pytest.mark.parametrize("name", sorted(calls()))
+def test_the_default_device_and_type_of_the_process_change_nothing(name):
+    """``torch.set_default_device("cuda")`` is for the caller's tensors: draws stay on the CPU, results by arguments."""
+    given = [calls()[name] for _ in range(2)]
+    expected = function(name)(**given[0])
+    with other_defaults():
+        got = function(name)(**given[1])
+    for one, other in zip(leaves(got), leaves(expected), strict=True):
+        assert (one.dtype, one.device) == (other.dtype, other.device)
+        assert torch.equal(one, other)
 
 
 @pytest.mark.parametrize("name", sorted(calls()))
@@ -167,7 +200,7 @@ def test_integers_of_any_width_and_memory_of_any_order_give_the_same(name):
     expected = function(name)(**calls()[name])
     for argument in tensor_arguments(name):
         value = calls()[name][argument]
-        same = [as_laid_out_otherwise(value)]
+        same = as_laid_out_otherwise(value)
         if value.dtype == torch.int64:
             same += [value.to(dtype) for dtype in (torch.uint8, torch.int16, torch.int32)]
         if value.is_floating_point():

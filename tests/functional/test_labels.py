@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from alignmixup.functional.arguments import FLOATING, INTEGER
 from alignmixup.functional.labels import as_target, as_values, one_hot, smooth, soft_labels
 
 
@@ -97,3 +98,13 @@ def test_values_are_any_real_numbers():
 def test_values_that_are_none_are_refused(y, error, message):
     with pytest.raises(error, match=message):
         as_values(y, 3 if message.startswith("values have") else None)
+
+
+@pytest.mark.parametrize("dtype", [*INTEGER, *FLOATING, torch.bool])
+def test_rows_of_labels_have_any_type(dtype):
+    assert torch.equal(soft_labels(torch.eye(3).to(dtype), torch.arange(3), 1.0), torch.eye(3))
+
+
+def test_a_label_beyond_float32_is_refused():
+    with pytest.raises(ValueError, match="must be finite and >= 0, got inf"):
+        soft_labels(torch.full((1, 2), 1e300, dtype=torch.float64), torch.tensor([0]), 1.0)

@@ -1,9 +1,11 @@
+import ast
 import importlib
 from pathlib import Path
 
 import pytest
 import torch
 
+import alignmixup
 from alignmixup.functional.interpolation import box_lam, one_box_lam
 from alignmixup.functional.sampling import (
     beta,
@@ -219,3 +221,22 @@ def test_one_beta_rejects_a_bad_alpha(alpha):
 def test_a_number_of_draws_is_whole_and_not_negative(size):
     with pytest.raises(ValueError, match="size must be a whole number >= 0"):
         beta(1.0, size, generator=torch.Generator().manual_seed(0))
+
+
+MAKERS = {
+    *("tensor", "empty", "full", "ones", "zeros", "eye", "arange", "linspace"),
+    *("rand", "randint", "randn", "randperm", "fftfreq", "rfftfreq"),
+}
+FOLDERS = ("functional", "methods", "taps")
+
+
+def test_every_new_tensor_names_its_device():
+    """Else it would lie on the process's default device: draws on a GPU, or beside tensors of the CPU."""
+    unnamed = []
+    for path in (path for folder in FOLDERS for path in (Path(alignmixup.__file__).parent / folder).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in MAKERS:
+                of_torch = ast.unparse(node.func.value) in ("torch", "torch.fft")
+                if of_torch and "device" not in {keyword.arg for keyword in node.keywords}:
+                    unnamed.append(f"{path.name}:{node.lineno}: {ast.unparse(node)}")
+    assert not unnamed, "\n".join(unnamed)

@@ -4,7 +4,7 @@ from torch import nn
 
 from alignmixup import CoMixup
 from alignmixup.functional import comixup_compose, comixup_masks
-from alignmixup.functional.comixup.images import block_saliency, peak_distances
+from alignmixup.functional.comixup.images import block_means, peak_distances
 from alignmixup.methods import comixup
 from alignmixup.methods.base.gradients import input_saliency
 
@@ -49,7 +49,7 @@ def test_the_steps_are_those_of_the_paper():
     target = nn.functional.one_hot(y, CLASSES).float()
     saliency, _ = input_saliency(model, x, target, train_statistics=True, clean_weight=1.0)
     masks = comixup_masks(
-        block_saliency(saliency, 4),
+        block_means(saliency, 4),
         peak_distances(saliency[None])[0],
         prior=mixed.draw.prior,
         start=mixed.draw.start[0],

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from tests.functional.test_arguments import other_defaults
 from tests.networks import fitting, plain_net
 from torch import nn
 
@@ -113,6 +114,21 @@ def test_state_continues_the_stream(name, make, net, batch):
     resumed = make(name, seed=99)
     resumed.load_state_dict(state)
     assert all(torch.equal(resumed(*batch).target, target) for target in expected)
+
+
+def test_the_default_device_and_type_of_the_process_change_nothing(name, make, net, batch):
+    """Nor what is drawn: a seed gives the same batches under ``torch.set_default_dtype`` and ``set_default_device``."""
+    one, other = make(name), make(name)
+
+    def outcome(mixer):
+        with mixer(*batch) as mixed, torch.no_grad():
+            return mixed.loss(forward(net, mixed.x))
+
+    for _ in range(HIDDEN // 2):
+        expected = outcome(one)
+        with other_defaults():
+            found = outcome(other)
+        assert (found.dtype, found.item()) == (expected.dtype, expected.item())
 
 
 def test_global_generators_are_untouched(name, make, net, batch):
@@ -279,6 +295,22 @@ def test_a_draw_says_all_of_its_batch(name, make, net, batch):
         first, again = one.mix(x, target, draw), shared.mix(x, target, draw)
         assert torch.equal(first.x, again.x)
         assert torch.equal(first.target, again.target)
+
+
+@pytest.mark.parametrize("lam_per", ["batch", "pair", "sample"])
+def test_labels_weigh_what_is_mixed(name, make, net, lam_per):
+    """Of images of one brightness each, a mixture has the mean brightness that its label says."""
+    by_another_rule = ("remix", "stylemix", "stylecutmix", "transmix")
+    if name in by_another_rule or (lam_per != "batch" and "lam_per" not in methods.options(name)):
+        return
+    mixer = make(name) if lam_per == "batch" else make(name, lam_per=lam_per)
+    brightness = torch.tensor([0.1, 0.3, 0.9, 0.5, 0.7])
+    for height, width in ((16, 16), (32, 16), (16, 48)):
+        x = brightness.view(5, 1, 1, 1).expand(5, 3, height, width)
+        for _ in range(HIDDEN // 2):
+            mixed = mixer(x, torch.arange(5))
+            if not mixed.hidden:
+                torch.testing.assert_close(mixed.x.mean((1, 2, 3)), mixed.target @ brightness, atol=1e-5, rtol=0)
 
 
 def test_pair_targets_give_the_same_loss(name, make, net, batch):

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from alignmixup import PuzzleMix
 from alignmixup.functional import puzzlemix, puzzlemix_mask, puzzlemix_transport
-from alignmixup.functional.puzzlemix.energy import block_saliency
+from alignmixup.functional.puzzlemix.energy import block_shares
 from alignmixup.methods.base.gradients import input_saliency
 
 
@@ -30,7 +30,7 @@ def test_a_batch_is_what_the_functions_make(build, net, batch):
     perm, lam = mixed.draw.perm, mixed.draw.lam
     coarse = puzzlemix_mask(saliency, mixer.pixels(x), perm, lam, 4, neighbourhood=2)
     mask = coarse.repeat_interleave(4, 1).repeat_interleave(4, 2)
-    share = block_saliency(saliency, 16)
+    share = block_shares(saliency, 16)
     plans = puzzlemix_transport(mask, share), puzzlemix_transport(1 - mask, share[perm])
     assert torch.equal(mixed.x, puzzlemix(x, perm, mask, plans))
     assert torch.equal(mixed.lam, coarse.mean((1, 2)))

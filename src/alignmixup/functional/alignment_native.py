@@ -18,7 +18,7 @@ def interpolate_native(first: Tensor, perm: Tensor, lam: Tensor, assignment: Ten
 
     With ``to_first`` the partner's map is carried by the transposed assignment (B, r, r), else the first's by it.
     """
-    itself = torch.arange(len(first))
+    itself = torch.arange(len(first), device="cpu")
     if to_first:
         return _carry(first, perm, assignment, itself, (1 - lam, lam), turn=True)
     return _carry(first, itself, assignment, perm, (lam, 1 - lam), turn=False)
@@ -26,7 +26,7 @@ def interpolate_native(first: Tensor, perm: Tensor, lam: Tensor, assignment: Ten
 
 def gradient_native(grad: Tensor, perm: Tensor, lam: Tensor, assignment: Tensor, *, to_first: bool) -> Tensor:
     """Gradient of `interpolate_native` by its maps, for a ``perm`` that holds each index once."""
-    itself, back = torch.arange(len(grad)), perm.argsort()
+    itself, back = torch.arange(len(grad), device="cpu"), perm.argsort()
     if to_first:
         return _carry(grad, back, assignment[back], itself, (1 - lam[back], lam), turn=False)
     return _carry(grad, itself, assignment, back, (lam, 1 - lam[back]), turn=True)
@@ -34,7 +34,7 @@ def gradient_native(grad: Tensor, perm: Tensor, lam: Tensor, assignment: Tensor,
 
 def is_permutation(perm: Tensor) -> bool:
     """Whether (B,) indices hold each of 0 to B - 1 once."""
-    return torch.equal(perm.sort().values, torch.arange(len(perm)))
+    return torch.equal(perm.sort().values, torch.arange(len(perm), device="cpu"))
 
 
 def _carry(maps: Tensor, map_of: Tensor, weights: Tensor, own_of: Tensor, factors: _Factors, *, turn: bool) -> Tensor:

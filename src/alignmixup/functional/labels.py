@@ -99,15 +99,16 @@ def as_target(y: Tensor, num_classes: int | None) -> Tensor:
         if num_classes is not None and y.shape[1] != num_classes:
             hint = ": class indices are (B,), as y.squeeze(1)" if y.shape[1] == 1 else ""
             raise ValueError(f"labels have {y.shape[1]} columns, but num_classes={num_classes}{hint}")
+        target = y.float()  # first: torch finds no extremes of wide unsigned integers, and large numbers may overflow
         if readable(y) and y.numel():
-            least, largest = map(float, y.detach().aminmax())
+            least, largest = map(float, target.detach().aminmax())
             if not (math.isfinite(least) and math.isfinite(largest)) or (y.shape[1] > 1 and least < 0):
                 wrong = largest if math.isinf(largest) and least >= 0 else least
                 raise ValueError(
                     f"soft and multi-hot labels must be finite and >= 0, got {wrong}: leave out samples whose labels "
                     "are unknown, or for regression build the mixer with targets='values'"
                 )
-        return y.float()
+        return target
     if y.ndim != 1:
         raise ValueError(f"labels must be (B,) class indices or (B, K) soft labels, got shape {tuple(y.shape)}")
     if y.is_floating_point() or y.dtype == torch.bool:

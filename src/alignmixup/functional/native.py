@@ -58,9 +58,14 @@ def library() -> ctypes.CDLL | None:
 
 
 def runs_natively(*tensors: Tensor) -> bool:
-    """Whether C code can take these tensors: plain float32 ones that are `readable`, without forward derivatives."""
-    plain = all(type(t) is Tensor and t.dtype == torch.float32 for t in tensors)
-    return plain and readable(*tensors) and not in_forward_mode() and library() is not None
+    """Whether C code can take these tensors: plain float32 ones that are `readable`, without forward derivatives.
+
+    Memory of a negated view, as ``x.conj().imag`` is, holds the numbers with the other sign.
+    """
+    if not readable(*tensors) or in_forward_mode():
+        return False
+    plain = all(type(t) is Tensor and t.dtype == torch.float32 and not t.is_neg() for t in tensors)
+    return plain and library() is not None
 
 
 def dense(tensor: Tensor, dtype: torch.dtype, *shape: int) -> Tensor:
@@ -70,7 +75,7 @@ def dense(tensor: Tensor, dtype: torch.dtype, *shape: int) -> Tensor:
         AssertionError: another dtype or shape: C code would read beyond it.
     """
     assert (tensor.dtype, tensor.shape) == (dtype, shape), f"{tensor.dtype} {tuple(tensor.shape)} for {dtype} {shape}"
-    return tensor.contiguous()
+    return tensor.resolve_neg().contiguous()
 
 
 def call(name: str, *arguments: Tensor | float | ctypes.Structure, work: float) -> None:

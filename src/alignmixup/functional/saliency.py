@@ -217,7 +217,7 @@ def _contrast(own: Tensor, values: Tensor) -> Tensor:
         difference = difference.int()
         on = on + times * (difference.clamp_min(0) & 255)
         off = off + times * ((-difference).clamp_min(0) & 255)
-    return ((_to_bytes(on) + _to_bytes(off)) & 255) * (1 / 255)
+    return ((_to_bytes(on) + _to_bytes(off)) & 255).float() * (1 / 255)
 
 
 def _running_sums(values: Tensor, *, deterministic: bool) -> Tensor:
@@ -243,7 +243,7 @@ def _window_sums(integral: Tensor, margin: int, half: int, width: int) -> tuple[
 
 def _to_bytes(total: Tensor) -> Tensor:
     """Scale so that each image's maximum is 255; truncated quotients of float32, as in OpenCV."""
-    quotient = total / total.amax((1, 2), keepdim=True).clamp_min(1)
+    quotient = total.float() / total.amax((1, 2), keepdim=True).clamp_min(1)
     # 2**32 makes a whole number of any quotient that counts: the product with 255 is exact before it is cut
     return ((quotient * 2.0**32).long() * 255 >> 32).int()
 

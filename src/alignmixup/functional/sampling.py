@@ -38,7 +38,7 @@ def one_beta(alpha: float, *, generator: Generator) -> float:
     """Draw one λ as :func:`beta` does, in Python's numbers: faster, and equal but for the rounding of float64."""
     shape = torch.full((2,), _checked_alpha(alpha) + 1.0, dtype=torch.float64, device="cpu")
     gammas = torch._standard_gamma(shape, generator=generator).tolist()
-    uniforms = torch.rand(2, dtype=torch.float64, generator=generator).tolist()
+    uniforms = torch.rand(2, dtype=torch.float64, device="cpu", generator=generator).tolist()
     first, second = (
         math.log(max(gamma, 1e-300)) + math.log(max(number, 1e-300)) / max(alpha, 1e-300)
         for gamma, number in zip(gammas, uniforms, strict=True)
@@ -64,7 +64,7 @@ def partner_share(alpha: float) -> float:
 
 def uniform(low: float, high: float, size: int, *, generator: Generator) -> Tensor:
     """Draw numbers, uniform in [low, high), (size,) float64."""
-    return torch.rand(size, dtype=torch.float64, generator=generator).mul_(high - low).add_(low)
+    return torch.rand(size, dtype=torch.float64, device="cpu", generator=generator).mul_(high - low).add_(low)
 
 
 def _log_gamma(alpha: float | Tensor, rows: int, columns: int, generator: Generator) -> Tensor:
@@ -75,9 +75,9 @@ def _log_gamma(alpha: float | Tensor, rows: int, columns: int, generator: Genera
     if isinstance(alpha, Tensor):
         shape = (alpha.double()[:, None] + 1.0).repeat(1, columns)
     else:
-        shape = torch.full((rows, columns), _checked_alpha(alpha) + 1.0, dtype=torch.float64)
+        shape = torch.full((rows, columns), _checked_alpha(alpha) + 1.0, dtype=torch.float64, device="cpu")
     log_gamma = torch._standard_gamma(shape, generator=generator).log_()
-    uniform = torch.rand(rows, columns, dtype=torch.float64, generator=generator).clamp_min_(1e-300)
+    uniform = torch.rand(rows, columns, dtype=torch.float64, device="cpu", generator=generator).clamp_min_(1e-300)
     # of a smaller alpha the quotients would all be infinite
     least = alpha.double()[:, None].clamp_min(1e-300) if isinstance(alpha, Tensor) else max(alpha, 1e-300)
     return log_gamma.add_(uniform.log_().div_(least))
@@ -85,7 +85,7 @@ def _log_gamma(alpha: float | Tensor, rows: int, columns: int, generator: Genera
 
 def permutation(size: int, *, generator: Generator) -> Tensor:
     """Draw a uniformly random partner ``x[perm[b]]`` for each sample b, (B,) int64; fixed points may occur."""
-    return torch.randperm(size, generator=generator)
+    return torch.randperm(size, device="cpu", generator=generator)
 
 
 def matching(size: int, *, generator: Generator) -> Tensor:
@@ -93,17 +93,17 @@ def matching(size: int, *, generator: Generator) -> Tensor:
 
     With an odd B one sample stays alone (its own partner).
     """
-    order = torch.randperm(size, generator=generator)
+    order = torch.randperm(size, device="cpu", generator=generator)
     half = size // 2
     left, right = order[:half], order[half : 2 * half]
-    perm = torch.arange(size)
+    perm = torch.arange(size, device="cpu")
     perm[left], perm[right] = right, left
     return perm
 
 
 def choice(probabilities: list[float], *, generator: Generator) -> int:
     """Draw one index with the given probabilities (non-negative; they need not sum to 1)."""
-    weights = torch.tensor(probabilities, dtype=torch.float64)
+    weights = torch.tensor(probabilities, dtype=torch.float64, device="cpu")
     return int(torch.multinomial(weights, 1, generator=generator))
 
 
@@ -111,19 +111,19 @@ def coin(probability: float, *, generator: Generator) -> bool:
     """Draw True with the given probability; 0 and 1 are certain and consume nothing."""
     if probability in (0, 1):
         return bool(probability)
-    return bool(torch.rand((), dtype=torch.float64, generator=generator) < probability)
+    return bool(torch.rand((), dtype=torch.float64, device="cpu", generator=generator) < probability)
 
 
 def box_centres(size: int, height: int, width: int, *, generator: Generator) -> Tensor:
     """Draw box centres, (size, 2) int64 row and column, uniform over the pixels of an image."""
-    rows = torch.randint(height, (size,), generator=generator)
-    columns = torch.randint(width, (size,), generator=generator)
+    rows = torch.randint(height, (size,), device="cpu", generator=generator)
+    columns = torch.randint(width, (size,), device="cpu", generator=generator)
     return torch.stack([rows, columns], dim=1)
 
 
 def one_box_centre(height: int, width: int, *, generator: Generator) -> tuple[int, int]:
     """Draw one box centre as :func:`box_centres` does, in Python's numbers."""
-    row, column = (int(torch.randint(side, (), generator=generator)) for side in (height, width))
+    row, column = (int(torch.randint(side, (), device="cpu", generator=generator)) for side in (height, width))
     return row, column
 
 
@@ -137,12 +137,12 @@ def dirichlet(alpha: float | Tensor, groups: int, size: int, *, generator: Gener
 
 def subsets(groups: int, size: int, length: int, *, generator: Generator) -> Tensor:
     """Draw for each group some different ones of (0, ..., size - 1), (groups, length) int64."""
-    return torch.rand(groups, size, generator=generator).argsort(1)[:, :length]
+    return torch.rand(groups, size, dtype=torch.float32, device="cpu", generator=generator).argsort(1)[:, :length]
 
 
 def random_start(groups: int, inputs: int, height: int, width: int, *, generator: Generator) -> Tensor:
     """Draw where Co-Mixup's search starts: an input in [0, inputs) for each block of each output of each group."""
-    return torch.randint(inputs, (groups, inputs, height, width), generator=generator)
+    return torch.randint(inputs, (groups, inputs, height, width), device="cpu", generator=generator)
 
 
 def cutmix_box(lam: Tensor | float, centres: Tensor, height: int, width: int) -> Tensor:
@@ -176,10 +176,10 @@ def cutmix_box(lam: Tensor | float, centres: Tensor, height: int, width: int) ->
     """
     height, width = count("height", height), count("width", width)
     centres = integers("centres", centres, "B 2", below=max(height, width))
-    if readable(centres) and (centres >= torch.tensor([height, width])).any():
+    if readable(centres) and (centres >= torch.tensor([height, width], device="cpu")).any():
         raise ValueError(f"centres must lie in the image of {height} x {width}, got {centres.amax(0).tolist()}")
     ratio = (1.0 - weights("lam", lam, centres).to(widest(centres.device))).clamp(0.0, 1.0).sqrt()
-    extent = to_device(torch.tensor([height, width]), centres.device)
+    extent = to_device(torch.tensor([height, width], device="cpu"), centres.device)
     half = (ratio[:, None] * extent).floor().long() // 2
     low = (centres - half).clamp_min(0)
     high = torch.minimum(centres + half, extent)

@@ -223,7 +223,10 @@ def style_distances(class_means: Tensor) -> Tensor:
 
 def _check_overlap(content: Tensor | float, style: Tensor | float, overlap: Tensor | float) -> None:
     """Refuse an overlap that makes a weight negative; tensors on a device are not looked at."""
-    content, style, overlap = (torch.as_tensor(ratio) for ratio in (content, style, overlap))
+    content, style, overlap = (
+        ratio if isinstance(ratio, Tensor) else torch.tensor(ratio, dtype=torch.float64, device="cpu")
+        for ratio in (content, style, overlap)
+    )
     if not readable(content, style, overlap):
         return
     low, high = (content + style - 1).clamp_min(0), torch.minimum(content, style)

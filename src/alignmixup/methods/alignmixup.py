@@ -65,7 +65,7 @@ class AlignedParents(Parents):
         grid, most = self._grid(size), max(map(len, boxes), default=0)
         if not most:
             return first, partner
-        shares = torch.zeros(len(boxes), most, *grid, device=self.seen[-1].device)
+        shares = torch.zeros(len(boxes), most, *grid, dtype=torch.float32, device=self.seen[-1].device)
         for row, own in enumerate(boxes):
             for number, box in enumerate(own):
                 rows, columns = spread(box[:4].cpu(), size)
@@ -73,7 +73,7 @@ class AlignedParents(Parents):
                 shares[row, number] = F.adaptive_avg_pool2d(covered, grid)[0].to(shares.device)
         carried = self._carried(shares).cpu()
         kept, others = (first, partner) if self.keep == "first" else (partner, first)
-        scale = torch.tensor([size[1] / grid[1], size[0] / grid[0]] * 2)
+        scale = torch.tensor([size[1] / grid[1], size[0] / grid[0]] * 2, dtype=torch.float32, device="cpu")
         result = []
         for row, own in enumerate(others):
             around = [extent(_half(carried[row, number])) * scale for number in range(len(own))]

@@ -199,14 +199,14 @@ class AlignMixupAE(AlignMixup, Pixels):
             )
         channels_last = features.is_contiguous(memory_format=torch.channels_last)
         layout = torch.channels_last if channels_last else torch.contiguous_format
-        return decoder.to(features.device, memory_format=layout)  # type: ignore[call-overload, no-any-return]
+        return decoder.to(features.device, torch.float32, memory_format=layout)  # type: ignore[call-overload, no-any-return]
 
     def draw(self, x: Tensor, target: Tensor) -> AEDraw:
         """Leave every so many batches clean; draw λ, partners, the layer and the direction for the others."""
         self._batches += 1
         if math.floor(self._batches * self.clean_share) > math.floor((self._batches - 1) * self.clean_share):
             size, device = x.shape[0], x.device
-            lam, perm = torch.ones(size, device=device), torch.arange(size, device=device)
+            lam, perm = torch.ones(size, dtype=torch.float32, device=device), torch.arange(size, device=device)
             return AEDraw(lam=lam, perm=perm, layer=None, keep="first", clean=True)
         return AEDraw(**vars(super().draw(x, target)), clean=False)
 
@@ -310,7 +310,8 @@ class AlignMixupAE(AlignMixup, Pixels):
         """Zero, which depends on all of the decoder."""
         decoder = self._made_decoder()
         inner = cast("FeatureDecoder", unwrap(decoder))
-        nothing = torch.zeros(1, inner.in_channels, *inner.feature_size, device=next(decoder.parameters()).device)
+        here = next(decoder.parameters()).device
+        nothing = torch.zeros(1, inner.in_channels, *inner.feature_size, dtype=torch.float32, device=here)
         zero: Tensor = 0.0 * decoder(nothing).float().sum()
         return zero
 

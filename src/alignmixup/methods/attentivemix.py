@@ -117,7 +117,7 @@ class AttentiveMix(RegionMixer):
         if self.share == 0:
             return super().draw(x, target)
         perm = to_device(self.draw_perm(len(x)), x.device)
-        return Draw(lam=torch.full((len(x),), 1 - self.share, device=x.device), perm=perm)
+        return Draw(lam=torch.full((len(x),), 1 - self.share, dtype=torch.float32, device=x.device), perm=perm)
 
     def mix(self, x: Tensor, target: Tensor, draw: Draw, *, masks: Tensor | None = None) -> MixedBatch:
         """Find the cells, paste them, and mix the labels by area."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from alignmixup.functional.comixup.images import block_saliency, comixup_compose, peak_distances
+from alignmixup.functional.comixup.images import block_means, comixup_compose, peak_distances
 from alignmixup.functional.comixup.masks import CoMixupSearch, comixup_masks
 from alignmixup.functional.precision import exact_product
 from alignmixup.functional.sampling import dirichlet, random_start, to_device
@@ -132,7 +132,7 @@ class CoMixup(Mixer, CleanLoss, CoMixupSearch):
         size, n = min(self.group, len(saliency)), self.blocks
         groups = len(saliency) // size
         return comixup_masks(
-            block_saliency(saliency, n).view(groups, size, n, n),
+            block_means(saliency, n).view(groups, size, n, n),
             peak_distances(saliency.view(groups, size, *saliency.shape[1:]), self.peak_window, self.peak_stride),
             prior=prior.view(groups, size),
             start=start.view(-1, groups, size, n, n).transpose(0, 1),

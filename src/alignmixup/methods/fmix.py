@@ -56,7 +56,9 @@ class FMix(RegionMixer):
         perm = self.draw_perm(batch)
         lam = self.draw_lam(perm).float()
         count = 1 if self.lam_per == "batch" else batch
-        noise = torch.randn(count, height, width // 2 + 1, 2, generator=self.generator)
+        noise = torch.randn(
+            count, height, width // 2 + 1, 2, dtype=torch.float32, device="cpu", generator=self.generator
+        )
         if self.lam_per == "pair":
             noise = noise[perm.minimum(perm[perm])]
         noise = to_device(noise, x.device).expand(batch, *noise.shape[1:])
@@ -77,7 +79,8 @@ def low_frequency_images(noise: Tensor, height: int, width: int, decay: float, v
 
     f is no smaller than the least frequency of the longer side.
     """
-    rows, columns = torch.fft.fftfreq(height, device=noise.device), torch.fft.rfftfreq(width, device=noise.device)
+    rows = torch.fft.fftfreq(height, dtype=torch.float32, device=noise.device)
+    columns = torch.fft.rfftfreq(width, dtype=torch.float32, device=noise.device)
     frequency = torch.hypot(rows[:, None], columns).clamp_min(1 / max(height, width))
     # relative to the least one, else float32 overflows at large powers; what is bright does not depend on it
     scale = (frequency * max(height, width)) ** -decay

@@ -41,13 +41,13 @@ class GridMix(RegionMixer):
             raise ValueError(f"grid={self.grid} is finer than images of {height} x {width} pixels: use a smaller grid")
         perm = self.draw_perm(batch)
         count, number = 1 if self.lam_per == "batch" else batch, self.grid**2
-        places = torch.rand(count, number, dtype=torch.float64, generator=self.generator)
+        places = torch.rand(count, number, dtype=torch.float64, device="cpu", generator=self.generator)
         kept = (self.draw_lam(perm)[:count, None] * number).round()
         cells = (places.argsort(1).argsort(1) < kept).view(count, self.grid, self.grid).expand(batch, -1, -1)
         if self.lam_per == "pair":
             cells = cells[perm.minimum(perm[perm])]
         # pixels of each row and column of cells
-        rows, columns = ((torch.arange(side) * self.grid // side).bincount() for side in (height, width))
+        rows, columns = ((torch.arange(side, device="cpu") * self.grid // side).bincount() for side in (height, width))
         lam = ((cells * rows[:, None] * columns).sum((1, 2)).double() / (height * width)).float()
         return GridMixDraw(
             lam=to_device(lam, x.device), perm=to_device(perm, x.device), cells=to_device(cells, x.device)

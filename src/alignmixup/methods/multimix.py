@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
 
-import torch
 from torch import Tensor, nn
 
 from alignmixup.functional.interpolation import combine
@@ -87,7 +86,7 @@ class MultiMix(LayerMixer):
         weights = dirichlet(alpha, count, length, generator=generator).float()
         if length < size:
             chosen = subsets(count, size, length, generator=generator)
-            weights = torch.zeros(count, size).scatter_(1, chosen, weights)
+            weights = weights.new_zeros(count, size).scatter_(1, chosen, weights)
         return MultiMixDraw(weights=to_device(weights, x.device))
 
     def mix(self, x: Tensor, target: Tensor, draw: MultiMixDraw) -> MixedBatch:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from alignmixup.functional.labels import soft_labels
-from alignmixup.functional.puzzlemix.energy import PuzzleSearch, block_saliency
+from alignmixup.functional.puzzlemix.energy import PuzzleSearch, block_shares
 from alignmixup.functional.puzzlemix.images import puzzlemix, puzzlemix_mask, puzzlemix_transport
 from alignmixup.functional.sampling import choice, coin, to_device
 from alignmixup.methods.base import Annotation, Draw, MixedBatch, PairMixer, Parents, Pixels
@@ -138,8 +138,8 @@ class PuzzleMix(PairMixer, Pixels, CleanLoss, PuzzleSearch):
         first, partner = (coin(self.adversarial_probability, generator=self.generator) for _ in range(2))
         adversary = None
         if first or partner:
-            noise = torch.rand(x.shape, generator=self.generator) * 2 - 1
-            strength = torch.rand((), generator=self.generator).item()
+            noise = torch.rand(x.shape, dtype=torch.float32, device="cpu", generator=self.generator) * 2 - 1
+            strength = torch.rand((), dtype=torch.float32, device="cpu", generator=self.generator).item()
             adversary = Adversary(noise=to_device(noise, x.device), strength=strength, first=first, partner=partner)
         return PuzzleMixDraw(**vars(pairs), blocks=blocks, adversary=adversary)
 
@@ -185,7 +185,7 @@ class PuzzleMix(PairMixer, Pixels, CleanLoss, PuzzleSearch):
             return mask, None
         finer = self._finer(saliency.shape[1] // mask.shape[1], saliency.shape[2] // mask.shape[2])
         mask = mask.repeat_interleave(finer, dim=1).repeat_interleave(finer, dim=2)
-        share = block_saliency(saliency, mask.shape[1])
+        share = block_shares(saliency, mask.shape[1])
         # both images' moves in one call: its rounds cost launches, not arithmetic
         plans = puzzlemix_transport(
             torch.cat((mask, 1 - mask)), torch.cat((share, share[perm])), cost_weight=self.cost_weight

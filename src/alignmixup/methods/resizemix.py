@@ -78,11 +78,11 @@ class ResizeMix(RegionMixer):
         perm = self.draw_perm(batch)
         scale = self.least_side + (self.largest_side - self.least_side) * self.draw_lam(perm)
         places = torch.rand(
-            1 if self.lam_per == "batch" else batch, 2, dtype=torch.float64, generator=self.generator
+            1 if self.lam_per == "batch" else batch, 2, dtype=torch.float64, device="cpu", generator=self.generator
         ).expand(batch, 2)
         if self.lam_per == "pair":
             places = places[perm.minimum(perm[perm])]
-        size = torch.tensor(sides)
+        size = torch.tensor(sides, device="cpu")
         side = (scale[:, None] * size).long().clamp_min(1)
         low = (places * (size - side + 1)).long()
         box = torch.cat((low, low + side), 1)
@@ -111,7 +111,7 @@ def resized_into(x: Tensor, box: Tensor) -> Tensor:
     grid = []
     for axis in (1, 0):  # columns come first in a grid
         low, high = box[:, axis, None], box[:, axis + 2, None]
-        pixels = torch.arange(x.shape[2 + axis], device=x.device)
+        pixels = torch.arange(x.shape[2 + axis], dtype=torch.float32, device=x.device)
         grid.append((pixels - low + 0.5) / (high - low) * 2 - 1)
     columns, rows = grid
     shape = (x.shape[0], x.shape[2], x.shape[3])

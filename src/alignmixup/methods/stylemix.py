@@ -84,7 +84,7 @@ class StyleMix(PairMixer, Pixels):
             kind = type(self._autoencoder).__name__
             raise TypeError(f"autoencoder must have encode(images) and decode(features, size), got a {kind}")
         if self.mean is None:
-            self.pixels(torch.empty(0))  # says what is missing
+            self.pixels(torch.empty(0, device="cpu"))  # says what is missing
         channels = self._autoencoder.channels if isinstance(self._autoencoder, StyleAutoencoder) else None
         if self.mean is not None and channels is not None and len(self.mean) not in (1, channels):
             raise ValueError(

@@ -75,7 +75,11 @@ class TokenMix(RegionMixer):
         grid = math.ceil(height / side), math.ceil(width / side)
         perm = self.draw_perm(batch)
         number = 1 if self.lam_per == "batch" else batch
-        share = torch.full((number,), self.share) if self.share else 1 - self.draw_lam(perm)[:number]
+        share = (
+            torch.full((number,), self.share, dtype=torch.float32, device="cpu")
+            if self.share
+            else 1 - self.draw_lam(perm)[:number]
+        )
         counts = (share * grid[0] * grid[1]).round().long().tolist()
         fill = self._blocks if self.shape == "blocks" else self._random
         tokens = torch.stack([~fill(grid, count) for count in counts]).expand(batch, -1, -1)
@@ -86,7 +90,7 @@ class TokenMix(RegionMixer):
         return TokenMixDraw(lam=lam, perm=perm, tokens=tokens, patch=side)
 
     def _random(self, grid: tuple[int, int], count: int) -> Tensor:
-        order = torch.rand(grid[0] * grid[1], dtype=torch.float64, generator=self.generator).argsort()
+        order = torch.rand(grid[0] * grid[1], dtype=torch.float64, device="cpu", generator=self.generator).argsort()
         return (order.argsort() < count).view(grid)
 
     def _blocks(self, grid: tuple[int, int], count: int) -> Tensor:
@@ -110,12 +114,12 @@ class TokenMix(RegionMixer):
                 left, tries = left - added, _TRIES
             else:
                 tries -= 1
-        return torch.tensor([[bool(row >> column & 1) for column in range(width)] for row in rows])
+        return torch.tensor([[bool(row >> column & 1) for column in range(width)] for row in rows], device="cpu")
 
     def _numbers(self) -> Iterator[float]:
         """Numbers in [0, 1) from the batch's stream, without end."""
         while True:
-            yield from torch.rand(64, dtype=torch.float64, generator=self.generator).tolist()
+            yield from torch.rand(64, dtype=torch.float64, device="cpu", generator=self.generator).tolist()
 
     def mix(self, x: Tensor, target: Tensor, draw: Draw, *, masks: Tensor | None = None) -> MixedBatch:
         """Show the partners' tokens and mix the labels by area."""

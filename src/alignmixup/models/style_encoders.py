@@ -247,7 +247,7 @@ def _transform(channels: Tensor, patch: int, *, inverse: bool) -> Tensor:
 
 def _cosines(size: int, device: torch.device) -> Tensor:
     """Orthonormal cosine basis, one frequency per row; for three colours: grey, red - blue, and both against green."""
-    index = torch.arange(size, device=device)
+    index = torch.arange(size, dtype=torch.float32, device=device)
     basis = torch.cos(math.pi / size * (index[None] + 0.5) * index[:, None]) * math.sqrt(2 / size)
     basis[0] *= math.sqrt(0.5)
     return basis

@@ -109,7 +109,9 @@ class ClassAttention:
         def change(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
             changed = first_tensor(output)
             if changed is not None:
-                changed[:, 0] += 3 * changed.std() + torch.linspace(-1, 1, changed.shape[2]).to(changed)
+                changed[:, 0] += 3 * changed.std() + torch.linspace(
+                    -1, 1, changed.shape[2], dtype=torch.float32, device="cpu"
+                ).to(changed)
 
         if torch.equal(clean, self._logits(root, module, inputs, change)):
             raise ValueError(

@@ -156,7 +156,10 @@ def _cost(
     found: Probe, layer: SeenLayer, mix_pair: Callable[[Tensor], object], plan_size: PlanSize
 ) -> tuple[int, float]:
     """Positions of the plans of a layer's maps, and the time of mixing the batch's, on maps of two examples."""
-    like = next((p for p in found.run.root.parameters() if p.is_floating_point()), torch.empty(0))
+    like = next(
+        (p for p in found.run.root.parameters() if p.is_floating_point()),
+        torch.empty(0, dtype=torch.float32, device="cpu"),
+    )
     cells, milliseconds = 0, 0.0
     for form, shape in zip(layer.forms, layer.shapes, strict=True):
         if form is None or len(shape) < 3:
@@ -166,7 +169,9 @@ def _cost(
             timed = tuple((length + 1) // 2 for length in timed)
         (_, own, whole), (_, _, part) = plan_size(axes), plan_size(timed)
         channels = shape[1] if form.layout == "channels_first" else shape[-1]
-        maps = torch.randn(2, channels, *timed, generator=torch.Generator().manual_seed(0))
+        maps = torch.randn(
+            2, channels, *timed, dtype=torch.float32, device="cpu", generator=torch.Generator().manual_seed(0)
+        )
         seconds = _seconds(mix_pair, maps.to(like.device, like.dtype))
         cells = max(cells, own)
         milliseconds += 500 * found.run.inputs.batch * seconds * whole / part

@@ -167,7 +167,10 @@ def _nothing_hidden(root: nn.Module) -> Iterator[None]:
 
 def _ordinary(parameter: nn.Parameter, generator: torch.Generator) -> Tensor:
     if parameter.ndim < 2:  # a gain
-        values = 0.5 + 0.5 * torch.rand(parameter.shape, generator=generator)
+        values = 0.5 + 0.5 * torch.rand(parameter.shape, dtype=torch.float32, device="cpu", generator=generator)
     else:
-        values = torch.randn(parameter.shape, generator=generator) / parameter[0].numel() ** 0.5
+        values = (
+            torch.randn(parameter.shape, dtype=torch.float32, device="cpu", generator=generator)
+            / parameter[0].numel() ** 0.5
+        )
     return torch.empty_like(parameter.data).copy_(values)

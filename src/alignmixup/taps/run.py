@@ -342,7 +342,7 @@ def _edited(pair: Tensor, edit: Edit, form: Form | None) -> Tensor:
 
     def noisy(features: Tensor) -> Tensor:
         generator = torch.Generator().manual_seed(0)
-        noise = torch.randn(features.shape, generator=generator).to(features)
+        noise = torch.randn(features.shape, dtype=torch.float32, device="cpu", generator=generator).to(features)
         return features + noise * features.std().clamp_min(1e-3)
 
     def averaged(features: Tensor) -> Tensor:

@@ -42,7 +42,10 @@ class Inputs:
             if differs and tensor.is_floating_point() and (noise or second is None):
                 generator = torch.Generator().manual_seed(0)
                 spread = tensor.detach().float().std(correction=0).nan_to_num().clamp_min(1e-2)
-                pair = pair + (torch.randn(pair.shape, generator=generator).to(tensor.device) * spread).to(tensor)
+                pair = pair + (
+                    torch.randn(pair.shape, dtype=torch.float32, device="cpu", generator=generator).to(tensor.device)
+                    * spread
+                ).to(tensor)
             return torch.cat([pair] * count)
 
         args, kwargs = self._mapped(take, [0, second or 0] * count)

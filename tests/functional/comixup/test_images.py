@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from alignmixup.functional.comixup.images import block_saliency, comixup_compose, peak_distances
+from alignmixup.functional.comixup.images import block_means, comixup_compose, peak_distances
 
 
 def random_masks(groups, inputs, rows, columns, seed=0):
@@ -20,10 +20,10 @@ def dense(x, masks):
     return torch.einsum("gjyxi,gicyx->gjcyx", grown, images).flatten(0, 1)
 
 
-def test_block_saliency_by_hand():
+def test_block_means_by_hand():
     saliency = torch.arange(16.0).view(1, 4, 4)
-    assert block_saliency(saliency, 2).tolist() == [[[2.5, 4.5], [10.5, 12.5]]]
-    assert block_saliency(torch.ones(3, 4, 8), 4).shape == (3, 4, 4)
+    assert block_means(saliency, 2).tolist() == [[[2.5, 4.5], [10.5, 12.5]]]
+    assert block_means(torch.ones(3, 4, 8), 4).shape == (3, 4, 4)
 
 
 def test_peak_distances_by_hand():

@@ -5,7 +5,7 @@ import torch
 
 from alignmixup.functional import puzzlemix_transport
 from alignmixup.functional.puzzlemix import auction
-from alignmixup.functional.puzzlemix.energy import block_saliency
+from alignmixup.functional.puzzlemix.energy import block_shares
 
 
 def plain_auction(mask, share, cost_weight):
@@ -27,7 +27,7 @@ def random_case(blocks, batch=12, seed=0, labels=3):
     generator = torch.Generator().manual_seed(seed)
     mask = torch.randint(labels, (batch, blocks, blocks), generator=generator).float() / (labels - 1)
     saliency = torch.rand(batch, 2 * blocks, 2 * blocks, generator=generator) ** 4
-    return mask, block_saliency(saliency, blocks)
+    return mask, block_shares(saliency, blocks)
 
 
 @pytest.mark.parametrize(
@@ -67,9 +67,23 @@ def test_it_equals_the_plain_rounds_where_one_block_has_all_saliency():
     assert torch.equal(puzzlemix_transport(mask, share), plain_auction(mask, share, 0.8))
 
 
+@pytest.mark.parametrize("factor", [1e-6, 0.5, 40.0])
+def test_saliency_of_any_scale_gives_the_plan_of_its_shares(factor):
+    """Of blocks too: as they came, the small ones would move nothing, and the large ones at any distance."""
+    mask, share = random_case(4)
+    expected = puzzlemix_transport(mask, share)
+    assert (expected != torch.arange(16)).any()
+    assert torch.equal(puzzlemix_transport(mask, factor * share), expected)
+    pixels = (factor * share).repeat_interleave(2, 1).repeat_interleave(2, 2)
+    assert torch.equal(puzzlemix_transport(mask, pixels), expected)
+
+
+@pytest.mark.parametrize("without", [0.0, 0.5, 0.9])
 @pytest.mark.parametrize("blocks", [2, 4, 8, 16])
-def test_visible_places_are_filled_and_no_block_is_used_twice(blocks):
+def test_visible_places_are_filled_and_no_block_is_used_twice(blocks, without):
+    """Also where a share of the blocks has no saliency at all, as gradients have that underflow."""
     mask, share = random_case(blocks, batch=40, seed=2)
+    share = share * (torch.rand(share.shape, generator=torch.Generator().manual_seed(4)) >= without)
     plan = puzzlemix_transport(mask, share)
     assert bool((plan >= 0)[mask.flatten(1) > 0].all())
     for row in plan:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from alignmixup.functional.puzzlemix.energy import block_saliency, puzzle_energy
+from alignmixup.functional.puzzlemix.energy import block_shares, puzzle_energy
 
 FILES = [
     "puzzlemix_s32_b2_n3_blob_9",
@@ -63,7 +63,7 @@ def test_with_two_labels_a_boundary_pays_for_its_step():
     perm, beta, gamma = torch.tensor([1, 0]), 1.2, 0.5
     energy = puzzle_energy(saliency, images, perm, 0.5, 2, beta=beta, gamma=gamma, eta=0.0, neighbourhood=4, labels=2)
     cells = torch.nn.functional.avg_pool2d(images, 2)
-    shares = block_saliency(saliency, 2)
+    shares = block_shares(saliency, 2)
     smoothness, gaps = beta / (16 * 2), []
     for labels in itertools.product((0, 1), repeat=4):
         shown = torch.tensor(labels).view(2, 2)
@@ -98,12 +98,12 @@ def test_lambda_may_differ_in_each_sample(golden):
     assert bool(together.isfinite().all())
 
 
-def test_block_saliency():
+def test_block_shares():
     saliency = torch.tensor([[[1.0, 3.0], [0.0, 4.0]], [[0.0, 0.0], [0.0, 0.0]]])
     torch.testing.assert_close(
-        block_saliency(saliency, 2), torch.tensor([[[0.125, 0.375], [0.0, 0.5]], [[0.25, 0.25], [0.25, 0.25]]])
+        block_shares(saliency, 2), torch.tensor([[[0.125, 0.375], [0.0, 0.5]], [[0.25, 0.25], [0.25, 0.25]]])
     )
-    torch.testing.assert_close(block_saliency(saliency.repeat_interleave(3, 2), 1), torch.ones(2, 1, 1))
+    torch.testing.assert_close(block_shares(saliency.repeat_interleave(3, 2), 1), torch.ones(2, 1, 1))
 
 
 def test_cells_divide_blocks_of_any_side():
@@ -126,7 +126,7 @@ def test_errors():
     with pytest.raises(ValueError, match="labels must be >= 2, got 1"):
         puzzle_energy(torch.ones(2, 8, 8), torch.ones(2, 3, 8, 8), perm, 0.5, 2, **{**options, "labels": 1})
     with pytest.raises(ValueError, match=r"saliency must have shape \(B, H, W\)"):
-        block_saliency(torch.ones(8, 8), 2)
+        block_shares(torch.ones(8, 8), 2)
 
 
 @pytest.mark.parametrize(("factor", "shift"), [(255, 0), (2, -1)])

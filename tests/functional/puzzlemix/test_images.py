@@ -130,6 +130,17 @@ def test_errors(pair):
         puzzlemix(images.byte(), perm, torch.ones(6, 4, 4))
 
 
+@pytest.mark.parametrize("value", [1 / 3, 0.25, float("nan")])
+def test_the_energy_of_a_mask_with_other_values_than_its_labels_is_refused(pair, value):
+    """Rounded to the nearest label it would be that of another mask."""
+    saliency, images, perm = pair
+    mask = puzzlemix_mask(saliency, images, perm, 0.5, 4, labels=4)
+    assert puzzlemix_energy(mask.bfloat16(), saliency, images, perm, 0.5, labels=4).isfinite().all()
+    mask[2, 1, 3] = value
+    with pytest.raises(ValueError, match=r"multiples of 1 / 2 for labels=3, got .*: give the `labels`"):
+        puzzlemix_energy(mask, saliency, images, perm, 0.5)
+
+
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 @pytest.mark.parametrize("pooled", [False, True])
 def test_a_saliency_that_is_not_finite_counts_as_uniform_and_is_no_other_samples_matter(bad, pooled):

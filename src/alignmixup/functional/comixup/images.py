@@ -7,7 +7,7 @@ from torch.nn import functional as F
 from alignmixup.functional.arguments import floating, readable, whole_batches
 
 
-def block_saliency(saliency: Tensor, blocks: int) -> Tensor:
+def block_means(saliency: Tensor, blocks: int) -> Tensor:
     """Average saliency maps (B, H, W) over a grid of blocks, (B, n, n); n divides H and W."""
     height, width = saliency.shape[1:]
     return F.avg_pool2d(saliency[:, None], (height // blocks, width // blocks))[:, 0]

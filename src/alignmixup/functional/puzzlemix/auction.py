@@ -67,6 +67,7 @@ def _prices(visible: Tensor, share: Tensor, blocks: int, cost_weight: float) -> 
     target = step[:, None] + step * blocks
     travel = (distance.flatten(2) * (cost_weight * _UNIT / max(blocks - 1, 1) ** 2)).ceil_()
     travel = travel * blocks**2 + target[..., None]
-    gain = (share.double() * _UNIT).ceil_() * blocks**2
+    # a block without saliency would not even bid for its own place, which would be empty in full view
+    gain = (share.double() * _UNIT).ceil_().clamp_min_(1) * blocks**2
     seen = visible.double().view(-1, blocks, blocks).permute(2, 1, 0).contiguous()
     return torch.addcmul(travel[:, :, None], gain, seen[..., None], value=-1)

@@ -65,12 +65,12 @@ def label_values(unary: Tensor) -> Tensor:
     return torch.linspace(1, 0, unary.shape[0], dtype=unary.dtype, device=unary.device)
 
 
-def block_saliency(saliency: Tensor, blocks: int) -> Tensor:
+def block_shares(saliency: Tensor, blocks: int) -> Tensor:
     """Give each of n x n blocks' share of an image's saliency (B, H, W) >= 0; n divides H and W.
 
     Returns:
         (B, n, n) float32 (float64 for float64), sums to 1 per image; uniform where the saliency is 0 everywhere, or
-        somewhere NaN or infinite.
+        somewhere NaN or infinite. Shares of so many blocks come back as they are.
     """
     floating("saliency", saliency, "B H W")
     if readable(saliency) and (saliency < 0).any():
@@ -78,7 +78,8 @@ def block_saliency(saliency: Tensor, blocks: int) -> Tensor:
     height, width = _block_sides(saliency, blocks)
     pooled = F.avg_pool2d(single(saliency)[:, None], (height, width))[:, 0]
     total = pooled.sum(dim=(1, 2), keepdim=True)
-    return torch.where((total > 0) & total.isfinite(), pooled / total, 1 / blocks**2)
+    shares = torch.where((total - 1).abs() <= ROUNDING, pooled, pooled / total)
+    return torch.where((total > 0) & total.isfinite(), shares, 1 / blocks**2)
 
 
 def puzzle_energy(
@@ -87,7 +88,7 @@ def puzzle_energy(
     """Build the energy of the masks of a batch; see :func:`alignmixup.functional.puzzlemix_mask` for the arguments."""
     search = PuzzleSearch(**options)
     labels = search.labels
-    share = block_saliency(saliency, blocks).detach()  # from forward-mode derivatives too, which no_grad lets through
+    share = block_shares(saliency, blocks).detach()  # from forward-mode derivatives too, which no_grad lets through
     batch, height, width = saliency.shape
     floating("images", images, "B C H W", like=saliency, B=batch, H=height, W=width)
     if images.numel() and readable(images):
@@ -145,5 +146,7 @@ def _prior(lam: Tensor, labels: int, like: Tensor) -> Tensor:
     """Negative log of the binomial distribution of the labels, (L, B)."""
     lam = lam.detach().reshape(1, -1)
     partner = torch.arange(labels, dtype=like.dtype, device=like.device)[:, None]
-    ways = to_device(torch.tensor([math.comb(labels - 1, t) for t in range(labels)], dtype=like.dtype), like.device)
+    ways = to_device(
+        torch.tensor([math.comb(labels - 1, t) for t in range(labels)], dtype=like.dtype, device="cpu"), like.device
+    )
     return -(ways[:, None] * lam ** (labels - 1 - partner) * (1 - lam) ** partner + _PRIOR_FLOOR).log()

@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor
 
-from alignmixup.functional.arguments import ROUNDING, floating, integers, paired, readable, whole_batches
+from alignmixup.functional.arguments import floating, integers, paired, readable, whole_batches
 from alignmixup.functional.precision import where_wide, without_autocast
 from alignmixup.functional.puzzlemix.auction import auction
-from alignmixup.functional.puzzlemix.energy import PuzzleSearch, block_saliency, puzzle_energy
+from alignmixup.functional.puzzlemix.energy import PuzzleSearch, block_shares, puzzle_energy
 from alignmixup.functional.puzzlemix.solver import solve_puzzle
 from alignmixup.functional.threads import one_thread
 
@@ -114,7 +114,7 @@ def puzzlemix_energy(  # noqa: D417 - options that are told above
     options = {"beta": beta, "gamma": gamma, "eta": eta, "neighbourhood": neighbourhood, "labels": labels}
     with torch.no_grad(), without_autocast(saliency):
         energy = puzzle_energy(saliency, images, perm, lam, mask.shape[-1], **options)
-        return energy(((1 - mask) * (labels - 1)).round().long().permute(1, 2, 0))
+        return energy(_labels(mask, labels).permute(1, 2, 0))
 
 
 @whole_batches
@@ -131,17 +131,20 @@ def puzzlemix_transport(mask: Tensor, saliency: Tensor, *, cost_weight: float = 
 
     Args:
         mask: (B, n, n) weights of the images that are moved; places with weight 0 cannot be seen.
-        saliency: (B, n, n) saliency of the same images' blocks in [0, 1], 1 in sum per image in the paper, and taken
-            as it stands; or (B, H, W), pooled to such shares. An image with a value that is not finite counts as
-            uniform.
+        saliency: (B, H, W) >= 0 of the same images, any scale; n divides H and W. It is pooled to the blocks' shares,
+            whose sum is 1, as in the paper: (B, n, n) shares stay as they are. An image with a value that is not
+            finite, or with none above 0, counts as uniform.
         cost_weight: ε >= 0. Paper: 0.8.
 
     Returns:
         (B, n²) int64: the block shown at each place, blocks and places numbered row by row; -1 where none is. Bids
-        at a cost >= 0 are not kept, so places out of view stay empty (but for block 0, which keeps its own place).
+        at a cost >= 0 are not kept, so places out of view stay empty (but for block 0, which keeps its own place). All
+        places in view are filled: a block without saliency counts as of 2^-34, and so keeps its own where no other one
+        comes.
 
     Source:
-        Kim et al., Puzzle Mix, ICML 2020, section 4.2 and algorithm 1, and its published code.
+        Kim et al., Puzzle Mix, ICML 2020, section 4.2 and algorithm 1, and its published code. Deviation: blocks
+        without saliency, whose places in view the code leaves empty and the paper does not.
 
     Example:
         >>> import torch
@@ -155,12 +158,7 @@ def puzzlemix_transport(mask: Tensor, saliency: Tensor, *, cost_weight: float = 
     if not 0 <= cost_weight < torch.inf:
         raise ValueError(f"cost_weight must be >= 0 and finite, got {cost_weight}")
     with torch.no_grad(), without_autocast(mask), one_thread(mask):
-        if saliency.shape == mask.shape:
-            finite = saliency.isfinite().flatten(1).all(1)[:, None, None]
-            share = torch.where(finite, saliency, 1 / mask.shape[1] ** 2)
-            _check_share(share)
-        else:
-            share = block_saliency(saliency, mask.shape[1])
+        share = block_shares(saliency, mask.shape[1])
         return auction(where_wide(mask), where_wide(share), cost_weight).to(mask.device)
 
 
@@ -215,17 +213,6 @@ def puzzlemix(
     return result
 
 
-def _check_share(share: Tensor) -> None:
-    """Refuse blocks outside [0, 1] on the CPU: the auction counts in parts of 1."""
-    if share.numel() and readable(share):
-        least, largest = map(float, share.aminmax())
-        if least < 0 or largest > 1 + ROUNDING:
-            raise ValueError(
-                f"saliency of blocks must be in [0, 1] and 1 in sum per image, got values from {least} to {largest}: "
-                "divide it by its sum over the blocks"
-            )
-
-
 def _check_mask(mask: Tensor, like: Tensor) -> None:
     """Check a mask (B, n, n) in [0, 1]; NaN goes through, as it would on a device."""
     side = mask.shape[-1] if isinstance(mask, Tensor) and mask.ndim else 0
@@ -233,6 +220,20 @@ def _check_mask(mask: Tensor, like: Tensor) -> None:
     if readable(mask) and ((mask < 0) | (mask > 1)).any():
         least, largest = map(float, mask.aminmax())
         raise ValueError(f"mask must be in [0, 1], got values from {least} to {largest}")
+
+
+def _labels(mask: Tensor, count: int) -> Tensor:
+    """The labels that a mask's values stand for, int64; other values are refused on the CPU."""
+    place = (1 - mask) * (count - 1)
+    labels = place.round()
+    if readable(mask):
+        between = ~((place - labels).abs() <= 1e-2)  # half precision is rounded; NaN compares as false
+        if between.any():
+            raise ValueError(
+                f"mask must hold multiples of 1 / {count - 1} for labels={count}, got {float(mask[between][0]):g}: "
+                "give the `labels` that it was found with"
+            )
+    return labels.long()
 
 
 def _tiles(x: Tensor, blocks: int) -> Tensor:

@@ -41,7 +41,7 @@ def solve_newton_native(cost: Tensor, epsilon: float, iterations: int, target: f
         return plan.transpose(1, 2), rounds
     cost = cost.contiguous()
     plan = torch.empty_like(cost)
-    rounds = torch.empty(batch, dtype=torch.int64)
+    rounds = torch.empty(batch, dtype=torch.int64, device="cpu")
     options = (float(epsilon), iterations, float(target), _CONSTANTS)
     call("alignmixup_newton", cost, plan, rounds, batch, r, s, *options, work=50 * cost.numel())
     return plan, rounds

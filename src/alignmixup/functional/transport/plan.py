@@ -75,7 +75,7 @@ def cost_matrix(a: Tensor, b: Tensor) -> Tensor:
     a, b = a.flatten(2), b.flatten(2)
     with without_autocast(a):
         if runs_natively(a, b) and not (torch.is_grad_enabled() and (a.requires_grad or b.requires_grad)):
-            return distances_native(a, b, torch.arange(len(b)))
+            return distances_native(a, b, torch.arange(len(b), device="cpu"))
         return in_parts(lambda part: _distances(single(a[part]), single(b[part])), a)
 
 

@@ -111,7 +111,7 @@ class Annotations:
         if self.boxes is None:
             return None
         if batch.parents is None:
-            whole = torch.tensor(1.0)
+            whole = torch.tensor(1.0, dtype=torch.float32, device="cpu")
             return [_shown(boxes, whole, row) for row, boxes in enumerate(self.boxes)]
         first, partner = batch.parents.boxes(self.boxes, self.size)
         weights, perm = self._weight(batch).detach().float().cpu(), batch.perm.tolist()
@@ -119,7 +119,7 @@ class Annotations:
         result = []
         for row, weight in enumerate(weights):
             if perm[row] == row and batch.parents.in_place:  # mixed with itself
-                result.append(_shown(first[row], torch.tensor(1.0), row))
+                result.append(_shown(first[row], torch.tensor(1.0, dtype=torch.float32, device="cpu"), row))
                 continue
             result.append(_joined([_shown(first[row], weight, row), _shown(partner[row], 1 - weight, perm[row])]))
         return result

@@ -66,7 +66,10 @@ class HiddenMixer(LayerMixer, PairMixer):
 
     def _mix_pair(self, maps: Tensor) -> Tensor:
         """Mix maps of two examples with each other, to see how long it takes."""
-        perm, lam = torch.tensor([1, 0], device=maps.device), torch.full((2,), 0.5, device=maps.device)
+        perm, lam = (
+            torch.tensor([1, 0], device=maps.device),
+            torch.full((2,), 0.5, dtype=torch.float32, device=maps.device),
+        )
         return self.interpolation(perm, lam, "first")(maps)
 
     def mix(self, x: Tensor, target: Tensor, draw: Draw) -> MixedBatch:

@@ -358,7 +358,7 @@ class Mixer(Options, ABC):
         shape = (3, *shape) if len(shape) == 2 else shape
         if len(shape) != 3 or not all(isinstance(side, int) and side > 0 for side in shape):
             raise ValueError(f"size must be (C, H, W), (H, W) or one side, got {size!r}")
-        noise = torch.randn(2, *shape, generator=torch.Generator().manual_seed(0), device="cpu")
+        noise = torch.randn(2, *shape, generator=torch.Generator().manual_seed(0), dtype=torch.float32, device="cpu")
         here = next((p for p in self._root.parameters() if p.is_floating_point()), None) if self._root else None
         return noise if here is None else noise.to(here.device, here.dtype)
 

@@ -87,7 +87,7 @@ class PairMixer(Mixer):
             return torch.full((1,), one, dtype=torch.float64, device="cpu").expand(size)
         lam = beta(alpha, size, generator=self.generator)
         if self.lam_per == "pair":
-            lam = lam[torch.minimum(perm, torch.arange(size))]
+            lam = lam[torch.minimum(perm, torch.arange(size, device="cpu"))]
         return lam
 
     def draw_box(self, lam: Tensor, perm: Tensor, height: int, width: int) -> Tensor:
