@@ -12,11 +12,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from alignmixup.modules import evaluation_mode
+from alignmixup.modules import evaluation_flags
 from alignmixup.taps.feature_tap import FeatureTap
 
 _SMALL = 1e-3  # parameters that start at (nearly) zero: heads, LayerScale, the last BatchNorm of a residual branch
 Training = Literal["containers", "model", "none"]  # modules with parts, the model itself
+_OF_TORCH = frozenset(vars(nn.Module()))  # attributes that every module has
 _DROPOUT: set[Callable[..., Any]] = {
     F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.alpha_dropout, F.feature_alpha_dropout, torch.dropout,
 }  # fmt: skip
@@ -24,14 +25,15 @@ _DROPOUT: set[Callable[..., Any]] = {
 
 @contextmanager
 def evaluating(root: nn.Module) -> Iterator[None]:
-    """Run eagerly, in evaluation mode and without gradients or warnings.
+    """Run eagerly, with training flags off and without gradients or warnings; attributes come back as they were.
 
     Autocast keeps no copies of weights meanwhile: the step would go on with those of values that were swapped, or
     without gradients.
     """
     # a compiled model is not traced for this look, and its warnings (checkpointing without gradients) mean nothing
     with (
-        evaluation_mode(root),
+        own_attributes(root),
+        evaluation_flags(root),
         warnings.catch_warnings(),
         torch.no_grad(),
         torch.compiler.set_stance("force_eager"),
@@ -54,7 +56,7 @@ def looking(root: nn.Module, *, reveal: bool = True, training: Training = "conta
       would hide what passes through it.
     - Dropout without a module is off. Hidden mixing is off.
 
-    Buffers, parameters, training flags and random streams come back as they were.
+    Buffers, attributes, parameters, training flags and random streams come back as they were.
 
     Args:
         root: the unwrapped model.
@@ -117,6 +119,28 @@ def own_buffers(root: nn.Module) -> Iterator[None]:
         for module, own in buffers:
             module._buffers.clear()
             module._buffers.update(own)
+
+
+@contextmanager
+def own_attributes(root: nn.Module) -> Iterator[None]:
+    """Put back what modules keep as plain attributes: counters, caches, states, and what is in lists and the like."""
+    before = [(vars(module), _plain(module)) for module in root.modules()]
+    kept = {id(value): value for _, plain in before for value in plain.values() if type(value) in (dict, list, set)}
+    contents = [(value, value.copy()) for value in kept.values()]
+    try:
+        yield
+    finally:
+        for own, plain in before:
+            for name in own.keys() - _OF_TORCH - plain.keys():
+                del own[name]
+            own.update(plain)
+        for value, content in contents:
+            value.clear()
+            value.extend(content) if isinstance(value, list) else value.update(content)
+
+
+def _plain(module: nn.Module) -> dict[str, Any]:
+    return {name: value for name, value in vars(module).items() if name not in _OF_TORCH}
 
 
 @contextmanager
