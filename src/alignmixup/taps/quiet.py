@@ -20,7 +20,9 @@ Training = Literal["containers", "model", "none"]  # modules with parts, the mod
 _OF_TORCH = frozenset(vars(nn.Module()))  # attributes that every module has
 _DROPOUT: set[Callable[..., Any]] = {
     F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.alpha_dropout, F.feature_alpha_dropout, torch.dropout,
+    torch.dropout_, torch.alpha_dropout, torch.alpha_dropout_, torch.feature_dropout, torch.feature_dropout_,
 }  # fmt: skip
+_DRAWS_IN_TRAINING = {F.multi_head_attention_forward, F.rrelu}  # and do nothing else that depends on the flag
 
 
 @contextmanager
@@ -100,6 +102,8 @@ class _NoDropout(TorchFunctionMode):
         options = dict(kwargs or {})
         if func in _DROPOUT:
             return args[0] if args else options["input"]
+        if func in _DRAWS_IN_TRAINING and "training" in options:
+            options["training"] = False
         if func is F.scaled_dot_product_attention:
             if len(args) > 4:
                 args = (*args[:4], 0.0, *args[5:])

@@ -197,9 +197,40 @@ def plain_frames():
     return two(run)
 
 
+class Tokens(nn.Module):
+    """A map as tokens, and back."""
+
+    def forward(self, x):
+        return x.flatten(2).mT if x.ndim == 4 else x.mT.unflatten(2, (8, 8))
+
+
+def drops(function, *options):
+    return lambda: Net(lambda net, x: net.inner(function(x, *options, net.training)), inner=nn.Identity())
+
+
+DRAWING = {  # blocks with a random part that a look leaves out, so that paths of training stay
+    "attention": lambda: nn.TransformerEncoderLayer(8, 2, 8, 0.5, batch_first=True),
+    **{
+        function.__name__: drops(function, *options)
+        for function, *options in (
+            *((function, 0.5) for function in (F.dropout, torch.dropout, torch.alpha_dropout, torch.feature_dropout)),
+            (lambda x, training: F.rrelu(x, training=training),),
+        )
+    },
+}
 LSTM = {"embed": nn.Conv2d(3, 8, 2, 2), "a": nn.GRU(8, 8, 2, batch_first=True)}
 REFUSED: dict[str, Any] = {  # a network, the layer that is named, and why it is refused
     "a head in training only": (lambda: plain_around(two(early_exit, aux=nn.Linear(8, 5))), "1.b", "does not carry"),
+    **{
+        f"a head in training only, with {name}": (
+            lambda block=block: plain_around(
+                two(early_exit, aux=nn.Linear(8, 5), b=nn.Sequential(Tokens(), block(), Tokens()))
+            ),
+            "1.b",
+            "does not carry",
+        )
+        for name, block in DRAWING.items()
+    },
     "a shortcut in training only": (
         lambda: nn.Sequential(Net(bypassed, a=conv(), b=conv(8, 8)), nn.Flatten(), nn.Linear(512, 5)),
         "0.b",

@@ -75,7 +75,7 @@ def test_a_look_inside_autocast_leaves_the_step_its_weights_and_gradients(method
 
 
 class LowRank(nn.Linear):
-    """A LoRA layer, as loralib's: its `train` merges an update that starts at zero into the weight, and takes it out."""
+    """A LoRA layer, as loralib's: its `train` merges an update into the weight, and takes it out."""
 
     def __init__(self, inputs, outputs):
         super().__init__(inputs, outputs)
