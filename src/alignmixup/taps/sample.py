@@ -26,11 +26,13 @@ class Inputs:
     batch: int
     image: tuple[int, ...] | None = None
 
-    def pairs(self, count: int, *, noise: bool = False) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def pairs(
+        self, count: int, *, noise: bool = False, swapped: bool = False
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Give arguments with two different examples, ``count`` times one after the other: 2 ``count`` rows.
 
-        The second is the first one that differs from the first, or a copy with noise. ``noise`` is added to both where
-        they give the same output.
+        The second is the first one that differs from the first, or a copy with noise; where they are ``swapped`` it
+        stands in front. ``noise`` is added to both where they give the same output.
         """
         second, shapes = self._second(), set[tuple[int, ...]]()
         self._mapped(lambda tensor: shapes.add(tuple(tensor.shape[1:])), [])
@@ -43,9 +45,9 @@ class Inputs:
                 generator = torch.Generator().manual_seed(0)
                 spread = tensor.detach().float().std(correction=0).nan_to_num().clamp_min(1e-2)
                 pair = pair + (torch.randn(pair.shape, generator=generator).to(tensor.device) * spread).to(tensor)
-            return torch.cat([pair] * count)
+            return torch.cat([pair.flip(0) if swapped else pair] * count)
 
-        args, kwargs = self._mapped(take, [0, second or 0] * count)
+        args, kwargs = self._mapped(take, ([second or 0, 0] if swapped else [0, second or 0]) * count)
         return args, kwargs
 
     @property
