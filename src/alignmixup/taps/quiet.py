@@ -10,6 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils import parametrize
 from torch.overrides import TorchFunctionMode
 
 from alignmixup.modules import evaluation_flags
@@ -27,11 +28,7 @@ _DRAWS_IN_TRAINING = {F.multi_head_attention_forward, F.rrelu}  # and do nothing
 
 @contextmanager
 def evaluating(root: nn.Module) -> Iterator[None]:
-    """Run eagerly, with training flags off and without gradients or warnings; attributes come back as they were.
-
-    Autocast keeps no copies of weights meanwhile: the step would go on with those of values that were swapped, or
-    without gradients.
-    """
+    """Run eagerly, with training flags off and without gradients or warnings; attributes come back as they were."""
     # a compiled model is not traced for this look, and its warnings (checkpointing without gradients) mean nothing
     with (
         own_attributes(root),
@@ -39,12 +36,26 @@ def evaluating(root: nn.Module) -> Iterator[None]:
         warnings.catch_warnings(),
         torch.no_grad(),
         torch.compiler.set_stance("force_eager"),
-        ExitStack() as stack,
+        no_kept_weights(),
     ):
-        stack.callback(torch.set_autocast_cache_enabled, torch.is_autocast_cache_enabled())
-        torch.set_autocast_cache_enabled(False)
         warnings.simplefilter("ignore")
         yield
+
+
+@contextmanager
+def no_kept_weights() -> Iterator[None]:
+    """Neither autocast nor ``parametrize.cached()`` keeps what it makes of weights, nor reads what it kept.
+
+    The step would go on with what was made of values that were swapped, or without gradients.
+    """
+    autocast, parametrized = torch.is_autocast_cache_enabled(), parametrize._cache_enabled
+    torch.set_autocast_cache_enabled(False)
+    parametrize._cache_enabled = 0
+    try:
+        yield
+    finally:
+        torch.set_autocast_cache_enabled(autocast)
+        parametrize._cache_enabled = parametrized
 
 
 @contextmanager

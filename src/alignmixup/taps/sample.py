@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map_only
 
+from alignmixup.taps.outputs import children_of, rebuilt
+
 
 @dataclass(frozen=True)
 class Inputs:
@@ -101,15 +103,11 @@ class Inputs:
         def visit(value: Any) -> Any:
             if isinstance(value, Tensor):
                 return take(value) if value.ndim and value.shape[0] == self.batch else value
-            if isinstance(value, dict):
-                return {key: visit(entry) for key, entry in value.items()}
-            if isinstance(value, list | tuple):
-                if len(value) == self.batch and _one_each(value):
-                    see_list(value)
-                    return type(value)(value[row] for row in rows)
-                new = [visit(entry) for entry in value]
-                return type(value)(*new) if hasattr(value, "_fields") else type(value)(new)
-            return value
+            if isinstance(value, list | tuple) and len(value) == self.batch and _one_each(value):
+                see_list(value)
+                return type(value)(value[row] for row in rows)
+            entries = children_of(value)
+            return value if entries is None else rebuilt(value, {key: visit(entry) for key, entry in entries})
 
         return tuple(visit(value) for value in self.args), {name: visit(value) for name, value in self.kwargs.items()}
 

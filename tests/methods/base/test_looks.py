@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.nn.utils import parametrizations, parametrize
 
 from alignmixup import (
     AlignMixup,
@@ -132,6 +133,30 @@ def test_a_look_leaves_what_modules_keep_and_merge_as_it_was(method):
         batch.loss(model(batch.x)).backward()
     assert model.calls == 1
     assert model.head.up.weight.grad is not None
+
+
+@pytest.mark.parametrize(
+    "method", [AlignMixup, AlignMixupAE, ManifoldMixup, AttentiveMix, PuzzleMix, CoMixup, MultiMix]
+)
+def test_a_look_leaves_the_step_its_parametrized_weights_and_gradients(method):
+    """Where what a parametrization makes is kept for a while: what the look made would be used by the step."""
+    outcomes = []
+    options = {"mean": (0.0,) * 3, "std": (1.0,) * 3} if method in (PuzzleMix, AlignMixupAE) else {}
+    for looked_at in (False, True):
+        model = Images().train()
+        parametrizations.weight_norm(model.b)
+        nn.init.zeros_(model.b.parametrizations.weight.original0)  # a gain that a look swaps
+        mixer = built(method, model, seed=3, **options)
+        if not looked_at:
+            mixer.prepare(X)
+            mixed = mixer(X, Y)
+        with parametrize.cached(), mixer(X, Y) if looked_at else mixed as batch:
+            logits = model(batch.x)
+            batch.loss(logits).backward()
+        outcomes.append([logits, *(p.grad for p in model.parameters())])
+    for own, right in zip(*outcomes, strict=True):
+        assert own is not None
+        torch.testing.assert_close(own, right)
 
 
 @HIDDEN

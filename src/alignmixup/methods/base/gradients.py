@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from alignmixup.modules import evaluation_flags
 from alignmixup.options import Options, option
 from alignmixup.taps import FeatureTap, find_logits, unwrap
-from alignmixup.taps.quiet import own_attributes, own_buffers
+from alignmixup.taps.quiet import no_kept_weights, own_attributes, own_buffers
 
 CleanScale = Literal["bce_softmax", "cross_entropy"]
 Auxiliary = Callable[[], Tensor]
@@ -73,6 +73,7 @@ def _borrowed(root: nn.Module, *, train_statistics: bool) -> Iterator[None]:
             parameter._backward_hooks = None
         # compiled, the backward would find the gradients of all parameters, wanted or not
         with (
+            no_kept_weights(),
             own_attributes(root),
             own_buffers(root) if train_statistics else evaluation_flags(root),  # eval mode updates none
             torch.compiler.set_stance("force_eager"),
