@@ -34,9 +34,28 @@ def training_flags(model: nn.Module) -> Callable[[], None]:
 @contextmanager
 def evaluation_mode(model: nn.Module) -> Iterator[None]:
     """Context in which ``model`` is in evaluation mode; each module's own flag is restored."""
-    restore = training_flags(model)
+    restore, was_training = training_flags(model), model.training
     try:
         model.eval()  # a model's own `train` may raise halfway
+        yield
+    finally:
+        try:
+            if was_training:
+                model.train()  # what `eval` did beside the flags, such as merging weights, only `train` undoes
+        finally:
+            restore()
+
+
+@contextmanager
+def evaluation_flags(model: nn.Module) -> Iterator[None]:
+    """Context in which every training flag is off, and no more is done: no module's own ``train`` or ``eval`` runs.
+
+    A module may merge weights there, as LoRA's do, or empty what it keeps.
+    """
+    restore = training_flags(model)
+    try:
+        for module in model.modules():
+            module.training = False
         yield
     finally:
         restore()

@@ -103,6 +103,23 @@ def test_a_batch_that_never_reaches_its_layer_is_an_error():
         fit(Elsewhere())
 
 
+class Annotated(Classifier):
+    def training_step(self, batch, index):
+        x, y = batch
+        mixed = self.mixing(x, y, masks=x[:, 0], boxes=[torch.tensor([[2.0, 2, 9, 9]]) for _ in x])
+        loss = mixed.loss(self.model(mixed.x))
+        assert mixed.masks.shape == x[:, 0].shape
+        assert len(mixed.boxes) == len(x)
+        return loss
+
+
+def test_masks_and_boxes_come_along():
+    annotated, plain = Annotated(), Classifier()
+    fit(annotated)
+    fit(plain)
+    assert torch.equal(weights(annotated), weights(plain))
+
+
 def test_manual_optimization_mixes_as_well():
     manual, automatic = Manual(), Classifier()
     fit(manual)

@@ -1,3 +1,8 @@
+from collections import OrderedDict, UserDict, namedtuple
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import pytest
 import torch
 
 from alignmixup.taps.sample import Inputs
@@ -23,6 +28,40 @@ def test_everything_with_the_batch_axis_is_taken_and_nothing_else():
     assert torch.equal(options["meta"]["m"], meta[:2])
     assert options["scale"] is scale
     assert size == (224, 224, 3)
+
+
+@dataclass(frozen=True)
+class Record:
+    image: torch.Tensor
+    size: torch.Size
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        Record,
+        namedtuple("Named", "image size"),
+        *(lambda image, size, kind=kind: kind({"image": image, "size": size})
+          for kind in (dict, OrderedDict, UserDict, MappingProxyType)),
+        lambda image, size: [image, size],
+        lambda image, size: (image, size),
+    ],
+)  # fmt: skip
+def test_examples_are_taken_from_whatever_holds_them(kind):
+    x = torch.randn(3, 2)
+    given = kind(x, x.shape)
+    (taken,), options = Inputs((given,), {"again": {"deep": given}}, 3).pairs(1)
+    for holder in (taken, options["again"]["deep"]):
+        assert type(holder) is type(given)
+        image, size = (
+            (holder.image, holder.size)
+            if hasattr(holder, "image")
+            else (holder["image"], holder["size"])
+            if hasattr(holder, "keys")
+            else holder
+        )
+        assert torch.equal(image, x[:2])
+        assert size == (3, 2)
 
 
 def test_only_images_differ_where_their_shape_is_known():

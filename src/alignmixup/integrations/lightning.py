@@ -44,12 +44,13 @@ class Mixing(Callback):  # type: ignore[misc]
         self._in_batch = False
         self._live = ExitStack()
 
-    def __call__(self, x: Tensor, y: Tensor) -> MixedBatch:
+    def __call__(self, x: Tensor, y: Tensor, **annotations: Any) -> MixedBatch:
         """Mix a batch, which stays live until after the next backward pass.
 
         Args:
-            x: (B, ...) images, see :meth:`alignmixup.Mixer.__call__` for these and for errors.
+            x: (B, ...) images, see :meth:`alignmixup.Mixer.__call__` for all of these and for errors.
             y: (B,) class indices, or (B, K) soft labels.
+            **annotations: ``masks`` and ``boxes``.
 
         Raises:
             RuntimeError: outside a training batch of the trainer, where nothing would end the mixing.
@@ -60,7 +61,7 @@ class Mixing(Callback):  # type: ignore[misc]
                 "by `def configure_callbacks(self): return self.mixing` or Trainer(callbacks=[mixing])"
             )
         self._live.close()
-        return self._live.enter_context(self.mixer(x, y))
+        return self._live.enter_context(self.mixer(x, y, **annotations))
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Refuse a method whose own parameters are no part of the LightningModule, or are not made yet."""

@@ -26,10 +26,10 @@ def _mapped(function: Callable[[Tensor], Tensor], value: Any, done: dict[int, Te
         if id(value) not in done:
             done[id(value)] = function(value)
         return done[id(value)]
-    children = _children(value)
+    children = children_of(value)
     if children is None:
         return value
-    return _rebuilt(value, {key: _mapped(function, child, done) for key, child in children})
+    return rebuilt(value, {key: _mapped(function, child, done) for key, child in children})
 
 
 def tensors_of(output: Any) -> list[Tensor]:
@@ -87,7 +87,7 @@ def logits_of(name: str, output: Any, batch: int) -> Tensor:
     return torch.cat([logits, *heads], dim=1) if heads and logits.ndim == 2 else logits
 
 
-def _children(value: Any) -> Iterator[tuple[Any, Any]] | None:
+def children_of(value: Any) -> Iterator[tuple[Any, Any]] | None:
     """Entries of a container; None for what is no container."""
     if isinstance(value, Mapping):
         return iter(value.items())
@@ -98,7 +98,7 @@ def _children(value: Any) -> Iterator[tuple[Any, Any]] | None:
     return None
 
 
-def _rebuilt(value: Any, children: dict[Any, Any]) -> Any:
+def rebuilt(value: Any, children: dict[Any, Any]) -> Any:
     """Make a container of the same type with other entries."""
     if isinstance(value, tuple) and hasattr(value, "_fields"):
         return type(value)(*children.values())

@@ -28,6 +28,7 @@ class Probe:
     def __init__(self, run: Run) -> None:
         self.run = run
         self._shares: dict[str, tuple[float, bool]] = {}
+        self._trains: dict[str, bool] = {}
         self._uses: dict[str, LayerUse] = {}
         self._unmixable: set[str] = set()
 
@@ -58,10 +59,16 @@ class Probe:
         self._try_all([name])
         return self._shares[name][0]
 
-    def is_cut(self, name: str) -> bool:
-        """Everything passes through the layer."""
+    def carries(self, name: str) -> bool:
+        """Everything passes through the layer, as far as a look sees training."""
         self._try_all([name])
         return self._shares[name][1]
+
+    def is_cut(self, name: str) -> bool:
+        """Everything passes through the layer, in training as well."""
+        if self.carries(name) and name not in self._trains:
+            self._trains[name] = self.run.trains_as_proved(name)
+        return self.carries(name) and self._trains[name]
 
     def use(self, name: str) -> LayerUse:
         """What reaches the classifier from a layer: each position's features, only their mean, or nothing.

@@ -10,37 +10,52 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils import parametrize
 from torch.overrides import TorchFunctionMode
 
-from alignmixup.modules import evaluation_mode
+from alignmixup.modules import evaluation_flags
 from alignmixup.taps.feature_tap import FeatureTap
 
 _SMALL = 1e-3  # parameters that start at (nearly) zero: heads, LayerScale, the last BatchNorm of a residual branch
 Training = Literal["containers", "model", "none"]  # modules with parts, the model itself
+_OF_TORCH = frozenset(vars(nn.Module()))  # attributes that every module has
 _DROPOUT: set[Callable[..., Any]] = {
     F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.alpha_dropout, F.feature_alpha_dropout, torch.dropout,
+    torch.dropout_, torch.alpha_dropout, torch.alpha_dropout_, torch.feature_dropout, torch.feature_dropout_,
 }  # fmt: skip
+_DRAWS_IN_TRAINING = {F.multi_head_attention_forward, F.rrelu}  # and do nothing else that depends on the flag
 
 
 @contextmanager
 def evaluating(root: nn.Module) -> Iterator[None]:
-    """Run eagerly, in evaluation mode and without gradients or warnings.
-
-    Autocast keeps no copies of weights meanwhile: the step would go on with those of values that were swapped, or
-    without gradients.
-    """
+    """Run eagerly, with training flags off and without gradients or warnings; attributes come back as they were."""
     # a compiled model is not traced for this look, and its warnings (checkpointing without gradients) mean nothing
     with (
-        evaluation_mode(root),
+        own_attributes(root),
+        evaluation_flags(root),
         warnings.catch_warnings(),
         torch.no_grad(),
         torch.compiler.set_stance("force_eager"),
-        ExitStack() as stack,
+        no_kept_weights(),
     ):
-        stack.callback(torch.set_autocast_cache_enabled, torch.is_autocast_cache_enabled())
-        torch.set_autocast_cache_enabled(False)
         warnings.simplefilter("ignore")
         yield
+
+
+@contextmanager
+def no_kept_weights() -> Iterator[None]:
+    """Neither autocast nor ``parametrize.cached()`` keeps what it makes of weights, nor reads what it kept.
+
+    The step would go on with what was made of values that were swapped, or without gradients.
+    """
+    autocast, parametrized = torch.is_autocast_cache_enabled(), parametrize._cache_enabled
+    torch.set_autocast_cache_enabled(False)
+    parametrize._cache_enabled = 0
+    try:
+        yield
+    finally:
+        torch.set_autocast_cache_enabled(autocast)
+        parametrize._cache_enabled = parametrized
 
 
 @contextmanager
@@ -54,7 +69,7 @@ def looking(root: nn.Module, *, reveal: bool = True, training: Training = "conta
       would hide what passes through it.
     - Dropout without a module is off. Hidden mixing is off.
 
-    Buffers, parameters, training flags and random streams come back as they were.
+    Buffers, attributes, parameters, training flags and random streams come back as they were.
 
     Args:
         root: the unwrapped model.
@@ -98,6 +113,8 @@ class _NoDropout(TorchFunctionMode):
         options = dict(kwargs or {})
         if func in _DROPOUT:
             return args[0] if args else options["input"]
+        if func in _DRAWS_IN_TRAINING and "training" in options:
+            options["training"] = False
         if func is F.scaled_dot_product_attention:
             if len(args) > 4:
                 args = (*args[:4], 0.0, *args[5:])
@@ -117,6 +134,28 @@ def own_buffers(root: nn.Module) -> Iterator[None]:
         for module, own in buffers:
             module._buffers.clear()
             module._buffers.update(own)
+
+
+@contextmanager
+def own_attributes(root: nn.Module) -> Iterator[None]:
+    """Put back what modules keep as plain attributes: counters, caches, states, and what is in lists and the like."""
+    before = [(vars(module), _plain(module)) for module in root.modules()]
+    kept = {id(value): value for _, plain in before for value in plain.values() if type(value) in (dict, list, set)}
+    contents = [(value, value.copy()) for value in kept.values()]
+    try:
+        yield
+    finally:
+        for own, plain in before:
+            for name in own.keys() - _OF_TORCH - plain.keys():
+                del own[name]
+            own.update(plain)
+        for value, content in contents:
+            value.clear()
+            value.extend(content) if isinstance(value, list) else value.update(content)
+
+
+def _plain(module: nn.Module) -> dict[str, Any]:
+    return {name: value for name, value in vars(module).items() if name not in _OF_TORCH}
 
 
 @contextmanager

@@ -199,14 +199,57 @@ class Run:
             )
         return trial
 
+    def trains_as_proved(self, name: str) -> bool:
+        """Tell whether a layer that was found a cut is one in training too, where draws kept training from the look.
+
+        With the same draws again, the layer gives what it gave when the images of each pair stood swapped, and the
+        logits must be those of then. Where it does so for half of the rows, those of the others must stay.
+        """
+        if self._training == "containers":  # nothing was kept from it
+            return True
+        layer, rows = self.find(name), 8
+        seen: list[Tensor] = []
+
+        def passing(change: Callable[[Tensor], Tensor]) -> Callable[..., Any]:
+            def hook(module: nn.Module, args: Any, output: Any) -> Any:
+                has_rows = iter(layer.rows if layer else ())
+                return map_tensors(lambda tensor: change(tensor) if next(has_rows, True) else tensor, output)
+
+            return hook
+
+        def note(tensor: Tensor) -> Tensor:
+            seen.append(tensor.clone())
+            return tensor
+
+        def patch(count: int) -> Callable[[Tensor], Tensor]:
+            before = iter(seen)
+            return lambda tensor: torch.cat((next(before)[:count], tensor[count:]))
+
+        def run(change: Callable[[Tensor], Tensor], *, swapped: bool = False) -> Tensor:
+            handle = self.root.get_submodule(name).register_forward_hook(passing(change))
+            try:
+                return self._logits(rows // 2, training="containers", swapped=swapped)
+            finally:
+                handle.remove()
+
+        clean, again = (run(lambda tensor: tensor) for _ in range(2))
+        swapped = run(note, swapped=True)
+        gap = (swapped - clean).norm()
+        if (again - clean).norm() > _EXACT * gap:  # draws that cannot be had again tell nothing
+            return True
+        whole, half = run(patch(rows)), run(patch(rows // 2))
+        expected = torch.cat((swapped[: rows // 2], clean[rows // 2 :]))
+        # batch statistics of other draws change all rows a little
+        return bool((whole - swapped).norm() <= 10 * _EXACT * gap and (half - expected).norm() <= 0.3 * gap)
+
     def find(self, name: str) -> SeenLayer | None:
         """What a layer returned; None if it did not run just once, or returned no tensor."""
         return next((layer for layer in self.layers if layer.name == name), None)
 
-    def _logits(self, count: int) -> Tensor:
+    def _logits(self, count: int, *, training: Training | None = None, swapped: bool = False) -> Tensor:
         reveal, noise = self._way
-        args, kwargs = self.inputs.pairs(count, noise=noise)
-        with looking(self.root, reveal=reveal, training=self._training) as drew:
+        args, kwargs = self.inputs.pairs(count, noise=noise, swapped=swapped)
+        with looking(self.root, reveal=reveal, training=training or self._training) as drew:
             try:
                 output = self.root(*args, **kwargs)
             except Exception as error:

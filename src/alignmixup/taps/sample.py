@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map_only
 
+from alignmixup.taps.outputs import children_of, rebuilt
+
 
 @dataclass(frozen=True)
 class Inputs:
@@ -26,11 +28,13 @@ class Inputs:
     batch: int
     image: tuple[int, ...] | None = None
 
-    def pairs(self, count: int, *, noise: bool = False) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def pairs(
+        self, count: int, *, noise: bool = False, swapped: bool = False
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Give arguments with two different examples, ``count`` times one after the other: 2 ``count`` rows.
 
-        The second is the first one that differs from the first, or a copy with noise. ``noise`` is added to both where
-        they give the same output.
+        The second is the first one that differs from the first, or a copy with noise; where they are ``swapped`` it
+        stands in front. ``noise`` is added to both where they give the same output.
         """
         second, shapes = self._second(), set[tuple[int, ...]]()
         self._mapped(lambda tensor: shapes.add(tuple(tensor.shape[1:])), [])
@@ -42,13 +46,11 @@ class Inputs:
             if differs and tensor.is_floating_point() and (noise or second is None):
                 generator = torch.Generator().manual_seed(0)
                 spread = tensor.detach().float().std(correction=0).nan_to_num().clamp_min(1e-2)
-                pair = pair + (
-                    torch.randn(pair.shape, dtype=torch.float32, device="cpu", generator=generator).to(tensor.device)
-                    * spread
-                ).to(tensor)
-            return torch.cat([pair] * count)
+                noise_of = torch.randn(pair.shape, dtype=torch.float32, device="cpu", generator=generator)
+                pair = pair + (noise_of.to(tensor.device) * spread).to(tensor)
+            return torch.cat([pair.flip(0) if swapped else pair] * count)
 
-        args, kwargs = self._mapped(take, [0, second or 0] * count)
+        args, kwargs = self._mapped(take, ([second or 0, 0] if swapped else [0, second or 0]) * count)
         return args, kwargs
 
     @property
@@ -102,15 +104,11 @@ class Inputs:
         def visit(value: Any) -> Any:
             if isinstance(value, Tensor):
                 return take(value) if value.ndim and value.shape[0] == self.batch else value
-            if isinstance(value, dict):
-                return {key: visit(entry) for key, entry in value.items()}
-            if isinstance(value, list | tuple):
-                if len(value) == self.batch and _one_each(value):
-                    see_list(value)
-                    return type(value)(value[row] for row in rows)
-                new = [visit(entry) for entry in value]
-                return type(value)(*new) if hasattr(value, "_fields") else type(value)(new)
-            return value
+            if isinstance(value, list | tuple) and len(value) == self.batch and _one_each(value):
+                see_list(value)
+                return type(value)(value[row] for row in rows)
+            entries = children_of(value)
+            return value if entries is None else rebuilt(value, {key: visit(entry) for key, entry in entries})
 
         return tuple(visit(value) for value in self.args), {name: visit(value) for name, value in self.kwargs.items()}
 

@@ -95,6 +95,10 @@ def capsules(net, x):
     return votes.sum(1)
 
 
+def noisy(net, x):
+    return x + 0.5 * torch.randn_like(x) if net.training else x
+
+
 def with_gain(net):
     net.gain = nn.Parameter(torch.tensor(1.5))
     return net
@@ -144,6 +148,19 @@ WORKS: dict[str, Any] = {  # a network, and what it is called with
     "stochastic depth in a container": lambda: (
         plain(
             Net(lambda net, x: x + net.c(x) * (torch.rand(len(x), 1, 1, 1) < 0.5 if net.training else 1), c=conv(8, 8))
+        ),
+        X,
+    ),
+    "noise before and behind": lambda: (
+        plain(*(Net(lambda net, x: noisy(net, net.c(x)), c=conv(8, 8)) for _ in range(2)), nn.BatchNorm2d(8)),
+        X,
+    ),
+    "patches that are dropped in training": lambda: (
+        two(
+            lambda net, x: net.fc(net.a(net.drop(tokens(net, x))).sin().mean(1)),
+            embed=nn.Conv2d(3, 8, 2, 2),
+            drop=Net(lambda net, x: x[:, torch.randperm(16)[:9]] if net.training else x, inner=nn.Identity()),
+            a=nn.Linear(8, 8),
         ),
         X,
     ),
@@ -197,9 +214,69 @@ def plain_frames():
     return two(run)
 
 
+class Tokens(nn.Module):
+    """A map as tokens, and back."""
+
+    def forward(self, x):
+        return x.flatten(2).mT if x.ndim == 4 else x.mT.unflatten(2, (8, 8))
+
+
+def drops(function, *options):
+    return lambda: Net(lambda net, x: net.inner(function(x, *options, net.training)), inner=nn.Identity())
+
+
+DRAWING = {  # blocks with a random part that a look leaves out, so that paths of training stay
+    "attention": lambda: nn.TransformerEncoderLayer(8, 2, 8, 0.5, batch_first=True),
+    **{
+        function.__name__: drops(function, *options)
+        for function, *options in (
+            *((function, 0.5) for function in (F.dropout, torch.dropout, torch.alpha_dropout, torch.feature_dropout)),
+            (lambda x, training: F.rrelu(x, training=training),),
+        )
+    },
+}
+
+
+def noisy_bypass(net, x):
+    features = net.a(noisy(net, x))
+    return head(net, net.b(features) + (0.1 * features if net.training else 0))
+
+
+def noisy_early_exit(net, x):
+    return early_exit(net, noisy(net, x))
+
+
+def shuffled(net, x):
+    order = torch.randperm(len(x)) if net.training else torch.arange(len(x))
+    return head(net, net.b(net.a(x)[order]))[order.argsort()]
+
+
+def sorted_in_training(net, x):
+    order = noisy(net, x).mean((1, 2, 3)).argsort() if net.training else torch.arange(len(x))
+    return head(net, net.b(net.a(x)[order]))[order.argsort()]
+
+
 LSTM = {"embed": nn.Conv2d(3, 8, 2, 2), "a": nn.GRU(8, 8, 2, batch_first=True)}
 REFUSED: dict[str, Any] = {  # a network, the layer that is named, and why it is refused
     "a head in training only": (lambda: plain_around(two(early_exit, aux=nn.Linear(8, 5))), "1.b", "does not carry"),
+    **{
+        f"a head in training only, with {name}": (
+            lambda block=block: plain_around(
+                two(early_exit, aux=nn.Linear(8, 5), b=nn.Sequential(Tokens(), block(), Tokens()))
+            ),
+            "1.b",
+            "does not carry",
+        )
+        for name, block in DRAWING.items()
+    },
+    "a noisy shortcut in training only": (lambda: two(noisy_bypass), "b", "not in training.*: 'a'"),
+    "a noisy head in training only": (
+        lambda: plain_around(two(noisy_early_exit, aux=nn.Linear(8, 5))),
+        "1.b",
+        "not in training.*: '1.a'",
+    ),
+    "shuffled in training": (lambda: two(shuffled), "b", "images stand in another order.*: 'a'"),
+    "sorted in training": (lambda: two(sorted_in_training), "b", "images stand in another order.*: 'a'"),
     "a shortcut in training only": (
         lambda: nn.Sequential(Net(bypassed, a=conv(), b=conv(8, 8)), nn.Flatten(), nn.Linear(512, 5)),
         "0.b",

@@ -7,8 +7,18 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.nn.utils import parametrizations, parametrize
 
-from alignmixup import AlignMixup, AlignMixupAE, AttentiveMix, CoMixup, ManifoldMixup, MultiMix, PuzzleMix, TransMix
+from alignmixup import (
+    AlignMixup,
+    AlignMixupAE,
+    AttentiveMix,
+    CoMixup,
+    ManifoldMixup,
+    MultiMix,
+    PuzzleMix,
+    TransMix,
+)
 
 X, Y = torch.rand(4, 3, 16, 16, generator=torch.Generator().manual_seed(5)), torch.arange(4)
 HIDDEN = pytest.mark.parametrize("method", [AlignMixup, ManifoldMixup])
@@ -60,6 +70,90 @@ def test_a_look_inside_autocast_leaves_the_step_its_weights_and_gradients(method
         outcomes.append([logits, *(p.grad for p in model.parameters())])
         assert not zero_head or not logits.any()
         mixer.detach()
+    for own, right in zip(*outcomes, strict=True):
+        assert own is not None
+        torch.testing.assert_close(own, right)
+
+
+class LowRank(nn.Linear):
+    """A LoRA layer, as loralib's: its `train` merges an update into the weight, and takes it out."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.down, self.up, self.merged = nn.Linear(inputs, 2), nn.Linear(2, outputs, bias=False), False
+        nn.init.zeros_(self.up.weight)
+
+    def train(self, mode=True):
+        super().train(mode)
+        if mode == self.merged:
+            self.weight.data += (self.up.weight @ self.down.weight) * (-1 if mode else 1)
+            self.merged = not mode
+        return self
+
+    def forward(self, x):
+        return super().forward(x) if self.merged else super().forward(x) + self.up(self.down(x))
+
+
+class Remembers(Images):
+    """Counts, keeps a state, fills a cache and a list, and writes to attributes that were not there."""
+
+    def __init__(self):
+        super().__init__()
+        self.head, self.calls, self.cache, self.sizes, self.last = LowRank(8, 5), 0, {"first": 1}, [], None
+
+    def forward(self, x):
+        self.calls += 1
+        self.cache[len(x)] = x
+        self.sizes.append(len(x))
+        self.last = self.new = x.mean()
+        return super().forward(x)
+
+
+@pytest.mark.parametrize(
+    "method", [AlignMixup, AlignMixupAE, ManifoldMixup, AttentiveMix, PuzzleMix, CoMixup, MultiMix]
+)
+def test_a_look_leaves_what_modules_keep_and_merge_as_it_was(method):
+    model = Remembers().train()
+    attributes = {name: value for name, value in vars(model).items() if not name.startswith("_")}
+    weights = copy.deepcopy(model.state_dict())
+    pixels = {"mean": (0.0,) * 3, "std": (1.0,) * 3} if method in (PuzzleMix, AlignMixupAE) else {}
+    mixer = built(method, model, seed=3, **({"layer": "a"} if method is AlignMixupAE else {}), **pixels)
+    if method is not MultiMix:  # which needs a classifier that is a linear layer, and refuses this one
+        mixer.prepare(X)
+        batch = mixer(X, Y)
+    else:
+        with pytest.raises(ValueError, match="has no Linear layer at its end"):
+            mixer.prepare(X)
+        batch = mixer.clean(X, Y)
+    assert {name: value for name, value in vars(model).items() if not name.startswith("_")} == attributes
+    assert (model.cache, model.sizes, model.head.merged) == ({"first": 1}, [], False)
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, weights[name]), name
+    with batch:
+        batch.loss(model(batch.x)).backward()
+    assert model.calls == 1
+    assert model.head.up.weight.grad is not None
+
+
+@pytest.mark.parametrize(
+    "method", [AlignMixup, AlignMixupAE, ManifoldMixup, AttentiveMix, PuzzleMix, CoMixup, MultiMix]
+)
+def test_a_look_leaves_the_step_its_parametrized_weights_and_gradients(method):
+    """Where what a parametrization makes is kept for a while: what the look made would be used by the step."""
+    outcomes = []
+    options = {"mean": (0.0,) * 3, "std": (1.0,) * 3} if method in (PuzzleMix, AlignMixupAE) else {}
+    for looked_at in (False, True):
+        model = Images().train()
+        parametrizations.weight_norm(model.b)
+        nn.init.zeros_(model.b.parametrizations.weight.original0)  # a gain that a look swaps
+        mixer = built(method, model, seed=3, **options)
+        if not looked_at:
+            mixer.prepare(X)
+            mixed = mixer(X, Y)
+        with parametrize.cached(), mixer(X, Y) if looked_at else mixed as batch:
+            logits = model(batch.x)
+            batch.loss(logits).backward()
+        outcomes.append([logits, *(p.grad for p in model.parameters())])
     for own, right in zip(*outcomes, strict=True):
         assert own is not None
         torch.testing.assert_close(own, right)

@@ -3,7 +3,7 @@
 import inspect
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from alignmixup.modules import training_flags
+from alignmixup.modules import evaluation_flags
 from alignmixup.options import Options, option
 from alignmixup.taps import FeatureTap, find_logits, unwrap
-from alignmixup.taps.quiet import own_buffers
+from alignmixup.taps.quiet import no_kept_weights, own_attributes, own_buffers
 
 CleanScale = Literal["bce_softmax", "cross_entropy"]
 Auxiliary = Callable[[], Tensor]
@@ -59,11 +59,10 @@ class _StoredGradients(torch.autograd.Function):
 
 @contextmanager
 def _borrowed(root: nn.Module, *, train_statistics: bool) -> Iterator[None]:
-    """Run the model without a trace: training flags, buffers and parameter hooks come back as they were.
+    """Run the model without a trace: training flags, buffers, attributes and parameter hooks come back as they were.
 
     The backward pass belongs inside as well: a checkpointed segment runs its forward again there.
     """
-    restore_flags = training_flags(root)
     # autograd.grad runs a parameter's hooks, which are due once, when its whole gradient arrives
     hooked = [(p, hooks) for p in root.parameters() if (hooks := p._backward_hooks)]
     tap = FeatureTap.of(root)
@@ -72,17 +71,16 @@ def _borrowed(root: nn.Module, *, train_statistics: bool) -> Iterator[None]:
     try:
         for parameter, _ in hooked:
             parameter._backward_hooks = None
-        if not train_statistics:
-            root.eval()
         # compiled, the backward would find the gradients of all parameters, wanted or not
         with (
-            own_buffers(root) if train_statistics else nullcontext(),  # eval mode updates none
+            no_kept_weights(),
+            own_attributes(root),
+            own_buffers(root) if train_statistics else evaluation_flags(root),  # eval mode updates none
             torch.compiler.set_stance("force_eager"),
             torch.enable_grad(),
         ):
             yield
     finally:
-        restore_flags()
         for parameter, hooks in hooked:
             parameter._backward_hooks = hooks
         tap.pop(nothing, check=False)
