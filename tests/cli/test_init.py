@@ -7,7 +7,7 @@ import time
 import pytest
 
 from alignmixup import __version__
-from alignmixup.cli import main
+from alignmixup.cli import _said, main
 
 
 def test_help_is_quick_and_imports_no_torch() -> None:
@@ -63,3 +63,8 @@ def test_a_reader_that_ends_early_is_no_error() -> None:
         process.stdin.close()
         said = process.stderr.read()
     assert "pipe" not in said.lower()
+
+
+def test_an_error_of_the_system_names_its_file_first() -> None:
+    assert _said(FileExistsError(17, "File exists", "a.txt")) == "a.txt: File exists"
+    assert str(_said(OSError("cannot write a.txt: it is full"))) == "cannot write a.txt: it is full"

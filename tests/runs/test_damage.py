@@ -27,7 +27,7 @@ from alignmixup.runs.folder import RunFolder
 KEYS = ["data.subset=2", "model.width=2", "model.strides=[2,2,1,1]", "train.epochs=1", "train.device=cpu"]
 COMPARE = ["compare", "--config", "digits/mixup", "--seeds", "1", "--out", "all", "--set", *KEYS]
 RUN = "all/mixup-seed0"
-EVALUATE = ["evaluate", RUN, "--what", "calibration", "--limit", "20", "--out"]
+EVALUATE = ["evaluate", RUN, "--what", "calibration", "--out"]
 REPORT = ["report", "all", "--out", "page.html"]
 RESUME = ["train", "--resume", "--out", RUN]
 # the files of a run, and the commands that read each

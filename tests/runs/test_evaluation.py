@@ -205,10 +205,10 @@ def test_what_is_named_is_measured(asked, part):
 
 def test_texts_with_commas_are_sequences():
     assert build_plan(what="all").parts == PARTS
-    plan = build_plan(ood="uniform, folder:a/b", corruptions="all", severities="1,5", checks=False, batch_size="7")
-    assert plan == build_plan(
-        ood=["uniform", "folder:a/b"], corruptions=["all"], severities=[1, 5], checks=False, batch_size=7
-    )
+    texts = {"ood": "uniform, folder:a/b", "corruptions": "all", "severities": "1,5", "batch_size": "7"}
+    plan = build_plan(**texts, attack="fgsm", checks=False)
+    lists = {"ood": ["uniform", "folder:a/b"], "corruptions": ["all"], "severities": [1, 5], "batch_size": 7}
+    assert plan == build_plan(**lists, attack=["fgsm"], checks=False)
     assert plan.kinds == (*KINDS, *EXTRA_KINDS)
     assert (plan.check_images, plan.batch_size) == (0, 7)
 

@@ -12,11 +12,15 @@ from alignmixup.benchmarks.formulations import formulations, marginal_error
 from alignmixup.benchmarks.measure import interleave, peak_mib, rates, summary
 from alignmixup.benchmarks.options import SHAPES
 from alignmixup.benchmarks.report import Report
+from alignmixup.near import near
 
 
 def run(options: argparse.Namespace) -> Report:
     """Time every formulation on every shape."""
     parts = [*options.only, "broadcast"] if options.only else [""]
+    for part in options.only or ():
+        if not any(part in name for name in formulations()):
+            raise ValueError(f"--only {part}: no formulation is called like that; {near(part, formulations())}")
     chosen = [name for name in formulations() if any(part in name for part in parts)]
     shapes = [parse_shape(text) for text in options.shapes]
     operations_rate, bytes_rate = rates(torch.device(options.device))

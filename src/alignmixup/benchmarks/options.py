@@ -51,7 +51,7 @@ def alignment(parser: argparse.ArgumentParser) -> None:
 
 def step(parser: argparse.ArgumentParser) -> None:
     """A whole training step with each method over the same step without mixing."""
-    parser.add_argument("--width", type=int, default=64, help="channels of PreActResNet-18's first stage (default: 64)")
+    parser.add_argument("--width", type=int, help="channels of PreActResNet-18's first stage (default: 64)")
     parser.add_argument(
         "--transformer",
         metavar="NAME",

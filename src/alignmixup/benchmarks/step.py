@@ -18,17 +18,28 @@ from alignmixup.benchmarks.options import CASES, TRANSFORMER_CASES
 from alignmixup.benchmarks.report import Report
 from alignmixup.methods import Mixer
 from alignmixup.models import PreActResNet18
+from alignmixup.near import near
 from alignmixup.training.config import OptimizerConfig, TrainConfig
 from alignmixup.training.engine import Engine
 from alignmixup.training.optimizers import build_optimizer
 
 PROFILED = "alignmixup, every batch at stage4"
+WIDTH = 64
 
 
 def run(options: argparse.Namespace) -> Report:
     """Time every case."""
     if options.batch < 1 or options.size < 8:
         raise ValueError(f"--batch must be >= 1 and --size >= 8, got {options.batch} and {options.size}")
+    if options.compile_mode != "default" and not options.compile:
+        raise ValueError(f"--compile-mode {options.compile_mode} goes with --compile")
+    if options.transformer and options.width is not None:
+        raise ValueError(f"--width {options.width} is of PreActResNet-18, and --transformer takes another network")
+    if options.width is None and not options.transformer:
+        options.width = WIDTH
+    for label in options.only or ():
+        if label not in (cases := TRANSFORMER_CASES if options.transformer else CASES):
+            raise ValueError(f"--only: {label} is no case of this network; {near(label, cases)}")
     config = TrainConfig(
         device=options.device,
         precision=options.precision,

@@ -82,8 +82,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.traceback:
             raise
         if (name := speaker(error)) is not None:
-            say(f"alignmixup {options.command}: {readable(f'{name}{error}')}", file=sys.stderr)
+            say(f"alignmixup {options.command}: {readable(f'{name}{_said(error)}')}", file=sys.stderr)
         return 1
+
+
+def _said(error: Exception) -> object:
+    """An error of the system as ``a.txt: File exists``; Python's own text begins with ``[Errno 17]``."""
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return error
 
 
 def _nobody_reads() -> bool:

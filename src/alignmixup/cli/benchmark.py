@@ -34,7 +34,7 @@ def run(options: argparse.Namespace) -> int:
     """Measure, print the table, write the record."""
     import torch
 
-    from alignmixup.files import write_json
+    from alignmixup.files import locked, write_json
     from alignmixup.runs.folder import RunFolder
     from alignmixup.runs.record import environment, source_revision
     from alignmixup.training.engine import choose_device, usable_threads
@@ -47,18 +47,18 @@ def run(options: argparse.Namespace) -> int:
         torch.set_num_threads(usable_threads("--threads", options.threads))
     out = options.out or Path("runs", "benchmarks", f"{options.question}.json")
     RunFolder(out.parent).check_output(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    report = importlib.import_module(f"alignmixup.benchmarks.{options.question}").run(options)
-    print_report(report)
-    content = {
-        "question": report.question,
-        "settings": report.settings,
-        "rows": report.rows,
-        "notes": report.notes,
-        "environment": environment(device),
-        "revision": source_revision(),
-    }
-    write_json(out, content)
+    with locked(out):  # where it cannot be written is said before anything is measured
+        report = importlib.import_module(f"alignmixup.benchmarks.{options.question}").run(options)
+        print_report(report)
+        content = {
+            "question": report.question,
+            "settings": report.settings,
+            "rows": report.rows,
+            "notes": report.notes,
+            "environment": environment(device),
+            "revision": source_revision(),
+        }
+        write_json(out, content)
     say(out)
     return 0
 

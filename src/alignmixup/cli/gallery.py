@@ -30,7 +30,6 @@ def run(options: argparse.Namespace) -> int:
     """Draw the picture."""
     from alignmixup.runs.pictures import picture_gallery
 
-    options.device = options.device or "cpu"
     network = load_network(options)
     without = picture_gallery(network, options.out, **given(options, GalleryOptions))
     for name, why in without.items():

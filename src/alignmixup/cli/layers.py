@@ -22,9 +22,9 @@ _HIDDEN = ("alignmixup", "manifold_mixup")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", nargs="?", metavar="MODEL", help="as in model.name, e.g. timm:resnet10t")
     parser.add_argument("--layer", metavar="NAME", help="a layer to check (default: those found automatically)")
-    parser.add_argument("--size", type=int, default=224, metavar="N", help="side of the images (default: 224)")
-    parser.add_argument("--channels", type=int, default=3, metavar="N", help="channels of the images (default: 3)")
-    parser.add_argument("--batch", type=int, default=64, metavar="N", help="batch of the milliseconds (default: 64)")
+    parser.add_argument("--size", type=int, metavar="N", help="side of the images (default: 224)")
+    parser.add_argument("--channels", type=int, metavar="N", help="channels of the images (default: 3)")
+    parser.add_argument("--batch", type=int, metavar="N", help="batch of the milliseconds (default: 64)")
     parser.add_argument(
         "--all",
         nargs="+",
@@ -39,22 +39,30 @@ def run(options: argparse.Namespace) -> int:
     """Print what was found."""
     if (options.model is None) == (options.all is None):
         raise ValueError("name one MODEL, such as timm:resnet10t, or --all with libraries")
+    given = {name: getattr(options, name) for name in ("layer", "size", "channels", "batch")}
+    for name, value in given.items():
+        if options.all is not None and value is not None:
+            raise ValueError(f"--{name} {value}: it is for one MODEL, and --all chooses it for each; leave it out")
+        if isinstance(value, int) and value < 1:
+            raise ValueError(f"--{name} must be >= 1, got {value}")
     if options.all is not None:
         print_table(_all(options.all))
         return 0
     import torch
 
     from alignmixup import methods, models
+    from alignmixup.taps import NotCallableError
 
     model = models.build(options.model, num_classes=10).train()
-    x = torch.randn(2, options.channels, options.size, options.size).repeat((options.batch + 1) // 2, 1, 1, 1)
+    size, channels, batch = options.size or 224, options.channels or 3, options.batch or 64
+    x = torch.randn(2, channels, size, size).repeat((batch + 1) // 2, 1, 1, 1)
     refused = 0
     for name in _HIDDEN:
         mixer = methods.build(name, model=model, num_classes=10, options={"layer": options.layer})
         try:
-            for report in mixer.check(x[: options.batch]):  # type: ignore[attr-defined]
+            for report in mixer.check(x[:batch]):  # type: ignore[attr-defined]
                 say(f"{name}: {report}, carries {report.share:.3f}, read: {report.use}")
-        except ValueError as error:
+        except (ValueError, NotCallableError) as error:
             refused += 1
             say(f"{name}: refused: {error}")
     return int(refused == len(_HIDDEN))

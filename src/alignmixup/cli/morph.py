@@ -43,6 +43,8 @@ def run(options: argparse.Namespace) -> int:
     asked = MorphOptions.part_of(options)
     if options.measure is not None and options.animation:
         raise ValueError("--measure draws no images: leave --animation out")
+    if options.measure is not None and options.pairs != MorphOptions.pairs:
+        raise ValueError(f"--measure {options.measure} says how many pairs: leave --pairs {options.pairs} out")
     if options.measure is None and options.layer:
         raise ValueError("--layer goes with --measure: images can only be drawn from the layer that the decoder reads")
     network = load_network(options)

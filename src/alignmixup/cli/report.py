@@ -13,8 +13,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from alignmixup.near import alternatives
 from alignmixup.terminal import say
+from alignmixup.training.config_file import ConfigError
 
+_PAGES = (".html", ".htm")
 _COMMANDS = {"error": "train", "evaluation": "evaluate", "localization": "localize"}
 
 
@@ -30,10 +33,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the page, or a table where it ends in .csv, .md or .tex (default: report.html; --table: the screen)",
     )
     parser.add_argument("--title", default="", help="heading of the page")
-    parser.add_argument(
+    table = parser.add_mutually_exclusive_group()
+    table.add_argument(
         "--table", choices=("csv", "markdown", "latex"), help="write tables alone (default: by the ending of --out)"
     )
-    parser.add_argument("--markdown", dest="table", action="store_const", const="markdown", help="--table markdown")
+    table.add_argument("--markdown", dest="table", action="store_const", const="markdown", help="--table markdown")
     parser.add_argument(
         "--numbers",
         choices=("error", "evaluation", "localization"),
@@ -54,17 +58,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Write the page or the table."""
     if options.check:
+        _check_idle(options)
         return _check(options.runs)
     from alignmixup.files import write_text
     from alignmixup.report.collect import find_runs, find_shared, write_records
     from alignmixup.runs.folder import RunFolder
-    from alignmixup.training.config_file import ConfigError
 
     kind = _kind(options)
-    if options.columns and (kind is None or options.numbers != "error"):
-        raise ConfigError("--columns chooses the columns of a table of errors (--table); the page has them all")
-    if options.numbers != "error" and kind is None:
-        raise ConfigError(f"--numbers {options.numbers} is of a table (--table, or -o FILE.csv); the page has them all")
+    _check_asked(options, kind)
     out = options.out or (Path("report.html") if kind is None else None)
     if out:
         RunFolder(out.parent).check_output(out)
@@ -85,6 +86,27 @@ def run(options: argparse.Namespace) -> int:
     write_text(out, text)
     say(out)
     return 0
+
+
+def _check_idle(options: argparse.Namespace) -> None:
+    """Refuse what would do nothing beside ``--check``."""
+    asked = {name: getattr(options, name) for name in ("out", "title", "table", "columns", "records")}
+    asked["numbers"] = None if options.numbers == "error" else options.numbers
+    for name, value in asked.items():
+        if value:
+            raise ConfigError(f"--{name} {value}: --check writes nothing; leave one of them out")
+
+
+def _check_asked(options: argparse.Namespace, kind: str | None) -> None:
+    """Refuse what would do nothing for a table of this format; None is the page."""
+    if options.columns and (kind is None or options.numbers != "error"):
+        raise ConfigError("--columns chooses the columns of a table of errors (--table); the page has them all")
+    if options.numbers != "error" and kind is None:
+        raise ConfigError(f"--numbers {options.numbers} is of a table (--table, or -o FILE.csv); the page has them all")
+    if options.title and kind is not None:
+        raise ConfigError(f"--title {options.title}: it is the heading of the page, and a table has none")
+    if options.records and options.records.exists() and not options.records.is_dir():
+        raise ConfigError(f"--records {options.records} is a file: name a folder")
 
 
 def _check(paths: Iterable[Path]) -> int:
@@ -108,9 +130,10 @@ def _check(paths: Iterable[Path]) -> int:
 def _kind(options: argparse.Namespace) -> str | None:
     """The format of a table; None where the page is meant."""
     from alignmixup.report.formats import ENDINGS
-    from alignmixup.training.config_file import ConfigError
 
     told = ENDINGS.get(options.out.suffix.lower()) if options.out else None
+    if options.out and not (told or options.table or options.out.suffix.lower() in _PAGES):
+        raise ConfigError(f"--out {options.out}: end in .html, which is the page, or in {alternatives([*ENDINGS])}")
     if options.table and told and options.table != told:
         raise ConfigError(f"--out {options.out} ends as {told} and --table says {options.table}: leave one of them out")
     return options.table or told

@@ -61,7 +61,9 @@ def run(options: argparse.Namespace) -> int:
     """Train and print the result; a resumed run brings its own configuration unless another is named."""
     _check_own(options)
     named = options.config or options.data
-    if options.resume and options.out and not named and RunFolder(options.out).config.is_file():
+    if options.resume and options.out and not named:
+        if not RunFolder(options.out).config.is_file():
+            raise ConfigError(f"--resume: {options.out} holds no run; name a --config or --data to start one there")
         config = RunFolder(options.out).read_config(options.set)
         if not options.trust:
             config = trained_on(config, options.out, options.set)
@@ -100,7 +102,7 @@ def _own(options: argparse.Namespace) -> Config:
     """The configuration for one's own images; says what was found and chosen."""
     chosen = {name: getattr(options, name) for name in ("model", "weights", "freeze")}
     chosen["model"] = chosen["model"] or ""
-    found = fit(options.data, method=options.method or METHOD, overrides=options.set, **chosen)
+    found = fit(options.data, method=options.method or "", overrides=options.set, **chosen)
     if is_main_process():
         say("\n".join(found.summary), file=sys.stderr)
     return found.config

@@ -18,7 +18,7 @@ from alignmixup.cli.train import train_or_say_how
 from alignmixup.runs.folder import Mode, RunFolder
 from alignmixup.terminal import say
 from alignmixup.training.config import Config
-from alignmixup.training.config_file import FREE_KEYS, ConfigError, check_keys, load
+from alignmixup.training.config_file import FREE_KEYS, ConfigError, agreed, check_keys, load
 from alignmixup.training.foreign import only_read
 from alignmixup.training.style.config import StyleConfig, unfinished_file
 
@@ -83,11 +83,19 @@ def run(options: argparse.Namespace) -> int:
 
 def _resolve(options: argparse.Namespace, style: StyleConfig) -> tuple[Config, RunFolder | None]:
     """Configuration of the data and the encoder, and the run folder that has or gets the encoder's weights."""
+    if style.encoder == "vgg19":
+        if style.stages != StyleConfig.stages:
+            raise ConfigError(
+                f"--stages {style.stages} is of the residual encoder, and VGG-19 has its own: leave it out"
+            )
+        others = [text for text in options.set if not text.strip().startswith("data.")]
+        check_keys(others, _RUN_KEYS, "with --encoder vgg19 no classifier is trained; open are data.* and {}")
     if options.run_folder is None:
         if options.data is None:
             raise ConfigError("--data or --run says which images to train on")
         network = _DIGITS_CLASSIFIER if options.data == "digits" else _CLASSIFIER
-        config = load("digits/baseline", [f"data.name={options.data}", *network, *options.set])
+        own = agreed(options.set, {"data.name": (f"--data {options.data}", options.data)})
+        config = load("digits/baseline", [*network, *own])
         folder = RunFolder(options.out.with_name(f"{options.out.stem}-classifier"))
         return config, None if style.encoder == "vgg19" else folder
     folder = RunFolder(options.run_folder)

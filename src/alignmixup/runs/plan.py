@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from alignmixup import __version__
 from alignmixup.figures.save import FigureKind
-from alignmixup.near import near
-from alignmixup.options import Option, Options, option
+from alignmixup.near import alternatives, near
+from alignmixup.options import Option, Options, option, options_of
 from alignmixup.outside import require
 from alignmixup.runs.folder import Mode, RunFolder
 from alignmixup.training.config import Config, to_dict
-from alignmixup.training.config_file import images_of
+from alignmixup.training.config_file import agreed, images_of
 from alignmixup.training.meaning import IMAGES, OF_ONE_ROW, meaning
 from alignmixup.training.progress.display import Reporter
 
@@ -30,6 +30,16 @@ DEFAULT_PARTS = ("error", "calibration")
 DEFAULT_ATTACKS = ("fgsm", "pgd")
 PARTS = ("error", "calibration", "representation", "attacks", "ood", "corruptions")
 _SEEN = 100  # of rows, or of columns, in a picture: more than anybody looks at, and hours of drawing
+# What only some parts read of `EvaluationOptions`; those that name what is measured add their part by themselves.
+_SAMPLED = ("representation", "attacks", "ood", "corruptions")
+_USERS = {
+    "bins": ("calibration",),
+    "severities": ("corruptions",),
+    "checks": ("attacks",),
+    "check_images": ("attacks",),
+    "limit": _SAMPLED,
+    "seed": _SAMPLED,
+}
 CONVENTIONS = {
     "error": "arg-max of the logits in evaluation mode, no mixing; equal logits: the lower class; interval: 95 % "
     "bootstrap percentiles over the images, 10,000 resamples, seed 0",
@@ -104,7 +114,7 @@ class NetworkChoice(Asked):
         None,
         "data set of a MODEL, such as cifar10, imagenet or folder; of a run, folder: other test images of its classes",
     )
-    root: str | None = option(None, "folder of the data")
+    root: str | Path | None = option(None, "folder of the data")
     mean: str | tuple[float, ...] | None = option(  # a list does too
         None,
         "mean of each channel that a MODEL expects, as 0.49,0.48,0.45; with --std (default: the data set's; of folder "
@@ -145,13 +155,19 @@ class NetworkChoice(Asked):
         names = ("data", "mean", "std", "size", "crop", "labels")
         return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
 
-    def overrides(self) -> list[str]:
-        """The configuration keys that these options stand for."""
-        sides = (side if isinstance(side, str) else ",".join(map(str, side or ())) for side in (self.mean, self.std))
+    def beside(self, overrides: Sequence[str]) -> list[str]:
+        """``overrides`` and the configuration keys that these options stand for; see `agreed`."""
+        sides = [side if isinstance(side, str) else ",".join(map(str, side or ())) for side in (self.mean, self.std)]
         normalization = None if self.mean is None else "/".join(sides)
-        keys = {"data.root": self.root, "data.normalization": normalization, "data.image_size": self.size}
-        keys["train.device"] = self.device
-        return [f"{key}={value}" for key, value in keys.items() if value is not None]
+        return agreed(
+            overrides,
+            {
+                "data.root": (f"--root {self.root}", None if self.root is None else str(self.root)),
+                "data.normalization": (f"--mean {sides[0]} --std {sides[1]}", normalization),
+                "data.image_size": (f"--size {self.size}", self.size),
+                "train.device": (f"--device {self.device}", self.device),
+            },
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -245,6 +261,12 @@ def build_plan(**options: Any) -> Plan:
     if batch_size is not None and batch_size < 1:
         raise ValueError(f"--batch-size must be auto or >= 1, got {batch_size}")
     parts = tuple(part for part in PARTS if part in what or named.get(part) or "all" in what)
+    for name, users in _USERS.items():
+        if (value := getattr(asked, name)) != options_of(EvaluationOptions)[name].default and not {*users} & {*parts}:
+            flag = f"--no-{name}" if value is False else f"--{name.replace('_', '-')} {value}"
+            raise ValueError(f"{flag} is for {alternatives(users)}: add it to --what, or leave it out")
+    if not asked.checks and asked.check_images != options_of(EvaluationOptions)["check_images"].default:
+        raise ValueError(f"--no-checks and --check-images {asked.check_images}: leave one of them out")
     if "corruptions" in parts and not asked.corruption_folder:
         require("cv2", extra="evaluate")  # said before anything is measured
     return Plan(

@@ -19,7 +19,7 @@ from alignmixup.records import read_record
 from alignmixup.runs.checkpoint import check_published, load_checkpoint, outputs_of, published_facts, read_checkpoint
 from alignmixup.runs.folder import RunFolder
 from alignmixup.runs.plan import FILE, NetworkChoice, check_arguments
-from alignmixup.training.config_file import DEFAULT, FREE_KEYS, ConfigError, check_keys
+from alignmixup.training.config_file import DEFAULT, FREE_KEYS, ConfigError, agreed, check_keys
 from alignmixup.training.config_file import load as load_config
 from alignmixup.training.foreign import only_read
 
@@ -362,7 +362,7 @@ def load(
     """
     check_arguments(target=target, overrides=overrides)
     folder, choice = RunFolder(Path(target)), NetworkChoice(**options)
-    overrides = [*overrides, *choice.overrides()]
+    overrides = choice.beside(overrides)
     if isinstance(target, Path) or folder.config.is_file():
         folder.check()
         for name in sorted(set(choice.of_a_model) - {"data"}):
@@ -372,6 +372,11 @@ def load(
             )
         check_keys(overrides, _RUN_KEYS, "an evaluation can change {} alone")
         config = folder.read_config(overrides)
+        if choice.root and config.data.name == "digits":
+            raise ConfigError(
+                f"--root {choice.root}: the run {target} is tested on digits, which need no folder: leave it out; for "
+                "the sets of --ood it is --set data.root=DIR"
+            )
         if choice.data:
             config = _on_other_images(config, choice, str(target))
             _warn_of_training_images(folder.read_config(()), config, str(target))
@@ -386,6 +391,7 @@ def load(
     if target not in known and ":" not in target:
         path = Path(target)
         seeds = sorted(str(one.parent) for one in path.parent.glob(f"{escape(path.name)}-seed*/config.toml"))
+        seeds = [str(path.parent)] if path.is_file() and (path.parent / "config.toml").is_file() else seeds
         question = f"; did you mean {alternatives(seeds[:3])}?" if seeds else ""
         raise ConfigError(
             f"{target} is no run folder: it has no config.toml; nor is it a model ({', '.join(known)}, "
@@ -463,7 +469,8 @@ def _model_config(name: str, data: str | None, overrides: Sequence[str]) -> Conf
         raise ConfigError(f"{name} is a model by name: say on which images with --data NAME (and --root DIR)")
     others = [text for text in overrides if not text.strip().startswith(("data.", "model."))]
     check_keys(others, _RUN_KEYS, "the evaluation of a model by name can change data.*, model.* and {}")
-    config = load_config(DEFAULT, [f"data.name={data}", f"model.name={name}", "method.name=baseline", *overrides])
+    named = agreed(overrides, {"data.name": (f"--data {data}", data), "model.name": (name, name)})
+    config = load_config(DEFAULT, ["method.name=baseline", *named])
     given = {text.partition("=")[0].strip() for text in overrides}  # other options are the default configuration's
     options = {key: value for key, value in config.model.options.items() if f"model.{key}" in given}
     return replace(config, model=replace(config.model, options=options))

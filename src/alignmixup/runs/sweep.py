@@ -60,9 +60,18 @@ def expand(files: Iterable[str], *, overrides: Sequence[str] = (), sweeps: Seque
     keys = [sweep.key for sweep in sweeps]
     if len(set(keys)) < len(keys):
         raise ConfigError("a key stands in two --sweep; list its values in one")
+    for text in overrides:
+        if (key := text.partition("=")[0].strip()) in keys:
+            raise ConfigError(f"--set {text} and --sweep {key} disagree: leave one of them out")
     variants: list[Variant] = []
     used: set[str] = set()
     for file in files:
+        own, now = load(file).method.name, load(file, overrides).method.name
+        if own != now:  # a row goes by the name of its file
+            raise ConfigError(
+                f"--set method.name={now}: a row that is called {Path(file).stem} would be of {now}; name its own "
+                f"configuration, or --sweep method.name={now}"
+            )
         found = _combinations(file, overrides, sweeps)
         used.update(key for variant in found for key in variant.values)
         variants += found

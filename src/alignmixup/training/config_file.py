@@ -337,6 +337,30 @@ def override_value(value: Any) -> str:
     return toml_value(value, comma=",")
 
 
+def agreed(overrides: Sequence[str], options: Mapping[str, tuple[str, OptionValue | None]]) -> list[str]:
+    """``overrides`` and behind them what options of a command say of keys, as overrides.
+
+    Args:
+        overrides: of ``--set``.
+        options: for a key the option as it was typed and the value, as in ``{"data.root": ("--root DIR", "DIR")}``;
+            None says nothing.
+
+    Raises:
+        ConfigError: both name a key, with different values.
+    """
+    texts = list(overrides)
+    for key, (typed, value) in options.items():
+        table, _, name = key.partition(".")
+        for text in overrides:
+            other, _, told = text.partition("=")
+            if value is None or other.strip() != key:
+                continue
+            if _parse(TABLES[table], name, told.strip(), source=f"--set {text}") != value:
+                raise ConfigError(f"{typed} and --set {text} disagree: leave one of them out")
+        texts += [] if value is None else [f"{key}={toml_value(value)}"]
+    return texts
+
+
 def check_keys(overrides: Sequence[str], keys: Sequence[str], text: str) -> None:
     """Refuse ``--set`` of a key that a command leaves as it is.
 

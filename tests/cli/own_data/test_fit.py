@@ -36,6 +36,7 @@ def test_epochs_follow_the_number_of_images(folder: Any) -> None:
     root = folder(count=4)
     assert fit(root).config.train.epochs == 100
     assert fit(root, overrides=["train.epochs=7"]).config.train.epochs == 7
+    assert "; 50 % of each class" in fit(root, overrides=["data.validation=0.5"]).summary[-1].replace(" epochs, ", "; ")
 
 
 def test_without_a_test_split_a_fifth_of_each_class_is_held_out(folder: Any) -> None:

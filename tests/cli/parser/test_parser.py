@@ -50,6 +50,8 @@ def _needed(parser: argparse.ArgumentParser) -> list[str]:
         (["train", "--batch-size=64"], "--set train.batch_size=64"),
         (["train", "--lr"], "--set optimizer.lr=VALUE"),
         (["train", "digits/cutmix"], "did you mean --config digits/cutmix?"),
+        (["train", "src"], "did you mean --data src?"),
+        (["train", "train.epochs=3"], "did you mean --set train.epochs=3?"),
         (["compare", "--seed", "3"], "unknown option --seed; did you mean --seeds"),
         (["train", "--zzzzz"], "`alignmixup train --help` lists those there are"),
         (["completion", "bsh"], "did you mean bash"),
@@ -108,3 +110,33 @@ def test_what_to_do_next_is_one_line(capsys: pytest.CaptureFixture[str]) -> None
     assert main(["methods", "cutmix"]) == 0
     captured = capsys.readouterr()
     assert captured.err == "next: alignmixup train --config digits/cutmix\n"
+
+
+@pytest.mark.parametrize("name", [*COMMANDS, *(f"benchmark {question}" for question in QUESTIONS)])
+def test_no_empty_text_is_taken_for_the_current_folder(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of every option and every argument: a variable of a script may not be set."""
+    parser = COMMANDS.get(name) or QUESTIONS[name.partition(" ")[2]]
+    for action in parser._actions:
+        if action.nargs == 0 or action.default == "" or name == "benchmark":
+            continue
+        line = [action.option_strings[-1], ""] if action.option_strings else [""]
+        if action.option_strings and action.nargs != "?":
+            line = [*line, *_needed(parser)]
+        with pytest.raises(SystemExit, match="2"):
+            main([*name.split(), *line])
+        error = capsys.readouterr().err.splitlines()[-1]
+        assert "got an empty text" in error or "unknown ''" in error or "invalid" in error, error
+
+
+def test_the_home_folder_is_meant_wherever_a_path_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shells leave `--out=~/runs` as it is, and a folder that is called ~ is nobody's wish."""
+    monkeypatch.setenv("HOME", "/home/me")
+    paths = ["--out=~/a", "--root=~/b", "--corruption-folder=~/c"]
+    options = build_parser().parse_args(["evaluate", "run", *paths])
+    assert list(map(str, (options.out, options.root, options.corruption_folder))) == [
+        "/home/me/a",
+        "/home/me/b",
+        "/home/me/c",
+    ]
+    assert str(build_parser().parse_args(["report", "~/runs"]).runs[0]) == "/home/me/runs"
+    assert str(build_parser().parse_args(["report", "~nobody-at-all/runs"]).runs[0]) == "~nobody-at-all/runs"

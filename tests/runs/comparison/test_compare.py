@@ -58,7 +58,18 @@ def test_seeds_are_asked_for_in_one_way(trained: list[str], asked: dict[str, Any
         (["mixup"], {"sweeps": ["method.alpha=1,word"]}, r"mixup,alpha=word: \[method\]: alpha must be"),
         (["baseline", "mixup"], {"overrides": ["method.epsilon=1"]}, "baseline: .*'baseline' has no option 'epsilon'"),
         (["mixup"], {"overrides": ["model.width=wide"]}, r"mixup: \[model\]: width must be a whole number"),
-        (["mixup"], {"overrides": ["method.name=mixpu"]}, "mixup: .*unknown method 'mixpu'"),
+        (["mixup"], {"sweeps": ["method.name=mixpu"]}, "mixup,name=mixpu: .*unknown method 'mixpu'"),
+        (
+            ["cutmix"],
+            {"overrides": ["method.name=mixup"]},
+            "--set method.name=mixup: a row that is called cutmix would",
+        ),
+        (["mixup"], {"overrides": ["train.seed=1"]}, "--set train.seed=1: --seeds N says which seeds"),
+        (
+            ["mixup"],
+            {"overrides": ["method.alpha = 3"], "sweeps": ["method.alpha=1,2"]},
+            "--set method.alpha = 3 and --sweep method.alpha disagree: leave one of them out",
+        ),
     ],
 )
 def test_what_a_run_would_refuse_is_refused_before_the_first(
@@ -75,5 +86,5 @@ def test_files_that_say_the_same_are_one_configuration(trained: list[str]) -> No
 
 
 def test_code_outside_the_package_is_left_to_its_run(trained: list[str]) -> None:
-    found = runs.compare(["digits/mixup"], seeds=1, overrides=["method.name=no_module:Mixer", "method.any=1"])
-    assert rows(found) == {"mixup": [0]}
+    found = runs.compare(["digits/mixup"], seeds=1, sweeps=["method.name=no_module:Mixer"], overrides=["method.any=1"])
+    assert rows(found) == {"mixup,name=no_module_Mixer": [0]}

@@ -40,8 +40,7 @@ def run(options: argparse.Namespace) -> int:
         refuse_idle(options, ExportOptions, "it is of a graph: give -o FILE too, or leave it out")
     if options.hub_folder is None:
         refuse_idle(options, HubOptions, "it is of a folder for a hub: give --hub-folder DIR too, or leave it out")
-    _check_device(options)
-    options.device = "cpu"
+    _stay_on_the_cpu(options)
     network = load_network(options)
     if options.out is not None:
         from alignmixup.runs.export.graph import export
@@ -56,13 +55,15 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _check_device(options: argparse.Namespace) -> None:
-    """Refuse another device than the CPU, where graphs are made and compared."""
-    keys = (text.partition("=") for text in options.set)
-    wanted = [value.strip(" \"'") for key, _, value in keys if key.strip() == "train.device"] + [options.device]
-    for device in wanted:
+def _stay_on_the_cpu(options: argparse.Namespace) -> None:
+    """Refuse another device than the CPU, where graphs are made and compared; ``auto`` is the CPU here."""
+    keys = [(text, *text.partition("=")) for text in options.set]
+    told = {text: value.strip(" \"'") for text, key, _, value in keys if key.strip() == "train.device"}
+    for device in (*told.values(), options.device):
         if device not in (None, "auto", "cpu"):
             raise ConfigError(f"--device {device}: an export is made and checked on the CPU; leave the device out")
+    options.set = [text for text in options.set if text not in told]
+    options.device = "cpu"
 
 
 def print_export(out: Path, facts: Mapping[str, Any]) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from alignmixup.near import near
 from alignmixup.outside import is_outside
-from alignmixup.training.config_file import ConfigError, bundled_names, load
+from alignmixup.training.config_file import ConfigError, agreed, bundled_names, load
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,13 +41,13 @@ class Fit:
 def fit(
     root: Path,
     *,
-    method: str = METHOD,
+    method: str = "",
     model: str = "",
     weights: Path | None = None,
     freeze: bool = False,
     overrides: Sequence[str] = (),
 ) -> Fit:
-    """Look at the images below ``root`` and choose what is not given.
+    """Look at the images below ``root`` and choose what is not given; the method is by default `METHOD`.
 
     Convention:
         - Without a test split a fifth of each class is held out, drawn with a fixed seed.
@@ -57,25 +57,37 @@ def fit(
         - About 20,000 images are seen in all, in 20 to 100 epochs.
 
     Raises:
-        ConfigError: an unknown method, no class folders, fewer than two classes, a class too small to be split.
+        ConfigError: an unknown method, no class folders, fewer than two classes, a class too small to be split, or
+            ``overrides`` that say another thing than the other arguments.
         FileNotFoundError: there is no such folder.
     """
     from alignmixup.data.inspection import inspect_folder
 
     known = [name.rpartition("/")[2] for name in bundled_names() if name.rpartition("/")[0] == _RECIPE]
-    if method not in known:
+    if method and method not in known:
         raise ConfigError(f"--method {method}: {near(method, known)}; others by --set method.name=NAME")
     if not model and (weights or freeze):
         raise ConfigError("--weights and --freeze are of a --model that was trained before, such as timm:resnet18")
+    given = agreed(
+        overrides,
+        {
+            "data.name": (f"--data {root}", "folder"),
+            "data.root": (f"--data {root}", str(root)),
+            "method.name": (f"--method {method}", method or None),
+            "model.name": (f"--model {model}", model or None),
+            "model.weights": (f"--weights {weights}", str(weights) if weights else None),
+            "optimizer.freeze": ("--freeze", freeze or None),
+        },
+    )
     report = inspect_folder(root, limit=_LOOKED_AT)
-    chosen, text = _chosen(report, pretrained=bool(model))
+    chosen = _chosen(report, pretrained=bool(model))
     chosen += _of_model(model, weights, freeze=freeze)
-    config = load(f"{_RECIPE}/{method}", [*chosen, *overrides])
-    if model and not any(text.startswith("method.layer=") for text in overrides):
+    config = load(f"{_RECIPE}/{method or METHOD}", [*chosen, *given])
+    if model and not any(text.partition("=")[0].strip() == "method.layer" for text in overrides):
         # the recipe's layers are those of its own network: in another one they are found automatically
         left = {key: value for key, value in config.method.options.items() if key != "layer"}
         config = replace(config, method=replace(config.method, options=left))
-    return Fit(config, (describe(report), *_trouble(report), _plan(config, text)))
+    return Fit(config, (describe(report), *_trouble(report), _plan(config, report)))
 
 
 def describe(report: FolderReport) -> str:
@@ -96,8 +108,8 @@ def _trouble(report: FolderReport) -> list[str]:
     return [f"odd: {line}" for line in report.remarks()]
 
 
-def _chosen(report: FolderReport, *, pretrained: bool) -> tuple[list[str], str]:
-    """Overrides for data and length, and what they say of the split."""
+def _chosen(report: FolderReport, *, pretrained: bool) -> list[str]:
+    """Overrides for data and length."""
     first = report.splits[0]
     if first.split not in ("train", "."):
         raise ConfigError(
@@ -113,8 +125,7 @@ def _chosen(report: FolderReport, *, pretrained: bool) -> tuple[list[str], str]:
         )
     if not report.widths or not report.heights:
         raise ConfigError(f"{report.root} holds no image")
-    images, chosen = sum(first.counts.values()), [f"data.root={_quoted(report.root)}"]
-    text = f"tested on {report.splits[-1].split}/"
+    images, chosen = sum(first.counts.values()), []
     if len(report.splits) == 1:
         small = [name for name, count in first.counts.items() if count < 2]
         if small:
@@ -124,7 +135,6 @@ def _chosen(report: FolderReport, *, pretrained: bool) -> tuple[list[str], str]:
             )
         chosen.append(f"data.validation={_HELD_OUT}")
         images = round(images * (1 - _HELD_OUT))
-        text = f"{100 * _HELD_OUT:.0f} % of each class, drawn with a fixed seed, held out to test on"
     if pretrained:
         size, epochs = _PRETRAINED_SIZE, 20
     else:
@@ -133,28 +143,25 @@ def _chosen(report: FolderReport, *, pretrained: bool) -> tuple[list[str], str]:
         chosen += [f"model.stem_stride={2 if size == 64 else 1}"]
         chosen += ["model.strides=[1,2,2,1]", 'data.augment="crop2_flip"'] if size == 16 else []
         epochs = max(20, min(100, round(_IMAGES / images)))
-    return [*chosen, f"data.image_size={size}", f"train.epochs={epochs}"], text
+    return [*chosen, f"data.image_size={size}", f"train.epochs={epochs}"]
 
 
 def _of_model(model: str, weights: Path | None, *, freeze: bool) -> list[str]:
     if not model:
         return []
-    chosen = [f"model.name={model}", "data.augment=resized_crop_flip", "optimizer.lr=0.01"]
-    if weights:
-        chosen.append(f"model.weights={_quoted(weights)}")
-    elif not is_outside(model) and ":" in model:
+    chosen = ["data.augment=resized_crop_flip", "optimizer.lr=0.01"]
+    if not weights and not is_outside(model) and ":" in model:
         chosen.append("model.pretrained=true")
-    return [*chosen, *(["optimizer.freeze=true"] if freeze else ["optimizer.head_lr_factor=10.0"])]
+    return chosen if freeze else [*chosen, "optimizer.head_lr_factor=10.0"]
 
 
-def _plan(config: Config, split: str) -> str:
-    frozen = ", all but the head frozen" if config.optimizer.freeze else ""
+def _plan(config: Config, report: FolderReport) -> str:
+    frozen, data = ", all but the head frozen" if config.optimizer.freeze else "", config.data
+    tested = f"tested on {report.splits[-1].split if data.test_split == 'default' else data.test_split}/"
+    if held := data.validation:
+        share = f"{100 * held:g} % of each class" if held < 1 else f"{held:g} images"
+        tested = f"{share}, drawn with a fixed seed, held out to test on"
     return (
-        f"{config.method.name} with {config.model.name}{frozen}: {config.data.image_size} pixels, "
-        f"{config.train.epochs} epochs, {split}"
+        f"{config.method.name} with {config.model.name}{frozen}: {data.image_size} pixels, "
+        f"{config.train.epochs} epochs, {tested}"
     )
-
-
-def _quoted(path: Path) -> str:
-    text = str(path).replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{text}"'

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import os
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from alignmixup.near import near
@@ -26,6 +28,14 @@ class Parser(argparse.ArgumentParser):
             parser = commands_of(self).get(name, self) if name else self
             parser.error(_unknown(parser, rest))
         return options
+
+    def _get_value(self, action: argparse.Action, arg_string: str) -> Any:
+        """Refuse an empty text, as of a variable that is not set: a path would be the current folder."""
+        if arg_string == "" and action.default != "":
+            raise argparse.ArgumentError(action, "got an empty text; leave it out, or give a value")
+        value = super()._get_value(action, arg_string)
+        # shells leave --out=~/runs as it is
+        return Path(os.path.expanduser(value)) if isinstance(value, Path) else value
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is not None and value not in action.choices:
@@ -61,8 +71,10 @@ def _unknown(parser: argparse.ArgumentParser, rest: Sequence[str]) -> str:
     flag, equals, value = rest[0].partition("=")
     known = [text for action in options_of_parser(parser) for text in action.option_strings if text.startswith("--")]
     if not flag.startswith("-"):
-        hint = f"; did you mean --config {flag}?" if "--config" in known else ""
-        return f"unexpected argument {rest[0]!r}{hint}"
+        folder = any("--data" in action.option_strings and action.metavar == "DIR" for action in parser._actions)
+        meant = "--data" if folder and Path(flag).is_dir() else "--config" if "--config" in known else ""
+        meant = "--set" if equals and "--set" in known and flag.partition(".")[0] in TABLES else meant
+        return f"unexpected argument {rest[0]!r}" + (f"; did you mean {meant} {rest[0]}?" if meant else "")
     hints = [*_starting(flag, known), *difflib.get_close_matches(flag, known, n=2, cutoff=0.7)]
     if "--set" in known:
         if not equals and len(rest) > 1 and not rest[1].startswith("-"):

@@ -49,6 +49,8 @@ def write_hub_folder(run: Run, folder: str | Path, **options: Any) -> list[str]:
         raise ConfigError(f"--hub-folder needs a finished run, whose record tells of its results; {run.name} has none")
     if folder.exists() and folder.resolve() == run.folder.path.resolve():
         raise ConfigError(f"--hub-folder {folder} is the run itself: name another folder")
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"--hub-folder {folder} is a file: name a folder")
     if folder.is_dir() and os.listdir(folder) and not asked.overwrite:
         raise ConfigError(f"--hub-folder {folder} is not empty: name another, or write into it with --overwrite")
     facts, content = facts_of(run), run.weights.read_bytes()
