@@ -202,7 +202,7 @@ def test_corruptions_stand_beside_each_other(run: runs.Run, out: Path, monkeypat
 def test_an_answer_to_another_question_is_not_lost_unasked(
     run: runs.Run, out: Path, asked: dict[str, Any], message: str
 ) -> None:
-    runs.evaluate(run, out=out, **PARTS | {"what": "calibration,ood", "attack": None})
+    runs.evaluate(run, out=out, what="calibration", ood="uniform", limit=30)
     before = out.read_bytes()
     with pytest.raises(ConfigError, match=message):
         runs.evaluate(run, out=out, **asked)
@@ -262,7 +262,7 @@ def test_nothing_but_an_evaluation_is_written_over(run: runs.Run, out: Path, tmp
 @pytest.mark.parametrize("name", ["evaluation.json", "mine.json"])
 def test_a_damaged_evaluation_is_replaced_on_request_only(run: runs.Run, tmp_path: Path, name: str) -> None:
     file = tmp_path / name
-    runs.evaluate(run, out=file, what="error", limit=20)
+    runs.evaluate(run, out=file, what="error")
     whole = file.read_text(encoding="utf-8")
     checksum = whole.replace('"run": "', '"run": "x')
     form = json.dumps(json.loads(whole) | {"error_percent": "low", "sha256_of_the_rest": None})
@@ -270,10 +270,10 @@ def test_a_damaged_evaluation_is_replaced_on_request_only(run: runs.Run, tmp_pat
         assert damaged != whole
         file.write_text(damaged)
         with pytest.raises(ConfigError, match=rf"{name} is damaged.*; --overwrite replaces it") as refusal:
-            runs.evaluate(run, out=file, what="error", limit=20)
+            runs.evaluate(run, out=file, what="error")
         assert "\n" not in str(refusal.value)
         assert file.read_text(encoding="utf-8") == damaged
-        runs.evaluate(run, out=file, what="error", limit=20, overwrite=True)
+        runs.evaluate(run, out=file, what="error", overwrite=True)
         assert read(file)["error_percent"] == json.loads(whole)["error_percent"]
 
 
