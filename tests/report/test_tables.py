@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pytest
@@ -68,6 +69,26 @@ def test_runs_are_counted_that_have_a_number_of_the_kind(rows: list[Row]) -> Non
     whole, corrupted = evaluation_tables(rows)
     assert [line[-1] for line in whole.rows] == ["2"]
     assert corrupted.rows == [["Baseline", "40.00", "20", "1"]]
+
+
+def test_a_table_of_corruptions_is_of_the_kinds_that_all_runs_have(rows: list[Row]) -> None:
+    def corrupted(**errors: list[float]) -> dict[str, Any]:
+        asked = {
+            "kinds": [*errors],
+            "severities": [3],
+            "images": 20,
+            "source": "made here",
+            "seed": 0,
+            "table": "cifar",
+        }
+        return asked | {"error_percent": errors, "mean_error_percent": fmean(fmean(one) for one in errors.values())}
+
+    numbers = {"error_percent": 21.0, "top5_error_percent": 9.0, "cross_entropy": 1.5, "images": 50}
+    first, second = rows[0].runs
+    first.evaluation.update(numbers | {"corruptions": corrupted(fog=[40.0], snow=[80.0])})  # type: ignore[attr-defined]
+    second.evaluation.update(numbers | {"corruptions": corrupted(fog=[42.0])})  # type: ignore[attr-defined]
+    _, table = evaluation_tables(rows)
+    assert table.rows == [["Baseline", "41.00 ± 1.41", "20", "2"]]
 
 
 def test_the_note_says_which_images_chose_the_best_epoch(make: Make, tmp_path: Path) -> None:

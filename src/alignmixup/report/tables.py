@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from alignmixup.evaluation.published import published_localization
-from alignmixup.evaluation.summary import headline
+from alignmixup.evaluation.summary import headline, in_common
 from alignmixup.report.collect import Run
 from alignmixup.report.names import spell
 from alignmixup.report.rows import KEY, Row
@@ -159,9 +159,12 @@ _COUNTED = {
 def evaluation_tables(rows: Sequence[Row]) -> list[Table]:
     """What `alignmixup evaluate` measured, a table for each kind of measure, a row a method: mean ± spread.
 
-    Runs without a kind of measure do not count in its table.
+    Runs without a kind of measure do not count in its table; the others are compared by what they have `in_common`.
     """
-    found = [(row, [(run, headline(run.evaluation)) for run in row.runs if run.evaluation]) for row in rows]
+    measured = [run for row in rows for run in row.runs if run.evaluation]
+    common = in_common([run.evaluation for run in measured])
+    numbers = {id(run): headline(one) for run, one in zip(measured, common, strict=True)}
+    found = [(row, [(run, numbers[id(run)]) for run in row.runs if id(run) in numbers]) for row in rows]
     keys = list(dict.fromkeys(key for _, several in found for _, one in several for key in one))
     groups = {group: {key: own[key] for key in own if key in keys} for group, own in _GROUPS.items()}
     known = {key for own in groups.values() for key in own}
