@@ -91,6 +91,16 @@ def test_a_table_of_corruptions_is_of_the_kinds_that_all_runs_have(rows: list[Ro
     assert table.rows == [["Baseline", "41.00 ± 1.41", "20", "2"]]
 
 
+def test_what_was_asked_otherwise_of_each_is_left_out_and_said(
+    rows: list[Row], caplog: pytest.LogCaptureFixture
+) -> None:
+    numbers = {"error_percent": 21.0, "top5_error_percent": 9.0, "cross_entropy": 1.5, "images": 50}
+    for run, bins in zip(rows[0].runs, (10, 15), strict=True):
+        run.evaluation.update(numbers | {"calibration": {"bins": bins, "ece_percent": 3.0}})  # type: ignore[attr-defined]
+    assert [table.caption for table in evaluation_tables(rows)] == ["Error"]
+    assert "calibration is in no table and figure of these runs: it was asked otherwise of each" in caplog.text
+
+
 def test_the_note_says_which_images_chose_the_best_epoch(make: Make, tmp_path: Path) -> None:
     make("mixup", 0, [20.0])
     assert "chosen on the test set, as the papers report it." in error_table(build_rows(find_runs([tmp_path]))).note

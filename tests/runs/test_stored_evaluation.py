@@ -133,10 +133,22 @@ def test_a_folder_is_another_one_seen_from_another_working_directory(
     here, there = (build_plan(corruption_folder=tmp_path / place / "others") for place in ("here", "there"))
     assert build_plan(corruption_folder="others") == there != here
     stored = read(out)
-    stored["settings"]["parts"]["ood"]["ood"] = [f"folder:{tmp_path / 'here'}/others", "folder:others"]
+    named = stored["settings"]["parts"]["ood"]["ood"] = [f"folder:{tmp_path / 'here'}/others", "folder:others"]
+    stored["ood"]["sets"] = dict(zip(named, found.values(), strict=True))
     out.write_text(json.dumps(stored), encoding="utf-8")  # as files of before name them
     forbid(monkeypatch)
-    runs.evaluate(run, out=out, ood="folder:others", what="error", limit=30)
+    assert runs.evaluate(run, out=out, ood="folder:others", what="error", limit=30)["ood"]["sets"] == found
+
+
+def test_a_set_whose_folder_is_gone_is_left_out_on_request_only(run: runs.Run, out: Path, tmp_path: Path) -> None:
+    (tmp_path / "others").mkdir()
+    Image.new("L", (8, 8), 10).save(tmp_path / "others" / "0.png")
+    runs.evaluate(run, out=out, ood=f"folder:{tmp_path / 'others'}", what="error", limit=30)
+    shutil.rmtree(tmp_path / "others")
+    with pytest.raises(ConfigError, match=r"others, which is gone, and sets are measured together: --overwrite leaves"):
+        runs.evaluate(run, out=out, ood="gaussian", what="error", limit=30)
+    found = runs.evaluate(run, out=out, ood="gaussian", what="error", limit=30, overwrite=True)
+    assert list(found["ood"]["sets"]) == ["gaussian"]
 
 
 def test_runs_whose_results_grew_apart_make_one_table_and_figure(run: runs.Run, out: Path, tmp_path: Path) -> None:

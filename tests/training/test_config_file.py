@@ -10,6 +10,7 @@ import pytest
 from alignmixup.training.config import TABLES, Config, MethodConfig
 from alignmixup.training.config_file import (
     ConfigError,
+    agreed,
     bundled_folder,
     bundled_names,
     dump,
@@ -161,6 +162,15 @@ def test_a_value_is_written_as_it_is_read_back(value) -> None:
     config = load("digits/mixup", [f"method.any={override_value(value)}"])
     assert config.method.options["any"] == value
     assert type(config.method.options["any"]) is type(value)
+
+
+def test_two_ways_of_writing_a_path_agree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for told in ("photos", "photos/", "./photos", f'"{tmp_path}/photos"'):
+        texts = agreed([f"data.root={told}"], {"data.root": ("--data photos", "photos")})
+        assert load("digits/mixup", texts).data.root == "photos"
+    with pytest.raises(ConfigError, match=r"--data photos and --set data\.root=photos2 disagree: leave"):
+        agreed(["data.root=photos2"], {"data.root": ("--data photos", "photos")})
 
 
 def test_defaults_of_the_classes_are_valid() -> None:

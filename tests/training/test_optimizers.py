@@ -1,6 +1,7 @@
 """Parameter groups, rates and the weight average."""
 
 import copy
+from typing import Any
 
 import pytest
 import timm
@@ -182,6 +183,22 @@ def test_a_last_layer_that_does_not_give_the_logits_is_no_head(linear: bool) -> 
     with pytest.raises(ValueError, match=r"give the model a method head_parameters\(\)"):
         build_optimizer(model, OptimizerConfig(head_lr_factor=10.0), example=torch.zeros(2, 2))
     assert not model.body._forward_hooks
+
+
+@pytest.mark.parametrize("kind", [dict, tuple])
+def test_a_head_is_told_in_whatever_the_model_returns(kind: type) -> None:
+    class Returns(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body, self.head = nn.Linear(2, 4), nn.Linear(4, 3)
+
+        def forward(self, x: torch.Tensor) -> Any:
+            logits = self.head(self.body(x))
+            return {"logits": logits} if kind is dict else (logits, x)
+
+    model = Returns()
+    freeze_backbone(model, torch.zeros(2, 2))
+    assert {name for name, one in model.named_parameters() if one.requires_grad} == {"head.weight", "head.bias"}
 
 
 def test_rates_and_decay_are_chosen_apart() -> None:

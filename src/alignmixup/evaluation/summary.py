@@ -94,7 +94,7 @@ def in_common(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
           other bins, and mCEs of other kinds or baselines.
     """
     several = [dict(result) for result in results]
-    for part, cut in (("calibration", _of_same_bins), ("ood", _of_same_sets), ("corruptions", _of_same_corruptions)):
+    for part, cut in _COMPARED.items():
         holders = [result for result in several if part in result]
         for holder, kept in zip(holders, cut([holder[part] for holder in holders]), strict=True):
             if kept is not None:
@@ -102,6 +102,18 @@ def in_common(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             else:
                 del holder[part]
     return several
+
+
+def asked_otherwise(results: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Say of each part that some hold, and of which nothing is `in_common`, that it is left out."""
+    alike = in_common(results)
+    parts = [part for part in _COMPARED if any(part in one for one in results)]
+    return [
+        f"{part} is in no table and figure of these runs: it was asked otherwise of each; ask the same of all, with "
+        "--overwrite"
+        for part in parts
+        if not any(part in one for one in alike)
+    ]
 
 
 _Parts = Sequence[Mapping[str, Any]]
@@ -138,6 +150,9 @@ def _of_same_corruptions(parts: _Parts) -> _Cut:
     if not kinds or not severities or not _alike(parts, "source", "seed", "table"):
         return [None] * len(parts)
     return [chosen_corruptions(part, kinds, severities) for part in parts]
+
+
+_COMPARED = {"calibration": _of_same_bins, "ood": _of_same_sets, "corruptions": _of_same_corruptions}
 
 
 def mean_over_sets(sets: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, float]]:

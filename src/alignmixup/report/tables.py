@@ -1,16 +1,19 @@
 """The tables of pages and of the documentation: their headings, and what stands below."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from alignmixup.evaluation.published import published_localization
-from alignmixup.evaluation.summary import headline, in_common
+from alignmixup.evaluation.summary import asked_otherwise, headline, in_common
 from alignmixup.report.collect import Run
 from alignmixup.report.names import spell
 from alignmixup.report.rows import KEY, Row
 from alignmixup.runs.comparison.results import averaged, mean_and_spread
 from alignmixup.runs.record import best_chosen_on
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -162,7 +165,10 @@ def evaluation_tables(rows: Sequence[Row]) -> list[Table]:
     Runs without a kind of measure do not count in its table; the others are compared by what they have `in_common`.
     """
     measured = [run for row in rows for run in row.runs if run.evaluation]
-    common = in_common([run.evaluation for run in measured])
+    results = [run.evaluation for run in measured]
+    common = in_common(results)
+    for line in asked_otherwise(results):
+        _log.warning(line)
     numbers = {id(run): headline(one) for run, one in zip(measured, common, strict=True)}
     found = [(row, [(run, numbers[id(run)]) for run in row.runs if id(run) in numbers]) for row in rows]
     keys = list(dict.fromkeys(key for _, several in found for _, one in several for key in one))

@@ -10,7 +10,7 @@ from statistics import fmean, median
 from typing import Any
 
 from alignmixup.evaluation.corruptions.mean_error import chosen_corruptions, mean_corruption_error
-from alignmixup.evaluation.summary import group_by_method, in_common, summarise_evaluations
+from alignmixup.evaluation.summary import asked_otherwise, group_by_method, in_common, summarise_evaluations
 from alignmixup.figures.ood import draw_ood
 from alignmixup.figures.reliability import draw_reliability
 from alignmixup.figures.representation import draw_representation
@@ -139,11 +139,8 @@ def _into_files(
         circumstances = [{key: one[key] for key in ("run", "method", "seed")} for one in results]
         summary = {"format": FORMAT, "methods": summarise_evaluations(results), "runs": circumstances}
         write_sealed(out, summary | {"settings": results[0]["settings"]})
-    alike = in_common(results)
-    for part in ("calibration", "ood", "corruptions"):
-        if any(part in one for one in results) and not any(part in one for one in alike):
-            text = "%s is in no table and figure of these runs: it was asked otherwise of each; ask the same of all"
-            _log.warning(text + ", with --overwrite", part)
+    for line in asked_otherwise(results):
+        _log.warning(line)
     if out:
         draw_figures(results, out, plan.figures)
     return results

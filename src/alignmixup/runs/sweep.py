@@ -67,7 +67,7 @@ def expand(files: Iterable[str], *, overrides: Sequence[str] = (), sweeps: Seque
     used: set[str] = set()
     for file in files:
         own, now = load(file).method.name, load(file, overrides).method.name
-        if own != now:  # a row goes by the name of its file
+        if own != now and Path(file).stem == own:  # a row goes by the name of its file
             raise ConfigError(
                 f"--set method.name={now}: a row that is called {Path(file).stem} would be of {now}; name its own "
                 f"configuration, or --sweep method.name={now}"

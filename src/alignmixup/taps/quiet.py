@@ -82,9 +82,9 @@ def looking(root: nn.Module, *, reveal: bool = True, training: Training = "conta
     with ExitStack() as stack:
         stack.enter_context(own_buffers(root))
         norms = [m for m in root.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training]
-        drew = stack.enter_context(_own_streams(root))
+        drew = stack.enter_context(own_streams(root))
         if reveal:
-            stack.enter_context(_nothing_hidden(root))
+            stack.enter_context(nothing_hidden(root))
         kept = {
             m: m.training for m in root.modules() if training == "containers" and next(m.children(), None) is not None
         }
@@ -148,7 +148,9 @@ def own_attributes(root: nn.Module) -> Iterator[None]:
         for own, plain in before:
             for name in own.keys() - _OF_TORCH - plain.keys():
                 del own[name]
-            own.update(plain)
+            # what came to be a part meanwhile, such as a head that the first forward makes, stays one
+            parts = {*own["_modules"], *own["_parameters"], *own["_buffers"]}
+            own.update({name: value for name, value in plain.items() if name not in parts})
         for value, content in contents:
             value.clear()
             value.extend(content) if isinstance(value, list) else value.update(content)
@@ -159,7 +161,7 @@ def _plain(module: nn.Module) -> dict[str, Any]:
 
 
 @contextmanager
-def _own_streams(root: nn.Module) -> Iterator[Callable[[], bool]]:
+def own_streams(root: nn.Module) -> Iterator[Callable[[], bool]]:
     """Restore the random streams of torch, Python and, where it is loaded, NumPy; tell whether they moved."""
     devices = sorted({p.device.index or 0 for p in root.parameters() if p.is_cuda})
     python, numpy = random.getstate(), sys.modules.get("numpy")
@@ -181,7 +183,7 @@ def _own_streams(root: nn.Module) -> Iterator[Callable[[], bool]]:
 
 
 @contextmanager
-def _nothing_hidden(root: nn.Module) -> Iterator[None]:
+def nothing_hidden(root: nn.Module) -> Iterator[None]:
     """Swap parameters that are nearly zero, but for biases, for values of an ordinary size."""
     weights = [
         p

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from alignmixup import data, methods, models
 from alignmixup.files import write_atomically
-from alignmixup.models.border import unseen_border
 from alignmixup.modules import evaluation_mode
 from alignmixup.outside import require
 from alignmixup.seeds import own_stream
+from alignmixup.taps.border import unseen_border
 from alignmixup.training.config import Config
 from alignmixup.training.config_file import ConfigError
 from alignmixup.training.engine import Engine
@@ -145,7 +145,8 @@ def check_takes(config: Config, model: nn.Module, images: Tensor) -> None:
         raise ConfigError(
             f"[model]: {config.model.name} cannot work on images of {side} x {side} pixels ({reason}): {ways_out}"
         ) from error
-    if (unseen := unseen_border(model, images)) > max(1, side // 32):  # convolutions without padding lose a row or so
+    allowed = max(1, side // 32)  # convolutions without padding lose a row or so
+    if (unseen := unseen_border(model, images, allowed=allowed)) > allowed:
         raise ConfigError(
             f"[model]: {config.model.name} leaves out {unseen} pixels at a side of images of {side} x {side} pixels: "
             f"{ways_out}"

@@ -17,6 +17,7 @@ from alignmixup.near import near
 from alignmixup.options import options_of
 from alignmixup.training.config import TABLES, Config, OpenTable, OptionValue, Table, to_dict
 
+_PATHS = ("data.root", "model.weights")
 # Keys that may differ between a run and its continuation: where it computes and what it keeps, not what it finds.
 FREE_KEYS = (
     "data.root",
@@ -355,10 +356,15 @@ def agreed(overrides: Sequence[str], options: Mapping[str, tuple[str, OptionValu
             other, _, told = text.partition("=")
             if value is None or other.strip() != key:
                 continue
-            if _parse(TABLES[table], name, told.strip(), source=f"--set {text}") != value:
+            if _place(key, _parse(TABLES[table], name, told.strip(), source=f"--set {text}")) != _place(key, value):
                 raise ConfigError(f"{typed} and --set {text} disagree: leave one of them out")
         texts += [] if value is None else [f"{key}={toml_value(value)}"]
     return texts
+
+
+def _place(key: str, value: Any) -> Any:
+    """A value that two ways of writing a path have in common."""
+    return Path(value).expanduser().resolve() if key in _PATHS and isinstance(value, str) and value else value
 
 
 def check_keys(overrides: Sequence[str], keys: Sequence[str], text: str) -> None:

@@ -13,6 +13,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from alignmixup.modules import evaluation_mode
 from alignmixup.outside import require
+from alignmixup.taps.outputs import find_logits
 from alignmixup.training.config import OptimizerConfig
 from alignmixup.training.layer_groups import layer_groups
 
@@ -178,10 +179,11 @@ def _check_gives_logits(model: nn.Module, linear: Mapping[str, nn.Linear], name:
     hooks = [layer.register_forward_hook(lambda *_, one=one: ran.append(one)) for one, layer in linear.items()]
     try:
         with evaluation_mode(model), torch.no_grad():
-            logits = model(example).shape[-1]
+            found = find_logits(model(example))
     finally:
         for hook in hooks:
             hook.remove()
+    logits = 0 if found is None else found.shape[-1]
     if ran[-1:] != [name] or linear[name].out_features != logits:
         raise ValueError(
             f"{_NEEDED}: of the linear layers of {type(model).__name__} {name} is listed last, with "

@@ -353,10 +353,10 @@ def _check_class_counts(stored: Sequence[int] | None, counts: Sequence[int], nam
 
     Args:
         stored: of a checkpoint; older ones have none.
-        counts: training images of each class now.
+        counts: training images of each class now; none where that is not told.
         names: of the classes.
     """
-    if not stored or list(stored) == list(counts):
+    if not stored or not counts or list(stored) == list(counts):
         return
     label = next(number for number, count in enumerate(counts) if count != stored[number])
     raise ValueError(

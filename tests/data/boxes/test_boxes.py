@@ -437,6 +437,8 @@ def test_columns_of_sides_that_are_the_boxes_own_or_contradict(tmp_path):
     assert read_box_csv(file).sizes == {}
     file.write_text(f"{header}a.jpg,1,2,11,22,60,40\nb.jpg,5,5,9,9,0,0\n")
     assert read_box_csv(file).sizes == {"a.jpg": (60, 40)}
+    file.write_text(f"{header}a.jpg,1,2,11,22,,\nb.jpg,5,5,9,9,NA,NA\nc.jpg,1,2,3,4,60,40\n")
+    assert read_box_csv(file).sizes == {"c.jpg": (60, 40)}
     file.write_text(f"{header}a.jpg,1,2,11,22,60,40\na.jpg,5,5,9,9,60,50\n")
     with pytest.raises(ValueError, match=r"line 3: a\.jpg has 60x50 pixels, and 60x40 above"):
         read_box_csv(file)

@@ -109,6 +109,35 @@ class Remembers(Images):
         return super().forward(x)
 
 
+class MadeLate(Images):
+    """Makes its head when it first runs."""
+
+    def __init__(self):
+        super().__init__()
+        del self.head
+        self.head = None
+
+    def forward(self, x):
+        if self.head is None:
+            self.head = nn.Linear(8, 5)
+        return super().forward(x)
+
+
+@pytest.mark.parametrize("method", [AlignMixup, PuzzleMix])
+def test_a_head_that_a_look_made_is_the_one_that_trains(method):
+    model = MadeLate().train()
+    mixer = built(method, model, seed=3, **({"mean": (0.0,) * 3, "std": (1.0,) * 3} if method is PuzzleMix else {}))
+    mixer.prepare(X)
+    if method is PuzzleMix:  # whose first look is that of the saliency
+        mixer(X, Y)
+    head = model.head
+    assert {id(parameter) for parameter in head.parameters()} < {id(parameter) for parameter in model.parameters()}
+    with mixer(X, Y) as batch:
+        batch.loss(model(batch.x)).backward()
+    assert model.head is head
+    assert head.weight.grad is not None
+
+
 @pytest.mark.parametrize(
     "method", [AlignMixup, AlignMixupAE, ManifoldMixup, AttentiveMix, PuzzleMix, CoMixup, MultiMix]
 )

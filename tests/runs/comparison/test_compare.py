@@ -85,6 +85,12 @@ def test_files_that_say_the_same_are_one_configuration(trained: list[str]) -> No
         runs.compare([own("a.toml", ""), own("b.toml", "[train]\nseed = 5")])
 
 
+def test_a_row_may_be_of_another_method_where_its_name_tells_of_none(trained: list[str], tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text('base = "digits/cutmix"\n')
+    found = runs.compare([tmp_path / "mine.toml"], seeds=1, overrides=["method.name=mixup"])
+    assert rows(found) == {"mine": [0]}
+
+
 def test_code_outside_the_package_is_left_to_its_run(trained: list[str]) -> None:
     found = runs.compare(["digits/mixup"], seeds=1, sweeps=["method.name=no_module:Mixer"], overrides=["method.any=1"])
     assert rows(found) == {"mixup,name=no_module_Mixer": [0]}

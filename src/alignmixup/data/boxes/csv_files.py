@@ -22,6 +22,7 @@ _NAMES = {
 _NAMES_FROM_ONE = {"x0": ("x1",), "y0": ("y1",), "x1": ("x2",), "y1": ("y2",)}
 _SIDES = ("w", "h", "bw", "bh", "width", "height", "boxwidth", "boxheight")
 _IMAGE_SIDES = {side: (side, f"image{side}", f"img{side}", f"im{side}") for side in ("width", "height")}
+_UNSTATED = ("", "na", "n/a", "nan", "none", "null")
 _PATHS = (
     *("path", "file", "filename", "filepath", "name"),
     *("image", "imagepath", "imagename", "imagefile", "imageid", "img", "imgpath", "imgname"),
@@ -36,7 +37,7 @@ def read_box_csv(path: str | Path) -> BoxTable:
         - a header that names the corners (x0 or xmin or left... ; x1, y1, x2, y2) says their order. It may name further
           columns where one is called path, file, image...; a header of other names is refused.
         - columns width and height beside the corners are the image's, which may have been scaled since; where they are
-          the box's own, the size is that of the file.
+          the box's own, or empty, the size is that of the file.
         - pixels count from 0, and the last one belongs to the box. A corner at 78.4 lies in pixel 78.
         - a path may start anywhere, have a drive, and backslashes; a box that is there twice is one.
 
@@ -104,7 +105,9 @@ def _image_sizes(stated: Sequence[tuple[str, str, Box, list[str]]]) -> dict[str,
     if all(_are_sides(cells, box) for _, _, box, cells in stated):
         return sizes
     for place, key, _, cells in stated:
-        width, height = whole_numbers(cells, place=place, meaning="width and height")
+        if any(cell.strip().lower() in _UNSTATED for cell in cells):
+            continue
+        width, height = whole_numbers(cells, place=place, meaning="width and height of an image")
         if min(width, height) > 0 and sizes.setdefault(key, (width, height)) != (width, height):
             raise ValueError(f"{place}: {key} has {width}x{height} pixels, and {'x'.join(map(str, sizes[key]))} above")
     return sizes

@@ -62,6 +62,7 @@ def compare(run: Run, plan: Plan, file: Path, *, overwrite: bool) -> tuple[Resul
     plan = replace(plan, ood=tuple(ood_names(plan.ood, run.config.data.name)))
     if "ood" in known:  # files of before leave out the usual sets
         known["ood"]["ood"] = [placed(name) for name in ood_names(known["ood"]["ood"], run.config.data.name)]
+        stored["ood"] = {**stored["ood"], "sets": {placed(name): one for name, one in stored["ood"]["sets"].items()}}
     if folder := known.get("corruptions", {}).get("corruption_folder"):  # and name folders as they were given
         known["corruptions"]["corruption_folder"] = str(whole_path(folder))
     lost = {part: _difference(known[part], asked[part]) for part in asked if part in known}
@@ -71,7 +72,10 @@ def compare(run: Run, plan: Plan, file: Path, *, overwrite: bool) -> tuple[Resul
             raise ConfigError(f"{file} holds {part} with {difference}: {_WAY_OUT}{without}")
     # it may have been measured from another working directory, or by a version that had other keys
     stored = stored | {"run": run.name, "configuration": configuration_of(run)}
-    plan = _grown(plan, known, [part for part, difference in lost.items() if not difference])
+    same = [part for part, difference in lost.items() if not difference]
+    if "ood" in same and "ood" in plan.parts:
+        known["ood"]["ood"] = _still_there(known["ood"]["ood"], file, overwrite=overwrite)
+    plan = _grown(plan, known, same)
     if overwrite:
         return stored, plan
     return stored, _rest(stored, known, plan, settings_of(run, plan)["parts"])
@@ -90,6 +94,17 @@ def _with_images(run: Run, settings: Mapping[str, Any]) -> Result:
         name, _, digits = str(named).rpartition(", ")
         return {"images": f"{name}#{digits[:6]}", **settings, "data": data}
     return {"images": own_images(run), **settings}
+
+
+def _still_there(sets: Sequence[str], file: Path, *, overwrite: bool) -> list[str]:
+    """Sets that can be measured again; a folder that is gone is refused, or left out on request."""
+    gone = [name for name in sets if name.startswith("folder:") and not Path(name.removeprefix("folder:")).is_dir()]
+    if gone and not overwrite:
+        raise ConfigError(
+            f"{file} holds ood of {gone[0]}, which is gone, and sets are measured together: --overwrite leaves it out, "
+            "--out takes another file"
+        )
+    return [name for name in sets if name not in gone]
 
 
 def _grown(plan: Plan, known: Mapping[str, Any], same: Sequence[str]) -> Plan:

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from alignmixup import models
-from alignmixup.models.border import unseen_border
+from alignmixup.taps.border import unseen_border
 
 
 @pytest.mark.parametrize(
@@ -40,6 +40,31 @@ def test_of_a_network_that_answers_the_same_to_every_image_nothing_is_said() -> 
             return x.detach().mean((2, 3))
 
     assert unseen_border(Detached(), torch.zeros(2, 3, 8, 8)) == 0
+
+
+class Residual(nn.Module):
+    """A branch whose last gain starts at zero, as timm's do, beside a shortcut that reads every other pixel."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.branch = nn.Sequential(nn.Conv2d(3, 4, 3, stride=2, padding=1), nn.BatchNorm2d(4))
+        self.shortcut = nn.Conv2d(3, 4, 1, stride=2)
+        nn.init.zeros_(self.branch[1].weight)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return (self.branch(x) + self.shortcut(x)).mean((2, 3))
+
+
+def test_a_branch_that_starts_at_zero_counts() -> None:
+    model = Residual()
+    assert unseen_border(model, torch.zeros(2, 3, 8, 8)) == 0
+    assert not model.branch[1].weight.any()
+
+
+@pytest.mark.parametrize("name", ["resnet18", "regnety_002"])
+def test_new_networks_see_whole_images(name: str) -> None:
+    network = models.build(f"timm:{name}", num_classes=3)
+    assert unseen_border(network, torch.zeros(2, 3, 32, 32)) == 0
 
 
 def test_of_a_network_of_patches_behind_a_convolution() -> None:
