@@ -60,6 +60,7 @@ def test_containers_keep_what_else_they_have(output):
         assert getattr(doubled, name, None) == getattr(output, name, None)
 
 
+@pytest.mark.needs_torch("2.15", "compiled code is broken up where a container is made anew (not tried in between)")
 @pytest.mark.parametrize("make", [lambda t: {"a": t}, lambda t: OrderedDict(a=t), Counted, lambda t: (t,)])
 def test_containers_are_made_anew_in_one_graph(make):
     def double(tensor):
