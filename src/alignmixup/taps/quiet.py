@@ -19,6 +19,7 @@ from alignmixup.taps.feature_tap import FeatureTap
 _SMALL = 1e-3  # parameters that start at (nearly) zero: heads, LayerScale, the last BatchNorm of a residual branch
 Training = Literal["containers", "model", "none"]  # modules with parts, the model itself
 _OF_TORCH = frozenset(vars(nn.Module()))  # attributes that every module has
+_PARTS = ("_modules", "_parameters", "_buffers")
 _DROPOUT: set[Callable[..., Any]] = {
     F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.alpha_dropout, F.feature_alpha_dropout, torch.dropout,
     torch.dropout_, torch.alpha_dropout, torch.alpha_dropout_, torch.feature_dropout, torch.feature_dropout_,
@@ -149,8 +150,7 @@ def own_attributes(root: nn.Module) -> Iterator[None]:
             for name in own.keys() - _OF_TORCH - plain.keys():
                 del own[name]
             # what came to be a part meanwhile, such as a head that the first forward makes, stays one
-            parts = {*own["_modules"], *own["_parameters"], *own["_buffers"]}
-            own.update({name: value for name, value in plain.items() if name not in parts})
+            own.update({name: value for name, value in plain.items() if not any(name in own[kind] for kind in _PARTS)})
         for value, content in contents:
             value.clear()
             value.extend(content) if isinstance(value, list) else value.update(content)
