@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from alignmixup.cli import main
-from alignmixup.records import read_evaluation, read_json, read_localization, read_record, read_results
-from alignmixup.runs.plan import FILE
+from alignmixup.records import EVALUATION_FILE, read_evaluation, read_json, read_localization, read_record, read_results
 
 ROOT = Path(__file__).parents[1]
 RECORD = ROOT / "results" / "digits" / "records.jsonl"
@@ -92,7 +91,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     run.mkdir(parents=True)
     contents: dict[str, Any] = {
         "run/record.json": json.loads(RECORD.read_text(encoding="utf-8").splitlines()[0]),
-        f"run/{FILE}": EVALUATION,
+        f"run/{EVALUATION_FILE}": EVALUATION,
         "localization.json": json.loads(LOCALIZATION.read_text(encoding="utf-8")),
         "results.json": RESULTS,
     }
@@ -103,7 +102,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_records_are_whole(folder: Path) -> None:
     assert read_record(folder / "run/record.json")["format"] == 1
-    assert read_evaluation(folder / "run" / FILE) == EVALUATION
+    assert read_evaluation(folder / "run" / EVALUATION_FILE) == EVALUATION
     assert read_localization(folder / "localization.json")["groups"]
     assert read_results(folder / "results.json") == RESULTS
 
@@ -117,7 +116,7 @@ def test_every_stored_record_has_the_form(tmp_path: Path) -> None:
 
 COMMANDS = {
     "run/record.json": [[], ["--table", "csv"]],
-    f"run/{FILE}": [[], ["--table", "csv", "--numbers", "evaluation"]],
+    f"run/{EVALUATION_FILE}": [[], ["--table", "csv", "--numbers", "evaluation"]],
     "localization.json": [["--table", "csv", "--numbers", "localization"]],
     "results.json": [[]],
 }
@@ -142,7 +141,7 @@ def test_a_record_changed_anywhere_is_read_or_refused_in_one_line(
         assert status == 0 or (len(said) == 1 and Path(name).name in said[0]), where
 
 
-READERS = {"run/record.json": read_record, f"run/{FILE}": read_evaluation}
+READERS = {"run/record.json": read_record, f"run/{EVALUATION_FILE}": read_evaluation}
 READERS |= {"localization.json": read_localization, "results.json": read_results}
 
 

@@ -11,15 +11,11 @@ from alignmixup.cli import build_parser
 from alignmixup.cli.arguments import add_options, given, list_keys, load_networks
 from alignmixup.cli.parser import CommandParser
 from alignmixup.options import options_of
-from alignmixup.runs.plan import (
-    EvaluationOptions,
-    GalleryOptions,
-    LocalizationProtocol,
-    MatchOptions,
-    MorphOptions,
-    NetworkChoice,
-    listed,
-)
+from alignmixup.runs.options.base import listed
+from alignmixup.runs.options.evaluation import EvaluationOptions
+from alignmixup.runs.options.localization import LocalizationProtocol
+from alignmixup.runs.options.network import NetworkChoice
+from alignmixup.runs.options.pictures import GalleryOptions, MatchOptions, MorphOptions
 from alignmixup.training.config import TABLES
 from alignmixup.training.config_file import ConfigError, check_keys
 

@@ -9,7 +9,7 @@ import pytest
 
 from alignmixup import runs
 from alignmixup.runs import pictures
-from alignmixup.runs.plan import ARGUMENTS
+from alignmixup.runs.options.base import ARGUMENTS
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {name: getattr(runs, name) for name in runs.__all__ if name != "Run"}
 OF_A_RUN = {

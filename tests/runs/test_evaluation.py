@@ -14,8 +14,9 @@ from alignmixup.evaluation.attacks import Attack
 from alignmixup.evaluation.corruptions.strengths import EXTRA_KINDS, KINDS
 from alignmixup.records import read_json
 from alignmixup.runs.evaluation import evaluate_several, figure_files, mean_corruptions
-from alignmixup.runs.measurements import Measurements
-from alignmixup.runs.plan import CONVENTIONS, PARTS, Plan, build_plan, settings_of
+from alignmixup.runs.measurements import CONVENTIONS, Measurements
+from alignmixup.runs.options.evaluation import PARTS, Plan, build_plan
+from alignmixup.runs.stored.settings import settings_of
 from alignmixup.training import build
 from alignmixup.training.build import load_data, save_model
 from alignmixup.training.config_file import dump, load

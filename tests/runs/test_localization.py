@@ -18,7 +18,7 @@ from alignmixup.runs.localization import (
     on_unseen_images,
 )
 from alignmixup.runs.localization_report import check_together, grouped, reporting_to, write_report
-from alignmixup.runs.plan import LocalizationProtocol
+from alignmixup.runs.options.localization import LocalizationProtocol
 from alignmixup.runs.stored.maps import score_stored_maps
 from alignmixup.training.build import build_model, load_data, save_model
 from alignmixup.training.config_file import ConfigError, dump, load

@@ -19,7 +19,7 @@ from alignmixup.data.mean_std import mean_std
 from alignmixup.models.weights import read_weights
 from alignmixup.runs.evaluation import default_out
 from alignmixup.runs.measurements import Measurements
-from alignmixup.runs.plan import Plan
+from alignmixup.runs.options.evaluation import Plan
 from alignmixup.training.build import build_model, save_model
 from alignmixup.training.config_file import ConfigError, dump
 from alignmixup.training.config_file import load as load_config

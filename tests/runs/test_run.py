@@ -10,7 +10,7 @@ import torch
 
 from alignmixup import data, models, runs
 from alignmixup.runs.evaluation import recorded_errors
-from alignmixup.runs.plan import configuration_of
+from alignmixup.runs.stored.settings import configuration_of
 from alignmixup.training.build import save_model
 from alignmixup.training.config import to_dict
 from alignmixup.training.config_file import ConfigError, dump

@@ -13,7 +13,8 @@ from alignmixup.records import read_json
 from alignmixup.runs import measurements
 from alignmixup.runs.evaluation import evaluate_several, figure_files, recorded_errors
 from alignmixup.runs.measurements import Measurements
-from alignmixup.runs.plan import build_plan, circumstances_of
+from alignmixup.runs.options.evaluation import build_plan
+from alignmixup.runs.stored.settings import circumstances_of
 from alignmixup.training.build import build_model, load_data, save_model
 from alignmixup.training.config_file import ConfigError, dump, load
 

@@ -16,7 +16,7 @@ from torch.multiprocessing import ProcessExitedException
 from alignmixup.records import read_record
 from alignmixup.runs.evaluation import evaluate
 from alignmixup.runs.folder import RunFolder
-from alignmixup.runs.run import load as load_run
+from alignmixup.runs.loading import load as load_run
 from alignmixup.runs.training import train
 from alignmixup.training import checkpoint
 from alignmixup.training.build import build_model, load_data, load_model_weights

@@ -14,8 +14,8 @@ from alignmixup.runs.comparison.earlier import _unlike, images_of_set
 from alignmixup.runs.comparison.results import collect_results
 from alignmixup.runs.folder import RunFolder
 from alignmixup.runs.jobs.queue import Job, Outcome
-from alignmixup.runs.plan import configuration_of
 from alignmixup.runs.run import Run
+from alignmixup.runs.stored.settings import configuration_of
 from alignmixup.runs.sweep import Variant
 from alignmixup.training.checkpoint import check_matches
 from alignmixup.training.config import TABLES, Config, to_dict

@@ -12,7 +12,7 @@ import math
 from pathlib import Path
 
 from alignmixup.cli.arguments import add_networks, add_options, given, load_network
-from alignmixup.runs.plan import MatchOptions
+from alignmixup.runs.options.pictures import MatchOptions
 from alignmixup.terminal import say
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args, get_origin
 
 from alignmixup.options import Option, options_of
-from alignmixup.runs.plan import NetworkChoice
+from alignmixup.runs.options.network import NetworkChoice
 from alignmixup.training.config import TABLES, OpenTable
 from alignmixup.training.config_file import ConfigError
 

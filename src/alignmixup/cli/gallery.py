@@ -10,7 +10,7 @@ import argparse
 from pathlib import Path
 
 from alignmixup.cli.arguments import add_networks, add_options, given, load_network
-from alignmixup.runs.plan import GalleryOptions
+from alignmixup.runs.options.pictures import GalleryOptions
 from alignmixup.terminal import say
 
 

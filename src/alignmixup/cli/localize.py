@@ -15,7 +15,8 @@ from typing import Any
 from alignmixup.cli.arguments import add_networks, add_options, load_networks, refuse_idle
 from alignmixup.cli.table import new_table, show
 from alignmixup.runs.comparison.results import mean_and_spread
-from alignmixup.runs.plan import LocalizationProtocol, NetworkChoice
+from alignmixup.runs.options.localization import LocalizationProtocol
+from alignmixup.runs.options.network import NetworkChoice
 from alignmixup.terminal import say
 from alignmixup.training.config_file import ConfigError
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from alignmixup.cli.arguments import add_networks, add_options, given, load_network
 from alignmixup.cli.table import new_table, show
-from alignmixup.runs.plan import MorphOptions, PathOptions
+from alignmixup.runs.options.pictures import MorphOptions, PathOptions
 from alignmixup.terminal import say
 
 _COLUMNS = ("path", "A's or B's class", "lowest", "entropy", "minus not aligned", "same, kept half", "higher")

@@ -17,7 +17,7 @@ from alignmixup.cli.own_data.fit import METHOD, fit
 from alignmixup.cli.parser import CommandParser
 from alignmixup.records import last_ten
 from alignmixup.runs.folder import Mode, RunFolder, default_folder
-from alignmixup.runs.plan import FigureOptions
+from alignmixup.runs.options.base import FigureOptions
 from alignmixup.terminal import say
 from alignmixup.training.config_file import DEFAULT, ConfigError, load
 from alignmixup.training.foreign import outside_names, sending, trained_on

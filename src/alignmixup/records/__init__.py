@@ -5,6 +5,7 @@ without one, of an older version or written by hand, is read as it is. Imports n
 """
 
 from alignmixup.records.readers import (
+    EVALUATION_FILE,
     RECORD_FORMAT,
     each_record,
     last_ten,
@@ -18,6 +19,7 @@ from alignmixup.records.readers import (
 from alignmixup.records.sealing import read_json, sealed, write_sealed
 
 __all__ = [
+    "EVALUATION_FILE",
     "RECORD_FORMAT",
     "each_record",
     "last_ten",

@@ -19,6 +19,7 @@ from alignmixup.records.sealing import read_json, read_object
 from alignmixup.records.validation import complaint, shown
 
 RECORD_FORMAT = 1
+EVALUATION_FILE = "evaluation.json"
 
 
 def last_ten(curve: Sequence[Mapping[str, Any]]) -> list[float]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from alignmixup.files import write_text
-from alignmixup.records import read_evaluation, read_localization, read_record, read_records, sealed
+from alignmixup.records import EVALUATION_FILE, read_evaluation, read_localization, read_record, read_records, sealed
 from alignmixup.runs.record import portable
 from alignmixup.training.config_file import images_of
 from alignmixup.training.meaning import IMAGES, OF_ONE_ROW, as_written, differing, told
@@ -26,7 +26,7 @@ _RECORDS = ("record.json", STORED, "records/*.json")
 _LOCALIZATION = "localization.json"  # of `localize`, about several runs
 _OF_LOCALIZATION = "localization_"
 # what was measured -> how the figures of it begin
-_FIGURES = {"evaluation.json": "evaluation-", _LOCALIZATION: _OF_LOCALIZATION}
+_FIGURES = {EVALUATION_FILE: "evaluation-", _LOCALIZATION: _OF_LOCALIZATION}
 # the entries of an epoch that tables and charts read
 _KEPT = ("epoch", "train_loss", "error_percent", "cross_entropy")
 
@@ -183,10 +183,10 @@ def _read(file: Path) -> list[Run]:
 def _read_folder(file: Path, record: Mapping[str, Any]) -> Run:
     """What a run left and what was made of it; nothing of the network that was there before it, or was less long."""
     folder = file.parent
-    evaluation, localization = _evaluation(folder / "evaluation.json"), _localization(folder)
+    evaluation, localization = _evaluation(folder / EVALUATION_FILE), _localization(folder)
     outdated = []
     if evaluation and _is_of_others(evaluation.get("settings", {}), record):
-        outdated.append("evaluation.json")
+        outdated.append(EVALUATION_FILE)
     if localization and _is_older(folder / _LOCALIZATION, file):
         outdated.append(_LOCALIZATION)
     gone = tuple(prefix for name, prefix in _FIGURES.items() if name in outdated)
@@ -197,7 +197,7 @@ def _read_folder(file: Path, record: Mapping[str, Any]) -> Run:
         label=_without_seed(folder.name),
         record=record,
         path=folder,
-        evaluation={} if "evaluation.json" in outdated else evaluation,
+        evaluation={} if EVALUATION_FILE in outdated else evaluation,
         localization={} if _LOCALIZATION in outdated else localization,
         pictures=tuple(pictures),
         outdated=tuple(outdated),

@@ -6,15 +6,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from alignmixup.runs.comparison.compare import compare
     from alignmixup.runs.evaluation import evaluate
+    from alignmixup.runs.loading import load
     from alignmixup.runs.localization_report import localize
-    from alignmixup.runs.run import Run, load
+    from alignmixup.runs.run import Run
     from alignmixup.runs.training import train
 
 _HOMES = {
     "Run": "run",
     "compare": "comparison.compare",
     "evaluate": "evaluation",
-    "load": "run",
+    "load": "loading",
     "localize": "localization_report",
     "train": "training",
 }

@@ -17,29 +17,20 @@ from alignmixup.figures.representation import draw_representation
 from alignmixup.figures.robustness import draw_attacks, draw_corruptions
 from alignmixup.figures.save import FigureKind, figure_of_each_kind, figures_to_draw
 from alignmixup.files import locked
-from alignmixup.records import last_ten, read_evaluation, write_sealed
-from alignmixup.runs.measurements import Measurements, Progress, check_alone
-from alignmixup.runs.plan import (
-    CONVENTIONS,
-    FILE,
-    FORMAT,
-    PARTS,
-    Plan,
-    build_plan,
-    check_arguments,
-    circumstances_of,
-    configuration_of,
-    own_images,
-    settings_of,
-)
+from alignmixup.records import EVALUATION_FILE, last_ten, read_evaluation, write_sealed
+from alignmixup.runs.loading import as_run
+from alignmixup.runs.measurements import CONVENTIONS, Measurements, Progress, check_alone
+from alignmixup.runs.options.base import check_arguments
+from alignmixup.runs.options.evaluation import PARTS, Plan, build_plan
 from alignmixup.runs.record import environment, source_revision
-from alignmixup.runs.run import Run, as_run
+from alignmixup.runs.run import Run
 from alignmixup.runs.stored.evaluation import (
     check_summary,
     compare,
     merge_attacks,
     merge_corruptions,
 )
+from alignmixup.runs.stored.settings import FORMAT, circumstances_of, configuration_of, own_images, settings_of
 from alignmixup.training.config_file import ConfigError
 from alignmixup.training.engine import Engine
 from alignmixup.training.progress.images import image_progress
@@ -169,7 +160,7 @@ def default_out(runs: Sequence[Run]) -> Path:
     folders = [run.folder.path for run in runs if run.folder]
     if len(folders) < len(runs) or len({folder.resolve().parent for folder in folders}) > 1:
         raise ConfigError("the runs lie in several folders: say with --out where their table goes")
-    return folders[0].parent / FILE
+    return folders[0].parent / EVALUATION_FILE
 
 
 def figure_files(results: Sequence[Mapping[str, Any]], out: Path) -> list[Path]:
@@ -317,12 +308,12 @@ def _check_baseline(runs: Sequence[Run], plan: Plan, baseline: Path) -> None:
 
 def _read_baseline(baseline: Path) -> Result:
     try:
-        errors: Result = read_evaluation(baseline / FILE)
+        errors: Result = read_evaluation(baseline / EVALUATION_FILE)
         errors["corruptions"]  # what is missing shows
     except (OSError, KeyError):
         raise ConfigError(
-            f"--baseline {baseline}: no errors under corruptions in {baseline / FILE}; evaluate it first with the "
-            "same --corruptions, or give it as one of the runs"
+            f"--baseline {baseline}: no errors under corruptions in {baseline / EVALUATION_FILE}; evaluate it first "
+            "with the same --corruptions, or give it as one of the runs"
         ) from None
     return errors
 

@@ -29,8 +29,9 @@ from alignmixup.evaluation.localization.protocols import cutmix_top1, tabulate_c
 from alignmixup.files import write_atomically
 from alignmixup.normalization import Normalization
 from alignmixup.runs.measurements import check_alone
-from alignmixup.runs.plan import LocalizationProtocol, circumstances_of
+from alignmixup.runs.options.localization import LocalizationProtocol
 from alignmixup.runs.run import Run
+from alignmixup.runs.stored.settings import circumstances_of
 from alignmixup.training.build import build_loaders, example_images
 from alignmixup.training.config import Config
 from alignmixup.training.config_file import ConfigError

@@ -22,11 +22,14 @@ from alignmixup.figures.score_maps import MapRow, draw_boxes, draw_threshold_cur
 from alignmixup.files import locked
 from alignmixup.records import write_sealed
 from alignmixup.runs.comparison.results import averaged
+from alignmixup.runs.loading import as_run
 from alignmixup.runs.localization import Bar, Localization, Shown, count_boxes, measure_localization
 from alignmixup.runs.measurements import check_alone
-from alignmixup.runs.plan import LocalizationProtocol, check_arguments, circumstances_of
+from alignmixup.runs.options.base import check_arguments
+from alignmixup.runs.options.localization import LocalizationProtocol
 from alignmixup.runs.record import environment, source_revision
-from alignmixup.runs.run import Run, as_run
+from alignmixup.runs.run import Run
+from alignmixup.runs.stored.settings import circumstances_of
 
 FORMAT = 1
 CENTRE = "centred box"

@@ -31,7 +31,7 @@ from alignmixup.evaluation.ood_sets import OodSet, build_ood_set
 from alignmixup.evaluation.outputs import ChosenOutputs, Outputs, collect_outputs
 from alignmixup.evaluation.representation.evaluate import check_labels, evaluate_representation
 from alignmixup.evaluation.representation.evaluate import passes as looks
-from alignmixup.runs.plan import Plan, ood_names
+from alignmixup.runs.options.evaluation import Plan, ood_names
 from alignmixup.runs.run import Run
 from alignmixup.training.config_file import ConfigError
 from alignmixup.training.engine import Engine
@@ -40,6 +40,21 @@ if TYPE_CHECKING:
     from alignmixup.data import FileSplit
 
 _log = logging.getLogger(__name__)
+
+CONVENTIONS = {
+    "error": "arg-max of the logits in evaluation mode, no mixing; equal logits: the lower class; interval: 95 % "
+    "bootstrap percentiles over the images, 10,000 resamples, seed 0",
+    "weights": "those in the file named, by default of the last epoch; best and last-10 errors are the run's record",
+    "calibration": "equal-width bins (lo, hi]; soft-max in float64; errors times 100; adaptive: equal mass; "
+    "temperature fitted on the images at even places, measured on the others",
+    "representation": "features: what the last linear layer reads; singular values of each class over the root of its "
+    "number of images, relative ones over its root mean squared norm; segments between images of different classes at "
+    "21 places; steps in one random direction an image, root mean square in units of 1/255, not clipped",
+    "attacks": "maximum norm, or the Euclidean one where the name ends in -l2; white box, true label, cross-entropy, "
+    "evaluation mode, float32; epsilon and step in units of pixels in [0, 1], before normalisation; every image "
+    "attacked; error after the last iteration; autoattack: the standard version of its authors' code",
+    "corruptions": "mean over kinds of the mean over severities; mCE only against a named baseline",
+}
 
 Result = TypeVar("Result")
 Advance = Callable[[int], None]

@@ -39,16 +39,11 @@ from alignmixup.normalization import Normalization
 from alignmixup.options import Option
 from alignmixup.outside import require
 from alignmixup.runs.folder import RunFolder
-from alignmixup.runs.plan import (
-    GalleryOptions,
-    MatchOptions,
-    MorphOptions,
-    PairChoice,
-    PathOptions,
-    listed,
-)
+from alignmixup.runs.loading import as_run
+from alignmixup.runs.options.base import listed
+from alignmixup.runs.options.pictures import GalleryOptions, MatchOptions, MorphOptions, PairChoice, PathOptions
 from alignmixup.runs.record import environment
-from alignmixup.runs.run import Run, as_run
+from alignmixup.runs.run import Run
 from alignmixup.taps import Layout
 from alignmixup.taps.quiet import own_buffers
 from alignmixup.training.config_file import bundled_names, load

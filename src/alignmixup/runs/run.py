@@ -1,4 +1,4 @@
-"""A trained network with all that belongs to it: a run folder, or a model by name with weights from elsewhere."""
+"""A trained network with all that belongs to it."""
 
 from __future__ import annotations
 
@@ -6,22 +6,16 @@ import hashlib
 import json
 import logging
 import re
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
-from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from alignmixup.near import alternatives
-from alignmixup.records import read_record
+from alignmixup.records import EVALUATION_FILE, read_record
 from alignmixup.runs.checkpoint import check_published, load_checkpoint, outputs_of, published_facts, read_checkpoint
 from alignmixup.runs.folder import RunFolder
-from alignmixup.runs.plan import FILE, NetworkChoice, check_arguments
-from alignmixup.training.config_file import DEFAULT, FREE_KEYS, ConfigError, agreed, check_keys
-from alignmixup.training.config_file import load as load_config
-from alignmixup.training.foreign import only_read
+from alignmixup.runs.options.network import NetworkChoice
 
 if TYPE_CHECKING:
     import torch
@@ -35,12 +29,8 @@ if TYPE_CHECKING:
     from alignmixup.taps import Layout
     from alignmixup.training.config import Config
 
-_OF_ANYBODY = ("folder", "imagenet")  # names under which many data sets are read
-# how the test images of a set are shown whose classes others took new pictures of: side and normalisation
-_SHOWN = {"cifar10": (32, "cifar10"), "cifar100": (32, "cifar10"), "tiny-imagenet": (64, "cifar10")}
-_SHOWN |= dict.fromkeys(_OF_ANYBODY, (224, "imagenet"))
+OF_ANYBODY = ("folder", "imagenet")  # names under which many data sets are read
 _log = logging.getLogger(__name__)
-_RUN_KEYS = (*FREE_KEYS, "train.precision", "train.channels_last")
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,13 +80,13 @@ class Run:
     def result_file(self) -> Path:
         """Where what is measured goes: into the run folder; of a model, into one for its name, weights and data."""
         data = self.config.data
-        images = [data.name, *([Path(data.root).resolve().name] if data.name in _OF_ANYBODY else [])]
+        images = [data.name, *([Path(data.root).resolve().name] if data.name in OF_ANYBODY else [])]
         if self.folder:
-            other = _file_name(Path(FILE).stem, *images) + ".json"
-            return self.folder.path / (FILE if self.choice.data is None else other)
+            other = _file_name(Path(EVALUATION_FILE).stem, *images) + ".json"
+            return self.folder.path / (EVALUATION_FILE if self.choice.data is None else other)
         weights = [self.weights.stem] if self.weights else []
         size = [] if self.choice.size is None else [str(self.choice.size)]
-        return Path("evaluations", _file_name(self.name, *weights, *images, *size), FILE)
+        return Path("evaluations", _file_name(self.name, *weights, *images, *size), EVALUATION_FILE)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -198,7 +188,7 @@ class Run:
         dataset = load_data(config or self.config, test_crop=self.choice.crop, **how)
         if self.label_map is None:
             names = list(dataset.class_names)
-            if self.folder is None and self.choice.data in _OF_ANYBODY and names != sorted(names):
+            if self.folder is None and self.choice.data in OF_ANYBODY and names != sorted(names):
                 first = next(number for number, name in enumerate(sorted(names)) if name != names[number])
                 text = "output %d is the folder %s, as numbers come; where it is %s (order of texts, as torchvision's "
                 _log.info(text + "ImageFolder has it), give --labels FILE", first, names[first], sorted(names)[first])
@@ -328,158 +318,5 @@ class Run:
         yield from build_loaders(part, batch_size=size, augment=None, device=self.device)[1]
 
 
-def load(
-    target: str | Path,
-    *,
-    overrides: Sequence[str] = (),
-    **options: Any,
-) -> Run:
-    """Find a trained network. Nothing heavy is loaded before it is asked for.
-
-    A run folder is data: no code that it names runs, and nothing is fetched because it says so. ``trust`` allows both;
-    see docs/security.md.
-
-    Args:
-        target: run folder; or as a text, the name of a model that ``models.build`` knows.
-        overrides: such as ``data.root=DIR`` and ``train.device=cpu``; of a run, where it computes and nothing else.
-        options: those of `NetworkChoice`, such as ``data``, ``checkpoint``, ``mean``, ``std``, ``labels`` and
-            ``trust``.
-
-    Raises:
-        ConfigError: neither run nor model, a key that cannot be changed, weights or data that are not named, an option
-            of a model for a run, or a run of outside modules without ``trust``.
-        ValueError: a configuration that is not the record's, no such library, module or function, an option out of
-            range, a label map that is none.
-        FileNotFoundError: no weights or label map there.
-
-    Example:
-        >>> from alignmixup import runs
-        >>> quick = ["train.epochs=1", "data.subset=6", "model.width=4", "train.device=cpu"]
-        >>> record = runs.train("digits/mixup", "runs/quick", overrides=quick)
-        >>> run = runs.load("runs/quick")
-        >>> run.model(run.images([0, 1])[0]).shape
-        torch.Size([2, 10])
-    """
-    check_arguments(target=target, overrides=overrides)
-    folder, choice = RunFolder(Path(target)), NetworkChoice(**options)
-    overrides = choice.beside(overrides)
-    if isinstance(target, Path) or folder.config.is_file():
-        folder.check()
-        for name in sorted(set(choice.of_a_model) - {"data"}):
-            raise ConfigError(
-                f"--{name} {choice.of_a_model[name]}: the run {target} shows images as in its training; --{name} is "
-                "for a model by name"
-            )
-        check_keys(overrides, _RUN_KEYS, "an evaluation can change {} alone")
-        config = folder.read_config(overrides)
-        if choice.root and config.data.name == "digits":
-            raise ConfigError(
-                f"--root {choice.root}: the run {target} is tested on digits, which need no folder: leave it out; for "
-                "the sets of --ood it is --set data.root=DIR"
-            )
-        if choice.data:
-            config = _on_other_images(config, choice, str(target))
-            _warn_of_training_images(folder.read_config(()), config, str(target))
-        if not choice.trust:
-            config = only_read(config, f"the run {folder.path}", overrides)
-        folder.check_recorded()
-        file = Path(choice.checkpoint) if choice.checkpoint else folder.weights_named(choice.weights)
-        return Run(str(folder.path), config, _existing(file), folder, choice)
-    from alignmixup import models
-
-    known = models.available()
-    if target not in known and ":" not in target:
-        path = Path(target)
-        seeds = sorted(str(one.parent) for one in path.parent.glob(f"{escape(path.name)}-seed*/config.toml"))
-        seeds = [str(path.parent)] if path.is_file() and (path.parent / "config.toml").is_file() else seeds
-        question = f"; did you mean {alternatives(seeds[:3])}?" if seeds else ""
-        raise ConfigError(
-            f"{target} is no run folder: it has no config.toml; nor is it a model ({', '.join(known)}, "
-            f"package.module:function){question}"
-        )
-    if choice.weights != "last":
-        raise ConfigError(f"--weights {choice.weights} is for a run: a model by name has those of --checkpoint alone")
-    models.options(target)  # an unknown name is refused before any data are read
-    config = _model_config(target, choice.data, overrides)
-    if choice.checkpoint is None and not config.model.options.get("pretrained"):
-        raise ConfigError(f"{target} has no weights: give --checkpoint FILE or --set model.pretrained=true")
-    run = Run(target, config, _existing(Path(choice.checkpoint)) if choice.checkpoint else None, None, choice)
-    run.label_map  # noqa: B018 - a map that is none shows before any data are read
-    return run
-
-
-def as_run(run: Run | str | Path) -> Run:
-    """The run itself, or that in a folder.
-
-    Raises:
-        TypeError: neither; what `load` raises of a folder that holds none.
-    """
-    if isinstance(run, Run):
-        return run
-    if not isinstance(run, str | Path):
-        raise TypeError(f"run must be a run folder, or what alignmixup.runs.load(...) gives, got {run!r:.100}")
-    return load(run)
-
-
-def _on_other_images(config: Config, choice: NetworkChoice, target: str) -> Config:
-    """The configuration of a run with other test images of its classes, shown as its own are."""
-    own, wanted = config.data, str(choice.data)
-    if wanted not in _OF_ANYBODY or own.name not in _SHOWN or choice.root is None:
-        raise ConfigError(
-            f"--data {wanted}: the run {target} was trained on {own.name}. Other test images of the same classes are a "
-            f"folder of CLASS/IMAGE: --data folder --root DIR, for runs of {', '.join(_SHOWN)}"
-        )
-    size, normalization = _SHOWN[own.name]
-    data = replace(
-        own,
-        name=wanted,
-        image_size=own.image_size or size,
-        normalization=normalization if own.normalization == "default" else own.normalization,
-        validation=0.0,
-        subset=0,
-        imbalance=1.0,
-        test_split="default",
-        download=False,
-    )
-    return replace(config, data=data)
-
-
-def _warn_of_training_images(trained: Config, shown: Config, target: str) -> None:
-    """Say so where the other images are those of the training: their error is no test error."""
-    from alignmixup.data.sets.folder import find_test_split
-
-    if trained.data.name not in _OF_ANYBODY:
-        return
-    own, root = Path(trained.data.root), Path(shown.data.root)
-    training = own / "train" if (own / "train").is_dir() else own
-    if (root / find_test_split(shown.data.name, root, flat=True)).resolve() == training.resolve():
-        warnings.warn(
-            f"--root {root} holds the images that {target} was trained on, so that this is no test error: without "
-            "--data its own test images are measured",
-            stacklevel=3,
-        )
-
-
 def _file_name(*parts: str) -> str:
     return re.sub(r"[^\w.-]+", "-", "-".join(parts))
-
-
-def _model_config(name: str, data: str | None, overrides: Sequence[str]) -> Config:
-    if data is None:
-        raise ConfigError(f"{name} is a model by name: say on which images with --data NAME (and --root DIR)")
-    others = [text for text in overrides if not text.strip().startswith(("data.", "model."))]
-    check_keys(others, _RUN_KEYS, "the evaluation of a model by name can change data.*, model.* and {}")
-    named = agreed(overrides, {"data.name": (f"--data {data}", data), "model.name": (name, name)})
-    config = load_config(DEFAULT, ["method.name=baseline", *named])
-    given = {text.partition("=")[0].strip() for text in overrides}  # other options are the default configuration's
-    options = {key: value for key, value in config.model.options.items() if f"model.{key}" in given}
-    return replace(config, model=replace(config.model, options=options))
-
-
-def _existing(file: Path) -> Path:
-    if not file.is_file():
-        raise FileNotFoundError(
-            f"no weights at {file}: the run is not finished, was not asked to keep them (raw: train.ema_decay), or "
-            "comes from a version that kept the last ones alone"
-        )
-    return file

@@ -18,7 +18,7 @@ from alignmixup.figures.curves import draw_curves
 from alignmixup.figures.save import FigureKind
 from alignmixup.records import read_record, write_sealed
 from alignmixup.runs.folder import Mode, RunFolder, State, default_folder
-from alignmixup.runs.plan import check_arguments
+from alignmixup.runs.options.base import check_arguments
 from alignmixup.runs.record import best_chosen_on, build_record
 from alignmixup.terminal import say
 from alignmixup.training import checkpoint

@@ -8,7 +8,7 @@ import pytest
 
 from alignmixup.cli import main
 from alignmixup.runs import evaluation
-from alignmixup.runs.plan import PARTS
+from alignmixup.runs.options.evaluation import PARTS
 from alignmixup.training.build import load_data
 from alignmixup.training.config_file import load
 

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from alignmixup.runs.export import graph
 from alignmixup.runs.export.graph import DifferentError, compare, export
-from alignmixup.runs.run import Run, load
+from alignmixup.runs.loading import load
+from alignmixup.runs.run import Run
 from alignmixup.runs.training import train
 from alignmixup.training.config_file import ConfigError
 

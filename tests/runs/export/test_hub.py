@@ -13,7 +13,7 @@ from PIL import Image
 
 from alignmixup.runs.evaluation import evaluate
 from alignmixup.runs.export.hub import write_hub_folder
-from alignmixup.runs.run import load
+from alignmixup.runs.loading import load
 from alignmixup.runs.training import train
 from alignmixup.training.config_file import ConfigError
 

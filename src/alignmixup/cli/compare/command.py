@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from alignmixup.cli.arguments import add_options, add_set
-from alignmixup.runs.plan import FigureOptions
+from alignmixup.runs.options.base import FigureOptions
 from alignmixup.terminal import say
 from alignmixup.training.config_file import ConfigError, bundled_folder, bundled_names, load
 

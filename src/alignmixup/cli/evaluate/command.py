@@ -12,7 +12,8 @@ import argparse
 from pathlib import Path
 
 from alignmixup.cli.arguments import add_networks, add_options, given, load_networks
-from alignmixup.runs.plan import FILE, EvaluationOptions, build_plan
+from alignmixup.records import EVALUATION_FILE
+from alignmixup.runs.options.evaluation import EvaluationOptions, build_plan
 from alignmixup.terminal import say
 from alignmixup.training.config_file import ConfigError
 
@@ -23,8 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out",
         type=Path,
         metavar="PATH",
-        help=f"folder for {FILE} and figures, or a .json file with figures beside it (default: the run folder; of "
-        "several runs, the folder that holds them; of a model, here)",
+        help=f"folder for {EVALUATION_FILE} and figures, or a .json file with figures beside it (default: the run "
+        "folder; of several runs, the folder that holds them; of a model, here)",
     )
     parser.add_argument(
         "--overwrite",
@@ -44,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
     out = options.out or default_out(networks)
     if out.is_file() and out.suffix != ".json":
         raise ConfigError(f"--out {out} is there and holds no evaluation: give a .json file or a folder")
-    out = out if out.suffix == ".json" else out / FILE
+    out = out if out.suffix == ".json" else out / EVALUATION_FILE
 
     def known(file: Path) -> None:
         say(f"{file} has it already (--overwrite measures anew)")

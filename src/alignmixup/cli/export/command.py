@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from alignmixup.cli.arguments import add_networks, add_options, given, load_network, refuse_idle
-from alignmixup.runs.export.options import ExportOptions, HubOptions
+from alignmixup.runs.options.export import ExportOptions, HubOptions
 from alignmixup.terminal import say
 from alignmixup.training.config_file import ConfigError
 

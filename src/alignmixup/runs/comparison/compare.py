@@ -16,7 +16,7 @@ from alignmixup.records import read_record, write_sealed
 from alignmixup.runs.comparison.earlier import earlier_runs, images_of_set
 from alignmixup.runs.comparison.results import collect_results
 from alignmixup.runs.folder import Mode, RunFolder, data_folder
-from alignmixup.runs.plan import check_arguments
+from alignmixup.runs.options.base import check_arguments
 from alignmixup.runs.sweep import Variant, expand, parse_sweep
 from alignmixup.training.config_file import ConfigError
 from alignmixup.training.meaning import same

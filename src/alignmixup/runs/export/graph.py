@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from alignmixup.files import write_atomically, write_json
 from alignmixup.outside import require
 from alignmixup.runs.export.facts import facts_of
-from alignmixup.runs.export.options import ExportOptions
 from alignmixup.runs.folder import RunFolder
+from alignmixup.runs.options.export import ExportOptions
 from alignmixup.runs.run import Run
 
 INSIDE = "preprocessing.json"  # name of the facts in the file

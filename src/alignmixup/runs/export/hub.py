@@ -14,13 +14,14 @@ from alignmixup import methods
 from alignmixup.evaluation.summary import spread
 from alignmixup.files import write_atomically, write_json, write_text
 from alignmixup.outside import is_outside, require
-from alignmixup.records import read_evaluation, read_record, write_sealed
+from alignmixup.records import EVALUATION_FILE, read_evaluation, read_record, write_sealed
 from alignmixup.runs.export.facts import facts_of, test_view
-from alignmixup.runs.export.options import HubOptions
 from alignmixup.runs.folder import RunFolder
-from alignmixup.runs.plan import FILE, configuration_of
+from alignmixup.runs.loading import load
+from alignmixup.runs.options.export import HubOptions
 from alignmixup.runs.record import portable
-from alignmixup.runs.run import Run, load
+from alignmixup.runs.run import Run
+from alignmixup.runs.stored.settings import configuration_of
 from alignmixup.training.config import to_dict
 from alignmixup.training.config_file import ConfigError, dump, from_dict
 
@@ -179,7 +180,7 @@ def _images(run: Run) -> str:
 def _evaluated(run: Run) -> Iterator[tuple[str, str, str]]:
     """What `alignmixup evaluate` measured of these weights: measure, value, images."""
     assert run.folder is not None
-    file = run.folder.path / FILE
+    file = run.folder.path / EVALUATION_FILE
     found = read_evaluation(file) if file.is_file() else {}
     if found.get("settings", {}).get("weights_sha256") != run.fingerprint:
         return

@@ -10,17 +10,10 @@ from typing import Any
 from alignmixup.evaluation.corruptions.mean_error import chosen_corruptions
 from alignmixup.evaluation.corruptions.strengths import in_order
 from alignmixup.records import read_evaluation, read_json
-from alignmixup.runs.plan import (
-    FORMAT,
-    Plan,
-    configuration_of,
-    ood_names,
-    own_images,
-    placed,
-    settings_of,
-    whole_path,
-)
+from alignmixup.runs.options.base import whole_path
+from alignmixup.runs.options.evaluation import Plan, ood_names, placed
 from alignmixup.runs.run import Run
+from alignmixup.runs.stored.settings import FORMAT, configuration_of, own_images, settings_of
 from alignmixup.training.config_file import ConfigError
 from alignmixup.training.meaning import IMAGES, differing
 

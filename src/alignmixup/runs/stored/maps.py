@@ -15,7 +15,7 @@ from alignmixup.evaluation.localization.box_accuracy import tabulate_boxes
 from alignmixup.files import read_array
 from alignmixup.outside import require
 from alignmixup.runs.localization import Localization, count_boxes
-from alignmixup.runs.plan import LocalizationProtocol
+from alignmixup.runs.options.localization import LocalizationProtocol
 
 
 def score_stored_maps(

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from alignmixup.options import option
-from alignmixup.runs.plan import Asked
+from alignmixup.runs.options.base import Asked
 
 ENDINGS = {".pt2": "pt2", ".onnx": "onnx"}
 
