@@ -28,6 +28,7 @@ def test_options() -> None:
         ("pgd", "pgd 4/255, 20 x 2/255"),
         ("pgd:epsilon=0.1,restarts=3", "pgd 0.1, 20 x 2/255, 3 restarts"),
         ("pgd:random_start=false,epsilon=8/255", "pgd 8/255, 20 x 2/255, from the image"),
+        ("pgd-l2:epsilon=1,step=128/255", "pgd-l2 1, 20 x 128/255"),
     ],
 )
 def test_description(text: str, words: str) -> None:

@@ -243,6 +243,8 @@ def test_the_library_gives_what_the_command_writes(run, tmp_path, capsys):
     written = read_json(tmp_path / "a.json")
     assert json.loads(json.dumps(record)) == written
     assert written["corruptions"]["mce"]["mce_percent"] == pytest.approx(100)
+    spelled = asked | {"baseline": Path(run.name).resolve()}  # the same folder, in which no numbers lie yet
+    assert runs.evaluate(run, what="corruptions", limit=20, **(spelled | {"attack": None}))["corruptions"]["mce"]
     assert runs.evaluate(run, what="error", out=tmp_path / "b.json") == read_json(tmp_path / "b.json")
     assert figure_files([record], tmp_path / "a.json") == [
         tmp_path / f"a-{part}.png" for part in ("calibration", "representation", "attacks", "corruptions", "ood")

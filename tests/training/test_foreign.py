@@ -214,5 +214,5 @@ def test_a_network_that_the_weights_do_not_fit_takes_no_memory(
         assert "does not fit the model of its configuration: stem.0.weight is [4" in capsys.readouterr().err
     large = load(str(config))
     found = checkpoint.load(tmp_path / "run" / "checkpoint.pt")
-    with pytest.raises(ValueError, match=r"is \[4, 1, 3, 3\] there, and \[16384, 1, 3, 3\] as configured"):
+    with pytest.raises(ValueError, match=r"is \[4, 1, 3, 3\] there, and \[16384, 1, 3, 3\] in the model"):
         check_fits(large, load_data(large), found["model"], tmp_path)

@@ -99,4 +99,4 @@ def _read(key: str, value: str) -> float | int | bool:
 
 def _in_255(value: float) -> str:
     levels = 255 * value
-    return f"{round(levels)}/255" if abs(levels - round(levels)) < 1e-6 else f"{value:.4g}"
+    return f"{round(levels)}/255" if value % 1 and abs(levels - round(levels)) < 1e-6 else f"{value:.4g}"

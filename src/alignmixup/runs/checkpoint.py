@@ -34,7 +34,7 @@ def outputs_of(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], clas
 
 def load_checkpoint(file: Path, key: str | None, model: nn.Module, dataset: ImageData) -> None:
     """Load a state dict strictly."""
-    from alignmixup.training.build import first_lines
+    from alignmixup.training.build import misfit
 
     expected = model.state_dict()
     state = read_checkpoint(file, key, expected)
@@ -47,7 +47,7 @@ def load_checkpoint(file: Path, key: str | None, model: nn.Module, dataset: Imag
     try:
         model.load_state_dict(state, strict=True)
     except RuntimeError as error:
-        raise ValueError(f"{file} does not fit the model: {first_lines(error)}") from error
+        raise ValueError(f"{file} does not fit the model: {misfit(state, expected) or error}") from error
 
 
 def _without_wrapper(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> Mapping[str, Tensor]:

@@ -122,7 +122,7 @@ def _into_files(
             known(file)
         results.append(stored)
     if "corruptions" in plan.parts and plan.baseline:
-        _add_mce(results, plan, plan.baseline)
+        _add_mce(runs, results, plan, plan.baseline)
         for result, file in zip(results, files, strict=True):
             if file:
                 write_sealed(file, result)
@@ -274,20 +274,19 @@ def _file_of(run: Run, out: Path) -> Path:
     return out.with_name(f"{out.stem}-{run.name.replace(':', '-')}.json")
 
 
-def _add_mce(results: Sequence[Result], plan: Plan, baseline: Path) -> None:
+def _add_mce(runs: Sequence[Run], results: Sequence[Result], plan: Plan, baseline: Path) -> None:
     """The mCE of the corruptions that were asked for, of which a file may hold more."""
     asked = plan.kinds, plan.severities
-    reference = next((one["corruptions"] for one in results if Path(one["run"]) == baseline), None)
-    reference = reference or _read_baseline(baseline)["corruptions"]
+    own = [result for run, result in zip(runs, results, strict=True) if _lies_in(baseline, run)]
+    reference = (own[0] if own else _read_baseline(baseline))["corruptions"]
     for result in results:
-        own, other = (chosen_corruptions(one, *asked) for one in (result["corruptions"], reference))
-        mce = mean_corruption_error(own, other)
+        mce = mean_corruption_error(*(chosen_corruptions(one, *asked) for one in (result["corruptions"], reference)))
         result["corruptions"]["mce"] = {"baseline": str(baseline), **mce}
 
 
 def _check_baseline(runs: Sequence[Run], plan: Plan, baseline: Path) -> None:
     """Refuse a baseline of other images, or whose corruptions are others than those that will be measured."""
-    stored = next((circumstances_of(run) for run in runs if run.folder and run.folder.path == baseline), None)
+    stored = next((circumstances_of(run) for run in runs if _lies_in(baseline, run)), None)
     if stored is None:
         stored = _read_baseline(baseline)
         for key, asked in (("kinds", plan.kinds), ("severities", plan.severities)):
@@ -304,6 +303,10 @@ def _check_baseline(runs: Sequence[Run], plan: Plan, baseline: Path) -> None:
             raise ConfigError(
                 f"--baseline {baseline} is of {there}, and {own['run']} of {here}: an mCE needs the same images of both"
             )
+
+
+def _lies_in(folder: Path, run: Run) -> bool:
+    return run.folder is not None and run.folder.path.resolve() == folder.resolve()
 
 
 def _read_baseline(baseline: Path) -> Result:

@@ -100,6 +100,8 @@ def load(
     config = _model_config(target, choice.data, overrides)
     if choice.checkpoint is None and not config.model.options.get("pretrained"):
         raise ConfigError(f"{target} has no weights: give --checkpoint FILE or --set model.pretrained=true")
+    if choice.crop is not None and config.data.name not in OF_ANYBODY:
+        raise ConfigError(f"--crop {choice.crop} is for {alternatives(OF_ANYBODY)}: {config.data.name} is shown whole")
     run = Run(target, config, _existing(Path(choice.checkpoint)) if choice.checkpoint else None, None, choice)
     run.label_map  # noqa: B018 - a map that is none shows before any data are read
     return run

@@ -165,13 +165,18 @@ def check_fits(config: Config, dataset: ImageData, weights: Mapping[str, Tensor]
         return
     with torch.device("meta"), own_stream():
         wanted = build_model(config, dataset, start=False).state_dict()
-    there, configured = ({name: list(value.shape) for name, value in one.items()} for one in (weights, wanted))
-    for name in dict.fromkeys([*configured, *there]):
-        if there.get(name) != configured.get(name):
-            raise ValueError(
-                f"{source} does not fit the model of its configuration: {name} is {there.get(name, 'missing')} there, "
-                f"and {configured.get(name, 'missing')} as configured"
-            )
+    if differing := misfit(weights, wanted):
+        raise ValueError(f"{source} does not fit the model of its configuration: {differing}")
+
+
+def misfit(there: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> str:
+    """The first tensor that is missing, left over or of another shape, and how many more there are; or nothing."""
+    read, model = ({name: list(value.shape) for name, value in one.items()} for one in (there, wanted))
+    differing = [name for name in dict.fromkeys([*model, *read]) if read.get(name) != model.get(name)]
+    if not differing:
+        return ""
+    name, more = differing[0], f" (and {len(differing) - 1} more)" if len(differing) > 1 else ""
+    return f"{name} is {read.get(name, 'missing')} there, and {model.get(name, 'missing')} in the model{more}"
 
 
 def build_mixer(config: Config, model: nn.Module, dataset: ImageData) -> Mixer:
@@ -224,7 +229,8 @@ def fill(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
     try:
         model.load_state_dict(tensors, strict=True)
     except RuntimeError as error:
-        raise ValueError(f"{path} does not fit the model of its configuration: {first_lines(error)}") from error
+        differing = misfit(tensors, model.state_dict()) or str(error)
+        raise ValueError(f"{path} does not fit the model of its configuration: {differing}") from error
 
 
 def read_model_weights(path: Path, *, sha256: str | None = None) -> dict[str, Tensor]:
@@ -246,15 +252,8 @@ def read_model_weights(path: Path, *, sha256: str | None = None) -> dict[str, Te
     try:
         tensors: dict[str, Tensor] = safetensors.load(content)
     except Exception as error:  # safetensors raises its own error type
-        raise ValueError(f"{path} is damaged or no safetensors file: {first_lines(error)}") from error
+        raise ValueError(f"{path} is damaged or no safetensors file: {error}") from error
     return tensors
-
-
-def first_lines(error: Exception) -> str:
-    """The first mismatch of many, and how many more there are."""
-    lines = [line.strip() for line in str(error).splitlines()]
-    more = f" (and {len(lines) - 2} more)" if len(lines) > 2 else ""
-    return " ".join(lines[:2]) + more
 
 
 def _unless_default(text: str) -> str | None:

@@ -76,6 +76,15 @@ def test_as_many_images_are_read_as_there_are_clean_ones_and_in_arrays_the_same(
     _, images, labels = read(of_tree, "fog", 1, batch_size=1)
     assert labels.tolist() == [0, 1]
     assert torch.equal(read(of_tree, "snow", 5)[1], images + 140)  # the same files of each kind and severity
+    assert (of_arrays.seed, of_tree.seed) == (5, 5)
+
+
+def test_the_seed_says_whether_and_how_images_were_chosen(arrays, tree):
+    """A mean corruption error of other images is refused by it; where all are read, any seed is the same."""
+    asked = {"kinds": ["fog"], "severities": [1], "class_folders": ["n2", "n1"], "seed": 5}
+    assert open_folder(arrays, like=SPLIT, **asked).seed is None
+    (tree / "labels.npy").unlink()
+    assert open_folder(tree, like=FOUR, **asked).seed is None
 
 
 def test_a_tree_needs_all_classes_and_their_names(tree):

@@ -113,9 +113,9 @@ def evaluate_corruptions(
           ``class_folders`` and ``seed``; those of ``split`` give ``clean_error_percent`` alone.
 
     Returns:
-        JSON-ready: ``kinds``, ``severities``, ``images``, ``source``, ``seed`` and ``table`` (None for a folder),
-        ``approximations``, ``clean_error_percent``, ``error_percent`` (kind -> list over severities),
-        ``kind_error_percent`` (kind -> mean over severities) and ``mean_error_percent``.
+        JSON-ready: ``kinds``, ``severities``, ``images``, ``source``, ``seed`` (None for a folder of which all images
+        are read), ``table`` (None for a folder), ``approximations``, ``clean_error_percent``, ``error_percent`` (kind
+        -> list over severities), ``kind_error_percent`` (kind -> mean over severities) and ``mean_error_percent``.
 
     Raises:
         ValueError: an option out of range, images streamed from files, a folder that does not fit the data.
@@ -153,7 +153,7 @@ def evaluate_corruptions(
         "severities": list(severities),
         "images": len(split) if released is None else released.images,
         "source": "generated" if released is None else f"folder {Path(released.path).name}",
-        "seed": seed if released is None else None,
+        "seed": seed if released is None else released.seed,
         "table": table if released is None else None,
         "approximations": {k: v for k, v in _APPROXIMATIONS.items() if k in kinds and released is None},
         "clean_error_percent": clean,

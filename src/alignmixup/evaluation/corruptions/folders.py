@@ -22,13 +22,13 @@ class ArrayFolder:
     """``KIND.npy``, each uint8 (5 * N, H, H, 3), the severities one after the other, and ``labels.npy``, (N,) five
     times.
 
-    Of a kind and severity ``images`` are read, each class in proportion, chosen by ``seed``.
+    Of a kind and severity ``images`` are read, each class in proportion, chosen by ``seed``; None reads all.
     """
 
     path: Path
     labels: Tensor
     images: int
-    seed: int
+    seed: int | None
 
     def batches(self, kind: str, severity: int, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """(B, 3, H, H) uint8 and labels (B,)."""
@@ -45,14 +45,14 @@ class TreeFolder:
     """``KIND/SEVERITY/CLASS/IMAGE``; ``classes`` are the CLASS folders in the order of the labels.
 
     Of a kind and severity ``images`` of ``image_size`` pixels a side are read, each class in proportion, chosen by
-    ``seed``.
+    ``seed``; None reads all.
     """
 
     path: Path
     classes: Sequence[str]
     image_size: int
     images: int
-    seed: int
+    seed: int | None
 
     def batches(self, kind: str, severity: int, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """(B, 3, H, H) uint8 and labels (B,)."""
@@ -121,13 +121,14 @@ def open_folder(
         raise ValueError(f"{path} is a tree of class folders: pass their names in the order of the labels")
     size = like.images.shape[-1]
     counts = {
-        len(TreeFolder(path, class_folders, size, 0, seed).list(kind, severity)[0])
+        len(TreeFolder(path, class_folders, size, 0, None).list(kind, severity)[0])
         for kind in kinds
         for severity in severities
     }
     if len(counts) > 1:
         raise ValueError(f"{path}: {min(counts)} to {max(counts)} images for a kind and severity: unpack it again")
-    return TreeFolder(path, tuple(class_folders), size, min(len(like), counts.pop()), seed)
+    (count,) = counts
+    return TreeFolder(path, tuple(class_folders), size, min(len(like), count), seed if len(like) < count else None)
 
 
 def class_folders(dataset: ImageData, *, root: str | Path) -> tuple[str, ...]:
@@ -142,9 +143,9 @@ def class_folders(dataset: ImageData, *, root: str | Path) -> tuple[str, ...]:
     return tuple(file.read_text(encoding="utf-8").split())
 
 
-def _chosen(labels: Tensor, images: int, seed: int) -> Tensor:
+def _chosen(labels: Tensor, images: int, seed: int | None) -> Tensor:
     """Places of so many images."""
-    return torch.arange(len(labels)) if images == len(labels) else hold_out(labels, images, seed=seed)[1]
+    return torch.arange(len(labels)) if seed is None else hold_out(labels, images, seed=seed)[1]
 
 
 def _open_arrays(path: Path, like: Split, kinds: Sequence[str], seed: int) -> ArrayFolder:
@@ -173,4 +174,5 @@ def _open_arrays(path: Path, like: Split, kinds: Sequence[str], seed: int) -> Ar
                 f"{file} is {array.dtype} {array.shape}, expected uint8 {(len(labels), side, side, 3)}: it must have "
                 "the size of the test images and an image for each label"
             )
-    return ArrayFolder(path, rounds[0], min(len(like), rounds.shape[1]), seed)
+    count = rounds.shape[1]
+    return ArrayFolder(path, rounds[0], min(len(like), count), seed if len(like) < count else None)
