@@ -36,17 +36,17 @@ def test_what_cannot_be_drawn_is_said(trained, tmp_path, capsys):
 
 
 def test_a_method_that_cannot_be_built_for_these_data_is_left_out_with_a_note(trained, tmp_path, capsys, monkeypatch):
-    from alignmixup.runs import pictures
+    from alignmixup.runs.pictures import gallery
 
-    usual = pictures._bundled_mixer
+    usual = gallery._bundled_mixer
 
     def build(name, run, *, seed):
         if name in ("stylemix", "stylecutmix"):
             raise FileNotFoundError("no style autoencoder at runs/style/cifar100.safetensors")
         return usual(name, run, seed=seed)
 
-    monkeypatch.setattr(pictures, "_bundled_mixer", build)
-    monkeypatch.setattr(pictures.methods, "available", lambda: ("cutmix", "stylemix", "stylecutmix"))
+    monkeypatch.setattr(gallery, "_bundled_mixer", build)
+    monkeypatch.setattr(gallery.methods, "available", lambda: ("cutmix", "stylemix", "stylecutmix"))
     out = tmp_path / "gallery.png"
     assert main(["gallery", str(trained), "--columns", "2", "--out", str(out)]) == 0
     said = capsys.readouterr().out
@@ -62,7 +62,7 @@ def test_a_folder_of_images_gets_a_gallery(tmp_path, monkeypatch, capsys):
     import numpy as np
     from PIL import Image
 
-    from alignmixup.runs import pictures
+    from alignmixup.runs.pictures import gallery
 
     monkeypatch.chdir(tmp_path)
     for split in ("train", "test"):
@@ -73,6 +73,6 @@ def test_a_folder_of_images_gets_a_gallery(tmp_path, monkeypatch, capsys):
                 Image.fromarray(pixels).save(tmp_path / "images" / split / name / f"{number}.png")
     keys = ["data.name=folder", "data.root=images", "data.image_size=16", "data.workers=0", "model.in_channels=3"]
     assert main(["train", "--config", "digits/baseline", "--out", "run", "--set", *SMALL[:1], *SMALL[2:], *keys]) == 0
-    monkeypatch.setattr(pictures.methods, "available", lambda: ("mixup", "stylemix"))
+    monkeypatch.setattr(gallery.methods, "available", lambda: ("mixup", "stylemix"))
     assert main(["gallery", "run", "--columns", "2"]) == 0
     assert "no stylemix: StyleMix mixes in the features of an autoencoder, got none" in capsys.readouterr().out

@@ -12,15 +12,9 @@ from tests.networks import TinyTransformer
 from alignmixup import TransMix, runs
 from alignmixup.cli import main
 from alignmixup.figures.palette import series
-from alignmixup.runs.pictures import (
-    _mixed_batch,
-    mask_colours,
-    measure_interpolation,
-    picture_gallery,
-    picture_matches,
-    picture_morphs,
-    pixels,
-)
+from alignmixup.runs.pictures import measure_interpolation, picture_gallery, picture_matches, picture_morphs
+from alignmixup.runs.pictures.gallery import _mixed_batch, mask_colours
+from alignmixup.runs.pictures.images import pixels
 from alignmixup.training.config_file import dump
 from alignmixup.training.config_file import load as load_config
 

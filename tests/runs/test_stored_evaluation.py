@@ -208,6 +208,28 @@ def test_corruptions_stand_beside_each_other(run: runs.Run, out: Path, monkeypat
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
+        ({"limit": 20}, r"other images \(30, not 20\)"),
+        ({"seed": 1}, r"other seed \(0, not 1\)"),
+        ({"corruptions": "fog"}, r"other kinds \(contrast, not fog\)"),
+        ({"severities": "1,3"}, r"other severities \(3, not 1\)"),
+        ({"corruption_folder": "released"}, r"other source \(generated, not folder released\)"),
+    ],
+)
+def test_a_baseline_of_other_corrupted_images_is_refused_before_anything_is_measured(
+    run: runs.Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: dict[str, Any], message: str
+) -> None:
+    same = {"corruptions": "contrast", "severities": "3", "limit": 30}
+    monkeypatch.setattr(measurements, "SMALLEST", 1)
+    monkeypatch.setattr("alignmixup.evaluation.corruptions.evaluate.SMALLEST", 1)
+    runs.evaluate(run, out=tmp_path / "evaluation.json", **same)
+    forbid(monkeypatch)
+    with pytest.raises(ConfigError, match=message):
+        runs.evaluate(run, out=tmp_path / "other.json", baseline=tmp_path, **(same | asked))
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
         ({"bins": 10}, "holds calibration with bins = 15, not 10"),
         ({"ood": "gaussian", "limit": 20}, "holds ood with limit = 30, not 20"),
     ],

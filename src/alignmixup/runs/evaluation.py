@@ -9,7 +9,6 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
-from alignmixup.evaluation.corruptions.mean_error import chosen_corruptions, mean_corruption_error
 from alignmixup.evaluation.summary import asked_otherwise, group_by_method, in_common, summarise_evaluations
 from alignmixup.figures.ood import draw_ood
 from alignmixup.figures.reliability import draw_reliability
@@ -17,13 +16,14 @@ from alignmixup.figures.representation import draw_representation
 from alignmixup.figures.robustness import draw_attacks, draw_corruptions
 from alignmixup.figures.save import FigureKind, figure_of_each_kind, figures_to_draw
 from alignmixup.files import locked
-from alignmixup.records import EVALUATION_FILE, last_ten, read_evaluation, write_sealed
+from alignmixup.records import EVALUATION_FILE, last_ten, write_sealed
 from alignmixup.runs.loading import as_run
 from alignmixup.runs.measurements import CONVENTIONS, Measurements, Progress, check_alone
 from alignmixup.runs.options.base import check_arguments
 from alignmixup.runs.options.evaluation import PARTS, Plan, build_plan
 from alignmixup.runs.record import environment, source_revision
 from alignmixup.runs.run import Run
+from alignmixup.runs.stored.baseline import add_mean_corruption_error, check_baseline
 from alignmixup.runs.stored.evaluation import (
     check_summary,
     compare,
@@ -122,7 +122,7 @@ def _into_files(
             known(file)
         results.append(stored)
     if "corruptions" in plan.parts and plan.baseline:
-        _add_mce(runs, results, plan, plan.baseline)
+        add_mean_corruption_error(runs, results, plan, plan.baseline)
         for result, file in zip(results, files, strict=True):
             if file:
                 write_sealed(file, result)
@@ -142,7 +142,7 @@ def _places(runs: Sequence[Run], plan: Plan, out: Path | None, *, overwrite: boo
     group_by_method([circumstances_of(run) for run in runs])
     check_alone("an evaluation")
     if plan.baseline and "corruptions" in plan.parts:
-        _check_baseline(runs, plan, plan.baseline)  # hours of measuring come after it
+        check_baseline(runs, plan, plan.baseline)  # hours of measuring come after it
     if out is None:
         return [None] * len(runs)
     for folder in [run.folder for run in runs if run.folder]:
@@ -272,53 +272,6 @@ def _file_of(run: Run, out: Path) -> Path:
     if run.folder:
         return run.result_file
     return out.with_name(f"{out.stem}-{run.name.replace(':', '-')}.json")
-
-
-def _add_mce(runs: Sequence[Run], results: Sequence[Result], plan: Plan, baseline: Path) -> None:
-    """The mCE of the corruptions that were asked for, of which a file may hold more."""
-    asked = plan.kinds, plan.severities
-    own = [result for run, result in zip(runs, results, strict=True) if _lies_in(baseline, run)]
-    reference = (own[0] if own else _read_baseline(baseline))["corruptions"]
-    for result in results:
-        mce = mean_corruption_error(*(chosen_corruptions(one, *asked) for one in (result["corruptions"], reference)))
-        result["corruptions"]["mce"] = {"baseline": str(baseline), **mce}
-
-
-def _check_baseline(runs: Sequence[Run], plan: Plan, baseline: Path) -> None:
-    """Refuse a baseline of other images, or whose corruptions are others than those that will be measured."""
-    stored = next((circumstances_of(run) for run in runs if _lies_in(baseline, run)), None)
-    if stored is None:
-        stored = _read_baseline(baseline)
-        for key, asked in (("kinds", plan.kinds), ("severities", plan.severities)):
-            if not {*asked} <= {*stored["corruptions"][key]}:
-                known = ", ".join(map(str, stored["corruptions"][key]))
-                raise ConfigError(
-                    f"--baseline {baseline} was measured with other {key} ({known}): an mCE needs the same corruptions "
-                    "of both"
-                )
-    for own in map(circumstances_of, runs):
-        there, here = (one.get("settings", {}).get("images") or one.get("data") for one in (stored, own))
-        said = "images" in stored.get("settings", {})  # by files of before it is not
-        if own["data"] != stored.get("data", own["data"]) or (said and there != here):
-            raise ConfigError(
-                f"--baseline {baseline} is of {there}, and {own['run']} of {here}: an mCE needs the same images of both"
-            )
-
-
-def _lies_in(folder: Path, run: Run) -> bool:
-    return run.folder is not None and run.folder.path.resolve() == folder.resolve()
-
-
-def _read_baseline(baseline: Path) -> Result:
-    try:
-        errors: Result = read_evaluation(baseline / EVALUATION_FILE)
-        errors["corruptions"]  # what is missing shows
-    except (OSError, KeyError):
-        raise ConfigError(
-            f"--baseline {baseline}: no errors under corruptions in {baseline / EVALUATION_FILE}; evaluate it first "
-            "with the same --corruptions, or give it as one of the runs"
-        ) from None
-    return errors
 
 
 def _draw_corruptions(groups: Mapping[str, Sequence[Mapping[str, Any]]], path: Path) -> None:

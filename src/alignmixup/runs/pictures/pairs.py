@@ -1,19 +1,14 @@
-"""Pictures of a network at work, and what is measured for them: matches, morphs, paths, a gallery of methods."""
+"""Pairs of test images: which positions match, and what lies between their feature maps."""
 
 from __future__ import annotations
 
 import math
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
 
-from alignmixup import methods
 from alignmixup.data import ImageData
 from alignmixup.evaluation.paths.measure import classify_maps, measure_paths
 from alignmixup.evaluation.paths.pair_maps import (
@@ -27,31 +22,17 @@ from alignmixup.evaluation.paths.pair_maps import (
 )
 from alignmixup.evaluation.paths.summary import summarise_paths
 from alignmixup.figures.correspondence import Match, draw_matches
-from alignmixup.figures.gallery import GalleryRow, draw_gallery
 from alignmixup.figures.morph import Morph, animate_morphs, check_animation, draw_confidence, draw_morphs
-from alignmixup.figures.palette import series
-from alignmixup.figures.save import check_format
 from alignmixup.files import write_json
-from alignmixup.methods import MixedBatch, Mixer
 from alignmixup.methods.alignmixup_ae import AlignMixupAE
-from alignmixup.modules import training_flags
-from alignmixup.normalization import Normalization
-from alignmixup.options import Option
-from alignmixup.outside import require
-from alignmixup.runs.folder import RunFolder
 from alignmixup.runs.loading import as_run
-from alignmixup.runs.options.base import listed
-from alignmixup.runs.options.pictures import GalleryOptions, MatchOptions, MorphOptions, PairChoice, PathOptions
+from alignmixup.runs.options.pictures import MatchOptions, MorphOptions, PairChoice, PathOptions
+from alignmixup.runs.pictures.images import as_picture, pixels, ready
 from alignmixup.runs.record import environment
 from alignmixup.runs.run import Run
 from alignmixup.taps import Layout
-from alignmixup.taps.quiet import own_buffers
-from alignmixup.training.config_file import bundled_names, load
 
 _ANIMATED = 33  # coefficients of an animation
-_BATCH = 20  # images that a batch of the gallery has at least: Co-Mixup's groups
-_INSIDE = "it mixes inside the network: there is no image to show"
-_PATIENCE = 50  # batches until one is mixed at the input
 
 
 def picture_matches(run: Run | str | Path, out: str | Path, **options: Any) -> dict[str, Any]:
@@ -62,7 +43,7 @@ def picture_matches(run: Run | str | Path, out: str | Path, **options: Any) -> d
     Returns:
         What `measure_matches` measures, of the pairs that are drawn.
     """
-    asked, file, run = MatchOptions(**options), _ready(out), as_run(run)
+    asked, file, run = MatchOptions(**options), ready(out), as_run(run)
     batch, maps, matched, record = _matched(run, asked)
     title = f"{run.title}: {record['layer']}, {record['positions']}, ε = {_alignment(run, asked).epsilon:g}"
     draw_matches(_matches(run.data, batch, maps, matched), file, lines=asked.lines, title=title)
@@ -101,9 +82,9 @@ def picture_morphs(run: Run | str | Path, out: str | Path, **options: Any) -> No
 
     ``out`` is a PNG file, ``options`` are those of `MorphOptions`.
     """
-    asked, file = MorphOptions(**options), _ready(out)
+    asked, file = MorphOptions(**options), ready(out)
     if asked.animation:
-        _ready(asked.animation, check_animation)
+        ready(asked.animation, check_animation)
     run = as_run(run)
     decoder = run.decoder
     layer = str(decoder.decoder_layer)
@@ -126,7 +107,7 @@ def measure_interpolation(run: Run | str | Path, out: str | Path | None = None, 
     Returns:
         The numbers, as `summarise_paths` explains them, and their circumstances.
     """
-    asked, file, run = PathOptions(**options), None if out is None else _ready(out), as_run(run)
+    asked, file, run = PathOptions(**options), None if out is None else ready(out), as_run(run)
     layer = run.layer(asked.layer)
     decoder = run.decoder if run.has_decoder else None
     alignment = _alignment(run, asked)
@@ -155,64 +136,6 @@ def measure_interpolation(run: Run | str | Path, out: str | Path | None = None, 
     return record
 
 
-def picture_gallery(run: Run | str | Path, out: str | Path, **options: Any) -> dict[str, str]:
-    """Draw what several methods make of the same test images; the run's network finds what is salient.
-
-    ``out`` is a PNG file, ``options`` are those of `GalleryOptions`.
-
-    Returns:
-        The methods that have no image to show, and why: they never mix at the input, or, where ``methods`` names none,
-        cannot be built for these data, as one whose autoencoder is not there.
-    """
-    asked, file, run = GalleryOptions(**options), _ready(out), as_run(run)
-    dataset, columns = run.data, asked.columns
-    order = torch.randperm(len(dataset.test), generator=torch.Generator().manual_seed(asked.seed))
-    x, y = run.images(order[: max(columns, _BATCH)])
-    plain = GalleryRow("images", pixels(dataset, x[:columns]), [dataset.class_names[k] for k in y[:columns].tolist()])
-    rows, without = [plain], {}
-    with _as_it_was(run.model):
-        for name in listed(asked.methods) or methods.available():
-            try:
-                mixer = _bundled_mixer(name, run, seed=asked.seed)
-            except (ValueError, OSError) as error:
-                if asked.methods:
-                    raise
-                without[name] = str(error)
-                continue
-            batch = _mixed_batch(mixer, x, y, run.model)
-            if batch is None:
-                without[name] = _INSIDE if mixer.is_scoped else "it mixes nothing"
-            else:
-                rows.append(_gallery_row(name, dataset, batch, columns))
-    draw_gallery(rows, file, title=f"{dataset.name}, saliency by {run.title}")
-    return without
-
-
-def pixels(dataset: ImageData, x: Tensor) -> np.ndarray:
-    """Normalised images (N, C, H, W) as (N, H, W, 3) in [0, 1]."""
-    return _as_picture(Normalization.of(dataset.mean, dataset.std).undo(x.detach().cpu()))
-
-
-def mask_colours(mask: Tensor) -> np.ndarray:
-    """Weights as colours: white for the first example and black for its partner.
-
-    Of many inputs an image gives the first colours to those that it holds most of.
-
-    Args:
-        mask: (N, h, w) or (N, h, w, m).
-
-    Returns:
-        (N, h, w, 3) in [0, 1].
-    """
-    if mask.ndim == 3:
-        return np.repeat(mask.cpu().numpy()[..., None], 3, axis=-1)
-    to_rgb = require("matplotlib.colors").to_rgb
-    colours = torch.tensor([to_rgb(series(rank)) for rank in range(mask.shape[-1])], dtype=torch.float64)
-    weights = mask.cpu().double()
-    ranks = weights.mean((1, 2)).argsort(dim=1, descending=True, stable=True).argsort(dim=1)
-    return np.asarray(torch.einsum("nhwm,nmc->nhwc", weights, colours[ranks]).numpy())
-
-
 def _alignment(run: Run, asked: PairChoice) -> Alignment:
     return run.alignment(epsilon=asked.epsilon, iterations=asked.iterations)
 
@@ -222,26 +145,6 @@ def _pair_maps(run: Run, layer: str, asked: PairChoice, *, layout: Layout | None
     index = run.draw_pairs(asked.pairs, classes=asked.classes, seed=asked.seed)
     batch = next(run.pairs(index, batch_size=asked.pairs))
     return batch, pair_maps(run.model, layer, batch, _alignment(run, asked), layout=layout)
-
-
-def _ready(file: str | Path, check: Callable[[Path], object] = check_format) -> Path:
-    """A picture that can be written: refused before hours of work are done for it, a run's own file first of all."""
-    Option(name="out", type=str | Path).check(file)
-    if not Path(file).name:
-        raise ValueError(f"--out {str(file)!r} names no file: name one, such as picture.png")
-    for written in (Path(file), Path(file).with_suffix(".json")):
-        RunFolder(written.parent).check_output(written)
-    check(Path(file))
-    if Path(file).is_dir():
-        raise ValueError(f"--out {file} is a folder: name a file in it")
-    Path(file).parent.mkdir(parents=True, exist_ok=True)
-    return Path(file)
-
-
-def _as_picture(images: Tensor) -> np.ndarray:
-    """Images (N, C, H, W) in [0, 1] as (N, H, W, 3); a single channel becomes grey."""
-    array = images.detach().permute(0, 2, 3, 1).float().cpu().numpy().clip(0, 1)
-    return np.asarray(array if array.shape[-1] == 3 else array.repeat(3, axis=-1))
 
 
 def _coefficients(count: int) -> list[float]:
@@ -279,10 +182,10 @@ def _morphs(run: Run, decoder: AlignMixupAE, pairs: Pairs, maps: PairMaps, *, la
         for value in lam:
             mixed = maps.mix(torch.full((len(classes),), value, device=classes.device), path)
             beliefs = classify_maps(run.model, layer, pairs.first, mixed, layout=decoder.layout)
-            frames[path].append(_as_picture(decoder.decode(mixed)))
+            frames[path].append(as_picture(decoder.decode(mixed)))
             probs[path].append(beliefs.gather(1, classes).cpu().numpy())
     originals = [pixels(run.data, x) for x in (pairs.first, pairs.partner)]
-    ends = [_as_picture(decoder.decode(features)) for features in (maps.first, maps.partner)]
+    ends = [as_picture(decoder.decode(features)) for features in (maps.first, maps.partner)]
     names = [[run.data.class_names[k] for k in pair] for pair in classes.tolist()]
     return [
         Morph(
@@ -294,58 +197,3 @@ def _morphs(run: Run, decoder: AlignMixupAE, pairs: Pairs, maps: PairMaps, *, la
         )
         for n in range(len(names))
     ]
-
-
-@contextmanager
-def _as_it_was(model: nn.Module) -> Iterator[None]:
-    """Methods look at the network in training, which a run's network is not, and which moves BatchNorm's statistics."""
-    restore = training_flags(model)
-    try:
-        with own_buffers(model):
-            yield
-    finally:
-        restore()
-
-
-def _bundled_mixer(name: str, run: Run, *, seed: int) -> Mixer:
-    """A method as its bundled configuration for these data has it; with its defaults where there is none."""
-    bundled = f"{run.config.data.name}/{name}"
-    return methods.build(
-        name,
-        model=run.model.train(),
-        num_classes=run.data.num_classes,
-        mean=run.data.mean,
-        std=run.data.std,
-        class_counts=run.data.class_counts,
-        seed=seed,
-        options=load(bundled).method.options if bundled in bundled_names() else {},
-    )
-
-
-def _mixed_batch(mixer: Mixer, x: Tensor, y: Tensor, model: nn.Module) -> MixedBatch | None:
-    """The first batch that the method mixes at the input; None where it never does."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what alignment does in this network is not the question here
-        for _ in range(_PATIENCE):
-            batch = mixer(x, y)
-            if batch.late:  # the model's forward pass finds the labels
-                with batch, torch.no_grad():
-                    model(batch.x)
-            if batch.draw is not None and batch.x is not x:
-                return batch
-            with suppress(RuntimeError), batch:
-                pass  # looked at and never trained on: its block is opened, and complains of the layers, for nothing
-    return None
-
-
-def _gallery_row(name: str, dataset: ImageData, batch: MixedBatch, columns: int) -> GalleryRow:
-    """A method's images, labels and masks."""
-    first = 0 if batch.clean_weight is None else len(batch.x) // 2  # the mixtures stand behind the clean images
-    shown = slice(first, first + columns)
-    captions = []
-    for target in batch.target[shown]:
-        weight, label = target.topk(min(3, len(target)))
-        parts = [(w, dataset.class_names[k]) for w, k in zip(weight.tolist(), label.tolist(), strict=True) if w > 0.005]
-        captions.append("\n".join(f"{w:.2f} {text}" for w, text in parts))
-    masks = None if batch.mask is None else mask_colours(batch.mask()[:columns])
-    return GalleryRow(name, pixels(dataset, batch.x[shown]), captions, masks)
