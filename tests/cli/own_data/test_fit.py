@@ -51,6 +51,21 @@ def test_without_a_test_split_a_fifth_of_each_class_is_held_out(folder: Any) -> 
     assert found[0].class_names == ("a", "b", "c")
 
 
+def test_few_images_for_a_network_that_was_trained_before_are_told_what_was_measured(
+    folder: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = folder(count=4)
+    advice = "no mixing erred least; --method baseline"
+    assert advice in fit(root, model="timm:resnet10t").summary[-1]
+    for told in ({"model": "timm:resnet10t", "method": "baseline"}, {}, {"method": "cutmix"}):
+        assert not any(advice in line for line in fit(root, **told).summary)
+    assert not any(
+        advice in line for line in fit(root, model="timm:resnet10t", overrides=["model.pretrained=false"]).summary
+    )
+    monkeypatch.setattr("alignmixup.cli.own_data.fit._FEW", 7)
+    assert advice not in fit(root, model="timm:resnet10t").summary[-1]
+
+
 @pytest.mark.parametrize(("splits", "held_out"), [(("train",), 0.2), (("train", "val"), 0.0), (("train", "test"), 0.0)])
 def test_splits_that_are_there_are_taken(folder: Any, splits: tuple[str, ...], held_out: float) -> None:
     root = folder(*splits)
