@@ -191,6 +191,32 @@ def test_a_layer_that_returns_a_tuple_is_noticed_too(use_reentrant):
         gradients(outside, use_reentrant, layer, Tuples)
 
 
+class Offloaded(Segment):
+    def __init__(self, use_reentrant):
+        super().__init__(use_reentrant)
+        self.two.insert(0, OnCPU(nn.Conv2d(6, 6, 3, 1, 1)))
+
+
+class OnCPU(nn.Module):
+    def __init__(self, layer):
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x):
+        with torch.autograd.graph.save_on_cpu():
+            return self.layer(x).relu()
+
+
+@pytest.mark.parametrize("use_reentrant", [False, True])
+def test_a_layer_whose_activations_are_saved_elsewhere_is_noticed_too(use_reentrant):
+    layer = "two.0.layer"
+    without = gradients(inside, None, layer, Offloaded)
+    torch.testing.assert_close(gradients(inside, use_reentrant, layer, Offloaded), without)
+    torch.testing.assert_close(gradients(outside, None, layer, Offloaded), without)
+    with pytest.raises(RuntimeError, match=r"batch mixed at layer 'two.0.layer'.* inside the block"):
+        gradients(outside, use_reentrant, layer, Offloaded)
+
+
 def wrapped(model):
     model.two = checkpoint_wrapper(model.two)
 

@@ -6,7 +6,7 @@ from tests.integrations.clients import CLASSES, Named, Net, arguments, data, rec
 from torch import nn
 from transformers import Trainer
 
-from alignmixup import AlignMixup, AlignMixupAE, Baseline
+from alignmixup import AlignMixup, AlignMixupAE, Baseline, CutMix
 from alignmixup.integrations.transformers import MixingTrainer
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.xdist_group("processes")]
@@ -154,3 +154,53 @@ def test_several_labels_an_example_and_workers(tmp_path):
         loss = program.train().training_loss
     assert len(kept) == 4
     assert 0.5 < loss < 1.0
+
+
+class Annotated(Named):
+    """Rows with where the object is, and boxes; eval rows have them too."""
+
+    def __getitem__(self, index):
+        mask = torch.zeros(16, 16, dtype=torch.bool)
+        mask[: 4 + 3 * index % 12] = True
+        return {**super().__getitem__(index), "masks": mask, "boxes": torch.tensor([[2.0, 2.0, 9.0, 9.0]])}
+
+
+class Watching(MixingTrainer):
+    def compute_loss(self, model, inputs, *args, **kwargs):
+        assert not {"masks", "boxes"} & set(inputs)
+        if self.batch is not None:
+            self.seen.append((self.batch.target.clone(), self.batch.masks, len(self.batch.boxes)))
+        return super().compute_loss(model, inputs, *args, **kwargs)
+
+
+class Noting(CutMix):
+    def __call__(self, x, y, **given):
+        self.called = x, y, given
+        return super().__call__(x, y, **given)
+
+
+@pytest.mark.parametrize("remove_unused", [True, False])
+def test_masks_and_boxes_come_along(remove_unused, tmp_path):
+    model = Plain()
+    mixer = Noting(model, num_classes=CLASSES, labels="visible", seed=0)
+    rows, changes = Annotated(data(batches=1)), {"remove_unused_columns": remove_unused}
+    program = Watching(model, arguments(tmp_path, **changes), mixer=mixer, train_dataset=rows, eval_dataset=rows)
+    program.seen = []
+    program.train()
+    x, y, given = mixer.called
+    ((target, masks, boxes),) = program.seen
+    by_hand = CutMix(num_classes=CLASSES, labels="visible", seed=0)(x, y, **given)
+    assert torch.equal(target, by_hand.target)
+    assert torch.equal(masks, by_hand.masks)
+    assert boxes == len(by_hand.boxes)
+    program.evaluate()
+
+
+def test_masks_that_the_model_itself_takes_are_its_own(tmp_path):
+    class Masked(Plain):
+        def forward(self, pixel_values, masks, labels=None):
+            return super().forward(pixel_values * masks[:, None], labels)
+
+    model = Masked()
+    mixer = CutMix(model, num_classes=CLASSES)
+    MixingTrainer(model, arguments(tmp_path), mixer=mixer, train_dataset=Annotated(data(batches=1))).train()

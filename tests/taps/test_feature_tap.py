@@ -244,6 +244,25 @@ def test_unknown_layers_list_near_names(net):
         FeatureTap.of(net).resolve("secnd")
 
 
+@pytest.mark.filterwarnings("ignore:Dynamo does not know")  # which goes on in eager mode where something is raised
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("hook", [lambda layer, args, output: layer.forward(*args), lambda *_: None])
+def test_a_hook_that_comes_inside_the_block_is_refused(net, hook, compiled):
+    """It would run behind the mixing, and might give the layer's output back as it was."""
+    tap = Attachment(net, ("second",))
+    model = torch.compile(net, backend="eager") if compiled else net
+    hidden = {"second": double}
+    tap.push(hidden)
+    handle = net.second.register_forward_hook(hook)
+    with pytest.raises(RuntimeError, match="a hook was put on layer 'second' inside the"):
+        model(X)
+    torch._dynamo.reset()  # it does not try again what raised
+    handle.remove()
+    tap.pop(hidden, check=False)
+    net.second.register_forward_hook(hook)  # before the block it runs first
+    torch.testing.assert_close(run(net, tap, hidden), 2 * run(net, tap, {}))
+
+
 def test_a_module_of_another_model_is_refused(net):
     with pytest.raises(ValueError, match="the given Linear is not a layer inside this Net"):
         FeatureTap.of(net).resolve(nn.Linear(1, 1))

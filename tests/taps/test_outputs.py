@@ -2,10 +2,11 @@ import gc
 import weakref
 from collections import OrderedDict, UserDict, defaultdict, namedtuple
 from dataclasses import dataclass, field
-from types import MappingProxyType
+from types import MappingProxyType, SimpleNamespace
 
 import pytest
 import torch
+from torch import nn
 
 from alignmixup.taps.outputs import find_logits, first_tensor, logits_of, map_tensors, replaced, tensors_of
 
@@ -34,6 +35,11 @@ class Named(dict):
         self.name = name
 
 
+class Plain:
+    def __init__(self, **attributes):
+        vars(self).update(attributes)
+
+
 ONE = torch.ones(2, 3)
 
 
@@ -50,7 +56,10 @@ def test_containers_keep_their_types_and_what_is_no_tensor(output):
 
 @pytest.mark.parametrize(
     "output",
-    [Counted(ONE), Named("x", a=ONE), defaultdict(list, a=ONE), UserDict(a=ONE), MappingProxyType({"a": ONE})],
+    [
+        *(Counted(ONE), Named("x", a=ONE), defaultdict(list, a=ONE), UserDict(a=ONE), MappingProxyType({"a": ONE})),
+        *(SimpleNamespace(a=ONE, layers=3), Plain(a=[ONE], name="x")),
+    ],
 )
 def test_containers_keep_what_else_they_have(output):
     doubled = map_tensors(lambda t: 2 * t, output)
@@ -61,12 +70,17 @@ def test_containers_keep_what_else_they_have(output):
 
 
 @pytest.mark.needs_torch("2.15", "compiled code is broken up where a container is made anew (not tried in between)")
-@pytest.mark.parametrize("make", [lambda t: {"a": t}, lambda t: OrderedDict(a=t), Counted, lambda t: (t,)])
+@pytest.mark.parametrize("make", [lambda t: {"a": t}, lambda t: OrderedDict(a=t), Counted, lambda t: (t, None, 3)])
 def test_containers_are_made_anew_in_one_graph(make):
     def double(tensor):
         return tensors_of(map_tensors(lambda t: 2 * t, make(tensor)))[0]
 
     assert torch.equal(torch.compile(double, backend="eager", fullgraph=True)(ONE), 2 * ONE)
+
+
+@pytest.mark.parametrize("thing", [None, "text", 3, nn.Linear(1, 1), Plain, Plain(weights={}), torch.float32])
+def test_things_without_tensors_are_left_as_they_are(thing):
+    assert map_tensors(lambda t: 2 * t, (ONE, thing))[1] is thing
 
 
 def test_the_same_tensor_twice_is_replaced_once():

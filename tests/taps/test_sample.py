@@ -1,6 +1,6 @@
 from collections import OrderedDict, UserDict, namedtuple
 from dataclasses import dataclass
-from types import MappingProxyType
+from types import MappingProxyType, SimpleNamespace
 
 import pytest
 import torch
@@ -36,10 +36,17 @@ class Record:
     size: torch.Size
 
 
+class Plain:
+    def __init__(self, image, size):
+        self.image, self.size = image, size
+
+
 @pytest.mark.parametrize(
     "kind",
     [
         Record,
+        Plain,
+        lambda image, size: SimpleNamespace(image=image, size=size),
         namedtuple("Named", "image size"),
         *(lambda image, size, kind=kind: kind({"image": image, "size": size})
           for kind in (dict, OrderedDict, UserDict, MappingProxyType)),
@@ -62,6 +69,40 @@ def test_examples_are_taken_from_whatever_holds_them(kind):
         )
         assert torch.equal(image, x[:2])
         assert size == (3, 2)
+
+
+@pytest.mark.parametrize("kind", [lambda **entries: entries, SimpleNamespace])
+def test_an_entry_for_each_example_may_hold_more_than_the_image(kind):
+    images, same = torch.randn(4, 3, 5, 5), torch.zeros(3, 5, 5)
+    entries = [kind(image=image, label=torch.tensor(row)) for row, image in enumerate(images)]
+    (picked,), _ = Inputs((entries,), {}, 4).pairs(2)
+    assert [*map(id, picked)] == [*map(id, (entries[0], entries[1]) * 2)]
+    copies = [kind(image=same), kind(image=same), kind(image=images[0])]
+    (picked,), _ = Inputs((copies,), {}, 3).pairs(1)
+    assert picked[1] is copies[2]
+    views = [kind(image=images)] * 4  # as many as examples, and each holds them all
+    (picked,), _ = Inputs((views,), {}, 4).pairs(1)
+    assert len(picked) == 4
+
+
+def test_an_object_is_moved_with_what_it_holds():
+    moved = Inputs((Plain(torch.zeros(2, 3), [torch.zeros(2)]),), {}, 2).to(torch.device("meta")).args[0]
+    assert moved.image.is_meta
+    assert moved.size[0].is_meta
+
+
+class Slots:
+    __slots__ = ("image",)
+
+    def __init__(self, image):
+        self.image = image
+
+
+@pytest.mark.parametrize("kind", [Slots, iter, torch.Tensor.numpy, lambda x: lambda: x, lambda x: x.flatten()[None]])
+def test_images_that_nothing_can_be_taken_of_are_named(kind):
+    given = kind(torch.randn(4, 3))
+    with pytest.raises(ValueError, match=rf"no images of the batch of 4 .* called with \({type(given).__name__}\)"):
+        Inputs((given,), {}, 4).pairs(1)
 
 
 def test_only_images_differ_where_their_shape_is_known():

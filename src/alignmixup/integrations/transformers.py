@@ -1,7 +1,7 @@
 """A Hugging Face Trainer that mixes its training batches."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,7 @@ except ImportError as error:
     raise ImportError(missing("transformers", "transformers")) from error
 
 from alignmixup.files import write_atomically
-from alignmixup.methods.base import MixedBatch, Mixer
+from alignmixup.methods.base import Annotation, MixedBatch, Mixer
 from alignmixup.methods.base.batch import Criterion
 from alignmixup.taps import find_logits
 
@@ -24,15 +24,19 @@ from alignmixup.taps import find_logits
 class MixingTrainer(Trainer):  # type: ignore[misc]
     """A Trainer that mixes; evaluation and prediction are untouched.
 
-    The images are what the model names in ``main_input_name``, or ``pixel_values``. The backward pass runs inside the
-    mixing, so that gradient checkpointing is exact. Under gradient accumulation each example weighs what it weighs
-    in the loss that the model itself computes. Checkpoints keep the mixer's random stream.
+    The images are what the model names in ``main_input_name``, or ``pixel_values``. Rows may have ``masks`` and
+    ``boxes``: the mixer gets them, and the model does not, unless its ``forward`` names them. The backward pass runs
+    inside the mixing, so that gradient checkpointing is exact. Under gradient accumulation each example weighs what it
+    weighs in the loss that the model itself computes. Checkpoints keep the mixer's random stream.
 
     Args:
         *args: of the Trainer.
         mixer: the method, built on the Trainer's model.
         criterion: takes logits and soft labels (B, K) and returns a mean.
         **kwargs: of the Trainer.
+
+    Attributes:
+        batch: the mixed batch of a training step, for a ``compute_loss`` of one's own; None outside.
 
     Raises:
         ValueError: options that would bypass the criterion or replace the model, DataParallel, or, in several
@@ -58,7 +62,8 @@ class MixingTrainer(Trainer):  # type: ignore[misc]
         if further and self.optimizer is not None and not set(further) <= _trained(self.optimizer):
             raise ValueError(f"the optimizer needs the parameters of {type(mixer).__name__}: add mixer.parameters()")
         self.mixer, self.criterion = mixer, criterion
-        self._live: MixedBatch | None = None
+        self.batch: MixedBatch | None = None
+        self._set_signature_columns_if_needed()
         self.add_callback(_Progress(mixer))
 
     def train(self, resume_from_checkpoint: str | bool | None = None, **kwargs: Any) -> Any:
@@ -84,22 +89,40 @@ class MixingTrainer(Trainer):  # type: ignore[misc]
         name = getattr(self.model, "main_input_name", "pixel_values")
         if missing := {name, "labels"} - set(inputs):
             raise ValueError(f"mixing needs {name!r} and 'labels' of a batch: no {sorted(missing)} in {sorted(inputs)}")
+        given = {key: inputs[key] for key in self._annotations if key in inputs}
         try:
-            with self.mixer(inputs[name], inputs["labels"]) as self._live:
-                step: Tensor = super().training_step(model, {**inputs, name: self._live.x}, *args, **kwargs)
+            with self.mixer(inputs[name], inputs["labels"], **given) as self.batch:
+                step: Tensor = super().training_step(
+                    model, {**self._known(inputs), name: self.batch.x}, *args, **kwargs
+                )
                 return step
         finally:
-            self._live = None
+            self.batch = None
+
+    def prediction_step(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """Predict as the Trainer does, which knows no masks and boxes."""
+        return super().prediction_step(model, self._known(inputs), *args, **kwargs)
+
+    def _set_signature_columns_if_needed(self) -> None:
+        # the Trainer drops what the model's forward does not name
+        super()._set_signature_columns_if_needed()
+        if not hasattr(self, "_annotations"):
+            self._annotations = [key for key in get_args(Annotation) if key not in self._signature_columns]
+            self._signature_columns += self._annotations
+
+    def _known(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        """What of a batch the model takes."""
+        return {key: value for key, value in inputs.items() if key not in self._annotations}
 
     def compute_loss(self, model: nn.Module, inputs: Any, return_outputs: bool = False, **kwargs: Any) -> Any:
         """Compute the loss of the mixed batch; outside a training step, the Trainer's own."""
-        if self._live is None:
+        if self.batch is None:
             return super().compute_loss(model, inputs, return_outputs, **kwargs)
         labels, outputs = inputs["labels"], model(**{k: v for k, v in inputs.items() if k != "labels"})
-        logits = find_logits(outputs, self._live.target.shape[1:].numel())
+        logits = find_logits(outputs, self.batch.target.shape[1:].numel())
         if logits is None:
             raise TypeError(f"no logits in what {type(model).__name__} returns, {type(outputs).__name__}")
-        loss = self._live.loss(logits, self.criterion)
+        loss = self.batch.loss(logits, self.criterion)
         items = kwargs.get("num_items_in_batch")
         if items is not None:  # the Trainer then expects a sum, divided by the labels of the whole accumulated batch
             processes = self.args.world_size if self.args.average_tokens_across_devices else 1

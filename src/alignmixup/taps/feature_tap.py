@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from alignmixup.near import near
+from alignmixup.taps.caller import runs_for
 from alignmixup.taps.layout import ExtraTokens, Form, Layout, guess_layout, named_tokens, tell_form
 from alignmixup.taps.outputs import map_tensors
 from alignmixup.taps.recomputation import Recomputation
@@ -72,16 +73,18 @@ class _LayerHook:
 
     def __call__(self, module: nn.Module, args: Any, output: Any) -> Any:
         mix = self.tap.live(self.name)
+        if mix is not None and getattr(module, "_is_replica", False):
+            raise TypeError(_NO_REPLICAS)
         if not torch.compiler.is_compiling():
+            mix = mix if mix is not None and runs_for(self.tap.root) else None
             self.recomputation.before(mix)
         if mix is None:
             return None
-        if getattr(module, "_is_replica", False):
-            raise TypeError(_NO_REPLICAS)
         self.reached = True
         if mix.looks:
             mix.function(module, args[0])
             return None
+        self.check_last(module)
         mixed = _mixed(mix, module, output, self.name, self.tap.tokens)
         if not torch.compiler.is_compiling():
             self.recomputation.after(mix, mixed, self._is_live)
@@ -96,6 +99,15 @@ class _LayerHook:
         hooks = self.handle.hooks_dict_ref()  # of the module itself: a wrapper may stand under its name meanwhile
         if hooks and next(reversed(hooks)) != self.handle.id:
             hooks[self.handle.id] = hooks.pop(self.handle.id)
+
+    def check_last(self, module: nn.Module) -> None:
+        """Refuse a hook that came since the block began, and would see or undo what was mixed."""
+        hooks = [*module._forward_hooks.values()]
+        if any(not isinstance(hook, _LayerHook) for hook in hooks[hooks.index(self) + 1 :]):
+            raise RuntimeError(
+                f"a hook was put on layer {self.name!r} inside the `with mixer(x, y) as batch:` block, where it runs "
+                "behind the mixing and may undo it: register it before the block"
+            )
 
     def is_on(self, module: nn.Module) -> bool:
         """Tell whether this is a hook of a module."""

@@ -1,13 +1,15 @@
-"""Tensors inside what a module returns: tuples, lists, dictionaries, named tuples, dataclasses, ModelOutput."""
+"""Tensors inside what a module takes or returns: sequences, mappings, dataclasses, objects with attributes."""
 
 import dataclasses
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from copy import copy
+from types import SimpleNamespace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 
 def map_tensors(function: Callable[[Tensor], Tensor], output: Any) -> Any:
@@ -95,7 +97,16 @@ def children_of(value: Any) -> Iterator[tuple[Any, Any]] | None:
         return iter(enumerate(value))
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return ((field.name, getattr(value, field.name)) for field in dataclasses.fields(value))
-    return None
+    attributes = _attributes(value)
+    return None if attributes is None else iter(attributes.items())
+
+
+def _attributes(value: Any) -> dict[str, Any] | None:
+    """What an object has of its own; None where no tensor is among that, nor in its sequences and dictionaries."""
+    if isinstance(value, SimpleNamespace):
+        return vars(value)
+    own: dict[str, Any] = {} if isinstance(value, nn.Module | type) else getattr(value, "__dict__", {})
+    return own if own and any(isinstance(leaf, Tensor) for leaf in tree_leaves(dict(own))) else None
 
 
 def rebuilt(value: Any, children: dict[Any, Any]) -> Any:
@@ -112,8 +123,8 @@ def rebuilt(value: Any, children: dict[Any, Any]) -> Any:
         for name in children.keys() - given:
             object.__setattr__(made, name, children[name])  # it may be frozen
         return made
-    if not isinstance(value, MutableMapping):
-        return type(value)(children)
+    if isinstance(value, Mapping) and not isinstance(value, MutableMapping):
+        return type(value)(children)  # type: ignore[call-arg]
     new = value.copy() if type(value) is OrderedDict else copy(value)  # the one can be compiled
-    new.update(children)
+    (new if isinstance(value, Mapping) else vars(new)).update(children)
     return new

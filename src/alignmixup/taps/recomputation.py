@@ -61,11 +61,16 @@ class Recomputation:
 
 
 def _in_checkpoint() -> bool:
+    name = "torch.utils.checkpoint"
     try:
         hooks = torch._C._autograd._top_saved_tensors_default_hooks(True)
-    except AttributeError:  # torch 2.6 does not show its hooks: look for who calls
-        return _is_called_by(lambda frame: frame.f_globals.get("__name__") == "torch.utils.checkpoint")
-    return hooks is not None and getattr(hooks[0], "__module__", "") == "torch.utils.checkpoint"
+    except AttributeError:  # torch 2.6 does not show its hooks
+        pass
+    else:
+        if hooks is None or getattr(hooks[0], "__module__", "") == name:
+            return hooks is not None
+    # others may lie on top of a checkpoint's, as those of `save_on_cpu`: look for who calls
+    return _is_called_by(lambda frame: frame.f_globals.get("__name__") == name)
 
 
 def _in_reentrant_checkpoint() -> bool:

@@ -1,12 +1,11 @@
 """Two examples of a batch, as often as wanted, in whatever form the model takes its inputs."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map_only
 
 from alignmixup.taps.outputs import children_of, rebuilt
 
@@ -37,7 +36,15 @@ class Inputs:
         stands in front. ``noise`` is added to both where they give the same output.
         """
         second, shapes = self._second(), set[tuple[int, ...]]()
-        self._mapped(lambda tensor: shapes.add(tuple(tensor.shape[1:])), [])
+        lists: list[int] = []
+        self._mapped(lambda tensor: shapes.add(tuple(tensor.shape[1:])), [], lambda images: lists.append(len(images)))
+        if not shapes and not lists:
+            given = ", ".join(type(value).__name__ for value in (*self.args, *self.kwargs.values())) or "nothing"
+            raise ValueError(
+                f"no images of the batch of {self.batch} are found in what the model is called with ({given}), to "
+                "prove its layers with two of them: call it with tensors, or with lists, dictionaries or objects that "
+                "have them as attributes, or name layers with carry_test=False to mix at them unchecked"
+            )
         image = self.image if self.image in shapes else None
 
         def take(tensor: Tensor) -> Tensor:
@@ -73,8 +80,14 @@ class Inputs:
 
     def to(self, device: torch.device) -> "Inputs":
         """The same on another device."""
-        args, kwargs = tree_map_only(Tensor, lambda tensor: tensor.to(device), (self.args, dict(self.kwargs)))
-        return Inputs(args, kwargs, self.batch, self.image)
+
+        def visit(value: Any) -> Any:
+            if isinstance(value, Tensor):
+                return value.to(device)
+            entries = children_of(value)
+            return value if entries is None else rebuilt(value, {key: visit(entry) for key, entry in entries})
+
+        return Inputs(visit(self.args), visit(dict(self.kwargs)), self.batch, self.image)
 
     def _second(self) -> int | None:
         """Row of the first example that differs from the first."""
@@ -86,9 +99,10 @@ class Inputs:
                 found.extend(int(row) for row in other[:1])
             return tensor
 
-        def look_at_list(images: Sequence[Tensor]) -> None:
+        def look_at_list(examples: Sequence[list[Tensor]]) -> None:
             if not found:
-                found.extend([row for row, image in enumerate(images) if not torch.equal(image, images[0])][:1])
+                pairs = (zip(example, examples[0], strict=True) for example in examples)
+                found.extend([row for row, pair in enumerate(pairs) if not all(torch.equal(*two) for two in pair)][:1])
 
         self._mapped(look, list(range(self.batch)), look_at_list)
         return found[0] if found else None
@@ -97,24 +111,34 @@ class Inputs:
         self,
         take: Callable[[Tensor], Any],
         rows: list[int],
-        see_list: Callable[[Sequence[Tensor]], None] = lambda images: None,
+        see_list: Callable[[Sequence[list[Tensor]]], None] = lambda examples: None,
     ) -> Any:
         """Apply a function to every tensor with the batch axis, and pick rows of lists with an entry per example."""
 
         def visit(value: Any) -> Any:
             if isinstance(value, Tensor):
                 return take(value) if value.ndim and value.shape[0] == self.batch else value
-            if isinstance(value, list | tuple) and len(value) == self.batch and _one_each(value):
-                see_list(value)
-                return type(value)(value[row] for row in rows)
+            if isinstance(value, list | tuple) and len(value) == self.batch:
+                held = [[*_tensors_in(entry)] for entry in value]
+                if _one_each(held):
+                    see_list(held)
+                    return type(value)(value[row] for row in rows)
             entries = children_of(value)
             return value if entries is None else rebuilt(value, {key: visit(entry) for key, entry in entries})
 
         return tuple(visit(value) for value in self.args), {name: visit(value) for name, value in self.kwargs.items()}
 
 
-def _one_each(entries: Sequence[Any]) -> bool:
-    """Tell a list of images, which may differ in size, from a few inputs that each hold the batch."""
-    count = len(entries)
+def _one_each(held: Sequence[list[Tensor]]) -> bool:
+    """Tell a list of images, which may differ in size, from a few inputs that each hold the batch, by their tensors."""
+    count = len(held)
     # as many images as channels are still images
-    return all(isinstance(e, Tensor) and not (e.ndim not in (0, 3) and e.shape[0] == count) for e in entries)
+    return all(held) and not any(e.ndim not in (0, 3) and e.shape[0] == count for own in held for e in own)
+
+
+def _tensors_in(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    else:
+        for _, entry in children_of(value) or ():
+            yield from _tensors_in(entry)
