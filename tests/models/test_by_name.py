@@ -154,6 +154,17 @@ def test_local_weights_load_into_all_but_the_head(tmp_path, name, head, suffix):
     assert same_parameters(model, state, but=(head,))
 
 
+def test_whether_local_weights_expect_renormalised_images_is_asked(tmp_path):
+    """Those that are fetched by hand do, those of a training from scratch do not."""
+    name, file = "torchvision:googlenet", tmp_path / "weights.pth"
+    torch.save(models.build(name, num_classes=3).state_dict(), file)
+    with pytest.raises(ValueError, match=f"{name} with weights=.*weights.pth: say transform_input=true where"):
+        models.build(name, num_classes=3, options={"weights": str(file)})
+    for told in (True, False):
+        model = models.build(name, num_classes=3, options={"weights": str(file), "transform_input": told})
+        assert model.transform_input is told
+
+
 @pytest.mark.parametrize("name", ["torchvision:resnet18", "timm:resnet10t"])
 def test_missing_local_weights(tmp_path, name):
     with pytest.raises(FileNotFoundError, match=r"no weights at .*absent\.pth: expected a state dict"):

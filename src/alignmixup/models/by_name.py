@@ -50,7 +50,7 @@ def build_named(
         patch_size: side of a patch in pixels, of timm's models that are cut into patches (ViT, Swin...); None means the
             model's own. Pretrained patches are scaled.
         transform_input: torchvision's googlenet and inception_v3 normalise their inputs once more, as their published
-            weights expect; None means where ``pretrained``.
+            weights expect; None means where ``pretrained``, and is refused of other ``weights``, which do not tell.
 
     Raises:
         ValueError: unknown name (near names are listed), option out of range or impossible for this model.
@@ -64,6 +64,11 @@ def build_named(
     if transform_input is not None and name not in RENORMALISING:
         raise ValueError(f"transform_input is of {' and '.join(RENORMALISING)}: leave it out of {name}")
     own = weights is not None
+    if own and name in RENORMALISING and transform_input is None and not pretrained:
+        raise ValueError(
+            f"{name} with weights={weights}: say transform_input=true where they are torchvision's or were trained "
+            "from them, transform_input=false where they were trained from scratch; no file tells"
+        )
     model = build(model_name, num_classes, pretrained=pretrained, own_weights=own, in_channels=in_channels, **sizes)
     if transform_input is not None:
         cast(Any, model).transform_input = transform_input
