@@ -153,6 +153,41 @@ def write_png_of_16_bit_colour(path: Path) -> None:
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
 
 
+def write_black_png(path: Path, size: tuple[int, int], bits: int, colour: int, *, interlaced: bool, rows_less: int):
+    """A PNG of zeros whose stream ends, as if it were whole, before the last rows."""
+    (width, height), channels = size, {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour]
+    adam7 = ((0, 4, 0, 2, 0, 1, 0), (0, 0, 4, 0, 2, 0, 1), (8, 8, 4, 4, 2, 2, 1), (8, 8, 8, 4, 4, 2, 2))
+    passes = zip(*adam7, strict=True) if interlaced else [(0, 0, 1, 1)]
+    rows = [
+        bytes(1 + -(-len(range(column, width, step)) * bits * channels // 8))
+        for column, row, step, step_down in passes
+        for _ in range(row, height, step_down)
+        if column < width
+    ]
+    header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, interlaced)
+    parts = {b"IHDR": header, b"PLTE": bytes(3) if colour == 3 else b""}
+    parts |= {b"IDAT": zlib.compress(b"".join(rows[: len(rows) - rows_less])), b"IEND": b""}
+    coded = b"\x89PNG\r\n\x1a\n"
+    for kind, content in parts.items():
+        if content or kind != b"PLTE":
+            coded += struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+    path.write_bytes(coded)
+
+
+@pytest.mark.parametrize("interlaced", [False, True])
+@pytest.mark.parametrize("size", [(1, 1), (7, 5), (16, 9), (3, 2)])
+@pytest.mark.parametrize(("bits", "colour"), [(1, 0), (4, 3), (8, 0), (16, 0), (8, 2), (16, 2), (8, 4), (8, 6)])
+def test_a_png_that_ends_before_its_last_row_is_refused_and_a_black_one_not(tmp_path, bits, colour, size, interlaced):
+    """Pillow leaves the missing rows black and says nothing."""
+    file = tmp_path / "a.png"
+    write_black_png(file, size, bits, colour, interlaced=interlaced, rows_less=0)
+    decode_image(file)
+    write_black_png(file, size, bits, colour, interlaced=interlaced, rows_less=1)
+    for read in (decode_image, decode_pixels):
+        with pytest.raises(ValueError, match=r"a\.png is not a readable image of .*: restore it"):
+            read(file)
+
+
 @pytest.mark.parametrize("read", [decode_image, decode_pixels, image_size])
 def test_files_are_named_by_text_as_by_paths(tmp_path, read):
     pil.new("RGB", (6, 4)).save(tmp_path / "a.png")

@@ -75,6 +75,29 @@ def test_image_size_where_any_size_goes(name):
         models.build(name, num_classes=3, options={"image_size": 64})
 
 
+@pytest.mark.parametrize("name", ["torchvision:googlenet", "torchvision:inception_v3"])
+def test_image_size_is_refused_of_networks_with_other_settings(name):
+    with pytest.raises(ValueError, match=f"{name} takes images of any size: leave image_size out"):
+        models.build(name, num_classes=3, options={"image_size": 64})
+
+
+@pytest.mark.parametrize("name", ["mobilevit_xxs", "halonet26t", "repvit_m0_9"])
+def test_an_image_size_that_changes_nothing_is_refused(name):
+    """timm passes it on to builders that drop it."""
+    with pytest.raises(ValueError, match=f"image_size changes nothing in timm:{name}: leave it out"):
+        models.build(f"timm:{name}", num_classes=3, options={"image_size": 64})
+
+
+@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "swin_tiny_patch4_window7_224", "botnet26t_256"])
+def test_an_image_size_that_is_the_models_own_is_taken_and_draws_nothing(name):
+    side, states = int(name[-3:]), []
+    for options in ({}, {"image_size": side}):
+        torch.manual_seed(0)
+        models.build(f"timm:{name}", num_classes=3, options=options)
+        states.append(torch.random.get_rng_state())
+    assert torch.equal(*states)
+
+
 @pytest.mark.parametrize("name", ["torchvision:resnet18", "torchvision:vit_b_16", "timm:resnet10t"])
 def test_patch_size_where_there_are_no_patches_to_choose(name):
     with pytest.raises(ValueError, match="takes no patch_size: leave it out"):
@@ -129,6 +152,17 @@ def test_local_weights_load_into_all_but_the_head(tmp_path, name, head, suffix):
     model = models.build(name, num_classes=9, options={"weights": str(path)})
     assert model.get_submodule(head[:-1]).out_features == 9
     assert same_parameters(model, state, but=(head,))
+
+
+def test_whether_local_weights_expect_renormalised_images_is_asked(tmp_path):
+    """Those that are fetched by hand do, those of a training from scratch do not."""
+    name, file = "torchvision:googlenet", tmp_path / "weights.pth"
+    torch.save(models.build(name, num_classes=3).state_dict(), file)
+    with pytest.raises(ValueError, match=f"{name} with weights=.*weights.pth: say transform_input=true where"):
+        models.build(name, num_classes=3, options={"weights": str(file)})
+    for told in (True, False):
+        model = models.build(name, num_classes=3, options={"weights": str(file), "transform_input": told})
+        assert model.transform_input is told
 
 
 @pytest.mark.parametrize("name", ["torchvision:resnet18", "timm:resnet10t"])

@@ -29,6 +29,20 @@ def test_what_does_not_fit_is_named():
         load_except_head(network(5), {"x": torch.zeros(1)}, 5)
 
 
+@pytest.mark.parametrize(
+    "name", ["model-00002-of-00003.safetensors", "pytorch_model-00001-of-00002.bin", "model.safetensors.index.json"]
+)
+def test_checkpoints_in_several_files_are_refused_by_each(tmp_path, name):
+    (tmp_path / name).write_text('{"weight_map": {}}')
+    with pytest.raises(ValueError, match=rf"{name} is of a checkpoint in several files: put .* into one mapping"):
+        read_weights(tmp_path / name)
+
+
+def test_a_checkpoint_in_one_of_one_files_is_whole(tmp_path):
+    torch.save({"a": torch.ones(2)}, path := tmp_path / "pytorch_model-00001-of-00001.bin")
+    assert list(read_weights(path)) == ["a"]
+
+
 def test_a_file_is_a_state_dict(tmp_path):
     path = tmp_path / "weights.pth"
     torch.save({"a": torch.ones(2)}, path)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from alignmixup.training.config import TABLES, Config, MethodConfig
+from alignmixup.training.config import TABLES, Config, MethodConfig, to_dict
 from alignmixup.training.config_file import (
     ConfigError,
     agreed,
@@ -171,6 +171,17 @@ def test_two_ways_of_writing_a_path_agree(tmp_path: Path, monkeypatch: pytest.Mo
         assert load("digits/mixup", texts).data.root == "photos"
     with pytest.raises(ConfigError, match=r"--data photos and --set data\.root=photos2 disagree: leave"):
         agreed(["data.root=photos2"], {"data.root": ("--data photos", "photos")})
+
+
+def test_paths_in_files_and_overrides_may_begin_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    file, keys = tmp_path / "mine.toml", ["data.root", "model.weights", "method.autoencoder"]
+    (tmp_path / "base.toml").write_text('[data]\nroot = "~/a"\n[model]\nweights = "~/a"\n')
+    file.write_text('base = "base.toml"\n[method]\nname = "stylemix"\nautoencoder = "~/a"\n')
+    for overrides in ([], [f"{key}=~/a" for key in keys]):
+        tables = to_dict(load(file, overrides))
+        assert [tables[key.split(".")[0]][key.split(".")[1]] for key in keys] == [str(tmp_path / "a")] * 3
+    assert load(file, ["data.augment=~/a"]).data.augment == "~/a"
 
 
 def test_defaults_of_the_classes_are_valid() -> None:

@@ -9,11 +9,15 @@ Convention, for every way of reading:
     - **orientation**: turned as the EXIF entry says (``upright``), as people see the image and annotate it today; or as
       stored, as the published results on ImageNet, CUB and Tiny-ImageNet have it and the boxes of their releases. TIFF
       files are always turned, since Pillow turns them.
+    - **damage**: truncated files are refused. A JPEG that was cut and given an end again is not told from a whole one:
+      what is missing is grey.
     - **size**: images of more than 179 million pixels (Pillow's limit) are refused; see ``MAX_PIXELS_VARIABLE``.
 """
 
 import hashlib
 import os
+import struct
+import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -49,6 +53,9 @@ _TURNS = {  # its values, and what makes the stored image upright
     8: "ROTATE_90",
 }
 _DARK = 16
+_PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
+# interlaced, an image is seven smaller ones: first column, first row, and the steps between columns and rows
+_ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 _SIXTEEN_BIT = ("PNG", "PPM", "TIFF", "JPEG2000")  # formats whose 16-bit pixels are known to range from 0 to 65535
 
 
@@ -86,6 +93,7 @@ def decode_image(path: str | Path, *, upright: bool = True) -> Any:
     """
     with naming(path), pillow().open(path) as image:
         image.load()
+        _check_rows(image, Path(path))
         mode, reason, rgb = image.mode, _misread(image), None
         if not reason:
             rgb, reason = _to_rgb(image), "floats or 32-bit integers, and no file says which of those is white"
@@ -164,6 +172,40 @@ def naming(path: str | Path) -> Iterator[None]:
         size = path.stat().st_size if path.is_file() else 0
         reason = "an empty file" if size == 0 else f"not a readable image of {size} bytes ({error})"
         raise ValueError(f"{path} is {reason}: restore it from the release, or remove it") from error
+
+
+def _check_rows(image: Any, path: Path) -> None:
+    """Refuse a PNG whose pixels end before its last row: Pillow leaves the others black and says nothing.
+
+    They are counted only where the last row is black, or where rows do not come in order.
+    """
+    if image.format != "PNG":
+        return
+    width, height = image.size
+    if not image.info.get("interlace") and any(image.crop((0, height - 1, width, height)).tobytes()):
+        return
+    chunks = _png_chunks(path.read_bytes())
+    bits, colour, _, _, interlaced = chunks[0][1][8:13]
+    wanted = 0
+    for column, row, right, down in _ADAM7 if interlaced else ((0, 0, 1, 1),):
+        columns, rows = -((column - width) // right), -((row - height) // down)
+        wanted += rows * (1 + (columns * bits * _PNG_CHANNELS[colour] + 7) // 8) if columns else 0
+    stream, found = zlib.decompressobj(), 0
+    pending = b"".join(content for kind, content in chunks if kind == b"IDAT")
+    while pending and found < wanted:  # in parts: a small file may hold much
+        found, pending = found + len(stream.decompress(pending, 1 << 20)), stream.unconsumed_tail
+    if found < wanted:
+        raise ValueError(f"its pixels end after {found} of {wanted} bytes")
+
+
+def _png_chunks(coded: bytes) -> list[tuple[bytes, bytes]]:
+    """Kind and content of each chunk of a PNG."""
+    chunks, at = [], 8
+    while at + 8 <= len(coded):
+        length, kind = struct.unpack_from(">I4s", coded, at)
+        chunks.append((kind, coded[at + 8 : at + 8 + length]))
+        at += length + 12
+    return chunks
 
 
 def _misread(image: Any) -> str:

@@ -3,16 +3,18 @@
 Both libraries belong to the ``train`` extra and are imported when a model is asked for.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
+import torch
 from torch import nn
 
 from alignmixup.models.preact_resnet import check_sizes
 from alignmixup.models.weights import download_weights, load_except_head, read_weights
 from alignmixup.near import near
 from alignmixup.outside import require
+from alignmixup.seeds import own_stream
 
 __all__ = ["RENORMALISING", "build_named"]
 
@@ -48,7 +50,7 @@ def build_named(
         patch_size: side of a patch in pixels, of timm's models that are cut into patches (ViT, Swin...); None means the
             model's own. Pretrained patches are scaled.
         transform_input: torchvision's googlenet and inception_v3 normalise their inputs once more, as their published
-            weights expect; None means where ``pretrained``.
+            weights expect; None means where ``pretrained``, and is refused of other ``weights``, which do not tell.
 
     Raises:
         ValueError: unknown name (near names are listed), option out of range or impossible for this model.
@@ -62,6 +64,11 @@ def build_named(
     if transform_input is not None and name not in RENORMALISING:
         raise ValueError(f"transform_input is of {' and '.join(RENORMALISING)}: leave it out of {name}")
     own = weights is not None
+    if own and name in RENORMALISING and transform_input is None and not pretrained:
+        raise ValueError(
+            f"{name} with weights={weights}: say transform_input=true where they are torchvision's or were trained "
+            "from them, transform_input=false where they were trained from scratch; no file tells"
+        )
     model = build(model_name, num_classes, pretrained=pretrained, own_weights=own, in_channels=in_channels, **sizes)
     if transform_input is not None:
         cast(Any, model).transform_input = transform_input
@@ -103,12 +110,12 @@ def _torchvision(
 
 
 def _torchvision_settings(name: str, image_size: int | None, *, pretrained: bool) -> dict[str, Any]:
-    if name in ("googlenet", "inception_v3"):
+    if image_size is None:
+        if f"torchvision:{name}" not in RENORMALISING:
+            return {}
         # without auxiliary heads the output is a plain tensor in training too; the published weights expect
         # another normalisation of the inputs, which transform_input makes
         return {"aux_logits": False, "init_weights": not pretrained, "transform_input": pretrained}
-    if image_size is None:
-        return {}
     if name.startswith("vit_"):
         if pretrained and image_size != 224:
             raise ValueError(
@@ -166,12 +173,39 @@ def _timm(
         names = ", ".join(timm.list_pretrained(f"{architecture}*")[:8]) or "none"
         raise ValueError(f"timm:{name}: {error} Known with weights: {names}") from error
     if sizes:
+        _check_used(name, model, sizes, num_classes=num_classes, in_chans=in_channels)
         patches: Any = getattr(model, "patch_embed", None)
         is_sized = isinstance(patches, require("timm.layers").PatchEmbed) and patches.img_size
         side = patches.img_size[0] if is_sized else image_size
         if side is not None and not getattr(patches, "dynamic_img_pad", False):
             _check_first_patches(name, model, side)
     return cast(nn.Module, model)
+
+
+def _check_used(name: str, model: nn.Module, sizes: Mapping[str, int], **given: int) -> None:
+    """Refuse sizes that timm takes and does nothing with: one of twice the size makes the same network."""
+    for key, size in sizes.items():
+        try:
+            with own_stream(), torch.device("meta"):
+                other = require("timm").create_model(name, **given, **{**sizes, key: 2 * size})
+        except Exception:  # what has no such size, for whatever reason, looks at it
+            continue
+        if _form(other) == _form(model):
+            called = "image_size" if key == "img_size" else key
+            raise ValueError(f"{called} changes nothing in timm:{name}: leave it out")
+
+
+def _form(model: nn.Module) -> list[Any]:
+    """Shapes and settings of all parts of a network."""
+    tensors = [(name, value.shape) for name, value in (*model.named_parameters(), *model.named_buffers())]
+    plain = (bool, int, float, str, tuple, list)
+    settings = [
+        (name, key, repr(value))
+        for name, part in model.named_modules()
+        for key, value in sorted(vars(part).items())
+        if isinstance(value, plain)
+    ]
+    return [*tensors, *settings]
 
 
 def _check_first_patches(name: str, model: nn.Module, image_size: int) -> None:

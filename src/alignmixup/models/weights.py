@@ -21,6 +21,7 @@ _log = logging.getLogger(__name__)
 # under which training scripts keep the state dict, and what wrappers put before the names in it
 _WRAPPINGS = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "weights")
 _PREFIXES = ("module.", "_orig_mod.")
+_PART = re.compile(r"-\d+-of-(\d+)\.\w+$")  # model-00001-of-00002.safetensors, beside model.safetensors.index.json
 _COUNTER = "n_averaged"  # of torch's AveragedModel, beside the network
 
 
@@ -73,10 +74,16 @@ def read_weights(path: str | Path, *, key: str | None = None) -> Mapping[str, Te
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is damaged, no state dict, or several of one network and no ``key``.
+        ValueError: it is damaged, no state dict, a part of one, or several of one network and no ``key``.
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"no weights at {path}: expected a state dict, .pth or .safetensors")
+    part = _PART.search(str(path))
+    if str(path).endswith(".index.json") or (part and int(part[1]) > 1):
+        raise ValueError(
+            f"{path} is of a checkpoint in several files: put the state dicts of all into one mapping, save that by "
+            "torch.save(state, 'model.pth'), and name it"
+        )
     try:
         if Path(path).suffix == ".safetensors":
             state = require("safetensors.torch").load_file(str(path))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 import tomllib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -17,7 +18,7 @@ from alignmixup.near import near
 from alignmixup.options import options_of
 from alignmixup.training.config import TABLES, Config, OpenTable, OptionValue, Table, to_dict
 
-_PATHS = ("data.root", "model.weights")
+_PATHS = ("data.root", "model.weights", "method.autoencoder")
 # Keys that may differ between a run and its continuation: where it computes and what it keeps, not what it finds.
 FREE_KEYS = (
     "data.root",
@@ -234,7 +235,7 @@ def _check_keys(tables: Mapping[str, Any], *, source: str) -> None:
 def _build(tables: Mapping[str, Mapping[str, Any]]) -> Config:
     built: dict[str, Any] = {}
     for name, values in tables.items():
-        own, options = _split(name, values, source="")
+        own, options = _split(name, {key: _at_home(f"{name}.{key}", value) for key, value in values.items()}, source="")
         built[name] = _construct(TABLES[name], own | ({"options": options} if options else {}))
     return Config(**built)
 
@@ -362,9 +363,14 @@ def agreed(overrides: Sequence[str], options: Mapping[str, tuple[str, OptionValu
     return texts
 
 
+def _at_home(key: str, value: Any) -> Any:
+    """A value, of a path with ``~`` as the home folder: a shell leaves it in ``--set data.root=~/images``."""
+    return os.path.expanduser(value) if key in _PATHS and isinstance(value, str) else value
+
+
 def _place(key: str, value: Any) -> Any:
     """A value that two ways of writing a path have in common."""
-    return Path(value).expanduser().resolve() if key in _PATHS and isinstance(value, str) and value else value
+    return Path(_at_home(key, value)).resolve() if key in _PATHS and isinstance(value, str) and value else value
 
 
 def check_keys(overrides: Sequence[str], keys: Sequence[str], text: str) -> None:
