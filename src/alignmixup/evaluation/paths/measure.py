@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -31,6 +31,7 @@ def classify_maps(model: nn.Module, layer: str, x: Tensor, maps: Tensor, *, layo
     labels = torch.empty(0)
 
     def put(features: Tensor) -> Tensor:
+        root.training = False
         # class tokens, which come by themselves as one position, stay those of the images
         if features[0, 0].numel() == 1 < maps[0, 0].numel():
             return features
@@ -39,15 +40,11 @@ def classify_maps(model: nn.Module, layer: str, x: Tensor, maps: Tensor, *, layo
     hidden = {layer: LayerMix(put, layout=layout)}
     module, root = tap.root.get_submodule(layer), tap.root
 
-    def train(flag: bool) -> Callable[..., None]:
-        return lambda *_: setattr(root, "training", flag)
-
-    # the tap asks the root's own flag, and is told what it wants to hear while its hook runs: a dropout or another path
+    # the tap asks the root's own flag, and is told what it wants to hear when its hook runs: a dropout or another path
     # in the root's forward asks it too
     with evaluating(root), ExitStack() as hooks:
-        hooks.callback(module.register_forward_hook(train(True)).remove)
+        hooks.callback(module.register_forward_hook(lambda *_: setattr(root, "training", True)).remove)
         with MixedBatch(x, labels, labels, hidden=hidden, tap=tap) as batch:  # whose hook comes last now
-            hooks.callback(module.register_forward_hook(train(False)).remove)
             output = root(batch.x)
     return _softmax(root, output, len(x))
 
