@@ -187,7 +187,7 @@ def gradients(loop, use_reentrant, layer, network=Segment, change=None):
     if change is not None:
         change(model)
     loop(model, mixer)
-    return [parameter.grad for parameter in model.parameters()]
+    return [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
 
 
 @pytest.mark.parametrize("layer", ["two.1", "two.3"])
@@ -256,6 +256,17 @@ def test_a_layer_whose_activations_are_saved_elsewhere_is_noticed_too(use_reentr
     torch.testing.assert_close(gradients(outside, None, layer, Offloaded), without)
     with pytest.raises(RuntimeError, match=r"batch mixed at layer 'two.0.layer'.* inside the block"):
         gradients(outside, use_reentrant, layer, Offloaded)
+
+
+def frozen(model):
+    nn.ModuleList([model.one, model.two[:2]]).requires_grad_(False)
+
+
+def test_a_frozen_layer_that_is_run_again_for_what_lies_behind_it_is_noticed_too():
+    inside_ = gradients(inside, False, "two.1", change=frozen)
+    torch.testing.assert_close(inside_, gradients(inside, None, "two.1", change=frozen))
+    with pytest.raises(RuntimeError, match=r"batch mixed at layer 'two.1'.* inside the block"):
+        gradients(outside, False, "two.1", change=frozen)
 
 
 def wrapped(model):

@@ -16,6 +16,7 @@ OUTSIDE = (
     "`with mixer(x, y) as batch:` block, or that of another batch inside it, where the checkpoint runs the layer again "
     "and would not mix it as before: call loss.backward() inside the block, or leave the layer out of the checkpoint"
 )
+_CHECKPOINT = "torch.utils.checkpoint"
 
 
 class Recomputation:
@@ -60,20 +61,31 @@ class Recomputation:
                 if tensor.requires_grad:
                     tensor.register_hook(check)  # type: ignore[no-untyped-call]
             if mix is not None:
-                self._expected.append((mix, weakref.ref(check)))  # the graph keeps its hook
+                # a graph keeps these hooks, of its gradients and of what is saved for them behind a frozen layer
+                kept: list[weakref.ref[Any]] = [weakref.ref(hook) for hook in (check, *_own(_saving_hooks()))]
+                self._expected.append((mix, lambda: any(hook() is not None for hook in kept)))
 
 
 def _in_checkpoint() -> bool:
-    name = "torch.utils.checkpoint"
+    """Tell whether what runs now lies in a checkpoint that is not reentrant, and so keeps its graph."""
+    hooks = _saving_hooks()
+    if hooks == () or _own(hooks):
+        return hooks != ()
+    # torch 2.6 does not show its hooks, and others may lie on top, as those of `save_on_cpu`: look for who calls
+    return any(frame.f_globals.get("__name__") == _CHECKPOINT for frame in _callers())
+
+
+def _own(hooks: tuple[Any, ...] | None) -> list[Any]:
+    """Those of a checkpoint."""
+    return [hook for hook in hooks or () if getattr(hook, "__module__", "") == _CHECKPOINT]
+
+
+def _saving_hooks() -> tuple[Any, ...] | None:
+    """The functions to which what is saved for a backward pass is given now; None where torch does not tell."""
     try:
-        hooks = torch._C._autograd._top_saved_tensors_default_hooks(True)
-    except AttributeError:  # torch 2.6 does not show its hooks
-        pass
-    else:
-        if hooks is None or getattr(hooks[0], "__module__", "") == name:
-            return hooks is not None
-    # others may lie on top of a checkpoint's, as those of `save_on_cpu`: look for who calls
-    return any(frame.f_globals.get("__name__") == name for frame in _callers())
+        return torch._C._autograd._top_saved_tensors_default_hooks(True) or ()
+    except AttributeError:
+        return None
 
 
 def _reentrant_checkpoints(part: str) -> list[Any]:
