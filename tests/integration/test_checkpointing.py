@@ -1,6 +1,7 @@
 """Activation checkpointing runs the forward again inside the backward: the block must still be open then."""
 
 import copy
+import warnings
 
 import pytest
 import torch
@@ -122,6 +123,41 @@ def in_the_next_block(model, mixer):
         (loss + second.loss(model(second.x))).backward()
 
 
+def clean_before(model, mixer):
+    loss = nn.functional.cross_entropy(model(X), Y)
+    with mixer(X, Y) as batch:
+        (loss + batch.loss(model(batch.x))).backward()
+
+
+def clean_inside(model, mixer):
+    with mixer(X, Y) as batch:
+        with mixer.clean(X, Y) as clean:
+            loss = clean.loss(model(clean.x))
+        (loss + batch.loss(model(batch.x))).backward()
+
+
+def evaluated_inside(model, mixer):
+    with mixer(X, Y) as batch:
+        model.eval()
+        loss = nn.functional.cross_entropy(model(X), Y)
+        model.train()
+        (loss + batch.loss(model(batch.x))).backward()
+
+
+def clean_alone(model, mixer):
+    """Each in a block of its own, and what is only looked at is never repeated."""
+    model.eval()
+    kept = model(X)
+    model.train()
+    with torch.no_grad(), warnings.catch_warnings(action="ignore"):
+        model(X)
+    with mixer.clean(X, Y) as clean:
+        clean.loss(model(clean.x)).backward()
+    with mixer(X, Y) as batch:
+        batch.loss(model(batch.x)).backward()
+    return kept
+
+
 class Several(nn.Conv2d):
     """A layer that returns more than a tensor, as those of many transformers do."""
 
@@ -151,23 +187,28 @@ def gradients(loop, use_reentrant, layer, network=Segment, change=None):
     if change is not None:
         change(model)
     loop(model, mixer)
-    return [parameter.grad for parameter in model.parameters()]
+    return [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
 
 
 @pytest.mark.parametrize("layer", ["two.1", "two.3"])
 @pytest.mark.parametrize("use_reentrant", [False, True])
-@pytest.mark.parametrize("loop", [inside, evaluation_between])
+@pytest.mark.parametrize("loop", [inside, evaluation_between, clean_alone])
 def test_gradients_are_those_without_a_checkpoint(loop, use_reentrant, layer):
     torch.testing.assert_close(gradients(loop, use_reentrant, layer), gradients(loop, None, layer))
 
 
 @pytest.mark.parametrize("layer", ["two.1", "two.3"])
 @pytest.mark.parametrize("use_reentrant", [False, True])
-@pytest.mark.parametrize("loop", [outside, two_in_flight, in_the_next_block, nested])
-def test_a_recomputation_that_would_not_mix_is_refused(loop, use_reentrant, layer):
-    with pytest.raises(
-        RuntimeError, match=rf"batch mixed at layer '{layer}'.* inside the block, or leave the layer out"
-    ):
+@pytest.mark.parametrize(
+    "loop", [outside, two_in_flight, in_the_next_block, nested, clean_before, clean_inside, evaluated_inside]
+)
+def test_a_recomputation_that_would_not_mix_as_before_is_refused(loop, use_reentrant, layer):
+    if loop is nested and use_reentrant:  # which says what it repeats
+        torch.testing.assert_close(gradients(nested, True, layer), gradients(nested, None, layer))
+        return
+    ours = rf"batch mixed at layer '{layer}'.* inside the block, or leave the layer out"
+    of_torch = "|Recomputed values" if loop in (clean_before, clean_inside, evaluated_inside) else ""
+    with pytest.raises(RuntimeError, match=ours + of_torch):
         gradients(loop, use_reentrant, layer)
 
 
@@ -215,6 +256,17 @@ def test_a_layer_whose_activations_are_saved_elsewhere_is_noticed_too(use_reentr
     torch.testing.assert_close(gradients(outside, None, layer, Offloaded), without)
     with pytest.raises(RuntimeError, match=r"batch mixed at layer 'two.0.layer'.* inside the block"):
         gradients(outside, use_reentrant, layer, Offloaded)
+
+
+def frozen(model):
+    nn.ModuleList([model.one, model.two[:2]]).requires_grad_(False)
+
+
+def test_a_frozen_layer_that_is_run_again_for_what_lies_behind_it_is_noticed_too():
+    inside_ = gradients(inside, False, "two.1", change=frozen)
+    torch.testing.assert_close(inside_, gradients(inside, None, "two.1", change=frozen))
+    with pytest.raises(RuntimeError, match=r"batch mixed at layer 'two.1'.* inside the block"):
+        gradients(outside, False, "two.1", change=frozen)
 
 
 def wrapped(model):

@@ -78,6 +78,8 @@ class _LayerHook:
         if not torch.compiler.is_compiling():
             mix = mix if mix is not None and runs_for(self.tap.root) else None
             self.recomputation.before(mix)
+            if mix is None:
+                self.recomputation.after(None, output, self._is_live)
         if mix is None:
             return None
         self.reached = True
@@ -113,7 +115,7 @@ class _LayerHook:
         """Tell whether this is a hook of a module."""
         return self.handle.hooks_dict_ref() is module._forward_hooks
 
-    def _is_live(self, mix: object) -> bool:
+    def _is_live(self, mix: object | None) -> bool:
         return self.tap.live(self.name) is mix
 
     def __reduce__(self) -> tuple[Any, ...]:
