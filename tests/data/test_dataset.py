@@ -1,8 +1,13 @@
+import itertools
+import os
 import pickle
+import shutil
 
 import pytest
 import torch
+from PIL import Image
 
+from alignmixup import data
 from alignmixup.data.dataset import FileSplit, ImageData, PathList, Split
 
 
@@ -33,6 +38,57 @@ def test_select_takes_boxes_and_paths_along():
     assert chosen.paths is not None
     assert list(chosen.paths) == ["c.png", "a.png"]
     assert split().select(torch.tensor([1])).paths is None
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for split, name, number in itertools.product(("train", "test"), ("cat", "dog"), range(3)):
+        file = tmp_path / "set" / split / name / f"{number}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), (number, 0, 0)).save(file)
+    return tmp_path / "set"
+
+
+def digests(root, **how):
+    return data.load("folder", root=root, image_size=8, progress=False, cache=False, **how).image_digests()
+
+
+def changes(root):
+    """What may be done to the images of a folder, and whose digests change."""
+    yield "touched", lambda: os.utime(root / "train/cat/0.png", (0, 0)), {}
+    yield "another name", lambda: (root / "train/cat/1.png").rename(root / "train/cat/3.png"), {"training": [0]}
+    yield "another size", lambda: Image.new("RGB", (9, 30)).save(root / "test/dog/1.png"), {"test": [1]}
+    yield (
+        "moved between classes",
+        lambda: (root / "train/cat/0.png").rename(root / "train/dog/7.png"),
+        {"training": [0, 1]},
+    )
+    yield "one less", (root / "test/cat/0.png").unlink, {"test": [0]}
+
+
+@pytest.mark.parametrize("in_memory", [False, True])
+def test_digests_tell_which_files_a_class_consists_of(folder, tmp_path, in_memory):
+    before = digests(folder, in_memory=in_memory)
+    assert {split: len(each) for split, each in before.items()} == {"training": 2, "test": 2}
+    for what, change, expected in changes(folder):
+        change()
+        now = digests(folder, in_memory=in_memory)
+        differing = {split: [k for k in range(2) if now[split][k] != before[split][k]] for split in before}
+        assert {split: classes for split, classes in differing.items() if classes} == expected, what
+        before = now
+    shutil.copytree(folder, tmp_path / "copy")
+    assert digests(tmp_path / "copy", in_memory=in_memory) == before
+    assert digests(folder, in_memory=in_memory, subset=1) != before
+
+
+def test_images_without_files_have_no_digests():
+    assert data.load("digits").image_digests() == {}
+    assert image_data().image_digests() == {}
+
+
+def test_path_list_goes_through_its_blocks():
+    names = [f"{number}/ä.png" * (number % 3) for number in range(10_000)]
+    assert list(PathList(names)) == names
 
 
 def test_path_list_holds_any_name_and_travels():
