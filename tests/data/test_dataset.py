@@ -9,6 +9,7 @@ from PIL import Image
 
 from alignmixup import data
 from alignmixup.data.dataset import FileSplit, ImageData, PathList, Split
+from alignmixup.data.loaders import BatchLoader
 
 
 def split(labels=(0, 1), *, side: int = 4) -> Split:
@@ -38,6 +39,30 @@ def test_select_takes_boxes_and_paths_along():
     assert chosen.paths is not None
     assert list(chosen.paths) == ["c.png", "a.png"]
     assert split().select(torch.tensor([1])).paths is None
+
+
+@pytest.mark.parametrize(
+    ("mean", "std"),
+    [
+        ((127.0,) * 3, (60.0,) * 3),
+        ((0.5,) * 3, (60.0,) * 3),
+        ((0.5, 0.5), (0.2,) * 3),
+        ((), ()),
+        ((0.5,) * 3, (0.2, 0.0, 0.2)),
+        ((float("nan"),) * 3, (0.2,) * 3),
+        ((0.5,) * 3, (float("nan"),) * 3),
+    ],
+)
+def test_constants_that_are_none_in_units_of_pixels_are_refused_everywhere(mean, std):
+    """Those of bytes would blacken every image."""
+    text = f"{','.join(map(str, mean))}/{','.join(map(str, std))}"
+    for make in (
+        lambda: image_data(mean=mean, std=std),
+        lambda: BatchLoader(split(), batch_size=2, mean=mean, std=std),
+        lambda: data.load("digits", normalization=text),
+    ):
+        with pytest.raises(ValueError, match=r"as many finite means|is not MEAN|one value per channel"):
+            make()
 
 
 @pytest.fixture
@@ -137,7 +162,7 @@ def test_bad_boxes():
         ({"train": split((0, 2))}, r"toy: the training labels must lie in \[0, 2\).* range from 0 to 2"),
         ({"test": split((-1, 0))}, r"toy: the test labels must lie in .* range from -1 to 0"),
         ({"test": split().select(torch.zeros(0, dtype=torch.int64))}, "toy: the test split holds no image"),
-        ({"std": (0.2, 0.0, 0.2)}, "std > 0"),
+        ({"std": (0.2, 0.0, 0.2)}, "as many finite means as positive deviations"),
     ],
 )
 def test_bad_data_sets(changes, message):

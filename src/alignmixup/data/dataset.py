@@ -12,6 +12,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from alignmixup.data.mean_std import check_constants
+
 __all__ = ["FileSplit", "ImageData", "PathList", "Split", "TestView"]
 
 # What a test image shows of its file, at a side of S pixels and with S' = S * 256 / 224:
@@ -97,8 +99,7 @@ class PathList(Sequence[str]):
         for start in range(0, len(self), _AT_ONCE):  # a block at a time: each name alone is slow
             ends = self._ends[start : start + _AT_ONCE + 1]
             block = bytes(self._bytes[ends[0] : ends[-1]].tolist())
-            ends = (ends - ends[0]).tolist()
-            for first, last in pairwise(ends):
+            for first, last in pairwise((ends - ends[0]).tolist()):
                 yield block[first:last].decode("utf-8", "surrogateescape")
 
     def select(self, index: Tensor) -> "PathList":
@@ -185,8 +186,7 @@ class ImageData:
     test_crop: float | None = None
 
     def __post_init__(self) -> None:
-        if len(self.mean) != len(self.std) or min(self.std) <= 0:
-            raise ValueError(f"mean and std must be of one length, std > 0, got {self.mean} and {self.std}")
+        check_constants(self.mean, self.std)
         for which, split in (("training", self.train), ("test", self.test)):
             if len(split) == 0:
                 if self.test_only and split is self.train:
