@@ -155,8 +155,8 @@ def test_meta_device_shows_where_the_bytes_are():
     ("options", "message"),
     [
         ({"mean": (0.5,)}, r"one value per channel \(3\), got 1"),
-        ({"std": (0.2, 0.2)}, "mean and std must be of one length"),
-        ({"std": (0.2, 0.2, 0.0)}, "std > 0"),
+        ({"std": (0.2, 0.2)}, "mean and std must be as many finite means as"),
+        ({"std": (0.2, 0.2, 0.0)}, "positive deviations"),
         ({"batch_size": 0}, "batch_size must be an integer >= 1"),
         ({"batch_size": 32, "drop_last": True}, "gets no batch from 20 images"),
         ({"rank": 1}, "rank must lie in"),

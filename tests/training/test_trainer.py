@@ -358,6 +358,22 @@ def test_a_run_continues_on_as_many_images_of_each_class(tiny_config: MakeConfig
     second.load({**state, "class_counts": None})  # an older one
 
 
+def test_a_run_continues_on_the_same_files(tiny_config: MakeConfig, tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.pt"
+    first, second = make_trainer(tiny_config(), path), make_trainer(tiny_config(), path)
+    first.class_names = second.class_names = ("a", "b")
+    first.image_digests, second.image_digests = {"training": ["1", "2"], "test": ["3", "4"]}, {}
+    stop_after_steps(first, 2)
+    state = checkpoint.load(path)
+    second.load(state)  # images without files, or another process than the first
+    for split, digests in (("training", ["1", "9"]), ("test", ["3", "9"])):
+        second.image_digests = {**first.image_digests, split: digests}
+        with pytest.raises(ValueError, match=f"of other {split} images: those of class 'b' have other names or sizes"):
+            second.load(state)
+        del state["image_digests"][split]  # an older one
+        second.load(state)
+
+
 def test_checkpoint_of_another_network_is_refused(tiny_config: MakeConfig, tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.pt"
     make_trainer(tiny_config("train.epochs=1"), path).fit()

@@ -1,12 +1,18 @@
 """What every data set looks like to the rest of the package: two splits, class names, constants."""
 
-from collections.abc import Sequence
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
 import torch
 from torch import Tensor
+
+from alignmixup.data.mean_std import check_constants
 
 __all__ = ["FileSplit", "ImageData", "PathList", "Split", "TestView"]
 
@@ -15,6 +21,7 @@ __all__ = ["FileSplit", "ImageData", "PathList", "Split", "TestView"]
 # "squeezed_center": both sides scaled to S', centre cut out (localisation in the CutMix paper);
 # "whole": both sides scaled to S, nothing cut (localisation since the evaluation of 2020).
 TestView = Literal["center", "squeezed_center", "whole"]
+_AT_ONCE = 4096
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +94,13 @@ class PathList(Sequence[str]):
             raise IndexError(f"index {index} is outside [0, {len(self)})")
         start, end = self._ends[index : index + 2].tolist()
         return bytes(self._bytes[start:end].tolist()).decode("utf-8", "surrogateescape")
+
+    def __iter__(self) -> Iterator[str]:
+        for start in range(0, len(self), _AT_ONCE):  # a block at a time: each name alone is slow
+            ends = self._ends[start : start + _AT_ONCE + 1]
+            block = bytes(self._bytes[ends[0] : ends[-1]].tolist())
+            for first, last in pairwise((ends - ends[0]).tolist()):
+                yield block[first:last].decode("utf-8", "surrogateescape")
 
     def select(self, index: Tensor) -> "PathList":
         """The names at ``index`` (int64), in that order."""
@@ -172,8 +186,7 @@ class ImageData:
     test_crop: float | None = None
 
     def __post_init__(self) -> None:
-        if len(self.mean) != len(self.std) or min(self.std) <= 0:
-            raise ValueError(f"mean and std must be of one length, std > 0, got {self.mean} and {self.std}")
+        check_constants(self.mean, self.std)
         for which, split in (("training", self.train), ("test", self.test)):
             if len(split) == 0:
                 if self.test_only and split is self.train:
@@ -196,6 +209,14 @@ class ImageData:
         """Number of training images of each class."""
         return torch.bincount(self.train.labels, minlength=self.num_classes).tolist()
 
+    def image_digests(self) -> dict[str, list[str]]:
+        """For "training" and "test", of each class a digest of the names (below the set's folder) and sizes of its
+        images, in their order; of splits without files nothing. Wherever the folder lies, and copied, it is the same.
+        """
+        splits = {"training": self.train, "test": self.test}
+        digests = {name: _digests(split, self.num_classes) for name, split in splits.items()}
+        return {name: each for name, each in digests.items() if each}
+
     @property
     def channels(self) -> int:
         """Number of channels of the images."""
@@ -205,6 +226,26 @@ class ImageData:
     def in_memory(self) -> bool:
         """Whether the training images are held in memory (else they stream from files)."""
         return isinstance(self.train, Split)
+
+
+def _digests(split: Split | FileSplit, num_classes: int) -> list[str]:
+    root, paths = split.root, split.paths
+    if root is None or paths is None:
+        return []
+
+    def size(path: str) -> int:
+        try:
+            return os.stat(root / path).st_size
+        except OSError:  # a link that leads nowhere: whoever reads it says so
+            return -1
+
+    digests, names = [hashlib.sha256() for _ in range(num_classes)], list(paths)
+    blocks = [names[start : start + _AT_ONCE] for start in range(0, len(names), _AT_ONCE)]
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:  # a file server takes its time
+        sizes = [count for counts in pool.map(lambda block: [size(path) for path in block], blocks) for count in counts]
+    for path, label, count in zip(names, split.labels.tolist(), sizes, strict=True):
+        digests[label].update(path.encode("utf-8", "surrogateescape") + f"\0{count}\n".encode())
+    return [digest.hexdigest()[:16] for digest in digests]
 
 
 def _check_labels(labels: Tensor, count: int) -> None:

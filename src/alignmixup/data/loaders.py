@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from alignmixup.data.dataset import Split
+from alignmixup.data.mean_std import check_constants
 from alignmixup.data.order import EpochOrder, epoch_generator
 from alignmixup.data.transforms.augment import Augment, AugmentDraw
 from alignmixup.data.transforms.resize import resize
@@ -38,8 +39,7 @@ class Normalizer:
     def __init__(
         self, mean: Sequence[float], std: Sequence[float], *, device: torch.device, channels_last: bool
     ) -> None:
-        if len(mean) != len(std) or min(std) <= 0:
-            raise ValueError(f"mean and std must be of one length, std > 0, got {tuple(mean)} and {tuple(std)}")
+        check_constants(mean, std)
         mean64, std64 = torch.tensor(mean, dtype=torch.float64), torch.tensor(std, dtype=torch.float64)
         self._scale = (1 / (255 * std64)).float().view(1, -1, 1, 1).to(device)
         self._shift = (-mean64 / std64).float().view(1, -1, 1, 1).to(device)

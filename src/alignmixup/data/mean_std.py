@@ -1,10 +1,11 @@
 """Mean and standard deviation of the channels, under the names of their origins."""
 
 import math
+from collections.abc import Sequence
 
 from alignmixup.near import near
 
-__all__ = ["PRESETS", "mean_std"]
+__all__ = ["PRESETS", "check_constants", "mean_std"]
 
 # in [0, 1] units; a single value serves any number of channels
 PRESETS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
@@ -58,10 +59,21 @@ def _numbers(text: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
         mean, std = (tuple(float(number) for number in side.split(",")) for side in text.split("/"))
     except ValueError:
         mean, std = (), ()
-    numbers = mean and len(mean) == len(std) and all(map(math.isfinite, mean + std)) and min(std) > 0
-    if not numbers or max(mean + std) > 1:  # of bytes, which would pass and blacken every image
-        raise ValueError(
-            f"normalization {text!r} is not MEAN,.../STD,...: as many finite means as positive deviations, in units of "
-            "pixels in [0, 1], so none above 1"
-        )
+    try:
+        check_constants(mean, std)
+    except ValueError as error:
+        raise ValueError(f"normalization {text!r} is not MEAN,.../STD,...: {error}") from None
     return mean, std
+
+
+def check_constants(mean: Sequence[float], std: Sequence[float]) -> None:
+    """Refuse what is no mean and deviation of channels in units of pixels in [0, 1].
+
+    Those of bytes would pass, and blacken every image.
+    """
+    numbers = [*mean, *std]
+    if not mean or len(mean) != len(std) or not all(map(math.isfinite, numbers)) or min(std) <= 0 or max(numbers) > 1:
+        raise ValueError(
+            "mean and std must be as many finite means as positive deviations, in units of pixels in [0, 1], so none "
+            f"above 1, got {tuple(mean)} and {tuple(std)}"
+        )

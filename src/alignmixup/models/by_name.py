@@ -142,8 +142,8 @@ def _timm(
     architecture = name.partition(".")[0]
     if not timm.is_model(architecture):
         raise _unknown("timm", name, timm.list_models())
-    sizes = {"img_size": image_size, "patch_size": patch_size}
-    sizes = {key: size for key, size in sizes.items() if size is not None}
+    wanted = {"img_size": image_size, "patch_size": patch_size}
+    sizes = {key: size for key, size in wanted.items() if size is not None}
     pretrained = pretrained and not own_weights
     if image_size is not None and patch_size is not None:
         _check_patches(name, image_size, patch_size)

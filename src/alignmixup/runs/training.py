@@ -171,6 +171,7 @@ def _prepare(
         division=division,
         class_names=dataset.class_names,
         class_counts=dataset.class_counts,
+        image_digests=dataset.image_digests() if engine.group.is_main else None,
         example=example,
         checkpoint_path=folder.checkpoint,
         reporter=reporter if engine.group.is_main else Reporter(),

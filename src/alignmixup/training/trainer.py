@@ -45,6 +45,7 @@ class Trainer:
         division: what a batch of the training loader is of an update; None as ``config`` says.
         class_names: of the labels, in their order.
         class_counts: training images of each class.
+        image_digests: see `ImageData.image_digests`; wanted on the first process, which saves them.
         example: images (B, C, H, W) on the device, on which the model is run to find its head and its layers' order.
         checkpoint_path: where the state goes after each epoch; None saves nothing.
         reporter: shows progress.
@@ -70,6 +71,7 @@ class Trainer:
         division: Division | None = None,
         class_names: Sequence[str] = (),
         class_counts: Sequence[int] = (),
+        image_digests: Mapping[str, Sequence[str]] | None = None,
         example: torch.Tensor | None = None,
         checkpoint_path: Path | None = None,
         reporter: Reporter | None = None,
@@ -77,6 +79,7 @@ class Trainer:
         self.config, self.engine, self.model, self.mixer = config, engine, model, mixer
         self.train_loader, self.test_loader, self.checkpoint_path = train_loader, test_loader, checkpoint_path
         self.class_names, self.class_counts = tuple(class_names), tuple(class_counts)
+        self.image_digests = {split: list(digests) for split, digests in (image_digests or {}).items()}
         self.trackers: Sequence[Tracker] = ()
         self.reporter = reporter or Reporter()
         self.criterion = CRITERIA[config.train.loss]
@@ -268,6 +271,7 @@ class Trainer:
             "config": to_dict(self.config),
             "class_names": list(self.class_names),
             "class_counts": list(self.class_counts),
+            "image_digests": self.image_digests,
             "model": self.model.state_dict(),
             "average": self.average.state_dict() if self.average is not None else None,
             "best": self.best,
@@ -289,7 +293,7 @@ class Trainer:
         """Continue from a checkpoint that `checkpoint.check_matches` accepted.
 
         Raises:
-            ValueError: its weights do not fit this model, it is of other training images, or past the last epoch.
+            ValueError: its weights do not fit this model, it is of other images, or past the last epoch.
         """
         done, epochs = state["progress"]["epoch"], self.config.train.epochs
         if done > epochs:
@@ -301,6 +305,7 @@ class Trainer:
             )
         check_class_names(state, self.class_names, source="the checkpoint")
         _check_class_counts(state.get("class_counts"), self.class_counts, self.class_names)
+        _check_images(state.get("image_digests", {}), self.image_digests, self.class_names)
         try:
             self.model.load_state_dict(state["model"])
             if self.average is not None:
@@ -363,6 +368,25 @@ def _check_class_counts(stored: Sequence[int] | None, counts: Sequence[int], nam
         f"the checkpoint is of other training images: {stored[label]} of class {names[label]!r} then, {counts[label]} "
         "now; continue with those of then, or train anew"
     )
+
+
+def _check_images(
+    stored: Mapping[str, Sequence[str]], digests: Mapping[str, Sequence[str]], names: Sequence[str]
+) -> None:
+    """Refuse other files than those of before, though they be as many.
+
+    Args:
+        stored: of a checkpoint; older ones have none.
+        digests: those of now; none of images without files, and on all processes but the first.
+        names: of the classes.
+    """
+    for split in (split for split in digests if split in stored):
+        for name, before, now in zip(names, stored[split], digests[split], strict=True):
+            if before != now:
+                raise ValueError(
+                    f"the checkpoint is of other {split} images: those of class {name!r} have other names or sizes "
+                    "now; continue with those of then, or train anew"
+                )
 
 
 def _remedy(config: Config) -> str:
