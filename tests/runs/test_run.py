@@ -86,12 +86,17 @@ def test_a_checkpoint_for_other_classes_or_another_model(run, tmp_path):
             {"data": "digits", "crop": 0.9, "overrides": ["model.pretrained=true"]},
             "--crop 0.9 is for folder or imagenet: digits is shown whole",
         ),
+        (
+            "torchvision:googlenet",
+            {"data": "digits", "checkpoint": "w.pth"},
+            r"googlenet with --checkpoint w.pth: say transform_input=true where they are torchvision's",
+        ),
         ("RUN", {"data": "digits"}, "--data digits: the run .* was trained on digits"),
         ("RUN", {"overrides": ["model.width=8"]}, "--set model.width=8: an evaluation can change data.root"),
     ],
 )
 def test_what_cannot_be_found(run, target, options, message):
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(ValueError, match=message):
         runs.load(str(run) if target == "RUN" else target, **options)
 
 

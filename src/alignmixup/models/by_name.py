@@ -16,7 +16,7 @@ from alignmixup.near import near
 from alignmixup.outside import require
 from alignmixup.seeds import own_stream
 
-__all__ = ["RENORMALISING", "build_named"]
+__all__ = ["RENORMALISING", "build_named", "check_renormalising"]
 
 RENORMALISING = ("torchvision:googlenet", "torchvision:inception_v3")  # their published weights expect it
 
@@ -64,11 +64,8 @@ def build_named(
     if transform_input is not None and name not in RENORMALISING:
         raise ValueError(f"transform_input is of {' and '.join(RENORMALISING)}: leave it out of {name}")
     own = weights is not None
-    if own and name in RENORMALISING and transform_input is None and not pretrained:
-        raise ValueError(
-            f"{name} with weights={weights}: say transform_input=true where they are torchvision's or were trained "
-            "from them, transform_input=false where they were trained from scratch; no file tells"
-        )
+    if own and not pretrained:
+        check_renormalising(name, transform_input, source=f"{name} with weights={weights}")
     model = build(model_name, num_classes, pretrained=pretrained, own_weights=own, in_channels=in_channels, **sizes)
     if transform_input is not None:
         cast(Any, model).transform_input = transform_input
@@ -77,6 +74,15 @@ def build_named(
     if small_stem:
         _shrink_stem(model, name, in_channels)
     return model
+
+
+def check_renormalising(name: str, transform_input: bool | None, *, source: str) -> None:
+    """Refuse weights from a file of which nobody says whether they expect inputs that are normalised once more."""
+    if name in RENORMALISING and transform_input is None:
+        raise ValueError(
+            f"{source}: say transform_input=true where they are torchvision's or were trained from them, "
+            "transform_input=false where they were trained from scratch; no file tells"
+        )
 
 
 def _torchvision(

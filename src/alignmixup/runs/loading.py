@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from glob import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from alignmixup.near import alternatives
 from alignmixup.runs.folder import RunFolder
@@ -83,6 +83,7 @@ def load(
         file = Path(choice.checkpoint) if choice.checkpoint else folder.weights_named(choice.weights)
         return Run(str(folder.path), config, _existing(file), folder, choice)
     from alignmixup import models
+    from alignmixup.models.by_name import check_renormalising
 
     known = models.available()
     if target not in known and ":" not in target:
@@ -102,6 +103,9 @@ def load(
         raise ConfigError(f"{target} has no weights: give --checkpoint FILE or --set model.pretrained=true")
     if choice.crop is not None and config.data.name not in OF_ANYBODY:
         raise ConfigError(f"--crop {choice.crop} is for {alternatives(OF_ANYBODY)}: {config.data.name} is shown whole")
+    if choice.checkpoint:
+        renormalises = cast("bool | None", config.model.options.get("transform_input"))
+        check_renormalising(target, renormalises, source=f"{target} with --checkpoint {choice.checkpoint}")
     run = Run(target, config, _existing(Path(choice.checkpoint)) if choice.checkpoint else None, None, choice)
     run.label_map  # noqa: B018 - a map that is none shows before any data are read
     return run
