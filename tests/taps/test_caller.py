@@ -43,6 +43,17 @@ class Learner(nn.Module):
         return self.held[0].forward(x)
 
 
+class Parts(nn.Module):
+    """A module with parts of the model, which it runs in a method of its own."""
+
+    def __init__(self, net):
+        super().__init__()
+        self.body, self.last = net.body, net.last
+
+    def step(self, x):
+        return self.last(self.body(x).relu())
+
+
 OWN = {
     "called": lambda net, other, x: net(x),
     "forward": lambda net, other, x: net.forward(x),
@@ -51,6 +62,7 @@ OWN = {
     "parts, wrapped": lambda net, other, x: Around(by_parts, net)(x),
     "both wrapped": lambda net, other, x: Around(lambda net, other, x: net(x), net, other)(x),
     "functional": lambda net, other, x: torch.func.functional_call(net, dict(net.named_parameters()), (x,)),
+    "parts of a learner": lambda net, other, x: Parts(net).step(x),
     "held": lambda net, other, x: Learner(net).step(x),
     "checkpoint": lambda net, other, x: checkpoint(net, x, use_reentrant=False),
     "reentrant": lambda net, other, x: checkpoint(net, x.requires_grad_(), use_reentrant=True),

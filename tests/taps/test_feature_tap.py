@@ -3,6 +3,7 @@ import gc
 import pickle
 import weakref
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -244,23 +245,33 @@ def test_unknown_layers_list_near_names(net):
         FeatureTap.of(net).resolve("secnd")
 
 
-@pytest.mark.filterwarnings("ignore:Dynamo does not know")  # which goes on in eager mode where something is raised
-@pytest.mark.parametrize("compiled", [False, True])
-@pytest.mark.parametrize("hook", [lambda layer, args, output: layer.forward(*args), lambda *_: None])
-def test_a_hook_that_comes_inside_the_block_is_refused(net, hook, compiled):
-    """It would run behind the mixing, and might give the layer's output back as it was."""
-    tap = Attachment(net, ("second",))
-    model = torch.compile(net, backend="eager") if compiled else net
+def test_a_hook_that_looks_may_come_inside_the_block(net):
+    """As those that libraries put on a layer at its first run, and that see what was mixed."""
+    tap, seen = Attachment(net, ("second",)), []
     hidden = {"second": double}
     tap.push(hidden)
-    handle = net.second.register_forward_hook(hook)
-    with pytest.raises(RuntimeError, match="a hook was put on layer 'second' inside the"):
-        model(X)
-    torch._dynamo.reset()  # it does not try again what raised
-    handle.remove()
-    tap.pop(hidden, check=False)
-    net.second.register_forward_hook(hook)  # before the block it runs first
-    torch.testing.assert_close(run(net, tap, hidden), 2 * run(net, tap, {}))
+    net.second.register_forward_hook(lambda layer, args, output: seen.append(output))
+    net(X)
+    tap.pop(hidden, check=True)
+    net(X)
+    mixed, plain = seen
+    torch.testing.assert_close(mixed, 2 * plain)
+
+
+def test_an_object_beside_the_features_is_the_models_own():
+    """It is neither copied nor mixed, and may hold itself; an object that is all of the output is mixed."""
+
+    class Layer(nn.Module):
+        def forward(self, x):
+            self.context = SimpleNamespace(seen=x)
+            self.context.parent = self.context
+            return 3 * x, self.context
+
+    net = nn.Sequential(Layer())
+    mixed, context = run(net, Attachment(net, ("0",)), {"0": double})
+    torch.testing.assert_close(mixed, 6 * X)
+    assert context is net[0].context
+    assert context.seen is X
 
 
 def test_a_module_of_another_model_is_refused(net):

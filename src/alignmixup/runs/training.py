@@ -161,6 +161,7 @@ def _prepare(
         with engine.autocast():
             check_takes(config, model, example)
             mixer.prepare(example)
+        digests = dataset.image_digests() if engine.group.is_main else None
     trainer = Trainer(
         config=config,
         engine=engine,
@@ -171,7 +172,7 @@ def _prepare(
         division=division,
         class_names=dataset.class_names,
         class_counts=dataset.class_counts,
-        image_digests=dataset.image_digests() if engine.group.is_main else None,
+        image_digests=digests,
         example=example,
         checkpoint_path=folder.checkpoint,
         reporter=reporter if engine.group.is_main else Reporter(),

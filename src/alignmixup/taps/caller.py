@@ -10,25 +10,27 @@ from torch import nn
 def runs_for(root: nn.Module) -> bool:
     """Tell whether the layer that runs now does so for a model, and not for another one that has the layer too.
 
-    The first module around it that is no part of the model decides: the model itself, or what is wrapped around it,
-    against any other. Parts that are called one by one run for it, and so does whatever a backward pass runs again.
+    The first module called around it that is no part of the model decides: the model itself, or what is wrapped around
+    it, against any other. Parts that are called one by one run for it, and so does whatever a backward pass runs again.
     """
-    if torch._C._current_graph_task_id() != -1 or any(module is root for module in _callers("_call_impl")):
+    if torch._C._current_graph_task_id() != -1 or any(module is root for module in _called("_call_impl")):
         return True
     parts = set(root.modules())
-    outside = next((module for module in _callers() if module is root or module not in parts), root)
+    outside = next(
+        (module for module in _called("_call_impl", "forward") if module is root or module not in parts), root
+    )
     return root in outside.modules()
 
 
-def _callers(name: str | None = None) -> Iterator[nn.Module]:
-    """The modules whose methods are at work, of this name or any, the innermost first.
+def _called(*names: str) -> Iterator[nn.Module]:
+    """The modules whose methods of these names are at work, the innermost first.
 
-    Most frames are not asked for their variables: Python then keeps what these hold until the method returns.
+    Other frames are not asked for their variables: Python then keeps what these hold until the method returns.
     """
     frame = sys._getframe(1)
     while frame is not None:
         code = frame.f_code
-        if name in (None, code.co_name) and code.co_varnames[:1] == ("self",):
+        if code.co_name in names and code.co_varnames[:1] == ("self",):
             module = frame.f_locals.get("self")
             if isinstance(module, nn.Module):
                 yield module

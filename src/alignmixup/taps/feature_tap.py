@@ -86,7 +86,6 @@ class _LayerHook:
         if mix.looks:
             mix.function(module, args[0])
             return None
-        self.check_last(module)
         mixed = _mixed(mix, module, output, self.name, self.tap.tokens)
         if not torch.compiler.is_compiling():
             self.recomputation.after(mix, mixed, self._is_live)
@@ -101,15 +100,6 @@ class _LayerHook:
         hooks = self.handle.hooks_dict_ref()  # of the module itself: a wrapper may stand under its name meanwhile
         if hooks and next(reversed(hooks)) != self.handle.id:
             hooks[self.handle.id] = hooks.pop(self.handle.id)
-
-    def check_last(self, module: nn.Module) -> None:
-        """Refuse a hook that came since the block began, and would see or undo what was mixed."""
-        hooks = [*module._forward_hooks.values()]
-        if any(not isinstance(hook, _LayerHook) for hook in hooks[hooks.index(self) + 1 :]):
-            raise RuntimeError(
-                f"a hook was put on layer {self.name!r} inside the `with mixer(x, y) as batch:` block, where it runs "
-                "behind the mixing and may undo it: register it before the block"
-            )
 
     def is_on(self, module: nn.Module) -> bool:
         """Tell whether this is a hook of a module."""

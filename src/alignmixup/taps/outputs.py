@@ -15,9 +15,13 @@ from torch.utils._pytree import tree_leaves
 def map_tensors(function: Callable[[Tensor], Tensor], output: Any) -> Any:
     """Replace every floating-point tensor of an output, whatever holds it; the same tensor twice is replaced once.
 
-    Other things are left as they are, and containers keep their types.
+    Other things are left as they are, and containers keep their types. An object is looked into where it is all that
+    there is: beside tensors it is the model's own.
     """
-    return _mapped(function, output, {})
+    done: dict[int, Tensor] = {}
+    if children_of(output) is None and (attributes := children_of(output, objects=True)):
+        return rebuilt(output, {key: _mapped(function, child, done) for key, child in attributes})
+    return _mapped(function, output, done)
 
 
 def _mapped(function: Callable[[Tensor], Tensor], value: Any, done: dict[int, Tensor]) -> Any:
@@ -89,15 +93,15 @@ def logits_of(name: str, output: Any, batch: int) -> Tensor:
     return torch.cat([logits, *heads], dim=1) if heads and logits.ndim == 2 else logits
 
 
-def children_of(value: Any) -> Iterator[tuple[Any, Any]] | None:
-    """Entries of a container; None for what is no container."""
+def children_of(value: Any, *, objects: bool = False) -> Iterator[tuple[Any, Any]] | None:
+    """Entries of a container, and of ``objects`` with tensors their attributes; None for what is neither."""
     if isinstance(value, Mapping):
         return iter(value.items())
     if isinstance(value, tuple | list):
         return iter(enumerate(value))
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return ((field.name, getattr(value, field.name)) for field in dataclasses.fields(value))
-    attributes = _attributes(value)
+    attributes = _attributes(value) if objects else None
     return None if attributes is None else iter(attributes.items())
 
 

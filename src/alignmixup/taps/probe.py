@@ -187,7 +187,9 @@ class Probe:
 
     def _nothing_found(self) -> str:
         kind, inputs = type(self.run.root).__name__, self.run.inputs
-        shapes = [tuple(tensor.shape) for tensor in tensors_of([inputs.args, dict(inputs.kwargs)])]
+        shapes = [
+            tuple(tensor.shape) for given in (*inputs.args, *inputs.kwargs.values()) for tensor in tensors_of(given)
+        ]
         if not self.layers:
             return (
                 f"no layer of {kind} has an output with several positions at input shape "

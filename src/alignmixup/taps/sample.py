@@ -81,11 +81,10 @@ class Inputs:
     def to(self, device: torch.device) -> "Inputs":
         """The same on another device."""
 
-        def visit(value: Any) -> Any:
+        def visit(value: Any, objects: bool = True) -> Any:
             if isinstance(value, Tensor):
                 return value.to(device)
-            entries = children_of(value)
-            return value if entries is None else rebuilt(value, {key: visit(entry) for key, entry in entries})
+            return _changed(value, visit, objects)
 
         return Inputs(visit(self.args), visit(dict(self.kwargs)), self.batch, self.image)
 
@@ -115,7 +114,7 @@ class Inputs:
     ) -> Any:
         """Apply a function to every tensor with the batch axis, and pick rows of lists with an entry per example."""
 
-        def visit(value: Any) -> Any:
+        def visit(value: Any, objects: bool = True) -> Any:
             if isinstance(value, Tensor):
                 return take(value) if value.ndim and value.shape[0] == self.batch else value
             if isinstance(value, list | tuple) and len(value) == self.batch:
@@ -123,8 +122,7 @@ class Inputs:
                 if _one_each(held):
                     see_list(held)
                     return type(value)(value[row] for row in rows)
-            entries = children_of(value)
-            return value if entries is None else rebuilt(value, {key: visit(entry) for key, entry in entries})
+            return _changed(value, visit, objects)
 
         return tuple(visit(value) for value in self.args), {name: visit(value) for name, value in self.kwargs.items()}
 
@@ -136,9 +134,15 @@ def _one_each(held: Sequence[list[Tensor]]) -> bool:
     return all(held) and not any(e.ndim not in (0, 3) and e.shape[0] == count for own in held for e in own)
 
 
-def _tensors_in(value: Any) -> Iterator[Tensor]:
+def _changed(value: Any, visit: Callable[[Any, bool], Any], objects: bool) -> Any:
+    """A container or object with what ``visit`` makes of its entries; in an object no other: they may form a circle."""
+    entries, deeper = children_of(value, objects=objects), objects and children_of(value) is not None
+    return value if entries is None else rebuilt(value, {key: visit(entry, deeper) for key, entry in entries})
+
+
+def _tensors_in(value: Any, objects: bool = True) -> Iterator[Tensor]:
     if isinstance(value, Tensor):
         yield value
     else:
-        for _, entry in children_of(value) or ():
-            yield from _tensors_in(entry)
+        for _, entry in children_of(value, objects=objects) or ():
+            yield from _tensors_in(entry, objects and children_of(value) is not None)
