@@ -25,6 +25,8 @@ def make(tmp_path: Path) -> Make:
         name: str = "",
         root: str = "runs",
         overrides: tuple[str, ...] = (),
+        processor: str = "A processor",
+        torch: str = "2.15",
     ) -> Path:
         config = load(name or f"digits/{label}", [f"train.seed={seed}", f"train.epochs={len(errors)}", *overrides])
         folder = tmp_path / root / f"{label}-seed{seed}"
@@ -55,7 +57,7 @@ def make(tmp_path: Path) -> Make:
             "metrics": metrics,
             "curve": curve,
             "effective_batch_size": config.train.batch_size * config.train.accumulation,
-            "environment": {"processor": "A processor", "gpu": None, "packages": {"torch": "2.15"}, "processes": 1},
+            "environment": {"processor": processor, "gpu": None, "packages": {"torch": torch}, "processes": 1},
             "revision": {"commit": "0123456789abcdef", "dirty": False},
         }
         (folder / "record.json").write_text(json.dumps(record))

@@ -34,3 +34,13 @@ def test_a_marked_table_is_made_anew_from_stored_records(make: Make, tmp_path: P
     assert rebuild(page.format(TABLE), tmp_path / "results") == page.format(TABLE)
     with pytest.raises(FileNotFoundError, match="nothing does not exist"):
         rebuild("<!-- results nothing: method -->\n<!-- end of results -->", tmp_path / "results")
+
+
+def test_below_a_table_of_differences_stands_what_they_do_not_share(make: Make, tmp_path: Path) -> None:
+    make("baseline", 0, [16.0])
+    make("mixup", 0, [12.0], processor="Another")
+    write_records(find_runs([tmp_path / "runs"]), tmp_path / "results" / "digits")
+    page = "<!-- results digits: method, {} -->\n<!-- end of results -->\n"
+    told = "Minus baseline of Mixup: runs of one seed were made by different machines"
+    assert told in rebuild(page.format("against"), tmp_path / "results")
+    assert told not in rebuild(page.format("last"), tmp_path / "results")

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from alignmixup.report.collect import find_runs, write_records
 from alignmixup.report.rows import build_rows, warnings
 
@@ -130,6 +132,22 @@ def test_the_only_baseline_is_compared_with_and_what_it_differs_in_is_said(make:
     assert rows[1].against is not None
     assert rows[1].apart == ("model.width",)
     assert warnings(rows) == ["Minus baseline of Mixup: the only baseline differs in model.width too."]
+
+
+@pytest.mark.parametrize("other", [{"processor": "Another"}, {"torch": "2.6"}])
+def test_pairs_of_different_rounding_are_told_of(make: Make, tmp_path: Path, other: dict[str, str]) -> None:
+    shared = ("method.layer=stage3", "method.input_probability=0", "method.alpha=2")
+    for seed in (0, 1):
+        make("baseline", seed, [50.0])
+        make("mixup", seed, [45.0])
+        make("manifold_mixup", seed, [44.0], overrides=shared)
+        make("alignmixup", seed, [43.0], overrides=shared, **(other if seed else {}))
+    rows = build_rows(find_runs([tmp_path]))
+    assert [row.against and row.against["elsewhere"] for row in rows] == [None, [], [], [1]]
+    text = "{} of AlignMixup: runs of one seed were made by different machines or versions of torch. "
+    told = warnings(rows)
+    for line, pair in zip(told, ("Minus baseline", "Minus unaligned"), strict=True):
+        assert line.startswith(text.format(pair))
 
 
 def test_keys_that_change_nothing_take_no_difference_away(make: Make, tmp_path: Path) -> None:

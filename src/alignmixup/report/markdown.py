@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from alignmixup.report.collect import find_runs
-from alignmixup.report.rows import build_rows
+from alignmixup.report.rows import build_rows, warnings
 from alignmixup.report.tables import Table, tabulate
 
 # `<!-- results NAME: COLUMN, COLUMN -->`, a table, `<!-- end of results -->`
@@ -20,7 +20,7 @@ def markdown_table(table: Table) -> str:
 
 
 def rebuild(text: str, results: Path) -> str:
-    """A page whose marked tables are made anew from stored records.
+    """A page whose marked tables are made anew from stored records, with what a reader of differences must know.
 
     A table stands between ``<!-- results NAME: COLUMN, COLUMN -->`` and ``<!-- end of results -->``; NAME is a folder
     of ``results``.
@@ -33,7 +33,9 @@ def rebuild(text: str, results: Path) -> str:
     def table(match: re.Match[str]) -> str:
         rows = build_rows(find_runs([results / match["name"]]))
         columns = [column.strip() for column in match["columns"].split(",")]
-        return f"{match[1]}{markdown_table(tabulate(rows, columns))}{match[5]}"
+        told = warnings(rows) if {"against", "unaligned"} & {*columns} else []
+        notes = "".join(f"\n{warning}\n" for warning in told)
+        return f"{match[1]}{markdown_table(tabulate(rows, columns))}{notes}{match[5]}"
 
     return _MARKED.sub(table, text)
 

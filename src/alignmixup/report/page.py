@@ -21,6 +21,7 @@ from alignmixup.report.reproduce import command_for, config_text, split_keys
 from alignmixup.report.rows import KEY, Row, build_rows, warnings
 from alignmixup.report.tables import Table, duration, error_table, evaluation_tables, localization_tables
 from alignmixup.runs.comparison.results import mean_and_spread
+from alignmixup.runs.record import machine
 
 _MIB = 2**20
 _TYPES = {".jpg": "jpeg", ".svg": "svg+xml"}  # where the ending does not say it
@@ -94,7 +95,7 @@ def _facts(runs: Sequence[Run]) -> dict[str, str]:
         "Runs and seeds": f"{len(runs)} runs, {len({run.record['seed'] for run in runs})} seeds",
         "Time of all runs": duration(sum(run.record["metrics"]["seconds"] for run in runs)),
         "Trained": days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}",
-        "On": each([_machine(run) for run in runs]),
+        "On": each([machine(run.record) for run in runs]),
         "Revision": each([_revision(run) for run in runs]),
     }
 
@@ -227,7 +228,7 @@ def _places(runs: Sequence[Run]) -> dict[str, str]:
         facts = {key: value for key, value in environment.items() if key != "packages" and value is not None}
         facts |= {"revision": _revision(own[0]), **environment.get("packages", {})}
         dirty = " (with changes that are not in that revision)" if revision.get("dirty") else ""
-        heading = f"{len(own)} of {len(runs)} runs: {_machine(own[0])}, {_revision(own[0])}{dirty}"
+        heading = f"{len(own)} of {len(runs)} runs: {machine(own[0].record)}, {_revision(own[0])}{dirty}"
         found[heading] = "\n".join(f"{key}: {value}" for key, value in facts.items())
     return found
 
@@ -236,11 +237,6 @@ def _network(run: Run) -> str:
     model = run.config["model"]
     name = str(model["name"])
     return f"{name}, width {model['width']}" if "width" in model else name
-
-
-def _machine(run: Run) -> str:
-    environment = run.record.get("environment", {})
-    return str(environment.get("gpu") or environment.get("processor") or "unknown machine")
 
 
 def _revision(run: Run) -> str:

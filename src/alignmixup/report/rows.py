@@ -76,11 +76,21 @@ def build_rows(runs: Sequence[Run]) -> list[Row]:
 
 
 def warnings(rows: Sequence[Row]) -> list[str]:
-    """What a reader of the numbers must know: baselines that differ in more than the method, and what was left out."""
+    """What a reader of the numbers must know: pairs that share less than all but the method, and what was left out."""
     found = [
         f"Minus baseline of {row.name}: the only baseline differs in {', '.join(row.apart)} too."
         for row in rows
         if row.apart
+    ]
+    elsewhere = {
+        "baseline": [row.name for row in rows if row.against and row.against["elsewhere"]],
+        "unaligned": [row.name for row in rows if row.unaligned and row.unaligned["elsewhere"]],
+    }
+    found += [
+        f"Minus {other} of {', '.join(names)}: runs of one seed were made by different machines or versions of torch. "
+        "Their draws are the same, their rounding is not."
+        for other, names in elsewhere.items()
+        if names
     ]
     return found + [
         f"Left out of {row.name}, seed {run.record['seed']}: {', '.join(run.outdated)}, of a network from before the "

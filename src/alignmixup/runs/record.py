@@ -98,6 +98,17 @@ def environment(device: torch.device, *, world_size: int = 1) -> dict[str, Any]:
     }
 
 
+def machine(record: Mapping[str, Any]) -> str:
+    """What a run was computed by: its GPU, or its processor."""
+    found = record.get("environment", {})
+    return str(found.get("gpu") or found.get("processor") or "unknown machine")
+
+
+def rounding(record: Mapping[str, Any]) -> str:
+    """What the rounding of a run depends on beside its configuration: the machine and the version of torch."""
+    return f"{machine(record)}, torch {record.get('environment', {}).get('packages', {}).get('torch', 'unknown')}"
+
+
 def source_revision() -> dict[str, Any]:
     """Commit of the checkout that holds the package, and whether files differ from it; None outside one."""
     folder = Path(__file__).resolve().parent

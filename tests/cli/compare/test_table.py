@@ -82,3 +82,15 @@ def test_a_baseline_of_another_recipe_is_told_of(capsys: pytest.CaptureFixture[s
     print_table(collect_results(variants, [outcome(one, 0, 3.0) for one in variants], commands=[""]))
     told = " ".join(capsys.readouterr().out.split())
     assert "mixup, cutmix and the baseline differ in more than the method: train.epochs" in told
+
+
+def test_pairs_of_different_machines_are_told_of(capsys: pytest.CaptureFixture[str]) -> None:
+    variants = expand(["digits/baseline", "digits/mixup", "digits/cutmix"])
+    outcomes = [outcome(one, seed, 3.0) for one in variants for seed in (0, 1)]
+    assert outcomes[3].record is not None
+    outcomes[3].record["environment"]["processor"] = "Another"  # seed 1 of mixup
+    results = collect_results(variants, outcomes, commands=[""])
+    assert [(method["difference"] or {}).get("elsewhere") for method in results["methods"]] == [None, [1], []]
+    print_table(results)
+    told = " ".join(capsys.readouterr().out.split())
+    assert "mixup and the baseline ran on different machines or versions of torch" in told

@@ -60,6 +60,8 @@ def _caption(methods: Sequence[Mapping[str, Any]]) -> str | None:
     lines += [
         f"{', '.join(names)} and the baseline differ in more than the method: {k}" for k, names in together.items()
     ]
+    if elsewhere := [method["name"] for method in methods if (method["difference"] or {}).get("elsewhere")]:
+        lines.append(f"{', '.join(elsewhere)} and the baseline ran on different machines or versions of torch")
     if any(method["published_error_percent"] is not None for method in methods):
         lines.append("paper: AlignMixup, CVPR 2022: full network and number of epochs, best epoch, one number")
     return "\n".join(lines) or None

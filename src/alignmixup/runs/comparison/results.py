@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from alignmixup.evaluation.published import published_error
 from alignmixup.evaluation.summary import spread
 from alignmixup.records import last_ten
+from alignmixup.runs.record import rounding
 from alignmixup.runs.sweep import Variant
 from alignmixup.training.meaning import OF_ONE_ROW, differing, same
 
@@ -42,7 +43,10 @@ def summarise_runs(name: str, records: Mapping[str, dict[str, Any]]) -> dict[str
         "folders": list(records),
         "last10_epochs_evaluated": max(len(last_ten(record["curve"])) for record in records.values()),
         **averaged(values),
-        "runs": [{key: record["metrics"][key] for key in _AVERAGED} for record in records.values()],
+        "runs": [
+            {key: record["metrics"][key] for key in _AVERAGED} | {"rounding": rounding(record)}
+            for record in records.values()
+        ],
     }
 
 
@@ -55,6 +59,8 @@ def difference(method: Mapping[str, Any], baseline: Mapping[str, Any]) -> dict[s
     Convention:
         - Method minus baseline: negative is better than the baseline.
         - Over the seeds that both have. Spread as in `summarise_runs`.
+        - ``elsewhere``: those of them that were trained on another machine, or by another torch, than the baseline's.
+          The draws are the same there, and the rounding is not, which grows while a network learns.
     """
     of_baseline = dict(zip(baseline["seeds"], baseline["runs"], strict=True))
     of_method = dict(zip(method["seeds"], method["runs"], strict=True))
@@ -62,7 +68,8 @@ def difference(method: Mapping[str, Any], baseline: Mapping[str, Any]) -> dict[s
     if not seeds:
         return None
     values = {key: [of_method[seed][key] - of_baseline[seed][key] for seed in seeds] for key in ERRORS}
-    return {"baseline": baseline["name"], "seeds": seeds, **averaged(values)}
+    elsewhere = [seed for seed in seeds if of_method[seed]["rounding"] != of_baseline[seed]["rounding"]]
+    return {"baseline": baseline["name"], "seeds": seeds, "elsewhere": elsewhere, **averaged(values)}
 
 
 def mean_and_spread(method: Mapping[str, Any], key: str, *, digits: int = 2, sign: bool = False) -> str:
