@@ -2,6 +2,8 @@ import warnings
 
 import pytest
 import torch
+from torch import nn
+from torch.nn import functional as F
 
 from alignmixup import AlignMixup, ManifoldMixup
 from alignmixup.functional import align_mix
@@ -27,6 +29,40 @@ def test_the_layer_is_aligned_and_interpolated(net, batch, keep):
     rest = net.stage4(align_mix(features, PERM, LAM, keep))
     torch.testing.assert_close(logits, net.head(net.pool(net.norm(rest)).flatten(1)), atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(mixed.target, 0.3 * torch.eye(5)[y] + 0.7 * torch.eye(5)[y][PERM])
+
+
+class Sequence(nn.Module):
+    """A network of sequences or of images that pools without a module, in front of its last one."""
+
+    def __init__(self, axes, join):
+        super().__init__()
+        convolution, self.join = (nn.Conv1d if axes == 1 else nn.Conv2d), join
+        self.one, self.two, self.last = convolution(2, 8, 3), convolution(8, 8, 3), nn.Identity()
+        self.head = nn.LazyLinear(5)
+
+    def pooled(self, x):
+        x = self.two(F.relu(self.one(x))).relu()
+        pooled = (F.max_pool1d if x.ndim == 3 else F.max_pool2d)(x, 2)
+        return torch.cat((pooled, -pooled), 1) if self.join else pooled
+
+    def forward(self, x):
+        return self.head(self.last(self.pooled(x)).flatten(1))
+
+
+@pytest.mark.parametrize(
+    ("shape", "join"), [((2, 24), False), ((2, 24), True), ((2, 20), False), ((2, 24, 12), False)], ids=str
+)
+def test_positions_are_aligned_and_not_channels_behind_functions_without_a_module(shape, join):
+    torch.manual_seed(0)
+    x, lam, perm = torch.randn(4, *shape), torch.full((4,), 0.3), torch.tensor([1, 2, 3, 0])
+    model = Sequence(len(shape) - 1, join).train()
+    model(x)
+    mixer = AlignMixup(model, num_classes=5)
+    mixer.prepare(x)
+    assert mixer.layers == ("last",)
+    with mixer.mix(x, torch.eye(4, 5), AlignDraw(lam=lam, perm=perm, layer="last", keep="first")) as mixed:
+        logits = model(mixed.x)
+    torch.testing.assert_close(logits, model.head(align_mix(model.pooled(x), perm, lam).flatten(1)))
 
 
 @pytest.mark.filterwarnings("ignore:AlignMixup at layer:UserWarning")

@@ -241,9 +241,28 @@ def test_soft_labels_equal_class_indices(name, make, net, batch):
         assert torch.equal(hard(x, y).target, soft(x, nn.functional.one_hot(y, 5)).target)
 
 
+def test_a_single_column_is_a_yes_no_question(name, make, batch):
+    """It trains as its answer in two classes does, but for what is of class indices; and its smoothing is fair."""
+    x, y = batch[0], (batch[1] % 2)[:, None].float()
+    torch.manual_seed(0)
+    net = fitting(name, plain_net(1))
+    mixer = make(name, model=net, num_classes=1, label_smoothing=0.1)
+    torch.testing.assert_close(mixer.clean(x, y).target, 0.05 + 0.9 * y)
+    for _ in range(4):
+        with mixer(x, y) as mixed:
+            logits = net(mixed.x)
+            with pytest.raises(ValueError, match=r"cross-entropy of a single column is 0 .*binary_cross_entropy_with"):
+                mixed.loss(logits)
+            assert mixed.loss(logits, nn.functional.binary_cross_entropy_with_logits) > 0
+
+
 def test_multi_label_targets_train_with_bce(name, make, net, batch):
     x, _ = batch
     y = (torch.rand(7, 5, generator=torch.Generator().manual_seed(0)) > 0.5).int()
+    if name == "remix":
+        with pytest.raises(ValueError, match=r"images of multi_label have any number of them: use Mixup"):
+            make(name, multi_label=True)
+        return
     mixer = make(name, multi_label=True, label_smoothing=0.1)
     for _ in range(4):
         with mixer(x, y) as mixed:

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from alignmixup import AlignMixup, Baseline, CutMix, ManifoldMixup, Mixup, Switch
+from alignmixup import AlignMixup, Baseline, CoMixup, CutMix, ManifoldMixup, Mixup, Switch
 from alignmixup.methods.base import LayerMixer
 from alignmixup.methods.switch import SwitchDraw
 from alignmixup.models import PreActResNet18
@@ -79,6 +79,29 @@ def test_what_a_switch_decides_cannot_be_assigned_to_its_mixers(name):
     Switch(num_classes=3, mixers=[inner])
     with pytest.raises(AttributeError, match=f"{name} of Mixup inside a switch has no effect: set it on the switch"):
         setattr(inner, name, getattr(inner, name))
+
+
+@pytest.mark.parametrize("multi_label", [False, True])
+def test_its_mixers_know_what_kind_of_labels_it_has(multi_label):
+    """Saliency, and the loss that comes of it, are those of the labels."""
+    torch.manual_seed(0)
+    model, x, y = PreActResNet18(3, width=4), torch.rand(4, 3, 16, 16), torch.eye(4, 3)
+    alone = CoMixup(model, num_classes=3, multi_label=multi_label)
+    inner = Switch(num_classes=3, mixers=[CoMixup(model, num_classes=3)])
+    switch = Switch(num_classes=3, mixers=[inner])
+    switch.multi_label = multi_label
+    losses = [mixer(x, y).auxiliary() for mixer in (alone, switch)]
+    torch.testing.assert_close(*losses)
+
+
+def test_a_mixer_that_cannot_have_the_labels_of_its_switch_is_refused():
+    options = {"num_classes": 3, "mixers": ["cutmix", {"name": "remix", "class_counts": [1, 2, 3]}]}
+    with pytest.raises(ValueError, match="images of multi_label have any number of them"):
+        Switch(**options, multi_label=True)
+    switch = Switch(**options)
+    with pytest.raises(ValueError, match="images of multi_label have any number of them"):
+        switch.multi_label = True
+    assert not any(mixer.multi_label for mixer in (switch, *switch._mixers))
 
 
 def nested(**options):

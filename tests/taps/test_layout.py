@@ -27,6 +27,38 @@ def test_layouts_are_told_from_the_module_before_the_shape(module, shape, expect
     assert guess_layout(module, shape) == expected
 
 
+FIRST, LAST, TOKENS = ("channels_first", (2, 8, 20)), ("channels_last", (2, 6, 10, 8)), ("tokens", (2, 20, 8))
+MAP = ("channels_first", (2, 8, 6, 10))
+
+
+@pytest.mark.parametrize(
+    ("before", "shape", "expected"),
+    [
+        (FIRST, (2, 8, 9), "channels_first"),  # pooled, sliced
+        (FIRST, (2, 8, 8), "channels_first"),
+        (FIRST, (2, 12, 20), "channels_first"),  # joined
+        (FIRST, (2, 12, 9), "channels_first"),  # both
+        (FIRST, (2, 20, 8), "tokens"),
+        (FIRST, (2, 21, 8), "tokens"),  # with a class token
+        (FIRST, (2, 20, 12), "tokens"),
+        (TOKENS, (2, 9, 8), "tokens"),
+        (TOKENS, (2, 8, 8), "tokens"),
+        (TOKENS, (2, 20, 12), "tokens"),
+        (TOKENS, (2, 8, 20), "channels_first"),
+        (TOKENS, (2, 5, 7), "tokens"),
+        (None, (2, 8, 20), "tokens"),
+        (MAP, (2, 8, 3, 5), "channels_first"),
+        (MAP, (2, 12, 6, 10), "channels_first"),
+        (MAP, (2, 3, 5, 8), "channels_last"),
+        (LAST, (2, 3, 5, 8), "channels_last"),
+        (LAST, (2, 6, 10, 12), "channels_last"),
+        (LAST, (2, 8, 3, 5), "channels_first"),
+    ],
+)
+def test_what_functions_make_of_a_known_output_keeps_its_channels_or_its_positions(before, shape, expected):
+    assert guess_layout(nn.Dropout(), shape, before) == expected
+
+
 @pytest.mark.parametrize("rank", [1, 2, 3])
 @pytest.mark.parametrize("sizes", [(32, 32, 32), (32, 32, 48), (8, 32, 48), (48, 32, 32)])
 def test_convolutions_norms_and_pools_put_channels_first_whatever_the_sizes(rank, sizes):

@@ -58,10 +58,11 @@ def smooth(target: Tensor, amount: float, *, multi_label: bool = False) -> Tenso
     Args:
         target: (B, K) soft labels.
         amount: share moved, in [0, 1).
-        multi_label: each class is a yes/no question of its own, so the mass moves towards 1/2 instead of 1/K.
+        multi_label: each class is a yes/no question of its own, so the mass moves towards 1/2 instead of 1/K; a single
+            column is one in any case.
 
     Returns:
-        (B, K) smoothed labels; rows keep their sum unless ``multi_label``.
+        (B, K) smoothed labels; rows keep their sum, but for those of yes/no questions.
 
     Example:
         >>> import torch
@@ -73,7 +74,7 @@ def smooth(target: Tensor, amount: float, *, multi_label: bool = False) -> Tenso
         raise ValueError(f"amount must be in [0, 1), got {amount}")
     if amount == 0:
         return target
-    uniform = 0.5 if multi_label else 1.0 / target.shape[1]
+    uniform = 0.5 if multi_label or target.shape[1] == 1 else 1.0 / target.shape[1]
     return target * (1.0 - amount) + amount * uniform
 
 

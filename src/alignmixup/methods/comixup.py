@@ -101,7 +101,8 @@ class CoMixup(Mixer, CleanLoss, CoMixupSearch):
         """Find the saliency, then each group's masks; assemble images, and labels by area."""
         draw = self.expect(CoMixupDraw, draw)
         assert self._root is not None
-        saliency, auxiliary = input_saliency(self._root, x, target, **self.gradient_options())
+        options = self.gradient_options() | {"multi_label": self.multi_label}
+        saliency, auxiliary = input_saliency(self._root, x, target, **options)
         images, labels, own, shown = [], [], [], []
         for first, last in self._parts(x.shape[0]):
             part = slice(first, last)

@@ -162,7 +162,8 @@ class PuzzleMix(PairMixer, Pixels, CleanLoss, PuzzleSearch):
         adversary = draw.adversary
         # the images in which the gradient is taken
         noisy = x if adversary is None else self.normalized(pixels + self._start(pixels, adversary)).to(x.dtype)
-        gradient, auxiliary = input_gradient(self._root, noisy, target, **self.gradient_options())
+        options = self.gradient_options() | {"multi_label": self.multi_label}
+        gradient, auxiliary = input_gradient(self._root, noisy, target, **options)
         first = partner = x
         if adversary is not None:
             attacked = self._attacked(pixels, adversary, gradient, x)

@@ -43,6 +43,11 @@ class Remix(PairMixer):
 
     def _check_options(self) -> None:
         super()._check_options()
+        if self.multi_label:
+            raise ValueError(
+                "Remix gives the label to the rarer of two classes, and images of multi_label have any number of them: "
+                "use Mixup"
+            )
         if self.class_counts is not None and self.num_classes not in (None, len(self.class_counts)):
             raise ValueError(
                 f"class_counts must be one number for each of {self.num_classes} classes, got {len(self.class_counts)}"

@@ -108,8 +108,24 @@ class Switch(Mixer, Pixels):
         vars(mixer)["_fixed_by"] = (*_OWN, "seed", "generator")
         return mixer
 
+    def _check_options(self) -> None:
+        super()._check_options()
+        self._hand_on()
+        for mixer in getattr(self, "_mixers", ()):
+            mixer._check_options()
+
+    def _hand_on(self) -> None:
+        """Tell the mixers, once they are built, what kind of labels the switch gives them."""
+        for mixer in getattr(self, "_mixers", ()):
+            mixer._put("multi_label", self.multi_label)
+            if isinstance(mixer, Switch):
+                mixer._hand_on()
+
     def _change(self, name: str, value: Any) -> None:
-        super()._change(name, value)
+        try:
+            super()._change(name, value)
+        finally:
+            self._hand_on()
         _share(self.stream, *self._mixers)
 
     looks_inside: ClassVar[bool] = True

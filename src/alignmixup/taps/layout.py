@@ -3,12 +3,14 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 Layout = Literal["channels_first", "channels_last", "tokens"]
+Before = tuple[Layout, tuple[int, ...]]  # of an output: its layout and its shape
 
 _TOKEN_PARAMETERS = {
     "class_token", "cls_token", "dist_token", "distillation_token", "reg_token", "register_token", "register_tokens",
@@ -173,12 +175,17 @@ def leaf_layout(module: nn.Module, shape: tuple[int, ...]) -> Layout | None:
     return last if isinstance(module, nn.MultiheadAttention | nn.RMSNorm | nn.Embedding) else None
 
 
-def guess_layout(module: nn.Module, shape: tuple[int, ...]) -> Layout:
+def guess_layout(module: nn.Module, shape: tuple[int, ...], before: Before | None = None) -> Layout:
     """Tell the layout of a module's output from what the module is, then from its parts, and last from the shape.
 
     A convolution or BatchNorm inside that is as wide as axis 1 speaks for channels first, a LayerNorm or linear layer
     as wide as the last axis for channels last. Where that does not decide, the equal axes of a square map are its
-    positions, and three axes are tokens.
+    positions, and three axes are as those of what ran before, else tokens.
+
+    Args:
+        module: the module.
+        shape: of its output.
+        before: layout and shape of the last output of as many axes that one of torch's own layers gave before.
 
     Raises:
         ValueError: the shape has fewer than three axes, or nothing decides.
@@ -193,19 +200,43 @@ def guess_layout(module: nn.Module, shape: tuple[int, ...]) -> Layout:
     last_layout: Layout = "tokens" if len(shape) == 3 else "channels_last"
     if (shape[1] in first) != (shape[-1] in last):
         return "channels_first" if shape[1] in first else last_layout
+    going_on = _going_on(shape, before)
     if len(shape) == 3:
         # a pooled vector (B, C, 1) has one position
-        return "channels_first" if shape[2] == 1 else "tokens"
+        return "channels_first" if shape[2] == 1 else going_on or (before[0] if before else "tokens")
     if shape[1] != shape[2] and len(set(shape[2:])) == 1:
         return "channels_first"
     if shape[-1] != shape[-2] and len(set(shape[1:-1])) == 1:
         return "channels_last"
     if shape[1] in first and shape[-1] not in first:  # a square map as wide as its linear layers
-        return "channels_first"
+        going_on = "channels_first"
+    if going_on is not None:
+        return going_on
     raise ValueError(
         f"cannot tell where the channels are in an output of shape {shape} of {type(module).__name__}: "
         "pass layout='channels_first' or layout='channels_last'"
     )
+
+
+def _going_on(shape: tuple[int, ...], before: Before | None) -> Layout | None:
+    """The layout of what functions without a module (pooling, slicing, joining) made of an output of a known layout.
+
+    They mostly leave the number of channels or that of positions, which tells the axes.
+    """
+    if before is None:
+        return None
+    layout, known = before
+    channels, positions = (known[1], known[2:]) if layout == "channels_first" else (known[-1], known[1:-1])
+    last: Layout = "tokens" if len(shape) == 3 else "channels_last"
+    orders: tuple[tuple[Layout, int, tuple[int, ...]], ...] = (
+        ("channels_first", shape[1], shape[2:]),
+        (last, shape[-1], shape[1:-1]),
+    )
+    if layout != "channels_first":
+        orders = orders[::-1]
+    same_channels = (order for order, width, _ in orders if width == channels)
+    same_positions = (order for order, _, axes in orders if axes == positions)
+    return next(chain(same_channels, same_positions), None)
 
 
 def _widths(module: nn.Module, rank: int) -> tuple[set[int], set[int]]:

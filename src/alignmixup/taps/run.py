@@ -9,7 +9,16 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from alignmixup.taps.layout import ExtraTokens, Form, Layout, guess_layout, leaf_layout, named_tokens, tell_form
+from alignmixup.taps.layout import (
+    Before,
+    ExtraTokens,
+    Form,
+    Layout,
+    guess_layout,
+    leaf_layout,
+    named_tokens,
+    tell_form,
+)
 from alignmixup.taps.outputs import logits_of, map_tensors, tensors_of
 from alignmixup.taps.quiet import Training, looking
 from alignmixup.taps.sample import Inputs
@@ -303,17 +312,20 @@ class Run:
 
     def _seen(self, extra: ExtraTokens) -> Iterator[SeenLayer]:
         grids: dict[int, tuple[int, int]] = {}
-        layouts: dict[tuple[int, ...], Layout] = {}
+        ran: dict[tuple[int, ...], Before] = {}
+        before: dict[int, Before] = {}  # by number of axes
         for name, module, shapes, rows in self._ends:
             for shape in shapes:
                 if (leaf := leaf_layout(module, shape)) is not None:
-                    layouts[shape] = leaf
+                    ran[shape] = before[len(shape)] = leaf, shape
                     if leaf == "channels_first":
                         height = shape[2] if len(shape) < 5 else shape[2] * shape[3]
                         width = shape[-1] if len(shape) > 3 else 1
                         grids[height * width] = height, width
             count = sum(p.numel() for p in module.parameters())
-            forms = tuple(self._form(module, shape, layouts.get(shape), extra, grids) for shape in shapes)
+            forms = tuple(
+                self._form(module, shape, ran.get(shape) or before.get(len(shape)), extra, grids) for shape in shapes
+            )
             if self.calls[name] == 1:
                 yield SeenLayer(name, shapes, type(module).__name__, count, forms, name in self._last_parts, rows)
 
@@ -321,16 +333,18 @@ class Run:
         self,
         module: nn.Module,
         shape: tuple[int, ...],
-        ran: Layout | None,
+        before: Before | None,
         extra: ExtraTokens,
         grids: dict[int, tuple[int, int]],
     ) -> Form | None:
         if len(shape) < 3:
             return Form("channels_first")
-        layout = self._layout or leaf_layout(module, shape) or ran
+        layout = self._layout or leaf_layout(module, shape)
+        if layout is None and before is not None and before[1] == shape:
+            layout = before[0]
         if layout is None:
             try:
-                layout = guess_layout(module, shape)
+                layout = guess_layout(module, shape, before)
             except ValueError:
                 return None
         return tell_form(layout, shape, extra, grids)

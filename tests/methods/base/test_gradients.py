@@ -55,6 +55,25 @@ def test_gradient_is_that_of_the_summed_cross_entropy(exact, data, train_statist
     assert not found.requires_grad
 
 
+@pytest.mark.parametrize("scale", ["bce_softmax", "cross_entropy"])
+@pytest.mark.parametrize(("columns", "multi_label"), [(5, True), (1, False), (1, True)])
+def test_of_yes_no_questions_it_is_that_of_the_binary_cross_entropy(columns, multi_label, scale):
+    torch.manual_seed(0)
+    model = PreActResNet18(columns, width=4).double()
+    x, target = torch.randn(4, 3, 8, 8).double(), torch.randint(2, (4, columns)).double()
+    options = {"clean_weight": 0.7, "clean_scale": scale, "multi_label": multi_label}
+    found, auxiliary = input_gradient(model, x, target, train_statistics=True, **options)
+    auxiliary().backward()
+    twin, leaf = copy.deepcopy(model), x.clone().requires_grad_()
+    twin.zero_grad()
+    loss = F.binary_cross_entropy_with_logits(twin(leaf), target, reduction="sum")
+    torch.testing.assert_close(found, torch.autograd.grad(loss, leaf, retain_graph=True)[0])
+    term = 0.7 * loss / 4 / (columns if scale == "bce_softmax" else 1)  # its mean, or a sum over the questions
+    term.backward()
+    torch.testing.assert_close(auxiliary(), term)
+    torch.testing.assert_close(gradients(model), gradients(twin))
+
+
 def test_saliency_is_the_root_mean_square_over_channels():
     gradient = torch.tensor([3.0, 0.0, 4.0]).view(1, 3, 1, 1)
     torch.testing.assert_close(saliency_of(gradient), torch.tensor([[[(25 / 3) ** 0.5]]]))

@@ -1,3 +1,5 @@
+import copy
+
 import pytest
 import torch
 from tests.networks import NEEDED, fitting, shallow_resnet
@@ -73,3 +75,31 @@ def test_an_end_that_is_no_alpha_and_epoch_is_refused(end):
         Mixup(alpha_end=end)
     with pytest.raises(ValueError, match="every element of alpha_end must be > 0, got 0"):
         Mixup(alpha_end=(0, 10))
+
+
+@pytest.mark.parametrize(
+    "option", [{"active_epochs": (0, 5)}, {"active_epochs": (2, 5)}, {"alpha_end": (3.0, 4)}], ids=str
+)
+@pytest.mark.parametrize("inside", [False, True])
+def test_an_option_that_goes_by_the_epoch_says_once_that_nobody_tells_it(option, inside, caplog):
+    def build():
+        if inside and "alpha_end" in option:
+            return Switch(num_classes=2, mixers=[Mixup(num_classes=2, **option)])
+        return (Switch if inside else Mixup)(num_classes=2, **option)
+
+    batch = torch.rand(4, 3, 8, 8), torch.tensor([0, 1, 1, 0])
+    told, mixer = build(), build()
+    told.set_epoch(0)
+    told(*batch)
+    build().load_state_dict(told.state_dict())
+    assert not caplog.records
+    for each in (mixer, mixer):
+        each(*batch)
+    (record,) = caplog.records
+    (name,) = option
+    assert record.message.startswith(f"{name}=")
+    assert record.message.endswith("call mixer.set_epoch(epoch) before each epoch")
+    mixer.seed = 5  # does not make one of it
+    assert not copy.deepcopy(mixer).stream.knows_epoch
+    told.seed = 5
+    assert copy.deepcopy(told).stream.knows_epoch

@@ -23,13 +23,13 @@ def images(*shape, classes=5):
     return torch.randn(*shape, generator=generator), torch.randint(classes, shape[:1], generator=generator)
 
 
-def steps(net, mixer, x, y, run=None):
+def steps(net, mixer, x, y, run=None, criterion=nn.functional.cross_entropy):
     """Train a few steps, and give images, labels and loss of each."""
     found = []
     for _ in range(STEPS):
         before = x.detach().clone()
         with mixer(x, y) as batch:
-            loss = batch.loss((run or net)(batch.x))
+            loss = batch.loss((run or net)(batch.x), criterion)
             loss.backward()
         target = batch.output_target
         torch.testing.assert_close(target.sum(1), torch.ones(len(target)))
@@ -68,7 +68,8 @@ def test_images_of_bytes_are_refused(name, make, net):
 
 def test_one_class(name, make):
     net = fitting(name, plain_net(1))
-    steps(net, make(name, model=net, num_classes=1), *images(6, 3, 16, 16, classes=1))
+    mixer, batch = make(name, model=net, num_classes=1), images(6, 3, 16, 16, classes=1)
+    steps(net, mixer, *batch, criterion=nn.functional.binary_cross_entropy_with_logits)
 
 
 def test_memory_in_any_order_is_the_same(name, make, net):

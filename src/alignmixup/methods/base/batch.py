@@ -245,7 +245,8 @@ class MixedBatch:
         Raises:
             RuntimeError: features are to be mixed, and the batch's block was never entered.
             ValueError: the criterion ignores a class, which torch does for class indices alone; it is a cross-entropy
-                and the target holds values; or it would stretch values over predictions of another shape.
+                and the target holds values or a single column; or it would stretch values over predictions of another
+                shape.
         """
         if self.mixed and self.hidden and self.late is None and not self._block.entered:
             raise RuntimeError(
@@ -257,6 +258,11 @@ class MixedBatch:
             raise ValueError(
                 "cross-entropy is of labels, and the targets are values: name a criterion, batch.loss(predictions, "
                 "torch.nn.functional.mse_loss)"
+            )
+        if not self.values and reduction and self.target.shape[1] == 1:
+            raise ValueError(
+                "cross-entropy of a single column is 0 whatever the label is: name a criterion of yes/no questions, "
+                "batch.loss(logits, torch.nn.functional.binary_cross_entropy_with_logits)"
             )
         if not self.values and 0 <= ignored < self.target.shape[1]:
             raise ValueError(

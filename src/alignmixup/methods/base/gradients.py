@@ -33,7 +33,8 @@ class CleanLoss(Options):
     )
     clean_scale: CleanScale = option(
         "bce_softmax",
-        'the criterion whose scale that term matches: "bce_softmax" for 2 c CE / K, "cross_entropy" for c CE',
+        'the criterion whose scale that term matches: "bce_softmax" for 2 c CE / K, "cross_entropy" for c CE; of '
+        "yes/no questions (multi_label, or a single column) c times the mean or the sum of their BCE",
         paper="that of the recipe's own loss",
     )
 
@@ -132,8 +133,12 @@ def input_gradient(
     train_statistics: bool,
     clean_weight: float = 0.0,
     clean_scale: CleanScale = "bce_softmax",
+    multi_label: bool = False,
 ) -> tuple[Tensor, Auxiliary | None]:
     """Differentiate the clean images' cross-entropy with respect to the images: Σᵢ CEᵢ, so sample by sample.
+
+    Of yes/no questions (``multi_label``, or a single column) it is the sum of their binary cross-entropies: a softmax
+    would make one class of them.
 
     Nothing of the model changes: ``.grad``, buffers, training flags and ``requires_grad`` are as before. It works
     under ``torch.no_grad()`` and under autocast, and runs the model eagerly, without its wrappers. Layers that draw
@@ -150,7 +155,8 @@ def input_gradient(
             parameters are not computed; else the one backward pass finds them too, and they are kept (one copy of
             the parameters) until the term is back-propagated.
         clean_scale: the criterion whose scale the term matches: ``"bce_softmax"`` for mean(2 c CEᵢ / K),
-            ``"cross_entropy"`` for mean(c CEᵢ).
+            ``"cross_entropy"`` for mean(c CEᵢ). Of K yes/no questions mean(c BCEᵢ / K) and mean(c BCEᵢ).
+        multi_label: each class is a yes/no question of its own.
 
     Returns:
         The gradient, (B, C, H, W) float32 (float64 for a float64 model), detached; 0 where half precision overflows.
@@ -165,7 +171,7 @@ def input_gradient(
         raise ValueError(f"gradient saliency needs images of shape (B, C, H, W), got {tuple(x.shape)}")
     if clean_weight < 0:
         raise ValueError(f"clean_weight must be >= 0, got {clean_weight}")
-    root = unwrap(model)
+    root, questions = unwrap(model), multi_label or target.shape[1] == 1
     parameters = [p for p in root.parameters() if p.requires_grad] if clean_weight > 0 else []
     # Float16 gradients of a mean loss underflow. Powers of two are exact. The gradients of parameters are sums over the
     # batch, so with them the scale is that of a mean loss times 1024, which does not overflow.
@@ -174,7 +180,8 @@ def input_gradient(
         images = _leaf(root, x)
         logits = _logits(root, images, target.shape[1])
         wide = torch.promote_types(logits.dtype, torch.float32)
-        loss = F.cross_entropy(logits.to(wide), target.to(wide), reduction="sum")
+        criterion = F.binary_cross_entropy_with_logits if questions else F.cross_entropy
+        loss = criterion(logits.to(wide), target.to(wide), reduction="sum")
         gradient, *found = torch.autograd.grad(loss * scale, [images, *parameters], allow_unused=True)
     if gradient is None:
         raise _no_gradient(root)
@@ -182,7 +189,8 @@ def input_gradient(
     gradient = (gradient.to(wide) / scale).nan_to_num_(0.0, 0.0, 0.0)
     if clean_weight == 0:
         return gradient, None
-    factor = clean_weight / x.shape[0] * (2 / logits.shape[1] if clean_scale == "bce_softmax" else 1.0)
+    of_classes = (1 if questions else 2) / logits.shape[1] if clean_scale == "bce_softmax" else 1.0
+    factor = clean_weight / x.shape[0] * of_classes
     used = [(p, g) for p, g in zip(parameters, found, strict=True) if g is not None]
     stored = torch._foreach_mul([g for _, g in used], factor / scale) if used else ()
     value = loss.detach() * factor

@@ -1,5 +1,6 @@
 """Mixer: the interface of every method, which adds two functions: ``draw`` (randomness), ``mix`` (mathematics)."""
 
+import logging
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -22,6 +23,7 @@ from alignmixup.options import Options, option, options_of
 from alignmixup.taps import FeatureTap, unwrap
 
 D = TypeVar("D")
+logger = logging.getLogger("alignmixup")
 
 
 @dataclass(eq=False)
@@ -82,6 +84,7 @@ class Mixer(Options, ABC):
     needs_labels: ClassVar[str] = ""  # what it does with classes, where it cannot mix the values of a regression
     looks_inside: ClassVar[bool] = False  # it runs the model itself: never in a compiled graph of the training step
     carries: ClassVar[tuple[Annotation, ...]] = ()  # annotations of the images that its batches can bring along
+    _misses_epoch = False
     averaged_by_loop = False  # the loop averages gradients of `parameters()` over processes: set it where it does
     _fixed_by: ClassVar[tuple[str, ...]] = ()  # options that a switch around the mixer has in its place
     __eq__, __hash__ = object.__eq__, object.__hash__  # a mixer is itself, whatever the options it shares
@@ -162,8 +165,9 @@ class Mixer(Options, ABC):
             self._put(name, before)
             raise
         if name in ("seed", "generator"):
-            epoch, self.stream = self.stream.epoch, self._new_stream()
-            self.stream.epoch = epoch
+            earlier, self.stream = self.stream, self._new_stream()
+            if earlier.knows_epoch:
+                self.stream.epoch = earlier.epoch
 
     def _new_stream(self) -> Stream:
         seed, generator = self.seed, vars(self)["generator"]
@@ -389,7 +393,21 @@ class Mixer(Options, ABC):
         """Mixing is on: the model, if known, is in training mode and the epoch lies in ``active_epochs``."""
         if self._root is not None and not self._root.training:
             return False
-        return self.active_epochs is None or self.active_epochs[0] <= self.stream.epoch < self.active_epochs[1]
+        epochs = self.active_epochs
+        return epochs is None or epochs[0] <= self._epoch_for("active_epochs") < epochs[1]
+
+    def _epoch_for(self, name: str) -> int:
+        """The epoch that an option goes by; that nobody tells it, so that the first one stays, is said once."""
+        if not self.stream.knows_epoch and not self._misses_epoch:
+            self._misses_epoch = True
+            logger.warning(
+                "%s=%s of %s goes by the epoch, and it was not told one: batches are taken for those of epoch 0; call "
+                "mixer.set_epoch(epoch) before each epoch",
+                name,
+                getattr(self, name),
+                type(self).__name__,
+            )
+        return self.stream.epoch
 
     def set_epoch(self, epoch: int) -> None:
         """Tell the epoch, counted from 0: ``active_epochs`` and what is drawn depend on it, in worker processes too."""

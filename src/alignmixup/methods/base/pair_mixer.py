@@ -57,7 +57,7 @@ class PairMixer(Mixer):
         """The α that λ is drawn with in this epoch."""
         if self.alpha_end is None:
             return self.alpha
-        share = min(self.stream.epoch / self.alpha_end[1], 1.0)
+        share = min(self._epoch_for("alpha_end") / self.alpha_end[1], 1.0)
         return self.alpha + share * (self.alpha_end[0] - self.alpha)
 
     def draw(self, x: Tensor, target: Tensor) -> Draw:

@@ -12,6 +12,7 @@ from alignmixup.functional.arguments import readable
 from alignmixup.seeds import mix_bits, reseed
 
 D = TypeVar("D")
+_NOT_TOLD = -1  # in place of an epoch
 
 
 class Stream:
@@ -40,18 +41,23 @@ class Stream:
         self._started: int | None = None  # the step whose numbers the generator stands in
         self._looked_up: torch.Generator | None = None
         self._own_draw: tuple[Any, torch.Size, dict[str, Any]] | None = None
-        epoch = torch.zeros((), dtype=torch.int64, device="cpu")
+        epoch = torch.full((), _NOT_TOLD, dtype=torch.int64, device="cpu")
         self._epoch: torch.Tensor = epoch.share_memory_()  # type: ignore[no-untyped-call]
         self._rank = 0
 
     @property
     def epoch(self) -> int:
-        """The epoch, counted from 0; worker processes see it change."""
-        return int(self._epoch.item())
+        """The epoch, counted from 0, where it stands until it is set; worker processes see it change."""
+        return max(int(self._epoch.item()), 0)
 
     @epoch.setter
     def epoch(self, epoch: int) -> None:
         self._epoch.fill_(epoch)
+
+    @property
+    def knows_epoch(self) -> bool:
+        """The epoch was set."""
+        return int(self._epoch.item()) != _NOT_TOLD
 
     @property
     def generator(self) -> torch.Generator:
@@ -153,7 +159,8 @@ class Stream:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Stream":
         copied = memo[id(self)] = Stream(self.seed, deepcopy(self._given, memo))
-        copied.step, copied.epoch = self.step, self.epoch
+        copied.step = self.step
+        copied._epoch.copy_(self._epoch)
         return copied
 
 
