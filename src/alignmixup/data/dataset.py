@@ -162,6 +162,7 @@ class ImageData:
         test_only: there are no training images; the set is for testing a network.
         test_crop: share of the scaled sides that the centre of a test image is, in (0, 1]; None for that of
             ``test_view``.
+        sources: name and label of each class as the set has them, in its order, where a label map gave other labels.
 
     Raises:
         ValueError: an empty split, labels outside [0, number of classes), or constants that do not fit.
@@ -184,6 +185,7 @@ class ImageData:
     test_view: TestView = "center"
     test_only: bool = False
     test_crop: float | None = None
+    sources: tuple[tuple[str, int], ...] = ()
 
     def __post_init__(self) -> None:
         check_constants(self.mean, self.std)

@@ -50,7 +50,7 @@ def files_of(config: Config, *splits: str) -> dict[str, str]:
         return {}
     try:
         with _silent():  # they are loaded once more where they are needed
-            listed = {} if name == "tiny-imagenet" else {"in_memory": False}
+            listed: dict[str, Any] = {} if name == "tiny-imagenet" else {"in_memory": False}
             dataset = load_data(config, progress=False, test_only=splits == ("test",), **listed)
         return dataset.image_files(dataset.image_digests(*splits))
     except FileNotFoundError:
