@@ -1,5 +1,6 @@
 """Rows of the table."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -161,3 +162,20 @@ def test_keys_that_change_nothing_take_no_difference_away(make: Make, tmp_path: 
     assert row.against is not None
     assert row.unaligned is not None
     assert (row.against["baseline"], row.unaligned["baseline"], row.apart) == ("baseline", "manifold_mixup", ())
+
+
+def test_runs_on_files_that_changed_between_them_are_no_seeds_of_one_another(make: Make, tmp_path: Path) -> None:
+    for label in ("baseline", "mixup"):
+        for seed, files in ((0, "9 images, then"), (1, "9 images, now"), (2, "9 images, now")):
+            file = make(label, seed, [20.0 + seed], name=f"folder/{label}") / "record.json"
+            file.write_text(json.dumps(json.loads(file.read_text()) | {"image_files": {"training": files}}))
+    for place in (tmp_path, write_records(find_runs([tmp_path]), tmp_path / "stored")):
+        rows = build_rows(find_runs([place]))
+        assert [(row.method, [run.record["seed"] for run in row.runs]) for row in rows] == [
+            ("baseline", [0]),
+            ("baseline", [1, 2]),
+            ("mixup", [0]),
+            ("mixup", [1, 2]),
+        ]
+        assert [row.label.rpartition(", ")[2].strip('"') for row in rows] == ["then", "now"] * 2
+        assert [row.against and row.against["seeds"] for row in rows] == [None, None, [0], [1, 2]]

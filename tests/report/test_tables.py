@@ -101,6 +101,16 @@ def test_what_was_asked_otherwise_of_each_is_left_out_and_said(
     assert "calibration is in no table and figure of these runs: it was asked otherwise of each" in caplog.text
 
 
+def test_evaluations_on_other_files_are_not_averaged(rows: list[Row], caplog: pytest.LogCaptureFixture) -> None:
+    numbers = {"top5_error_percent": 9.0, "cross_entropy": 1.5, "images": 50}
+    first, second = rows[0].runs
+    first.evaluation.update(numbers | {"error_percent": 20.0, "settings": {"files": "50 images, 1"}})  # type: ignore[attr-defined]
+    second.evaluation.update(numbers | {"error_percent": 30.0, "settings": {"files": "50 images, 2"}})  # type: ignore[attr-defined]
+    (table,) = evaluation_tables(rows)
+    assert (table.rows[0][1], table.rows[0][-1]) == ("20.00", "1")
+    assert "baseline: the evaluation of seed 1 is of other test images (most are of 50 images, 1)" in caplog.text
+
+
 def test_the_note_says_which_images_chose_the_best_epoch(make: Make, tmp_path: Path) -> None:
     make("mixup", 0, [20.0])
     assert "chosen on the test set, as the papers report it." in error_table(build_rows(find_runs([tmp_path]))).note

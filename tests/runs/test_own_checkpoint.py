@@ -88,6 +88,20 @@ def test_a_subset_of_the_classes_is_measured_over_its_own_outputs_or_over_all(
     assert result["configuration"]["data.normalization"] == "0/1"
 
 
+@pytest.mark.parametrize("outputs", ["folders", "all"])
+def test_released_images_have_the_labels_of_the_map(own: Path, outputs: str) -> None:
+    shown = data.load("folder", root="images", image_size=16, test_only=True, cache=False).test
+    assert isinstance(shown, data.Split)
+    (own / "released").mkdir()
+    np.save("released/contrast.npy", np.tile(shown.images.permute(0, 2, 3, 1).numpy(), (5, 1, 1, 1)))
+    np.save("released/labels.npy", np.tile(shown.labels.numpy(), 5))
+    (own / "labels.json").write_text('{"n03": 4, "n07": 1}')  # the other way round: all are wrong
+    how = ("--corruptions", "contrast", "--corruption-folder", "released", "--limit", "8")
+    found = evaluated("--labels", "labels.json", "--outputs", outputs, *how)["corruptions"]
+    assert found["clean_error_percent"] == 100
+    assert found["error_percent"]["contrast"] == [100] * 5
+
+
 def test_without_a_map_other_classes_are_refused_and_told_the_way_out(
     own: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -344,6 +344,59 @@ def test_stored_numbers_are_of_the_images_that_they_were_measured_on(
     assert runs.evaluate(folder, out=out, what="error")["settings"]["images"] == own["settings"]["images"]
 
 
+@pytest.mark.parametrize("change", ["added", "removed", "replaced"])
+def test_stored_numbers_are_of_the_files_that_they_were_measured_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    folder, place = on_pictures(tmp_path / "run", tmp_path / "cats"), tmp_path / "cats/test/dog"
+    out = folder / "evaluation.json"
+    own = runs.evaluate(folder, out=out, what="error")
+    assert own["settings"]["files"].startswith("6 images, ")
+    {
+        "added": lambda: Image.new("RGB", (9, 9)).save(place / "9.png"),
+        "removed": (place / "0.png").unlink,
+        "replaced": lambda: Image.effect_noise((20, 20), 99).save(place / "0.png"),
+    }[change]()
+    message = r"other images \(.*run: 6 images, \w+ then, \d images, \w+ now\): --overwrite replaces it"
+    for what in ("error", "error,calibration"):  # the same question, and one that would extend it
+        with pytest.raises(ConfigError, match=message):
+            runs.evaluate(folder, out=out, what=what)
+    before = read(out)  # as older versions wrote it: they say how many
+    del before["settings"]["files"]
+    (tmp_path / "old.json").write_text(json.dumps(before))
+    if change == "replaced":
+        assert runs.evaluate(folder, out=tmp_path / "old.json", what="calibration")["settings"]["files"]
+    else:
+        with pytest.raises(ConfigError, match=r"run: 6 images then, \d images, \w+ now"):
+            runs.evaluate(folder, out=tmp_path / "old.json", what="calibration")
+    again = runs.evaluate(folder, out=out, what="error", overwrite=True)
+    assert again["cross_entropy"] != own["cross_entropy"]
+    shutil.move(tmp_path / "cats", tmp_path / "gone")
+    forbid(monkeypatch)  # what was measured can be read without the images
+    assert runs.evaluate(folder, out=out, what="error")["cross_entropy"] == again["cross_entropy"]
+
+
+def test_stored_sets_are_of_the_files_that_they_were_measured_on(tmp_path: Path) -> None:
+    folder, others = on_pictures(tmp_path / "run", tmp_path / "cats"), tmp_path / "others"
+    asked = {"out": folder / "evaluation.json", "what": "error", "ood": f"folder:{others}"}
+    others.mkdir()
+    for number in range(6):
+        Image.new("RGB", (20, 20)).save(others / f"{number}.png")
+    first = runs.evaluate(folder, **asked)
+    for number in range(6):
+        Image.new("RGB", (20, 20), (255, 0, number)).save(others / f"{number}.png")
+    Image.new("RGB", (20, 20)).save(others / "9.png")
+    message = r"holds ood with folder:.*others = 6 images, \w+, not 7 images, \w+: --overwrite replaces it"
+    with pytest.raises(ConfigError, match=message):
+        runs.evaluate(folder, **asked)
+    grown = runs.evaluate(folder, **asked | {"ood": "gaussian"})["ood"]["sets"]  # all are measured together
+    assert grown[f"folder:{others}"] != first["ood"]["sets"][f"folder:{others}"]
+    before = read(asked["out"])
+    del before["settings"]["parts"]["ood"]["folders"]
+    asked["out"].write_text(json.dumps(before))
+    assert runs.evaluate(folder, **asked)["ood"]["sets"] == json.loads(json.dumps(grown))  # as older versions wrote it
+
+
 def test_a_record_is_of_the_images_of_its_run(tmp_path: Path) -> None:
     folder = on_pictures(tmp_path / "run", tmp_path / "cats")
     row = {"epoch": 0, "error_percent": 5.0}
@@ -354,6 +407,9 @@ def test_a_record_is_of_the_images_of_its_run(tmp_path: Path) -> None:
         vars(run)["record"] = {"metrics": metrics, "curve": [row]}
     assert (recorded_errors(own) or {})["best_error_percent"] == 5
     assert recorded_errors(other) is recorded_errors(shown) is None
+    vars(own)["record"]["image_files"] = {"test": "6 images, then"}
+    assert recorded_errors(own, "6 images, then")
+    assert recorded_errors(own, "6 images, now") is None
 
 
 def test_a_file_of_before_names_other_images_with_the_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -420,6 +476,13 @@ def test_an_mce_is_of_the_same_images_of_both(tmp_path: Path, monkeypatch: pytes
     stored = circumstances_of(runs.load(cars)) | numbers
     (cars / "evaluation.json").write_text(json.dumps(stored))
     with pytest.raises(ConfigError, match=message):
+        evaluate_several([runs.load(cats)], asked, out=None)
+    (tmp_path / "then").mkdir()
+    stored = circumstances_of(runs.load(cats)) | numbers
+    stored["settings"]["files"] = "6 images, then"
+    (tmp_path / "then/evaluation.json").write_text(json.dumps(stored))
+    asked = build_plan(what="error", corruptions="contrast", severities="1", baseline=tmp_path / "then")
+    with pytest.raises(ConfigError, match=r"was measured on other images \(6 images, then then, 6 images, \w+ now\)"):
         evaluate_several([runs.load(cats)], asked, out=None)
 
 

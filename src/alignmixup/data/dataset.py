@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from alignmixup.data.mean_std import check_constants
 
-__all__ = ["FileSplit", "ImageData", "PathList", "Split", "TestView"]
+__all__ = ["FileSplit", "ImageData", "PathList", "Split", "TestView", "folder_files"]
 
 # What a test image shows of its file, at a side of S pixels and with S' = S * 256 / 224:
 # "center": shorter side scaled to S', centre cut out (the usual test transform of ImageNet);
@@ -162,6 +162,7 @@ class ImageData:
         test_only: there are no training images; the set is for testing a network.
         test_crop: share of the scaled sides that the centre of a test image is, in (0, 1]; None for that of
             ``test_view``.
+        sources: name and label of each class as the set has them, in its order, where a label map gave other labels.
 
     Raises:
         ValueError: an empty split, labels outside [0, number of classes), or constants that do not fit.
@@ -184,6 +185,7 @@ class ImageData:
     test_view: TestView = "center"
     test_only: bool = False
     test_crop: float | None = None
+    sources: tuple[tuple[str, int], ...] = ()
 
     def __post_init__(self) -> None:
         check_constants(self.mean, self.std)
@@ -209,13 +211,20 @@ class ImageData:
         """Number of training images of each class."""
         return torch.bincount(self.train.labels, minlength=self.num_classes).tolist()
 
-    def image_digests(self) -> dict[str, list[str]]:
-        """For "training" and "test", of each class a digest of the names (below the set's folder) and sizes of its
-        images, in their order; of splits without files nothing. Wherever the folder lies, and copied, it is the same.
+    def image_digests(self, *splits: str) -> dict[str, list[str]]:
+        """For "training" and "test", or those named, of each class a digest of the names (below the set's folder) and
+        sizes of its images, in their order; of splits without files nothing. Wherever the folder lies, and copied, it
+        is the same.
         """
-        splits = {"training": self.train, "test": self.test}
-        digests = {name: _digests(split, self.num_classes) for name, split in splits.items()}
+        digests = {name: _digests(self._split(name), self.num_classes) for name in splits or ("training", "test")}
         return {name: each for name, each in digests.items() if each}
+
+    def image_files(self, digests: Mapping[str, Sequence[str]]) -> dict[str, str]:
+        """`image_digests` of each split in one line, as ``600 images, 1f0c3a...``."""
+        return {name: _in_one_line(each, len(self._split(name))) for name, each in digests.items()}
+
+    def _split(self, name: str) -> Split | FileSplit:
+        return self.train if name == "training" else self.test
 
     @property
     def channels(self) -> int:
@@ -226,6 +235,16 @@ class ImageData:
     def in_memory(self) -> bool:
         """Whether the training images are held in memory (else they stream from files)."""
         return isinstance(self.train, Split)
+
+
+def folder_files(folder: Path, paths: Sequence[str]) -> str:
+    """`ImageData.image_files` of images of no class, by their ``paths`` below a folder."""
+    labels = torch.zeros(len(paths), dtype=torch.int64)
+    return _in_one_line(_digests(FileSplit(folder, PathList(paths), labels), 1), len(paths))
+
+
+def _in_one_line(digests: Sequence[str], count: int) -> str:
+    return f"{count} images, {hashlib.sha256(''.join(digests).encode()).hexdigest()[:16]}"
 
 
 def _digests(split: Split | FileSplit, num_classes: int) -> list[str]:

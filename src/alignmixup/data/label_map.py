@@ -107,7 +107,8 @@ def with_outputs(dataset: ImageData, output_of: dict[str, int], *, count: int, s
         names[output] = f"{names[output]}, {name}" if names[output] else name
     place = torch.tensor(outputs)
     train, test = (replace(split, labels=place[split.labels]) for split in (dataset.train, dataset.test))
-    return replace(dataset, train=train, test=test, class_names=tuple(names))
+    sources = tuple(zip(dataset.class_names, outputs, strict=True))
+    return replace(dataset, train=train, test=test, class_names=tuple(names), sources=sources)
 
 
 def named_outputs(dataset: ImageData) -> list[int]:
@@ -121,7 +122,8 @@ def in_outputs(dataset: ImageData, outputs: Sequence[int]) -> ImageData:
     place[list(outputs)] = torch.arange(len(outputs))
     train, test = (replace(split, labels=place[split.labels]) for split in (dataset.train, dataset.test))
     names = tuple(dataset.class_names[number] for number in outputs)
-    return replace(dataset, train=train, test=test, class_names=names)
+    sources = tuple((name, int(place[label])) for name, label in dataset.sources)
+    return replace(dataset, train=train, test=test, class_names=names, sources=sources)
 
 
 def _pairs_of_json(text: str, file: Path) -> list[tuple[Any, Any]]:

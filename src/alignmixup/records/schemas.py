@@ -23,6 +23,7 @@ RECORD = {
     "revision?": _REVISION,
     "weights_sha256?": {EVERY: str},
     "class_names?": [str],
+    "image_files?": {EVERY: str},
     "label?": str,
     "date?": str,
 }
@@ -68,7 +69,7 @@ EVALUATION = {
     "configuration?": {},
     "error_interval_percent?": ([], type(None)),
     "recorded?": ({"best_error_percent?": NUMBER, "last10_error_percent?": NUMBER}, type(None)),
-    "settings?": {"weights_sha256?": str, "parts?": {EVERY: {}, "attacks?": {"attacks?": [{}]}}},
+    "settings?": {"weights_sha256?": str, "files?": str, "parts?": {EVERY: {}, "attacks?": {"attacks?": [{}]}}},
     "calibration?": _CALIBRATION,
     "representation?": _REPRESENTATION,
     "attacks?": {"images?": int, "attacks": [_ATTACK], "checks?": {"checks": [_CHECK]}},

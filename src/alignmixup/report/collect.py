@@ -65,6 +65,12 @@ class Run:
         return "" if self.path.is_file() else images_of(self.data, self.config["data"].get("root", "data"))
 
     @property
+    def files(self) -> Mapping[str, str]:
+        """Which files these were, as of `ImageData.image_files`; nothing where the record does not say it."""
+        files: Mapping[str, str] = self.record.get("image_files", {})
+        return files
+
+    @property
     def key(self) -> tuple[str, str, int]:
         """What a file of records holds once: data set, label and seed."""
         return self.data, self.label, self.record["seed"]

@@ -128,7 +128,14 @@ def _images(run: Run, runs: Sequence[Run]) -> str:
         for other in (() if run.images else runs)
         if other.images and other.label == run.label and _alike(run, other)
     }
-    return run.images or (alike.pop() if len(alike) == 1 else "")
+    place = run.images or (alike.pop() if len(alike) == 1 else "")
+    several = any(_other_files(run, other) for other in runs if other.label == run.label and _alike(run, other))
+    return ", ".join(filter(None, [place, *(run.files.values() if several else ())]))
+
+
+def _other_files(run: Run, other: Run) -> bool:
+    """Whether two runs of one configuration say that they are of other files: of a folder that was changed since."""
+    return bool(run.files and other.files and run.files != other.files)
 
 
 def _named(run: Run, images: str, firsts: Sequence[tuple[str, Run]]) -> str:
@@ -174,13 +181,15 @@ def _partner(row: Row, others: Sequence[Row]) -> Row | None:
     """The first that differs in the method alone."""
     own = row.runs[0].config
     alike = (other for other in others if same(own, other.runs[0].config, but=(*OF_A_METHOD, IMAGES)))
-    return next((other for other in alike if other.images == row.images), None)
+    mine = [other for other in alike if other.images == row.images]
+    return next((other for other in mine if not _other_files(row.runs[0], other.runs[0])), None)
 
 
 def _differing(row: Row, other: Row) -> list[str]:
     """The keys outside the method in which two rows differ, and the images if they do."""
     found = differing(row.runs[0].config, other.runs[0].config, but=(*OF_A_METHOD, IMAGES))
-    return [*found, *([IMAGES] if row.images != other.images else [])]
+    unlike = row.images != other.images or (not found and _other_files(row.runs[0], other.runs[0]))
+    return [*found, *([IMAGES] if unlike else [])]
 
 
 def _mixing(row: Row, whole: Callable[[Tables], Flat]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The tables of pages and of the documentation: their headings, and what stands below."""
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -164,7 +165,7 @@ def evaluation_tables(rows: Sequence[Row]) -> list[Table]:
 
     Runs without a kind of measure do not count in its table; the others are compared by what they have `in_common`.
     """
-    measured = [run for row in rows for run in row.runs if run.evaluation]
+    measured = [run for row in rows for run in _of_same_files(row)]
     results = [run.evaluation for run in measured]
     common = in_common(results)
     for line in asked_otherwise(results):
@@ -180,6 +181,20 @@ def evaluation_tables(rows: Sequence[Row]) -> list[Table]:
         elif key not in known:
             groups["Error"][key] = (key.removesuffix("_percent").replace("_", " "), 3)
     return [_measured(group, own, found) for group, own in groups.items() if own]
+
+
+def _of_same_files(row: Row) -> list[Run]:
+    """The runs of a row that were evaluated, on the test files that most of them were; others are told of."""
+    runs = [run for run in row.runs if run.evaluation]
+    files = [run.evaluation.get("settings", {}).get("files") for run in runs]
+    counted = Counter(filter(None, files)).most_common()
+    if len(counted) < 2:
+        return runs
+    kept = [run for run, of in zip(runs, files, strict=True) if of in (None, counted[0][0])]
+    seeds = ", ".join(str(run.record["seed"]) for run in runs if run not in kept)
+    text = "%s: the evaluation of seed %s is of other test images (most are of %s) and left out; evaluate it again"
+    _log.warning(text, row.label, seeds, counted[0][0])
+    return kept
 
 
 def _measured(

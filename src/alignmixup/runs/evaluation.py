@@ -30,7 +30,14 @@ from alignmixup.runs.stored.evaluation import (
     merge_attacks,
     merge_corruptions,
 )
-from alignmixup.runs.stored.settings import FORMAT, circumstances_of, configuration_of, own_images, settings_of
+from alignmixup.runs.stored.settings import (
+    FORMAT,
+    circumstances_of,
+    configuration_of,
+    files_of,
+    own_images,
+    settings_of,
+)
 from alignmixup.training.config_file import ConfigError
 from alignmixup.training.engine import Engine
 from alignmixup.training.progress.images import image_progress
@@ -93,14 +100,17 @@ def evaluate_several(
         ConfigError: a file that is there holds no evaluation; or, without ``overwrite``, a damaged one or numbers
             that would be lost.
     """
-    files = _places(runs, plan, out, overwrite=overwrite)
+    files, tested = _places(runs, plan, out, overwrite=overwrite), _tested(runs)
+    if plan.baseline and "corruptions" in plan.parts:
+        check_baseline(runs, tested, plan, plan.baseline)  # hours of measuring come after it
     with locked(*[file for file in (out, *files) if file]):  # what a file holds already is read, and stays in it
-        return _into_files(runs, files, plan, out=out, overwrite=overwrite, progress=progress, known=known)
+        return _into_files(runs, files, tested, plan, out=out, overwrite=overwrite, progress=progress, known=known)
 
 
 def _into_files(
     runs: Sequence[Run],
     files: Sequence[Path | None],
+    tested: Sequence[str],
     plan: Plan,
     *,
     out: Path | None,
@@ -109,15 +119,16 @@ def _into_files(
     known: Callable[[Path], None],
 ) -> list[Result]:
     found = [
-        compare(run, plan, file, overwrite=overwrite) if file else ({}, plan)
-        for run, file in zip(runs, files, strict=True)
+        compare(run, plan, file, images, overwrite=overwrite) if file else ({}, plan)
+        for run, file, images in zip(runs, files, tested, strict=True)
     ]
     if out:
         out.parent.mkdir(parents=True, exist_ok=True)
     results = []
-    for run, file, (stored, left) in zip(runs, files, found, strict=True):
+    for run, file, images, (stored, left) in zip(runs, files, tested, found, strict=True):
         if left.parts:
-            stored = _measure(run, left, file, progress, stored=stored, asked=settings_of(run, plan))  # noqa: PLW2901
+            asked = settings_of(run, plan) | ({"files": images} if images else {})
+            stored = _measure(run, left, file, progress, stored=stored, asked=asked)  # noqa: PLW2901
         elif file:
             known(file)
         results.append(stored)
@@ -141,8 +152,6 @@ def _places(runs: Sequence[Run], plan: Plan, out: Path | None, *, overwrite: boo
     """The file of each run; what makes measuring or writing impossible is refused here."""
     group_by_method([circumstances_of(run) for run in runs])
     check_alone("an evaluation")
-    if plan.baseline and "corruptions" in plan.parts:
-        check_baseline(runs, plan, plan.baseline)  # hours of measuring come after it
     if out is None:
         return [None] * len(runs)
     for folder in [run.folder for run in runs if run.folder]:
@@ -151,6 +160,13 @@ def _places(runs: Sequence[Run], plan: Plan, out: Path | None, *, overwrite: boo
         return [out]
     check_summary(out, overwrite=overwrite)
     return [_file_of(run, out) for run in runs]
+
+
+def _tested(runs: Sequence[Run]) -> list[str]:
+    """`files_of` the test images of each, of which most are of the same ones."""
+    first = {run.config.data: run.config for run in runs}
+    found = {data: files_of(config, "test").get("test", "") for data, config in first.items()}
+    return [found[run.config.data] for run in runs]
 
 
 def default_out(runs: Sequence[Run]) -> Path:
@@ -214,7 +230,7 @@ def _measure(run: Run, plan: Plan, file: Path | None, progress: Progress, *, sto
             "configuration": configuration_of(run),
             "weights": run.weights.name if run.weights else "published",
             **measurements.error(),
-            "recorded": recorded_errors(run),
+            "recorded": recorded_errors(run, asked.get("files", "")),
             **{part: stored[part] for part in known if part in stored},
             "batch_size": 0,
             "environment": environment(engine.device),
@@ -245,13 +261,16 @@ def _measure(run: Run, plan: Plan, file: Path | None, progress: Progress, *, sto
     return result
 
 
-def recorded_errors(run: Run) -> Result | None:
+def recorded_errors(run: Run, tested: str = "") -> Result | None:
     """What the run's record says of its error: best, last, mean and median of the last 10 epochs.
 
-    None without one, or on other images than those of the run, which the record says nothing of.
+    None without one, or on other images than those of the run, which the record says nothing of. ``tested`` is what
+    `files_of` says of them.
     """
     shown = circumstances_of(run)["settings"]["images"]
     if run.record is None or run.choice.data is not None or shown != own_images(run):
+        return None
+    if tested and run.record.get("image_files", {}).get("test", tested) != tested:
         return None
     last10 = last_ten(run.record["curve"])
     kept = ("best_error_percent", "best_epoch", "last_error_percent")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -164,6 +164,10 @@ class RunFolder:
                 state = "started"
             if state == "finished":  # what is continued reads its images where they are now
                 self.check_images(config)
+                if self.image_files:
+                    from alignmixup.runs.stored.settings import files_of
+
+                    self.check_files(files_of(config))
         with self._naming_the_folder():
             self.path.mkdir(parents=True, exist_ok=True)
             sweep(self.path)
@@ -212,6 +216,20 @@ class RunFolder:
                 f"{self.path} holds a run on other images: data.root = {there.root!r} there, {now.root!r} now; "
                 "--out chooses another folder, --overwrite deletes it"
             )
+
+    @property
+    def image_files(self) -> dict[str, str]:
+        """Which files the images of the finished run were, as of `ImageData.image_files`; of older ones nothing."""
+        return dict(read_json(self.record).get("image_files", {})) if self.state == "finished" else {}
+
+    def check_files(self, now: Mapping[str, str]) -> None:
+        """Refuse a finished run of other images than those that are there ``now``, which another seed is trained on."""
+        for split, then in self.image_files.items():
+            if now.get(split, then) != then:
+                raise ValueError(
+                    f"{self.path} holds a run on other {split} images ({then} then, {now[split]} now): restore those "
+                    "of then; --out chooses another folder, --overwrite deletes it"
+                )
 
     def check_recorded(self) -> None:
         """Refuse a configuration under which the weights that are here were not trained: the record has its own.

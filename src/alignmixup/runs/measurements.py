@@ -253,6 +253,7 @@ class Measurements:
                 seed=plan.seed,
                 folder=plan.corruption_folder,
                 class_folders=folders,
+                class_labels=[label for _, label in self.dataset.sources] or None,
                 batch_size=size,
                 autocast=self.engine.autocast,
                 progress=progress,

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -119,7 +119,7 @@ def train_undrawn(config: Config, folder: RunFolder, *, mode: Mode, reporter: Re
             return read_record(folder.record)
         try:
             found = _read_checkpoint(config, folder, engine) if state == "started" else None
-            trainer = _prepare(config, folder, engine, reporter=reporter, found=found)
+            trainer, files = _prepare(config, folder, engine, reporter=reporter, found=found)
         except BaseException:
             if engine.group.is_main:
                 folder.release()
@@ -128,7 +128,7 @@ def train_undrawn(config: Config, folder: RunFolder, *, mode: Mode, reporter: Re
         if engine.group.is_main:
             (folder.begin if found is None else folder.reopen)(config)
         try:
-            return _finish(trainer, folder)
+            return _finish(trainer, folder, files)
         except InterruptedRunError:
             raise
         except Exception:
@@ -140,7 +140,8 @@ def train_undrawn(config: Config, folder: RunFolder, *, mode: Mode, reporter: Re
 
 def _prepare(
     config: Config, folder: RunFolder, engine: Engine, *, reporter: Reporter | None, found: dict[str, Any] | None
-) -> Trainer:
+) -> tuple[Trainer, dict[str, str]]:
+    """The trainer, and on the first process `ImageData.image_files`."""
     division = Division.of(config.train, engine.group.world_size)
     with engine.group.together():
         if found is not None:
@@ -161,7 +162,7 @@ def _prepare(
         with engine.autocast():
             check_takes(config, model, example)
             mixer.prepare(example)
-        digests = dataset.image_digests() if engine.group.is_main else None
+        digests = dataset.image_digests() if engine.group.is_main else {}
     trainer = Trainer(
         config=config,
         engine=engine,
@@ -186,7 +187,7 @@ def _prepare(
     if found is not None:
         with engine.group.together():
             trainer.load(found)
-    return trainer
+    return trainer, dataset.image_files(digests)
 
 
 def _read_checkpoint(config: Config, folder: RunFolder, engine: Engine) -> dict[str, Any] | None:
@@ -199,8 +200,8 @@ def _read_checkpoint(config: Config, folder: RunFolder, engine: Engine) -> dict[
         return state
 
 
-def _finish(trainer: Trainer, folder: RunFolder) -> dict[str, Any]:
-    """Train to the end and write weights and record."""
+def _finish(trainer: Trainer, folder: RunFolder, files: Mapping[str, str]) -> dict[str, Any]:
+    """Train to the end and write weights and record, which says which ``files`` the images were."""
     config, engine = trainer.config, trainer.engine
     epochs, batches = config.train.epochs, trainer.batches
     trainer.reporter.start(folder.path.name, epochs=epochs, batches=batches, first_epoch=trainer.epoch)
@@ -232,6 +233,8 @@ def _finish(trainer: Trainer, folder: RunFolder) -> dict[str, Any]:
     )
     record["effective_batch_size"] = trainer.division.images
     record["class_names"] = list(trainer.class_names)
+    if files:
+        record["image_files"] = dict(files)
     if engine.group.is_main:
         record["weights_sha256"] = {folder.weights.name: save_model(folder.weights, trainer.evaluated_model)}
         if trainer.best is not None and trainer.best["epoch"] == record["metrics"]["best_epoch"]:

@@ -118,3 +118,13 @@ def test_images_in_memory_keep_their_paths_and_show_what_the_view_says(folder, v
         streamed = replace(streamed, mean=(0,) * 3, std=(1,) * 3)
         shown, _ = next(iter(data.build_loaders(streamed, batch_size=4, workers=0)[1]))
         assert torch.equal((shown * 255).round().byte(), memory.test.images)
+
+
+@pytest.mark.parametrize("fits", ["all", "test images", "none"])
+def test_a_test_image_is_shown_alike_with_and_without_the_training_images(folder, monkeypatch, fits):
+    limit = {"all": 10, "test images": 9, "none": 3}[fits] * 3 * 20 * 20
+    monkeypatch.setattr("alignmixup.data.sets.folder._IN_MEMORY_BYTES", limit)
+    both = [load(folder, image_size=20, cache=False, test_only=only) for only in (False, True)]
+    assert {type(one.test).__name__ for one in both} == {"Split" if fits == "all" else "FileSplit"}
+    shown = [next(iter(data.build_loaders(one, batch_size=4, augment=None)[1]))[0] for one in both]
+    assert torch.equal(*shown)

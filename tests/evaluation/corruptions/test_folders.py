@@ -1,11 +1,14 @@
 """Released folders, written small."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from alignmixup.data.dataset import ImageData, Split
+from alignmixup.data.label_map import in_outputs, named_outputs, with_outputs
 from alignmixup.data.splits import hold_out
 from alignmixup.evaluation.corruptions.folders import class_folders, open_folder
 
@@ -132,11 +135,34 @@ def test_labels_must_repeat(arrays, labels, message):
         open_folder(arrays, like=SPLIT, kinds=["fog"], severities=[1])
 
 
+def test_labels_of_a_label_map_are_those_of_the_released_images(arrays):
+    asked = {"kinds": ["fog"], "severities": [1], "class_labels": [7, 3, 5]}
+    like = replace(SPLIT, labels=torch.tensor([5, 7, 3]))
+    _, images, labels = read(open_folder(arrays, like=like, **asked), "fog", 1)
+    assert images[:, 0, 0, 0].tolist() == [10, 11, 12]
+    assert labels.tolist() == [5, 7, 3]
+    with pytest.raises(ValueError, match=r"labels from 0 to 2 and the data set 2 classes: it belongs to another"):
+        open_folder(arrays, like=like, **asked | {"class_labels": [7, 3]})
+
+
+def test_labels_of_a_label_map_are_those_of_a_released_tree(tree):
+    asked = {"kinds": ["fog"], "severities": [1], "class_folders": ["n2", "n1"], "class_labels": [5, 5]}
+    _, images, labels = read(open_folder(tree, like=FOUR, **asked), "fog", 1)
+    assert images[:, 0, 0, 0].tolist() == [10, 11, 12, 13]
+    assert labels.tolist() == [5] * 4
+
+
 def test_names_of_class_folders(tmp_path):
     def dataset(name):
         return ImageData(name, SPLIT, SPLIT, ("a", "b", "c"), (0.0,) * 3, (1.0,) * 3, 8, "crop1")
 
     assert class_folders(dataset("folder"), root=tmp_path) == ("a", "b", "c")
+    mapped = with_outputs(
+        dataset("folder"), {"a": 3, "b": 0, "c": 3}, count=5, source="map"
+    )  # two folders of one output
+    for one, labels in ((mapped, [3, 0, 3]), (in_outputs(mapped, named_outputs(mapped)), [1, 0, 1])):
+        assert class_folders(one, root=tmp_path) == ("a", "b", "c")
+        assert [label for _, label in one.sources] == labels
     (tmp_path / "tiny-imagenet-200").mkdir()
     (tmp_path / "tiny-imagenet-200" / "wnids.txt").write_text("n02\nn01\n")
     for root in (tmp_path, tmp_path / "tiny-imagenet-200"):

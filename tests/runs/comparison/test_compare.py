@@ -7,6 +7,9 @@ import pytest
 from tests.runs.comparison.conftest import own, rows
 
 from alignmixup import runs
+from alignmixup.records import read_json, write_sealed
+from alignmixup.runs.folder import RunFolder
+from alignmixup.runs.stored.settings import files_of
 from alignmixup.training.config_file import ConfigError
 
 # one folder of images is not another
@@ -30,6 +33,34 @@ def test_runs_on_other_images_are_not_read(trained: list[str], data: str, is_fin
     runs.compare(**compared, overrides=["data.root=./a/../a/images"])
     with pytest.raises(ValueError, match=r"holds a run on other images: data\.root = .* there, 'b/images"):
         runs.compare(**compared, overrides=["data.root=b/images"])
+
+
+def test_runs_on_files_of_before_are_not_read(trained: list[str], caplog: pytest.LogCaptureFixture) -> None:
+    files = [Path("cats", split, name, f"{k}.png") for split in ("train", "test") for name in "ab" for k in range(2)]
+    for file in files:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"png")
+    compared: dict[str, Any] = {"configs": ["folder/mixup"], "out": "all", "overrides": ["data.root=cats"]}
+    runs.compare(**compared, seeds=2)
+    record = read_json(Path("all/mixup-seed0/record.json"))
+    record["image_files"] = files_of(RunFolder(Path("all/mixup-seed0")).read_config())
+    assert set(record["image_files"]) == {"training", "test"}
+    write_sealed(Path("all/mixup-seed0/record.json"), record)
+    runs.compare(**compared, seeds=3)
+    Path("cats/train/a/9.png").write_bytes(b"png")
+    message = r"mixup-seed0 holds a run on other training images \(4 images, \w+ then, 5 images, \w+ now\): restore"
+    with pytest.raises(ValueError, match=message):
+        runs.compare(**compared, seeds=4)
+    with pytest.raises(ValueError, match=message):
+        RunFolder(Path("all/mixup-seed0")).claim(RunFolder(Path("all/mixup-seed0")).read_config(), mode="resume")
+    assert trained == ["mixup-seed0", "mixup-seed1", "mixup-seed2"]
+    other_files = {"image_files": {"training": "5 images, 0"}}
+    write_sealed(Path("all/mixup-seed1/record.json"), read_json(Path("all/mixup-seed1/record.json")) | other_files)
+    other = runs.compare(**compared | {"configs": ["folder/cutmix"]}, seeds=1)
+    assert rows(other) == {"cutmix": [0], "mixup": [0, 2]}  # an older record does not say it
+    assert "mixup-seed1 is a run on images that were others then" in caplog.text
+    Path("cats").rename("gone")
+    runs.compare(**compared | {"seeds": 1})  # what is finished can be read without the images
 
 
 def test_one_comparison_is_of_one_folder_of_images(trained: list[str]) -> None:

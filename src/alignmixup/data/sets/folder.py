@@ -85,7 +85,8 @@ def load_folder(
         - ``name`` is "folder", or "imagenet", whose test split is always ``val`` and whose images are never turned (see
           ``alignmixup.data.image_file``).
         - ``in_memory`` decodes images, those of the training too, as ``test_view`` says, from edge to edge unless
-          ``test_crop`` says otherwise; None does so for up to 64 pixels and 2 GiB.
+          ``test_crop`` says otherwise; None does so for up to 64 pixels and 2 GiB, the training images counted also
+          where ``test_only`` leaves them out.
         - ``test_split``: None for ``test``, or ``val`` where that is absent.
         - ``test_only`` lists no training images. Without ``train`` the classes are the test split's, and without any
           split ``root`` itself holds the class folders.
@@ -126,8 +127,10 @@ def load_folder(
         files[1] = files[0]
     size = 224 if image_size is None else image_size
     if in_memory is None:
-        total = sum(map(len, files)) * 3 * size * size
-        in_memory = size <= _IN_MEMORY_SIDE and total <= _IN_MEMORY_BYTES
+        most = _IN_MEMORY_BYTES // (3 * size * size) - sum(map(len, files))
+        in_memory = size <= _IN_MEMORY_SIDE and most >= 0
+        if in_memory and test_only and (root / "train").is_dir():  # a test image is shown as it was in training
+            in_memory = _holds_at_most(most, name, root, "train")
     how = "decoded into memory" if in_memory else "read from files"
     testing = "a part of them to test on" if train is test else f"{len(files[1])} for testing ({chosen})"
     _log.info("%s: %d training images, %s, %s", name, len(files[0]), testing, how)
@@ -154,13 +157,27 @@ def list_classes(name: str, root: Path, split: str) -> ClassFolders:
         if split == "train":
             way_out += "; only to test a network, load them with test_only=True"
         raise FileNotFoundError(f"{name}: {folder} is missing: expected {expected} below {root}. {way_out}")
-    walk = Walk(root, closed=[root / other for other in ("train", *_test_names(name)) if (root / other).is_dir()])
+    walk = _walk(name, root)
     names = order_classes(walk.folders(folder))
     if not names:
         raise ValueError(f"{name}: {folder} holds no class folder: expected {expected}")
     if split == ".":
         _check_flat(name, root, names)
     return ClassFolders(split, {each: walk.images(folder / each) for each in names}, walk.passed)
+
+
+def _holds_at_most(most: int, name: str, root: Path, split: str) -> bool:
+    """Whether a split has no more images than ``most``; a million are not listed for it."""
+    walk = _walk(name, root)
+    for each in walk.folders(root / split):
+        most -= len(walk.images(root / split / each))
+        if most < 0:
+            return False
+    return True
+
+
+def _walk(name: str, root: Path) -> Walk:
+    return Walk(root, closed=[root / other for other in ("train", *_test_names(name)) if (root / other).is_dir()])
 
 
 def _check_flat(name: str, root: Path, names: Sequence[str]) -> None:

@@ -97,6 +97,7 @@ def evaluate_corruptions(
     table: Table | None = None,
     folder: str | Path | None = None,
     class_folders: Sequence[str] | None = None,
+    class_labels: Sequence[int] | None = None,
     batch_size: int = 256,
     autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
     progress: Progress = no_progress,
@@ -110,7 +111,7 @@ def evaluate_corruptions(
         - ``kinds``, ``severities``, ``seed`` and ``table`` are as in `corrupt`, ``mean`` and ``std`` as in training;
           ``progress`` hears of the images done, in ``len(kinds) * len(severities) + 1`` rounds.
         - With ``folder`` the corrupted images are read from a released one, as `open_folder` does with
-          ``class_folders`` and ``seed``; those of ``split`` give ``clean_error_percent`` alone.
+          ``class_folders``, ``class_labels`` and ``seed``; those of ``split`` give ``clean_error_percent`` alone.
 
     Returns:
         JSON-ready: ``kinds``, ``severities``, ``images``, ``source``, ``seed`` (None for a folder of which all images
@@ -129,7 +130,8 @@ def evaluate_corruptions(
     released = None
     if folder is not None:
         asked: dict[str, Any] = {"kinds": kinds, "severities": severities, "seed": seed}
-        released = open_folder(folder, like=split, class_folders=class_folders, **asked)
+        asked |= {"class_folders": class_folders, "class_labels": class_labels}
+        released = open_folder(folder, like=split, **asked)
     normalizer = Normalizer(mean, std, device=device_of(model), channels_last=False)
 
     def error_of(batches: Iterator[tuple[Tensor, Tensor]]) -> float:

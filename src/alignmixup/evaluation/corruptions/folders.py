@@ -42,7 +42,7 @@ class ArrayFolder:
 
 @dataclass(frozen=True, eq=False)
 class TreeFolder:
-    """``KIND/SEVERITY/CLASS/IMAGE``; ``classes`` are the CLASS folders in the order of the labels.
+    """``KIND/SEVERITY/CLASS/IMAGE``; ``classes`` are the CLASS folders, ``class_labels`` their labels.
 
     Of a kind and severity ``images`` of ``image_size`` pixels a side are read, each class in proportion, chosen by
     ``seed``; None reads all.
@@ -50,6 +50,7 @@ class TreeFolder:
 
     path: Path
     classes: Sequence[str]
+    class_labels: Sequence[int]
     image_size: int
     images: int
     seed: int | None
@@ -65,7 +66,7 @@ class TreeFolder:
         """Files and labels, in the order of the classes; FileNotFoundError where a class is missing or empty."""
         paths: list[Path] = []
         labels: list[int] = []
-        for label, name in enumerate(self.classes):
+        for name, label in zip(self.classes, self.class_labels, strict=True):
             place = self.path / kind / str(severity) / name
             found = sorted(p for p in place.iterdir() if p.suffix.lower() in _SUFFIXES) if place.is_dir() else []
             if not found:
@@ -90,6 +91,7 @@ def open_folder(
     kinds: Sequence[str],
     severities: Sequence[int],
     class_folders: Sequence[str] | None = None,
+    class_labels: Sequence[int] | None = None,
     seed: int = 0,
 ) -> ArrayFolder | TreeFolder:
     """A released folder, checked against the data it is meant to belong to.
@@ -98,7 +100,8 @@ def open_folder(
     proportion, chosen by ``seed``.
 
     It holds files ``KIND.npy`` and ``labels.npy`` (CIFAR-C), or a tree ``KIND/SEVERITY/CLASS/IMAGE`` (Tiny-ImageNet-C,
-    ImageNet-C), whose CLASS folders ``class_folders`` names in the order of the labels. ``like``, the clean test
+    ImageNet-C), whose CLASS folders ``class_folders`` names. ``class_labels`` are the labels of the classes of the
+    release, in its order or that of ``class_folders``; None for 0, 1, ... ``like``, the clean test
     images, says the size of the images and the labels that may occur; ``kinds`` and ``severities`` will be read.
 
     Raises:
@@ -109,7 +112,7 @@ def open_folder(
     if not path.is_dir():
         raise FileNotFoundError(f"{path} is no folder: unpack CIFAR-10-C, CIFAR-100-C or Tiny-ImageNet-C there")
     if (path / "labels.npy").is_file():
-        return _open_arrays(path, like, kinds, seed)
+        return _open_arrays(path, like, kinds, class_labels, seed)
     missing = [kind for kind in kinds if not (path / kind).is_dir()]
     found = sorted(entry.name for entry in path.iterdir())
     if missing:
@@ -119,25 +122,26 @@ def open_folder(
         )
     if class_folders is None:
         raise ValueError(f"{path} is a tree of class folders: pass their names in the order of the labels")
-    size = like.images.shape[-1]
+    size, classes = like.images.shape[-1], tuple(class_folders)
+    labels = range(len(classes)) if class_labels is None else class_labels
     counts = {
-        len(TreeFolder(path, class_folders, size, 0, None).list(kind, severity)[0])
+        len(TreeFolder(path, classes, labels, size, 0, None).list(kind, severity)[0])
         for kind in kinds
         for severity in severities
     }
     if len(counts) > 1:
         raise ValueError(f"{path}: {min(counts)} to {max(counts)} images for a kind and severity: unpack it again")
     (count,) = counts
-    return TreeFolder(path, tuple(class_folders), size, min(len(like), count), seed if len(like) < count else None)
+    return TreeFolder(path, classes, labels, size, min(len(like), count), seed if len(like) < count else None)
 
 
 def class_folders(dataset: ImageData, *, root: str | Path) -> tuple[str, ...]:
-    """Names that the classes of a data set have as folders, in the order of its labels.
+    """Names that the classes of a data set have as folders, in the order of its labels, or of its ``sources``.
 
     Those of Tiny-ImageNet are in its ``wnids.txt``, in the ``root`` that it was loaded from.
     """
     if dataset.name != "tiny-imagenet":
-        return dataset.class_names
+        return tuple(name for name, _ in dataset.sources) or dataset.class_names
     places = (Path(root) / "wnids.txt", Path(root) / "tiny-imagenet-200" / "wnids.txt")
     file = next((place for place in places if place.is_file()), places[1])
     return tuple(file.read_text(encoding="utf-8").split())
@@ -148,11 +152,20 @@ def _chosen(labels: Tensor, images: int, seed: int | None) -> Tensor:
     return torch.arange(len(labels)) if seed is None else hold_out(labels, images, seed=seed)[1]
 
 
-def _open_arrays(path: Path, like: Split, kinds: Sequence[str], seed: int) -> ArrayFolder:
+def _open_arrays(
+    path: Path, like: Split, kinds: Sequence[str], class_labels: Sequence[int] | None, seed: int
+) -> ArrayFolder:
     numpy = require("numpy")
     labels = torch.from_numpy(read_array(path / "labels.npy").astype(numpy.int64))
     if labels.dim() != 1 or len(labels) % 5 or not len(labels):
         raise ValueError(f"{path / 'labels.npy'} must hold N labels five times over, its shape is {labels.shape}")
+    if class_labels is not None:
+        if not 0 <= int(labels.min()) <= int(labels.max()) < len(class_labels):
+            raise ValueError(
+                f"{path / 'labels.npy'} has labels from {int(labels.min())} to {int(labels.max())} and the data set "
+                f"{len(class_labels)} classes: it belongs to another data set"
+            )
+        labels = torch.tensor(class_labels)[labels]
     rounds = labels.view(5, -1)
     if bool((rounds != rounds[0]).any()):
         raise ValueError(f"{path / 'labels.npy'} must repeat the same labels for each of the five severities")

@@ -17,6 +17,7 @@ from alignmixup.runs.comparison.earlier import earlier_runs, images_of_set
 from alignmixup.runs.comparison.results import collect_results
 from alignmixup.runs.folder import Mode, RunFolder, data_folder
 from alignmixup.runs.options.base import check_arguments
+from alignmixup.runs.stored.settings import files_of
 from alignmixup.runs.sweep import Variant, expand, parse_sweep
 from alignmixup.training.config_file import ConfigError
 from alignmixup.training.meaning import same
@@ -113,6 +114,10 @@ def compare(
         if job.folder.state != "fresh":
             job.folder.check_same(job.config)
             job.folder.check_images(job.config)
+    recorded = {} if overwrite else {job.config.data: job.config for job in wanted if job.folder.image_files}
+    now = {data: files_of(config) for data, config in recorded.items()}
+    for job in wanted if now else ():
+        job.folder.check_files(now.get(job.config.data, {}))
     with locked(*[record] if is_main_process() else ()):
         outcomes = _do_all(wanted, root, jobs=jobs, on=on, overwrite=overwrite, display=display or Display)
         if len(outcomes) < len(wanted) or not all(outcome.record or outcome.failure for outcome in outcomes):

@@ -48,6 +48,7 @@ def earlier_runs(
     kept: list[tuple[Variant, Outcome]] = []
     images = images_of_set(variants[0].config)
     seeds = {(outcome.job.label, outcome.job.config.train.seed) for outcome in outcomes}
+    files = {one.job.config.data: one.job.folder.image_files for one in outcomes if one.job.folder.image_files}
     of_label, left = {variant.label: variant.config for variant in variants}, ""
     for row, name in rest:
         folder = RunFolder(root / name)
@@ -57,6 +58,9 @@ def earlier_runs(
         config = folder.read_config()
         if reason := _unlike(config, of_label.setdefault(row["name"], config), images=images):
             left = left or f"{name} is a run of another configuration: {reason}"
+            continue
+        if folder.image_files and files.setdefault(config.data, folder.image_files) != folder.image_files:
+            left = left or f"{name} is a run on images that were others then"
             continue
         if (row["name"], config.train.seed) in seeds:
             left = left or f"{name} is once more {row['name']} with seed {config.train.seed}"

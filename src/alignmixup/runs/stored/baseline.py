@@ -26,18 +26,28 @@ def add_mean_corruption_error(
         result["corruptions"]["mce"] = {"baseline": str(baseline), **mce}
 
 
-def check_baseline(runs: Sequence[Run], plan: Plan, baseline: Path) -> None:
-    """Refuse a baseline of other images, or whose corruptions are others than those that will be measured."""
+def check_baseline(runs: Sequence[Run], tested: Sequence[str], plan: Plan, baseline: Path) -> None:
+    """Refuse a baseline of other images, or whose corruptions are others than those that will be measured.
+
+    ``tested`` is what `files_of` says of the images of each run.
+    """
     stored = next((circumstances_of(run) for run in runs if _lies_in(baseline, run)), None)
     if stored is None:
         stored = _read_baseline(baseline)
         _check_corruptions(stored, plan, baseline)
-    for own in map(circumstances_of, runs):
+    for run, files in zip(runs, tested, strict=True):
+        own = circumstances_of(run)
         there, here = (one.get("settings", {}).get("images") or one.get("data") for one in (stored, own))
         said = "images" in stored.get("settings", {})  # by files of before it is not
         if own["data"] != stored.get("data", own["data"]) or (said and there != here):
             raise ConfigError(
                 f"--baseline {baseline} is of {there}, and {own['run']} of {here}: an mCE needs the same images of both"
+            )
+        before = stored.get("settings", {}).get("files", files)
+        if files and before != files:
+            raise ConfigError(
+                f"--baseline {baseline} was measured on other images ({before} then, {files} now): evaluate it again "
+                "with --overwrite, since an mCE needs the same images of both"
             )
 
 

@@ -13,7 +13,7 @@ from alignmixup.records import read_evaluation, read_json
 from alignmixup.runs.options.base import whole_path
 from alignmixup.runs.options.evaluation import Plan, ood_names, placed
 from alignmixup.runs.run import Run
-from alignmixup.runs.stored.settings import FORMAT, configuration_of, own_images, settings_of
+from alignmixup.runs.stored.settings import FORMAT, configuration_of, folders_of, own_images, settings_of
 from alignmixup.training.config_file import ConfigError
 from alignmixup.training.meaning import IMAGES, differing
 
@@ -21,11 +21,20 @@ Result = dict[str, Any]
 _SUMMARY = {"format", "methods", "runs", "settings"}
 _WAY_OUT = "--overwrite replaces it, --out takes another file"
 _MARKS = (b'"settings"', b'"top5_error_percent"')  # an evaluation has both in its text, and no other file has
-_NAMES = {"images": "images", "data": "data", "model": "network", "precision": "precision", "weights_sha256": "weights"}
+_NAMES = {
+    "images": "images",
+    "files": "images",
+    "data": "data",
+    "model": "network",
+    "precision": "precision",
+    "weights_sha256": "weights",
+}
 
 
-def compare(run: Run, plan: Plan, file: Path, *, overwrite: bool) -> tuple[Result, Plan]:
+def compare(run: Run, plan: Plan, file: Path, tested: str, *, overwrite: bool) -> tuple[Result, Plan]:
     """What a file says of the network of ``run``, which stays, and what is left of ``plan`` to measure.
+
+    ``tested`` is what `files_of` says now.
 
     Numbers of an older version of this package are measured again. ``overwrite`` leaves all of the plan to measure.
 
@@ -41,6 +50,8 @@ def compare(run: Run, plan: Plan, file: Path, *, overwrite: bool) -> tuple[Resul
     asked, known = wanted.pop("parts"), settings.get("parts", {})
     tables = {key: _unlike(key, settings.get(key) or {}, wanted[key]) for key in ("data", "model")}
     others = [key for key in wanted if tables.get(key, settings.get(key) != wanted[key])]
+    files = settings.get("files") or _counted(stored.get("images"), tested)
+    others += ["files"] if tested and files != tested else []
     if others or stored.get("format") != FORMAT:
         if overwrite:
             return {}, plan
@@ -49,12 +60,15 @@ def compare(run: Run, plan: Plan, file: Path, *, overwrite: bool) -> tuple[Resul
         if others and others[0] in tables:
             reason = f", {tables[others[0]]}"
         elif "images" in others:
-            before = settings["images"] or settings.get("data", {}).get("name")
-            reason = f", {before}, not {wanted['images'] or run.config.data.name}"
+            there = settings["images"] or settings.get("data", {}).get("name")
+            reason = f", {there}, not {wanted['images'] or run.config.data.name}"
+        elif "files" in others:
+            reason = f": {files} then, {tested} now"
         raise ConfigError(f"{file} holds an evaluation of {what} ({stored.get('run')}{reason}): {_WAY_OUT}")
     plan = replace(plan, ood=tuple(ood_names(plan.ood, run.config.data.name)))
     if "ood" in known:  # files of before leave out the usual sets
         known["ood"]["ood"] = [placed(name) for name in ood_names(known["ood"]["ood"], run.config.data.name)]
+        known["ood"].setdefault("folders", folders_of(known["ood"]["ood"]))
         stored["ood"] = {**stored["ood"], "sets": {placed(name): one for name, one in stored["ood"]["sets"].items()}}
     if folder := known.get("corruptions", {}).get("corruption_folder"):  # and name folders as they were given
         known["corruptions"]["corruption_folder"] = str(whole_path(folder))
@@ -87,6 +101,12 @@ def _with_images(run: Run, settings: Mapping[str, Any]) -> Result:
         name, _, digits = str(named).rpartition(", ")
         return {"images": f"{name}#{digits[:6]}", **settings, "data": data}
     return {"images": own_images(run), **settings}
+
+
+def _counted(images: int | None, tested: str) -> str:
+    """What a file of before says of the files that it is of, which is how many: ``tested`` if it is as many now."""
+    same = images is None or tested.startswith(f"{images} images, ")
+    return tested if same else f"{images} images"
 
 
 def _still_there(sets: Sequence[str], file: Path, *, overwrite: bool) -> list[str]:
@@ -172,10 +192,16 @@ def check_summary(file: Path, *, overwrite: bool) -> None:
 
 
 def _difference(known: Mapping[str, Any], asked: Mapping[str, Any]) -> str:
-    """How two questions differ, but for what is merged: attacks, sets and corruptions of the same images."""
-    merged = ("version", "check_images", "attacks", "ood", "kinds", "severities")
-    keys = [key for key in asked if key not in merged and known.get(key) != asked[key]]
-    return "; ".join(f"{key} = {known.get(key)}, not {asked[key]}" for key in keys)
+    """How two questions differ, but for what is merged: attacks, sets and corruptions of the same images.
+
+    A folder of images that both name is to hold the same.
+    """
+    merged = ("version", "check_images", "attacks", "ood", "folders", "kinds", "severities")
+    before, now = (
+        {key: part.get(key) for key in asked if key not in merged} | part.get("folders", {}) for part in (known, asked)
+    )
+    found = {key: (before[key], now[key]) for key in before if key in now and before[key] != now[key]}
+    return "; ".join(f"{key} = {there}, not {here}" for key, (there, here) in found.items())
 
 
 def _read(file: Path, *, overwrite: bool) -> Result:

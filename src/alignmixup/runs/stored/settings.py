@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alignmixup import __version__
@@ -13,8 +17,10 @@ from alignmixup.training.meaning import IMAGES, OF_ONE_ROW, meaning
 
 if TYPE_CHECKING:
     from alignmixup.runs.run import Run
+    from alignmixup.training.config import Config
 
 FORMAT = 1
+_OF_FILES = ("folder", "imagenet", "cub", "tiny-imagenet")
 
 
 def configuration_of(run: Run) -> dict[str, Any]:
@@ -30,6 +36,50 @@ def own_images(run: Run) -> str:
     """`images_of` what a run was trained and tested on, whatever is shown to it now; of a model what it is shown."""
     data = (run.folder.read_config() if run.folder else run.config).data
     return images_of(data.name, data.root)
+
+
+def files_of(config: Config, *splits: str) -> dict[str, str]:
+    """`ImageData.image_files` of the images of a configuration now, "training" and "test" or those named.
+
+    Empty where its data have none, and where they are not here: what was measured on them stays readable.
+    """
+    from alignmixup.training.build import load_data
+
+    name = config.data.name
+    if name not in _OF_FILES:
+        return {}
+    try:
+        with _silent():  # they are loaded once more where they are needed
+            listed: dict[str, Any] = {} if name == "tiny-imagenet" else {"in_memory": False}
+            dataset = load_data(config, progress=False, test_only=splits == ("test",), **listed)
+        return dataset.image_files(dataset.image_digests(*splits))
+    except FileNotFoundError:
+        return {}
+
+
+def folders_of(sets: Sequence[str]) -> dict[str, str]:
+    """Which files the folders among out-of-distribution sets hold now, where they are there."""
+    found = {}
+    for name in sets:
+        kind, _, place = name.partition(":")
+        if kind == "folder" and Path(place).is_dir():
+            from alignmixup.data.dataset import folder_files
+            from alignmixup.data.sets.listing import list_images
+
+            paths, _ = list_images(Path(place))
+            found[name] = folder_files(Path(place), [str(path.relative_to(place)) for path in paths])
+    return found
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    logger = logging.getLogger("alignmixup.data")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def circumstances_of(run: Run) -> dict[str, Any]:
@@ -58,7 +108,7 @@ def settings_of(run: Run, plan: Plan) -> dict[str, Any]:
         "calibration": {"bins": plan.bins, "version": __version__},
         "representation": chosen,
         "attacks": chosen | {"attacks": [asdict(attack) for attack in plan.attacks], "check_images": plan.check_images},
-        "ood": chosen | {"ood": ood_names(plan.ood, run.config.data.name)},
+        "ood": chosen | {"ood": (sets := ood_names(plan.ood, run.config.data.name)), "folders": folders_of(sets)},
         "corruptions": chosen
         | {"kinds": list(plan.kinds), "severities": list(plan.severities), "corruption_folder": folder},
     }
