@@ -219,7 +219,7 @@ class Run:
 
         from alignmixup.seeds import own_stream
         from alignmixup.training.build import build_model, check_fits, check_takes, fill, read_model_weights
-        from alignmixup.training.trainer import check_class_names
+        from alignmixup.training.checkpoint import check_class_names
 
         if self.record is not None:
             check_class_names(self.record, dataset.class_names, source=f"the run {self.name}")
