@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from alignmixup.cli import main
+from alignmixup.training.bundled import bundled_folder, bundled_names
 from alignmixup.training.config import Config, MethodConfig, OptimizerConfig, TrainConfig
-from alignmixup.training.config_file import ConfigError, bundled_folder, bundled_names, dump, find, load
+from alignmixup.training.config_file import ConfigError, dump, find, load
 
 COMPLETE = Path(__file__).with_name("complete.toml")  # digits/cutmix before there were bases
 

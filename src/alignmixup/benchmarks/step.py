@@ -21,7 +21,7 @@ from alignmixup.models import PreActResNet18
 from alignmixup.near import near
 from alignmixup.training.config import OptimizerConfig, TrainConfig
 from alignmixup.training.engine import Engine
-from alignmixup.training.optimizers import build_optimizer
+from alignmixup.training.optimization.optimizers import build_optimizer
 
 PROFILED = "alignmixup, every batch at stage4"
 WIDTH = 64

@@ -36,12 +36,12 @@ from alignmixup.training.build import (
 from alignmixup.training.config import Config
 from alignmixup.training.config_file import ConfigError, load
 from alignmixup.training.engine import Engine
-from alignmixup.training.optimizers import describe_rates
+from alignmixup.training.optimization.optimizers import describe_rates
+from alignmixup.training.optimization.schedule import unreached_milestones
 from alignmixup.training.processes.division import Division
 from alignmixup.training.processes.ranks import is_main_process, own_errors, words_dead_workers
 from alignmixup.training.progress.display import Reporter
 from alignmixup.training.progress.trackers import open_trackers
-from alignmixup.training.schedule import unreached_milestones
 from alignmixup.training.trainer import InterruptedRunError, Trainer
 
 _logger = logging.getLogger(__name__)

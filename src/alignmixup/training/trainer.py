@@ -16,13 +16,18 @@ from alignmixup.evaluation.error import evaluate_error
 from alignmixup.training import checkpoint
 from alignmixup.training.config import Config, to_dict
 from alignmixup.training.engine import Engine
-from alignmixup.training.losses import CRITERIA
-from alignmixup.training.optimizers import average_weights, build_optimizer, freeze_backbone, set_learning_rate
+from alignmixup.training.optimization.losses import CRITERIA
+from alignmixup.training.optimization.optimizers import (
+    average_weights,
+    build_optimizer,
+    freeze_backbone,
+    set_learning_rate,
+)
+from alignmixup.training.optimization.schedule import learning_rate
 from alignmixup.training.processes.division import Division
 from alignmixup.training.progress.display import Reporter
 from alignmixup.training.progress.epoch_log import EpochLog
 from alignmixup.training.progress.trackers import Tracker
-from alignmixup.training.schedule import learning_rate
 
 if TYPE_CHECKING:
     from alignmixup.data import Loader
