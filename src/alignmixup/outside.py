@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-__all__ = ["find", "is_outside", "require", "require_file"]
+__all__ = ["find", "is_outside", "missing", "require", "require_file"]
 
 _NO_PARTS = {*sys.stdlib_module_names, "torch"}  # none holds a network or a method, and some of it runs anything
 

@@ -133,9 +133,7 @@ class Trainer:
             stop, save = self._asked(at_once=True)
             if self.epoch % every == 0 or self.epoch == epochs or stop or save:
                 self._save()
-            self.reporter.epoch(row)
-            for tracker in self.trackers:
-                tracker.log(row)
+            self._tell(row)
             if stop and self.epoch < epochs:
                 raise InterruptedRunError
         if "error_percent" not in self.curve[-1]:
@@ -150,6 +148,9 @@ class Trainer:
         self._keep_best(row)
         self.curve[-1] = row
         self._save()
+        self._tell(row)
+
+    def _tell(self, row: dict[str, Any]) -> None:
         self.reporter.epoch(row)
         for tracker in self.trackers:
             tracker.log(row)
