@@ -117,14 +117,14 @@ def make_steps(engine: Engine, options: argparse.Namespace) -> dict[str, Callabl
     return steps
 
 
-def operation_shares(step: Callable[[], Any], *, largest: int = 12) -> dict[str, float]:
-    """Share of each operation in the time that the host spends on a step, without what it calls; largest first."""
+def operation_shares(step: Callable[[], Any]) -> dict[str, float]:
+    """Share of the twelve largest operations in the host's time for a step, without what they call; largest first."""
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
         step()
     own = {event.key: event.self_cpu_time_total for event in profile.key_averages()}
     total = sum(own.values())
     names = sorted(own, key=lambda name: -own[name])
-    return {name: own[name] / total for name in names[:largest]}
+    return {name: own[name] / total for name in names[:12]}
 
 
 def over_baseline(seconds: list[float], baseline: list[float]) -> dict[str, float]:
