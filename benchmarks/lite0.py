@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from alignmixup.outside import require
-from alignmixup.training.build import save_tensors
+from alignmixup.training.weights import save_tensors
 
 NAME = "tf_efficientnet_lite0"
 

@@ -13,6 +13,9 @@ import torch
 from tests.torch_version import is_older
 
 if TYPE_CHECKING:
+    from torch import nn
+
+    from alignmixup import Mixer
     from alignmixup.training.config import Config
 
 os.environ.pop("COLUMNS", None)  # pytest-xdist gives its workers 80, and a pipe has as many as a table needs
@@ -91,6 +94,21 @@ def golden() -> Callable[[str], dict[str, np.ndarray]]:
             return dict(arrays)
 
     return load
+
+
+@pytest.fixture
+def digits_mixer() -> Callable[..., "Mixer"]:
+    """Build a method with the options of its digits configuration, and changes to them."""
+    from alignmixup import methods
+    from alignmixup.training.config_file import load
+
+    def build(name: str, model: "nn.Module", *, num_classes: int = 5, seed: int = 0, **changes: Any) -> "Mixer":
+        options = dict(load(f"digits/{name}").method.options)
+        known: dict[str, Any] = {"num_classes": num_classes, "mean": (0.5,), "std": (0.25,), "seed": seed}
+        known["class_counts"] = (90, 10, 40, 30, 2)[:num_classes]
+        return methods.build(name, model=model, **known, options={**options, **changes})
+
+    return build
 
 
 _CURVES: dict[str, bytes] = {}

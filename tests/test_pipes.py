@@ -15,7 +15,8 @@ from alignmixup.data.sets import cifar
 from alignmixup.data.sets.release import Release
 from alignmixup.models import weights
 from alignmixup.models.style_autoencoder import load_style_autoencoder
-from alignmixup.training import build, checkpoint, config_file
+from alignmixup.training import checkpoint, config_file
+from alignmixup.training.weights import read_model_weights
 
 READERS: dict[str, Callable[[Path], Any]] = {
     "array.npy": files.read_array,
@@ -33,7 +34,7 @@ READERS: dict[str, Callable[[Path], Any]] = {
     "weights.pth": weights.read_weights,
     "weights.safetensors": weights.read_weights,
     "style.safetensors": load_style_autoencoder,
-    "model.safetensors": build.read_model_weights,
+    "model.safetensors": read_model_weights,
     "checkpoint.pt": checkpoint.load,
     "config.toml": config_file.load,
     "base.toml": config_file.load_complete,

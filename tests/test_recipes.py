@@ -2,8 +2,9 @@
 
 import pytest
 
+from alignmixup.training.bundled import bundled_names
 from alignmixup.training.config import to_dict
-from alignmixup.training.config_file import bundled_names, load
+from alignmixup.training.config_file import load
 
 STYLE = {"stylemix", "stylecutmix"}  # published on CIFAR alone
 LOCALIZATION = {"baseline", "mixup", "cutmix", "alignmixup"}  # the rows of the paper's table on CUB

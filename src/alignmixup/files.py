@@ -35,7 +35,7 @@ __all__ = [
     "write_text",
 ]
 
-_logger = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 _TEMPORARY = re.compile(r"\.probe|\..+\.\d+\.tmp")
 _LOCK = re.compile(r"\.(.+\.)?lock")
 _WAY_OUT = "make room, or choose another --out"
@@ -182,7 +182,7 @@ def _acquire(place: Path, path: Path) -> int:
             holder = os.read(handle, 999).decode(errors="replace") or "another process"
             if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
                 if holder != "another process":
-                    _logger.warning("%s may be at work in %s too: this file system has no locks", holder, path)
+                    _log.warning("%s may be at work in %s too: this file system has no locks", holder, path)
                 return handle
             os.close(handle)
             if time.monotonic() > deadline:

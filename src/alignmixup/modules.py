@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-__all__ = ["device_of", "evaluation_mode", "training_flags"]
+__all__ = ["device_of", "dtype_of", "evaluation_flags", "evaluation_mode", "training_flags"]
 
 
 def device_of(model: nn.Module) -> torch.device:

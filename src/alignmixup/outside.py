@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-__all__ = ["find", "is_outside", "require", "require_file"]
+__all__ = ["find", "is_outside", "missing", "require", "require_file"]
 
 _NO_PARTS = {*sys.stdlib_module_names, "torch"}  # none holds a network or a method, and some of it runs anything
 
@@ -59,15 +59,15 @@ def require(module: str, *, extra: str = "train") -> Any:
         raise ImportError(missing(module, extra)) from error
 
 
-def require_file(package: str, path: str, *, extra: str = "train") -> Path:
-    """A file that lies in a package which only an extra of this one brings, without importing that package.
+def require_file(package: str, path: str) -> Path:
+    """A file that lies in a package which only the extra ``train`` brings, without importing that package.
 
     Raises:
         ImportError: the package is not installed; says how to install it.
     """
     found = importlib.util.find_spec(package)
     if found is None or found.origin is None:
-        raise ImportError(missing(package, extra))
+        raise ImportError(missing(package, "train"))
     return Path(found.origin).parent / path
 
 

@@ -17,7 +17,8 @@ from alignmixup.runs.options.localization import LocalizationProtocol
 from alignmixup.runs.options.network import NetworkChoice
 from alignmixup.runs.options.pictures import GalleryOptions, MatchOptions, MorphOptions
 from alignmixup.training.config import TABLES
-from alignmixup.training.config_file import ConfigError, check_keys
+from alignmixup.training.config_file import ConfigError
+from alignmixup.training.overrides import check_keys
 
 
 def test_every_key_stands_with_its_default_and_its_help() -> None:

@@ -11,8 +11,9 @@ from alignmixup import data, taps
 from alignmixup.data.boxes.data import load_boxes
 from alignmixup.runs.folder import RunFolder
 from alignmixup.runs.training import train
-from alignmixup.training.build import build_model, load_data, load_model_weights
+from alignmixup.training.build import build_model, load_data
 from alignmixup.training.config_file import load
+from alignmixup.training.weights import load_model_weights
 
 pytestmark = pytest.mark.filterwarnings("ignore:AlignMixup at layer:UserWarning")
 

@@ -1,18 +1,15 @@
 """Fixtures of the method tests: a small network, a batch, and mixers built as the digits configurations build them."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from alignmixup import Mixer, methods
+from alignmixup import Mixer
 from alignmixup.models import PreActResNet18
-from alignmixup.training.config_file import load
 
-CONFIGS = Path(__file__).parents[2] / "configs" / "digits"
 NUM_CLASSES = 5
 
 
@@ -30,14 +27,10 @@ def batch() -> tuple[Tensor, Tensor]:
 
 
 @pytest.fixture
-def make(net: PreActResNet18) -> Callable[..., Mixer]:
-    """Build a method with the options of its digits configuration, and changes to them."""
+def make(net: PreActResNet18, digits_mixer: Callable[..., Mixer]) -> Callable[..., Mixer]:
+    """Build a method as its digits configuration does, for ``net`` unless another model is given."""
 
-    def build(name: str, *, seed: int = 0, model: Any = net, num_classes: int = NUM_CLASSES, **changes: Any) -> Mixer:
-        options = dict(load(CONFIGS / f"{name}.toml").method.options)
-        known: dict[str, Any] = {"num_classes": num_classes, "mean": (0.5,), "std": (0.25,)} | {
-            "class_counts": (90, 10, 40, 30, 2)[:num_classes]
-        }
-        return methods.build(name, model=model, **known, seed=seed, options={**options, **changes})
+    def build(name: str, *, model: Any = net, **changes: Any) -> Mixer:
+        return digits_mixer(name, model, **changes)
 
     return build

@@ -69,14 +69,10 @@ def test_unknown_timm_tag_lists_the_known_ones():
         models.build("timm:resnet10t.nonsense", num_classes=3)
 
 
-@pytest.mark.parametrize("name", ["torchvision:resnet18", "timm:resnet10t"])
+@pytest.mark.parametrize(
+    "name", ["torchvision:resnet18", "torchvision:googlenet", "torchvision:inception_v3", "timm:resnet10t"]
+)
 def test_image_size_where_any_size_goes(name):
-    with pytest.raises(ValueError, match="takes images of any size: leave image_size out"):
-        models.build(name, num_classes=3, options={"image_size": 64})
-
-
-@pytest.mark.parametrize("name", ["torchvision:googlenet", "torchvision:inception_v3"])
-def test_image_size_is_refused_of_networks_with_other_settings(name):
     with pytest.raises(ValueError, match=f"{name} takes images of any size: leave image_size out"):
         models.build(name, num_classes=3, options={"image_size": 64})
 
@@ -123,14 +119,13 @@ def test_first_patches_are_looked_at_wherever_they_stand(name, size):
         models.build(f"timm:{name}", num_classes=3, options={"image_size": size})
 
 
-def test_an_image_size_that_timm_cannot_build_is_refused_by_name():
-    with pytest.raises(ValueError, match="timm:xcit_nano_12_p16_224 cannot have image_size=90"):
-        models.build("timm:xcit_nano_12_p16_224", num_classes=3, options={"image_size": 90})
-
-
-def test_a_patch_size_that_timm_cannot_build_is_refused_by_name():
-    with pytest.raises(ValueError, match="timm:crossvit_tiny_240 cannot have patch_size=4"):
-        models.build("timm:crossvit_tiny_240", num_classes=3, options={"patch_size": 4})
+@pytest.mark.parametrize(
+    ("name", "option", "size"),
+    [("timm:xcit_nano_12_p16_224", "image_size", 90), ("timm:crossvit_tiny_240", "patch_size", 4)],
+)
+def test_a_size_that_timm_cannot_build_is_refused_by_name(name, option, size):
+    with pytest.raises(ValueError, match=f"{name} cannot have {option}={size}"):
+        models.build(name, num_classes=3, options={option: size})
 
 
 @pytest.mark.parametrize("options", [{"in_channels": 0}, {"image_size": -1}])

@@ -10,8 +10,8 @@ import pytest
 from alignmixup.report.collect import find_runs
 from alignmixup.report.reproduce import command_for, config_hash, config_text, split_keys
 from alignmixup.training.config import to_dict
-from alignmixup.training.config_file import FREE_KEYS, load
-from alignmixup.training.meaning import IMAGES, flatten, same
+from alignmixup.training.config_file import load
+from alignmixup.training.meaning import FREE_KEYS, IMAGES, flatten, same
 
 Make = Callable[..., Path]
 

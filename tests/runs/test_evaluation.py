@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.untrained import write_run
 
 from alignmixup import data, runs
 from alignmixup.cli import main
@@ -18,8 +19,8 @@ from alignmixup.runs.measurements import CONVENTIONS, Measurements
 from alignmixup.runs.options.evaluation import PARTS, Plan, build_plan
 from alignmixup.runs.stored.settings import settings_of
 from alignmixup.training import build
-from alignmixup.training.build import load_data, save_model
-from alignmixup.training.config_file import dump, load
+from alignmixup.training.build import load_data
+from alignmixup.training.config_file import load
 from alignmixup.training.engine import Engine
 from alignmixup.training.progress.images import image_progress
 
@@ -31,21 +32,14 @@ def measure(run, plan):
 @pytest.fixture
 def run(tmp_path):
     """A network that was never trained."""
-    from alignmixup.training.build import build_model
-
     overrides = ["model.width=2", "model.strides=[2,2,1,1]", "train.device=cpu", "train.threads=1"]
-    config = load("digits/baseline", overrides)
-    (tmp_path / "config.toml").write_text(dump(config))
-    save_model(tmp_path / "model.safetensors", build_model(config, load_data(config)))
-    return runs.load(tmp_path)
+    return runs.load(write_run(tmp_path, load("digits/baseline", overrides)))
 
 
 @pytest.fixture
 def folder_run(tmp_path):
     """The same on images in files."""
     image = importlib.import_module("PIL.Image")
-    from alignmixup.training.build import build_model
-
     for split in ("train", "test"):
         for kind in ("a", "b"):
             (tmp_path / "images" / split / kind).mkdir(parents=True)
@@ -54,9 +48,7 @@ def folder_run(tmp_path):
                 image.new("RGB", (20, 16), colour).save(tmp_path / "images" / split / kind / f"{number}.png")
     overrides = ["data.name=folder", f"data.root={tmp_path / 'images'}", "data.image_size=16", "data.workers=0"]
     overrides += ["model.in_channels=3", "model.width=2", "model.strides=[2,2,1,1]", "train.device=cpu"]
-    config = load("digits/baseline", overrides)
-    (tmp_path / "config.toml").write_text(dump(config))
-    save_model(tmp_path / "model.safetensors", build_model(config, load_data(config)))
+    write_run(tmp_path, load("digits/baseline", overrides))
     return runs.load(tmp_path)
 
 

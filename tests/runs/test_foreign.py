@@ -23,9 +23,9 @@ from alignmixup.models.weights import read_weights
 from alignmixup.records import read_json, read_record
 from alignmixup.runs.folder import RunFolder
 from alignmixup.training import checkpoint
+from alignmixup.training.checkpoint import check_class_names
 from alignmixup.training.config import Config
 from alignmixup.training.config_file import ConfigError
-from alignmixup.training.trainer import check_class_names
 
 MakeConfig = Callable[..., Config]
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tests.untrained import write_run
 
 from alignmixup import runs
 from alignmixup.evaluation.localization.box_accuracy import count_accuracy, tabulate_boxes
@@ -20,8 +21,8 @@ from alignmixup.runs.localization import (
 from alignmixup.runs.localization_report import check_together, grouped, reporting_to, write_report
 from alignmixup.runs.options.localization import LocalizationProtocol
 from alignmixup.runs.stored.maps import score_stored_maps
-from alignmixup.training.build import build_model, load_data, save_model
-from alignmixup.training.config_file import ConfigError, dump, load
+from alignmixup.training.build import load_data
+from alignmixup.training.config_file import ConfigError, load
 
 
 def test_one_process_only(tmp_path, monkeypatch):
@@ -113,9 +114,7 @@ def run_on(folder, root, *settings):
     """A run that was never trained, on the images below ``root``."""
     small = ["data.name=folder", f"data.root={root}", "data.image_size=16", "data.workers=0", "model.in_channels=3"]
     config = load("digits/baseline", [*small, "model.width=2", "train.device=cpu", "train.threads=1", *settings])
-    folder.mkdir(parents=True)
-    (folder / "config.toml").write_text(dump(config))
-    save_model(folder / "model.safetensors", build_model(config, load_data(on_unseen_images(config), test_only=True)))
+    write_run(folder, config, load_data(on_unseen_images(config), test_only=True))
     return folder
 
 

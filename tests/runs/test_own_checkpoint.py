@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tests.untrained import write_run
 
 from alignmixup import data, runs
 from alignmixup.cli import main
@@ -20,7 +21,6 @@ from alignmixup.models.weights import read_weights
 from alignmixup.runs.evaluation import default_out
 from alignmixup.runs.measurements import Measurements
 from alignmixup.runs.options.evaluation import Plan
-from alignmixup.training.build import build_model, save_model
 from alignmixup.training.config_file import ConfigError, dump
 from alignmixup.training.config_file import load as load_config
 from alignmixup.training.engine import Engine
@@ -194,11 +194,8 @@ def test_a_run_is_measured_on_other_images_of_its_classes(own: Path) -> None:
     for name in NAMES:
         picture(own / "new" / name / "0.png", 0, 90)
     config = load_config("cifar10/baseline", ["model.width=2", "train.device=cpu", "data.workers=0"])
-    folder = own / "run"
-    folder.mkdir()
-    (folder / "config.toml").write_text(dump(config))
     images = data.load("folder", root=own / "new", image_size=32, test_only=True)
-    save_model(folder / "model.safetensors", build_model(config, images))
+    folder = write_run(own / "run", config, images)
     run = runs.load(folder, data="folder", root="new")
     assert (run.data.image_size, run.data.mean, run.data.std) == (32, *mean_std("cifar10", channels=3))
     assert default_out([run]) == folder / "evaluation-folder-new.json"

@@ -11,10 +11,10 @@ import torch
 from alignmixup import data, models, runs
 from alignmixup.runs.evaluation import recorded_errors
 from alignmixup.runs.stored.settings import configuration_of
-from alignmixup.training.build import save_model
 from alignmixup.training.config import to_dict
 from alignmixup.training.config_file import ConfigError, dump
 from alignmixup.training.config_file import load as load_config
+from alignmixup.training.weights import save_model
 
 TINY = ["model.width=2", "model.strides=[2,2,1,1]"]
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from tests.untrained import write_run
 
 from alignmixup import runs
 from alignmixup.records import read_json
@@ -15,7 +16,7 @@ from alignmixup.runs.evaluation import evaluate_several, figure_files, recorded_
 from alignmixup.runs.measurements import Measurements
 from alignmixup.runs.options.evaluation import build_plan
 from alignmixup.runs.stored.settings import circumstances_of
-from alignmixup.training.build import build_model, load_data, save_model
+from alignmixup.training.build import load_data
 from alignmixup.training.config_file import ConfigError, dump, load
 
 PARTS = {"what": "calibration,attacks,ood", "attack": "fgsm", "ood": "uniform", "limit": 30, "checks": False}
@@ -25,12 +26,7 @@ PARTS = {"what": "calibration,attacks,ood", "attack": "fgsm", "ood": "uniform", 
 def run(tmp_path: Path) -> runs.Run:
     """A network that was never trained, in a run folder."""
     overrides = ["model.width=2", "model.strides=[2,2,1,1]", "train.device=cpu", "train.threads=1"]
-    config = load("digits/baseline", overrides)
-    folder = tmp_path / "run"
-    folder.mkdir()
-    (folder / "config.toml").write_text(dump(config))
-    save_model(folder / "model.safetensors", build_model(config, load_data(config)))
-    return runs.load(folder)
+    return runs.load(write_run(tmp_path / "run", load("digits/baseline", overrides)))
 
 
 @pytest.fixture
@@ -54,9 +50,7 @@ def on_pictures(folder: Path, root: Path, *, seed: int = 0) -> Path:
     small = ["data.name=folder", "data.image_size=8", "data.workers=0", "model.width=2", "model.in_channels=3"]
     where = [f"data.root={root}", f"train.seed={seed}", "train.device=cpu", "train.threads=1"]
     config = load("digits/baseline", [*small, *where])
-    folder.mkdir(parents=True)
-    (folder / "config.toml").write_text(dump(config))
-    save_model(folder / "model.safetensors", build_model(config, load_data(config, test_only=True)))
+    write_run(folder, config, load_data(config, test_only=True))
     return folder
 
 

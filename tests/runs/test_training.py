@@ -19,9 +19,10 @@ from alignmixup.runs.folder import RunFolder
 from alignmixup.runs.loading import load as load_run
 from alignmixup.runs.training import train
 from alignmixup.training import checkpoint
-from alignmixup.training.build import build_model, load_data, load_model_weights
+from alignmixup.training.build import build_model, load_data
 from alignmixup.training.config import Config
 from alignmixup.training.trainer import InterruptedRunError, Trainer
+from alignmixup.training.weights import load_model_weights
 
 MakeConfig = Callable[..., Config]
 

@@ -8,19 +8,11 @@ import pytest
 import torch
 from torch import nn
 
-from alignmixup.training.build import (
-    build_loaders,
-    build_mixer,
-    build_model,
-    check_takes,
-    example_images,
-    load_data,
-    load_model_weights,
-    save_model,
-)
+from alignmixup.training.build import build_loaders, build_mixer, build_model, check_takes, example_images, load_data
 from alignmixup.training.config import Config, ModelConfig
 from alignmixup.training.config_file import ConfigError
 from alignmixup.training.engine import Engine
+from alignmixup.training.weights import load_model_weights, save_model
 
 MakeConfig = Callable[..., Config]
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from alignmixup.cli import main
+from alignmixup.training.bundled import bundled_folder, bundled_names
 from alignmixup.training.config import Config, MethodConfig, OptimizerConfig, TrainConfig
-from alignmixup.training.config_file import ConfigError, bundled_folder, bundled_names, dump, find, load
+from alignmixup.training.config_file import ConfigError, dump, find, load
 
 COMPLETE = Path(__file__).with_name("complete.toml")  # digits/cutmix before there were bases
 
@@ -155,7 +156,9 @@ def test_every_part_is_used() -> None:
     assert parts - set(bundled_names()) - named == set()
 
 
-def test_the_command_line_takes_a_file_with_a_base(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_line_takes_a_file_with_a_base(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], curves_once: None
+) -> None:
     file = write(tmp_path, mine='base = "digits/cutmix"\n[data]\nsubset = 4\n[train]\nepochs = 1')
     run = tmp_path / "run"
     assert main(["train", "--config", str(file), "--out", str(run)]) == 0

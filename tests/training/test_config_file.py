@@ -7,18 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from alignmixup.training.bundled import bundled_folder, bundled_names
 from alignmixup.training.config import TABLES, Config, MethodConfig, to_dict
-from alignmixup.training.config_file import (
-    ConfigError,
-    agreed,
-    bundled_folder,
-    bundled_names,
-    dump,
-    find,
-    from_dict,
-    load,
-    override_value,
-)
+from alignmixup.training.config_file import ConfigError, dump, find, from_dict, load
+from alignmixup.training.overrides import agreed, override_value
 
 BAD_OVERRIDES = [
     ("optimizer.lrr=1", "unknown key optimizer.lrr; did you mean optimizer.lr?"),

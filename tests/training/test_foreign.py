@@ -13,8 +13,9 @@ from alignmixup import methods, models, runs
 from alignmixup.cli import main
 from alignmixup.training import checkpoint
 from alignmixup.training.build import check_fits, load_data
+from alignmixup.training.bundled import bundled_names
 from alignmixup.training.config import TABLES, Config
-from alignmixup.training.config_file import ConfigError, bundled_names, load
+from alignmixup.training.config_file import ConfigError, load
 from alignmixup.training.foreign import LOWERED, REACHING, only_read, outside_names, trained_on
 
 MakeConfig = Callable[..., Config]

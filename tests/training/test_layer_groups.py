@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from alignmixup import models
-from alignmixup.training.layer_groups import LayerGroup, layer_groups
+from alignmixup.training.optimization.layer_groups import LayerGroup, layer_groups
 
 
 def groups_of(model: nn.Module, size: int = 32, channels: int = 3) -> list[LayerGroup]:

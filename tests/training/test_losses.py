@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from alignmixup.training.losses import CRITERIA, bce_logits, bce_softmax, cross_entropy
+from alignmixup.training.optimization.losses import CRITERIA, bce_logits, bce_softmax, cross_entropy
 
 
 def soft(batch: int, classes: int, *, seed: int = 0) -> Tensor:

@@ -19,8 +19,17 @@ from alignmixup.runs.stored.settings import configuration_of
 from alignmixup.runs.sweep import Variant
 from alignmixup.training.checkpoint import check_matches
 from alignmixup.training.config import TABLES, Config, to_dict
-from alignmixup.training.config_file import FREE_KEYS, from_dict, load
-from alignmixup.training.meaning import OF_ONE_ROW, as_written, differing, first_difference, meaning, same, told
+from alignmixup.training.config_file import from_dict, load
+from alignmixup.training.meaning import (
+    FREE_KEYS,
+    OF_ONE_ROW,
+    as_written,
+    differing,
+    first_difference,
+    meaning,
+    same,
+    told,
+)
 
 METRICS = (
     "last10_error_percent", "best_error_percent", "last_error_percent",

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from alignmixup.training.config import OptimizerConfig
-from alignmixup.training.optimizers import (
+from alignmixup.training.optimization.optimizers import (
     average_weights,
     build_optimizer,
     describe_rates,

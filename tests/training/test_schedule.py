@@ -7,7 +7,7 @@ import torch
 
 from alignmixup.training.config import ScheduleConfig
 from alignmixup.training.config_file import load
-from alignmixup.training.schedule import learning_rate, unreached_milestones
+from alignmixup.training.optimization.schedule import learning_rate, unreached_milestones
 
 
 def rates(schedule: ScheduleConfig, *, epochs: int, updates_per_epoch: int = 1, base: float = 0.1) -> list[float]:

@@ -12,12 +12,13 @@ from alignmixup import data
 from alignmixup.functional.style import adain, style_vector
 from alignmixup.models import PreActResNet18
 from alignmixup.models.style_autoencoder import StyleAutoencoder, load_style_autoencoder
-from alignmixup.training.build import build_model, load_data, save_model
+from alignmixup.training.build import build_model, load_data
 from alignmixup.training.config import Config
 from alignmixup.training.engine import Engine
 from alignmixup.training.style.config import StyleConfig
 from alignmixup.training.style.train import build_autoencoder, train_style
 from alignmixup.training.style.trainer import StyleTrainer, style_losses
+from alignmixup.training.weights import save_model
 
 QUICK = StyleConfig(epochs=1, batch_size=16)
 

@@ -47,9 +47,7 @@ class LayersFound:
     refusal: str
 
 
-def try_network(
-    network: Network, methods: tuple[type[HiddenMixer], ...] = (AlignMixup, ManifoldMixup)
-) -> list[LayersFound]:
+def try_network(network: Network) -> list[LayersFound]:
     """Let each method find its layers in a network, new and untrained, in training mode; its own errors are raised."""
     found: list[LayersFound] = []
     for shape in network.shapes:
@@ -57,7 +55,7 @@ def try_network(
         model = network.build().train()  # anew: some fit themselves to the first images
         x = torch.randn(shape)
         found = []
-        for method in methods:
+        for method in (AlignMixup, ManifoldMixup):
             with method(model, num_classes=_CLASSES, input_probability=0.0, generator=torch.Generator()) as mixer:
                 found.append(find_layers(mixer, x, f"{network.library}:{network.name}"))
         if all(row.share is not None for row in found):

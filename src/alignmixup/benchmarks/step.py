@@ -21,7 +21,7 @@ from alignmixup.models import PreActResNet18
 from alignmixup.near import near
 from alignmixup.training.config import OptimizerConfig, TrainConfig
 from alignmixup.training.engine import Engine
-from alignmixup.training.optimizers import build_optimizer
+from alignmixup.training.optimization.optimizers import build_optimizer
 
 PROFILED = "alignmixup, every batch at stage4"
 WIDTH = 64
@@ -29,17 +29,9 @@ WIDTH = 64
 
 def run(options: argparse.Namespace) -> Report:
     """Time every case."""
-    if options.batch < 1 or options.size < 8:
-        raise ValueError(f"--batch must be >= 1 and --size >= 8, got {options.batch} and {options.size}")
-    if options.compile_mode != "default" and not options.compile:
-        raise ValueError(f"--compile-mode {options.compile_mode} goes with --compile")
-    if options.transformer and options.width is not None:
-        raise ValueError(f"--width {options.width} is of PreActResNet-18, and --transformer takes another network")
+    check(options)
     if options.width is None and not options.transformer:
         options.width = WIDTH
-    for label in options.only or ():
-        if label not in (cases := TRANSFORMER_CASES if options.transformer else CASES):
-            raise ValueError(f"--only: {label} is no case of this network; {near(label, cases)}")
     config = TrainConfig(
         device=options.device,
         precision=options.precision,
@@ -79,10 +71,26 @@ def run(options: argparse.Namespace) -> Report:
     return Report("step", {key: getattr(options, key) for key in keys}, rows, notes)
 
 
+def check(options: argparse.Namespace) -> None:
+    """Refuse values out of range, and options that do not go together (ValueError)."""
+    if options.batch < 1 or options.size < 8:
+        raise ValueError(f"--batch must be >= 1 and --size >= 8, got {options.batch} and {options.size}")
+    if options.compile_mode != "default" and not options.compile:
+        raise ValueError(f"--compile-mode {options.compile_mode} goes with --compile")
+    if options.transformer and options.width is not None:
+        raise ValueError(f"--width {options.width} is of PreActResNet-18, and --transformer takes another network")
+    for label in options.only or ():
+        if label not in _cases(options):
+            raise ValueError(f"--only: {label} is no case of this network; {near(label, _cases(options))}")
+
+
+def _cases(options: argparse.Namespace) -> dict[str, tuple[str, dict[str, Any]]]:
+    return TRANSFORMER_CASES if options.transformer else CASES
+
+
 def chosen(options: argparse.Namespace) -> list[str]:
     """Cases asked for; the baseline, which all are compared with, is always among them."""
-    cases = TRANSFORMER_CASES if options.transformer else CASES
-    return [label for label in cases if not options.only or label in ("baseline", *options.only)]
+    return [label for label in _cases(options) if not options.only or label in ("baseline", *options.only)]
 
 
 def _network(options: argparse.Namespace) -> nn.Module:
@@ -99,7 +107,7 @@ def make_steps(engine: Engine, options: argparse.Namespace) -> dict[str, Callabl
     y = torch.randint(100, (options.batch,)).to(engine.device)
     steps: dict[str, Callable[[], Any]] = {}
     for label in chosen(options):
-        name, extra = (TRANSFORMER_CASES if options.transformer else CASES)[label]
+        name, extra = _cases(options)[label]
         model = engine.place(_network(options))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that alignment cancels at stage4 is known and not the question
@@ -109,14 +117,14 @@ def make_steps(engine: Engine, options: argparse.Namespace) -> dict[str, Callabl
     return steps
 
 
-def operation_shares(step: Callable[[], Any], *, largest: int = 12) -> dict[str, float]:
-    """Share of each operation in the time that the host spends on a step, without what it calls; largest first."""
+def operation_shares(step: Callable[[], Any]) -> dict[str, float]:
+    """Share of the twelve largest operations in the host's time for a step, without what they call; largest first."""
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
         step()
     own = {event.key: event.self_cpu_time_total for event in profile.key_averages()}
     total = sum(own.values())
     names = sorted(own, key=lambda name: -own[name])
-    return {name: own[name] / total for name in names[:largest]}
+    return {name: own[name] / total for name in names[:12]}
 
 
 def over_baseline(seconds: list[float], baseline: list[float]) -> dict[str, float]:

@@ -10,7 +10,8 @@ import argparse
 from fnmatch import fnmatchcase
 
 from alignmixup.cli.table import new_table, show
-from alignmixup.training.config_file import bundled_names, load, near_bundled
+from alignmixup.training.bundled import bundled_names, near_bundled
+from alignmixup.training.config_file import load
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -14,28 +14,20 @@ _WIDTH = 160  # where neither a terminal nor COLUMNS says it: written to a file,
 _TEXT = 24  # characters in which a text may be folded; fewer are no table any more
 
 
-def new_table(
-    *columns: str, left: Collection[str] = (), no_wrap: bool = False, optional: Collection[str] = (), **options: Any
-) -> Any:
+def new_table(*columns: str, left: Collection[str] = (), optional: Collection[str] = (), **options: Any) -> Any:
     """A table of rich; texts stand left in its first column and in those named, numbers right in the others.
 
     Args:
         columns: headings.
         left: those of texts, which are folded where there is too little room; names and numbers never are.
-        no_wrap: fold no texts either.
         optional: columns that `show` leaves out of a narrow terminal, the first ones first, before it makes a list.
         options: of ``rich.table.Table``.
     """
     table = require("rich.table").Table(**options)
     for number, heading in enumerate(columns):
         is_text = heading in left
-        whole = no_wrap or not number or not is_text
-        table.add_column(
-            heading,
-            justify="left" if is_text or not number else "right",
-            no_wrap=whole,
-            overflow="fold",
-        )
+        justify = "left" if is_text or not number else "right"
+        table.add_column(heading, justify=justify, no_wrap=not number or not is_text, overflow="fold")
     table.optional = tuple(optional)
     return table
 

@@ -18,8 +18,10 @@ from alignmixup.cli.train import train_or_say_how
 from alignmixup.runs.folder import Mode, RunFolder
 from alignmixup.terminal import say
 from alignmixup.training.config import Config
-from alignmixup.training.config_file import FREE_KEYS, ConfigError, agreed, check_keys, load
+from alignmixup.training.config_file import ConfigError, load
 from alignmixup.training.foreign import only_read
+from alignmixup.training.meaning import FREE_KEYS
+from alignmixup.training.overrides import agreed, check_keys
 from alignmixup.training.style.config import StyleConfig, unfinished_file
 
 _FIGURE_IMAGES = 7

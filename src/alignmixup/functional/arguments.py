@@ -147,14 +147,13 @@ def paired(name: str, x: Tensor, perm: Tensor, axes: str = "B ...") -> Tensor:
     return integers("perm", perm, "B", below=x.shape[0], like=x)
 
 
-def weights(name: str, value: Tensor | float, like: Tensor, batch: int | None = None) -> Tensor:
+def weights(name: str, value: Tensor | float, like: Tensor) -> Tensor:
     """Check weights in [0, 1], one number for all samples or one for each.
 
     Args:
         name: what the caller knows them as.
         value: a number, a tensor without axes, or (B,).
         like: (B, ...) samples that are weighed; the weights must be on its device.
-        batch: B, where it is not the length of ``like``.
 
     Returns:
         (B,), differentiable: float32, or float64 for a ``like`` of float64; of the precision given, for a ``like``
@@ -164,7 +163,7 @@ def weights(name: str, value: Tensor | float, like: Tensor, batch: int | None = 
         TypeError: not floating point.
         ValueError: another shape or device, or, for numbers and on the CPU, a weight out of range.
     """
-    batch = like.shape[0] if batch is None else batch
+    batch = like.shape[0]
     wide = torch.promote_types(like.dtype, torch.float32) if like.dtype in FLOATING else None
     if not isinstance(value, Tensor):
         if not isinstance(value, Real) or isinstance(value, bool):

@@ -10,7 +10,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from alignmixup.models.preact_resnet import check_sizes
+from alignmixup.models.sizes import check_sizes
 from alignmixup.models.weights import download_weights, load_except_head, read_weights
 from alignmixup.near import near
 from alignmixup.outside import require
@@ -58,15 +58,15 @@ def build_named(
     """
     library, _, model_name = name.partition(":")
     build = _torchvision if library == "torchvision" else _timm
-    check_sizes(num_classes=num_classes, in_channels=in_channels)
-    sizes = {"image_size": image_size, "patch_size": patch_size}
-    check_sizes(**{key: size for key, size in sizes.items() if size is not None})
+    asked = {"image_size": image_size, "patch_size": patch_size}
+    sizes = {key: size for key, size in asked.items() if size is not None}
+    check_sizes(num_classes=num_classes, in_channels=in_channels, **sizes)
     if transform_input is not None and name not in RENORMALISING:
         raise ValueError(f"transform_input is of {' and '.join(RENORMALISING)}: leave it out of {name}")
     own = weights is not None
     if own and not pretrained:
         check_renormalising(name, transform_input, source=f"{name} with weights={weights}")
-    model = build(model_name, num_classes, pretrained=pretrained, own_weights=own, in_channels=in_channels, **sizes)
+    model = build(model_name, num_classes, in_channels, sizes, pretrained=pretrained, own_weights=own)
     if transform_input is not None:
         cast(Any, model).transform_input = transform_input
     if weights is not None:
@@ -86,14 +86,7 @@ def check_renormalising(name: str, transform_input: bool | None, *, source: str)
 
 
 def _torchvision(
-    name: str,
-    num_classes: int,
-    *,
-    pretrained: bool,
-    own_weights: bool,
-    in_channels: int,
-    image_size: int | None,
-    patch_size: int | None,
+    name: str, num_classes: int, in_channels: int, sizes: Mapping[str, int], *, pretrained: bool, own_weights: bool
 ) -> nn.Module:
     vision_models = require("torchvision.models")
     names = vision_models.list_models(module=vision_models)
@@ -104,9 +97,9 @@ def _torchvision(
             f"torchvision:{name}: pretrained weights are for 3 channels, got in_channels={in_channels}; timm models "
             "adapt theirs"
         )
-    if patch_size is not None:
+    if "patch_size" in sizes:
         raise ValueError(f"torchvision:{name} takes no patch_size: leave it out, or take a model of timm")
-    settings = _torchvision_settings(name, image_size, pretrained=pretrained)
+    settings = _torchvision_settings(name, sizes.get("image_size"), pretrained=pretrained)
     model = cast(nn.Module, vision_models.get_model(name, weights=None, num_classes=num_classes, **settings))
     if pretrained and not own_weights:
         load_except_head(model, download_weights(vision_models.get_model_weights(name).DEFAULT), num_classes)
@@ -135,26 +128,18 @@ def _torchvision_settings(name: str, image_size: int | None, *, pretrained: bool
 
 
 def _timm(
-    name: str,
-    num_classes: int,
-    *,
-    pretrained: bool,
-    own_weights: bool,
-    in_channels: int,
-    image_size: int | None,
-    patch_size: int | None,
+    name: str, num_classes: int, in_channels: int, sizes: Mapping[str, int], *, pretrained: bool, own_weights: bool
 ) -> nn.Module:
     timm = require("timm")
     architecture = name.partition(".")[0]
     if not timm.is_model(architecture):
         raise _unknown("timm", name, timm.list_models())
-    wanted = {"img_size": image_size, "patch_size": patch_size}
-    sizes = {key: size for key, size in wanted.items() if size is not None}
+    given = {"num_classes": num_classes, "in_chans": in_channels, **_in_timm(sizes)}
     pretrained = pretrained and not own_weights
-    if image_size is not None and patch_size is not None:
-        _check_patches(name, image_size, patch_size)
+    if len(sizes) == 2:
+        _check_patches(name, sizes["image_size"], sizes["patch_size"])
     try:
-        model = timm.create_model(name, pretrained=pretrained, num_classes=num_classes, in_chans=in_channels, **sizes)
+        model = timm.create_model(name, pretrained=pretrained, **given)
     except (TypeError, AssertionError, NotImplementedError) as error:
         if "patch_size" in str(error) and isinstance(error, TypeError):
             raise ValueError(f"timm:{name} takes no patch_size: leave it out") from error
@@ -162,8 +147,7 @@ def _timm(
             raise ValueError(f"timm:{name} takes images of any size: leave image_size out") from error
         if not sizes:
             raise
-        asked = {"image_size": image_size, "patch_size": patch_size}
-        text = " and ".join(f"{key}={size}" for key, size in asked.items() if size is not None)
+        text = " and ".join(f"{key}={size}" for key, size in sizes.items())
         reason = str(error) or type(error).__name__
         raise ValueError(f"timm:{name} cannot have {text} ({reason}): take another size, or leave it out") from error
     except OSError as error:  # offline: the hub's errors are OSErrors, and so are urllib's
@@ -179,26 +163,30 @@ def _timm(
         names = ", ".join(timm.list_pretrained(f"{architecture}*")[:8]) or "none"
         raise ValueError(f"timm:{name}: {error} Known with weights: {names}") from error
     if sizes:
-        _check_used(name, model, sizes, num_classes=num_classes, in_chans=in_channels)
+        _check_used(name, model, sizes, given)
         patches: Any = getattr(model, "patch_embed", None)
         is_sized = isinstance(patches, require("timm.layers").PatchEmbed) and patches.img_size
-        side = patches.img_size[0] if is_sized else image_size
+        side = patches.img_size[0] if is_sized else sizes.get("image_size")
         if side is not None and not getattr(patches, "dynamic_img_pad", False):
             _check_first_patches(name, model, side)
     return cast(nn.Module, model)
 
 
-def _check_used(name: str, model: nn.Module, sizes: Mapping[str, int], **given: int) -> None:
+def _in_timm(sizes: Mapping[str, int]) -> dict[str, int]:
+    """Sizes by the names that timm has for them."""
+    return {"img_size" if key == "image_size" else key: size for key, size in sizes.items()}
+
+
+def _check_used(name: str, model: nn.Module, sizes: Mapping[str, int], given: Mapping[str, int]) -> None:
     """Refuse sizes that timm takes and does nothing with: one of twice the size makes the same network."""
     for key, size in sizes.items():
         try:
             with own_stream(), torch.device("meta"):
-                other = require("timm").create_model(name, **given, **{**sizes, key: 2 * size})
+                other = require("timm").create_model(name, **{**given, **_in_timm({key: 2 * size})})
         except Exception:  # what has no such size, for whatever reason, looks at it
             continue
         if _form(other) == _form(model):
-            called = "image_size" if key == "img_size" else key
-            raise ValueError(f"{called} changes nothing in timm:{name}: leave it out")
+            raise ValueError(f"{key} changes nothing in timm:{name}: leave it out")
 
 
 def _form(model: nn.Module) -> list[Any]:

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from alignmixup.models.preact_resnet import check_sizes
+from alignmixup.models.sizes import check_sizes
 
 __all__ = ["FeatureDecoder"]
 

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from alignmixup.models.sizes import check_each, check_sizes
 from alignmixup.options import About
 
 __all__ = ["PreActBlock", "PreActResNet18", "StridedPointwise"]
@@ -140,23 +141,3 @@ class PreActResNet18(nn.Module):
 def _stage(in_channels: int, out_channels: int, *, stride: int, variant: Variant) -> nn.Sequential:
     first = PreActBlock(in_channels, out_channels, stride=stride, variant=variant)
     return nn.Sequential(first, PreActBlock(out_channels, out_channels, stride=1, variant=variant))
-
-
-_LARGEST_STRIDE = 4096
-
-
-def check_sizes(**values: object) -> None:
-    """Raise ValueError unless each value is an integer >= 1, no bool, and each stride one that convolutions take."""
-    for name, value in values.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name} must be an integer >= 1, got {value!r}")
-        if "stride" in name and value > _LARGEST_STRIDE:
-            raise ValueError(f"{name} must be <= {_LARGEST_STRIDE}, larger than any image, got {value}")
-
-
-def check_each(name: str, values: Sequence[int], *, count: int, of: str) -> None:
-    """Raise ValueError unless there are ``count`` integers >= 1, one for each stage or block."""
-    if len(values) != count:
-        raise ValueError(f"{name} must hold {count} numbers, one per {of}, got {tuple(values)}")
-    for value in values:
-        check_sizes(**{name: value})

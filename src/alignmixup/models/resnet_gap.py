@@ -6,7 +6,7 @@ from typing import cast
 
 from torch import nn
 
-from alignmixup.models.preact_resnet import check_each, check_sizes
+from alignmixup.models.sizes import check_each, check_sizes
 from alignmixup.models.weights import download_weights, load_except_head, read_weights
 from alignmixup.outside import require
 

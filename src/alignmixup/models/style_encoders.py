@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from alignmixup.models.preact_resnet import PreActResNet18, Variant, check_sizes
+from alignmixup.models.preact_resnet import PreActResNet18, Variant
+from alignmixup.models.sizes import check_sizes
 
 __all__ = ["PatchDecoder", "PatchEncoder", "ResidualDecoder", "ResidualEncoder", "VggDecoder", "VggEncoder"]
 

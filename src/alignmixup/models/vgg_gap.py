@@ -12,7 +12,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from alignmixup.models.preact_resnet import check_each, check_sizes
+from alignmixup.models.sizes import check_each, check_sizes
 from alignmixup.models.weights import download_weights, read_weights
 from alignmixup.outside import require
 

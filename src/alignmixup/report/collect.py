@@ -13,8 +13,7 @@ from typing import Any
 from alignmixup.files import write_text
 from alignmixup.records import EVALUATION_FILE, read_evaluation, read_localization, read_record, read_records, sealed
 from alignmixup.runs.record import portable
-from alignmixup.training.config_file import images_of
-from alignmixup.training.meaning import IMAGES, OF_ONE_ROW, as_written, differing, told
+from alignmixup.training.meaning import IMAGES, OF_ONE_ROW, as_written, differing, images_of, told
 
 _PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".svg")
 # drawn anew, from the numbers

@@ -9,17 +9,11 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
+from alignmixup.training.bundled import bundled_names
 from alignmixup.training.config import TABLES, OpenTable, to_dict
-from alignmixup.training.config_file import (
-    FREE_KEYS,
-    ConfigError,
-    bundled_names,
-    dump,
-    from_dict,
-    load,
-    override_value,
-)
-from alignmixup.training.meaning import OF_ONE_ROW, Flat, as_written, flatten
+from alignmixup.training.config_file import ConfigError, dump, from_dict, load
+from alignmixup.training.meaning import FREE_KEYS, OF_ONE_ROW, Flat, as_written, flatten
+from alignmixup.training.overrides import override_value
 
 if TYPE_CHECKING:
     from alignmixup.report.collect import Run

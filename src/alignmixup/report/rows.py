@@ -8,7 +8,6 @@ from alignmixup.evaluation.published import published_error
 from alignmixup.report.collect import Run
 from alignmixup.report.names import rank, spell
 from alignmixup.runs.comparison.results import OF_A_METHOD, difference, mean_and_spread, summarise_runs
-from alignmixup.training.config_file import override_value
 from alignmixup.training.meaning import (
     IMAGES,
     OF_ONE_ROW,
@@ -20,6 +19,7 @@ from alignmixup.training.meaning import (
     plain,
     same,
 )
+from alignmixup.training.overrides import override_value
 
 KEY = "last10_error_percent"  # the number to compare
 

@@ -34,7 +34,7 @@ def outputs_of(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], clas
 
 def load_checkpoint(file: Path, key: str | None, model: nn.Module, dataset: ImageData) -> None:
     """Load a state dict strictly."""
-    from alignmixup.training.build import misfit
+    from alignmixup.training.weights import misfit
 
     expected = model.state_dict()
     state = read_checkpoint(file, key, expected)

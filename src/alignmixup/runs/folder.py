@@ -18,8 +18,8 @@ from alignmixup.figures.save import FigureKind, figure_of_each_kind, figures_to_
 from alignmixup.files import locked, sweep, write_text
 from alignmixup.records import read_json, read_record
 from alignmixup.training.config import Config
-from alignmixup.training.config_file import ConfigError, dump, from_dict, images_of, load_complete
-from alignmixup.training.meaning import first_difference
+from alignmixup.training.config_file import ConfigError, dump, from_dict, load_complete
+from alignmixup.training.meaning import first_difference, images_of
 
 Mode = Literal["new", "resume", "overwrite"]
 State = Literal["fresh", "started", "finished"]

@@ -15,9 +15,11 @@ from alignmixup.runs.options.base import check_arguments
 from alignmixup.runs.options.network import NetworkChoice
 from alignmixup.runs.run import OF_ANYBODY, Run
 from alignmixup.training.config import Config
-from alignmixup.training.config_file import DEFAULT, FREE_KEYS, ConfigError, agreed, check_keys
+from alignmixup.training.config_file import DEFAULT, ConfigError
 from alignmixup.training.config_file import load as load_config
 from alignmixup.training.foreign import only_read
+from alignmixup.training.meaning import FREE_KEYS
+from alignmixup.training.overrides import agreed, check_keys
 
 # how the test images of a set are shown whose classes others took new pictures of: side and normalisation
 _SHOWN = {"cifar10": (32, "cifar10"), "cifar100": (32, "cifar10"), "tiny-imagenet": (64, "cifar10")}

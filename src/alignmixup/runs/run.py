@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from alignmixup.data import ImageData
+    from alignmixup.data.label_map import LabelMap
     from alignmixup.evaluation.paths.pair_maps import Alignment, Pairs
     from alignmixup.evaluation.paths.pairs import Classes
     from alignmixup.methods.alignmixup_ae import AlignMixupAE
@@ -105,7 +106,7 @@ class Run:
         return chosen
 
     @cached_property
-    def label_map(self) -> dict[str, int] | None:
+    def label_map(self) -> LabelMap | None:
         """The output of the network for each class folder, where they do not come in its order."""
         from alignmixup.data.label_map import read_label_map
 
@@ -218,8 +219,9 @@ class Run:
         import torch
 
         from alignmixup.seeds import own_stream
-        from alignmixup.training.build import build_model, check_fits, check_takes, fill, read_model_weights
-        from alignmixup.training.trainer import check_class_names
+        from alignmixup.training.build import build_model, check_fits, check_takes
+        from alignmixup.training.checkpoint import check_class_names
+        from alignmixup.training.weights import fill, read_model_weights
 
         if self.record is not None:
             check_class_names(self.record, dataset.class_names, source=f"the run {self.name}")

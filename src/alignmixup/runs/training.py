@@ -30,21 +30,20 @@ from alignmixup.training.build import (
     check_takes,
     example_images,
     load_data,
-    save_model,
-    save_tensors,
 )
 from alignmixup.training.config import Config
 from alignmixup.training.config_file import ConfigError, load
 from alignmixup.training.engine import Engine
-from alignmixup.training.optimizers import describe_rates
+from alignmixup.training.optimization.optimizers import describe_rates
+from alignmixup.training.optimization.schedule import unreached_milestones
 from alignmixup.training.processes.division import Division
 from alignmixup.training.processes.ranks import is_main_process, own_errors, words_dead_workers
 from alignmixup.training.progress.display import Reporter
 from alignmixup.training.progress.trackers import open_trackers
-from alignmixup.training.schedule import unreached_milestones
 from alignmixup.training.trainer import InterruptedRunError, Trainer
+from alignmixup.training.weights import save_model, save_tensors
 
-_logger = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 
 def train(
@@ -148,7 +147,7 @@ def _prepare(
             before = checkpoint.division_of(found)
             division = before.among(engine.group.world_size, largest_batch=config.train.batch_size)
             if division != before and engine.group.is_main:
-                _logger.info("each update of %d images: %s now, %s before", division.images, division, before)
+                _log.info("each update of %d images: %s now, %s before", division.images, division, before)
         with engine.group.main_first():
             dataset = load_data(config, progress=engine.group.is_main)
         train_loader, test_loader = build_loaders(config, dataset, engine, batch_size=division.batch_size)
@@ -180,10 +179,10 @@ def _prepare(
     )
     if engine.group.is_main:
         if rates := describe_rates(trainer.optimizer, config.optimizer.lr):
-            _logger.info("%s", rates)
+            _log.info("%s", rates)
         if late := unreached_milestones(config):  # of a recipe that was made shorter
             text = "schedule.milestones = %s are not reached in %d epochs: the learning rate does not fall there"
-            _logger.warning(text, late, config.train.epochs)
+            _log.warning(text, late, config.train.epochs)
     if found is not None:
         with engine.group.together():
             trainer.load(found)

@@ -2,35 +2,21 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 import tomllib
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, fields
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from alignmixup.files import check_is_file
 from alignmixup.near import near
 from alignmixup.options import options_of
+from alignmixup.training.bundled import bundled_folder, is_part, near_bundled
 from alignmixup.training.config import TABLES, Config, OpenTable, OptionValue, Table, to_dict
 
-_PATHS = ("data.root", "model.weights", "method.autoencoder")
-# Keys that may differ between a run and its continuation: where it computes and what it keeps, not what it finds.
-FREE_KEYS = (
-    "data.root",
-    "data.download",
-    "data.workers",
-    "train.device",
-    "train.threads",
-    "train.trackers",
-    "train.checkpoint_every",
-    "train.checkpoint_minutes",
-    "evaluation.batch_size",
-)
+PATHS = ("data.root", "model.weights", "method.autoencoder")
 
 # What commands run when no configuration is named.
 DEFAULT = "digits/alignmixup"
@@ -119,35 +105,9 @@ def find(path: str | Path) -> Path:
         raise ConfigError(f"{file} is a folder; --config takes a TOML file")
     name = file.as_posix().removesuffix(".toml")
     bundled = bundled_folder() / f"{name}.toml"
-    if bundled.is_file() and not _is_part(name):
+    if bundled.is_file() and not is_part(name):
         return bundled
     raise FileNotFoundError(f"no configuration file {file}; {near_bundled(name)}")
-
-
-def near_bundled(name: str) -> str:
-    """The end of a message that refuses the name of a configuration: those like it, and where all are listed."""
-    names, last = bundled_names(), name.rpartition("/")[2]
-    alike = [one for one in names if one.rpartition("/")[2] == last][:3]
-    matches = difflib.get_close_matches(name, names, n=3) or alike
-    question = f"did you mean {' or '.join(matches)}? " if matches else ""
-    return f"{question}`alignmixup configs` lists the {len(names)} bundled ones"
-
-
-def bundled_folder() -> Path:
-    """Folder of the bundled configurations: inside an installed package, or ``configs/`` of a checkout."""
-    package = Path(__file__).resolve().parents[1]
-    installed = package / "configs"
-    return installed if installed.is_dir() else package.parents[1] / "configs"
-
-
-def bundled_names() -> list[str]:
-    """Names of the bundled configurations, such as ``digits/cutmix``.
-
-    Files and folders whose names begin with ``_`` are parts of them and do not run by themselves.
-    """
-    folder = bundled_folder()
-    names = [file.relative_to(folder).with_suffix("").as_posix() for file in folder.rglob("*.toml")]
-    return sorted(name for name in names if not _is_part(name))
 
 
 def from_dict(tables: Mapping[str, Any], *, source: str) -> Config:
@@ -166,21 +126,6 @@ def dump(config: Config) -> str:
         lines = [f"{key} = {toml_value(value)}" for key, value in values.items()]
         blocks.append("\n".join([f"[{name}]", *lines]) + "\n")
     return "\n".join(blocks)
-
-
-def images_of(name: str, root: str | Path) -> str:
-    """Which images a data set's name leaves open, as ``cats#1f0c3a``: a folder's name and six digits of where it lies.
-
-    Empty for a data set whose name tells. Runs with other images are no seeds of one another.
-    """
-    if name not in ("folder", "imagenet"):
-        return ""
-    place = Path(root).expanduser().resolve()
-    return f"{place.name}#{sha256(str(place).encode('utf-8', 'surrogateescape')).hexdigest()[:6]}"
-
-
-def _is_part(name: str) -> bool:
-    return any(one.startswith("_") for one in name.split("/"))
 
 
 def _read(file: Path, above: tuple[Path, ...] = ()) -> _Source:
@@ -229,14 +174,44 @@ def _check_keys(tables: Mapping[str, Any], *, source: str) -> None:
             raise ConfigError(f"{source}: unknown table [{name}]; {near(name, TABLES)}")
         if not isinstance(values, Mapping):
             raise ConfigError(f"{source}: {name} must be a table, [{name}] with its keys below it, got {values!r}")
-        _split(name, values, source=source)
+        for key in values:
+            _check_key(name, key, source=source)
+
+
+def _check_key(table: str, key: str, *, source: str) -> None:
+    """Refuse a key that a table lacks; an open one takes any, as an option of the part that it names."""
+    known = _own_keys(TABLES[table])
+    if key in known or issubclass(TABLES[table], OpenTable):
+        return
+    elsewhere = [f"{t}.{key}" for t, other in TABLES.items() if key in options_of(other) and key != "options"]
+    if key == BASE:
+        hint = "base stands above the first [table]"
+    elif elsewhere:
+        hint = f"did you mean {' or '.join(elsewhere)}?"
+    else:
+        hint = near(key, known, prefix=f"{table}.")
+    raise ConfigError(f"{source}: unknown key {table}.{key}; {hint}")
+
+
+def _own_keys(cls: type[Table]) -> list[str]:
+    return [item.name for item in fields(cls) if item.name != "options"]
 
 
 def _build(tables: Mapping[str, Mapping[str, Any]]) -> Config:
+    """The configuration of tables whose keys are checked."""
     built: dict[str, Any] = {}
     for name, values in tables.items():
-        own, options = _split(name, {key: _at_home(f"{name}.{key}", value) for key, value in values.items()}, source="")
-        built[name] = _construct(TABLES[name], own | ({"options": options} if options else {}))
+        cls = TABLES[name]
+        hints, known = get_type_hints(cls), _own_keys(cls)
+        own: dict[str, Any] = {}
+        options: dict[str, OptionValue] = {}
+        for key, given in values.items():
+            value = at_home(f"{name}.{key}", given)
+            if key not in known:
+                options[key] = value
+            else:
+                own[key] = tuple(value) if isinstance(value, list) and get_args(hints[key]) else value
+        built[name] = cls(**own, **({"options": options} if options else {}))
     return Config(**built)
 
 
@@ -244,14 +219,13 @@ def _read_toml(file: Path) -> dict[str, Any]:
     try:
         check_is_file(file)
         return tomllib.loads(file.read_text(encoding="utf-8"))
-    except (
-        ValueError,
-        RecursionError,
-    ) as error:  # of TOML, UTF-8, long numbers, deep lists
+    except (ValueError, RecursionError) as error:  # of TOML, UTF-8, long numbers, deep lists
         raise ConfigError(f"{file} is not valid TOML: {error}") from None
 
 
 def _override(config: Config, overrides: Sequence[str]) -> Config:
+    if not overrides:
+        return config
     changed: dict[str, dict[str, Any]] = {}
     for text in overrides:
         source = f"--set {text}"
@@ -261,10 +235,8 @@ def _override(config: Config, overrides: Sequence[str]) -> Config:
             raise ConfigError(f"{source}: expected table.key=value, such as optimizer.lr=0.05")
         if table not in TABLES:
             raise ConfigError(f"{source}: unknown table {table!r}; {near(table, TABLES)}")
-        _split(table, {name: None}, source=source)
-        changed.setdefault(table, {})[name] = _parse(TABLES[table], name, value.strip(), source=source)
-    if not overrides:
-        return config
+        _check_key(table, name, source=source)
+        changed.setdefault(table, {})[name] = parse_value(TABLES[table], name, value.strip(), source=source)
     tables = to_dict(config)
     for table, values in changed.items():
         tables[table] = _over(TABLES[table], tables[table], values)
@@ -274,7 +246,7 @@ def _override(config: Config, overrides: Sequence[str]) -> Config:
         raise ConfigError(f"--set: {error}") from None
 
 
-def _parse(cls: type[Table], name: str, text: str, *, source: str) -> Any:
+def parse_value(cls: type[Table], name: str, text: str, *, source: str) -> Any:
     """A value written on the command line. A key that holds a text takes it with or without quotes."""
     hint = get_type_hints(cls).get(name) if name != "options" else None
     try:
@@ -284,39 +256,6 @@ def _parse(cls: type[Table], name: str, text: str, *, source: str) -> Any:
             raise ConfigError(f"{source}: {text!r} is not a TOML value; a list looks like [1, 2]") from None
         return text
     return text if hint is str and not isinstance(value, str) else value
-
-
-def _split(table: str, values: Mapping[str, Any], *, source: str) -> tuple[dict[str, Any], dict[str, OptionValue]]:
-    """The table's own keys, and the options of the named part where the table is open."""
-    cls = TABLES[table]
-    known = [item.name for item in fields(cls) if item.name != "options"]
-    own: dict[str, Any] = {}
-    options: dict[str, OptionValue] = {}
-    for key, value in values.items():
-        if key in known:
-            own[key] = value
-        elif issubclass(cls, OpenTable):
-            options[key] = value
-        else:
-            elsewhere = [f"{t}.{key}" for t, other in TABLES.items() if key in options_of(other) and key != "options"]
-            if key == BASE:
-                hint = "base stands above the first [table]"
-            elif elsewhere:
-                hint = f"did you mean {' or '.join(elsewhere)}?"
-            else:
-                hint = near(key, known, prefix=f"{table}.")
-            raise ConfigError(f"{source}: unknown key {table}.{key}; {hint}")
-    return own, options
-
-
-def _construct(cls: type[Table], values: Mapping[str, Any]) -> Table:
-    hints = get_type_hints(cls)
-    return cls(
-        **{
-            key: tuple(value) if isinstance(value, list) and get_args(hints[key]) and key != "options" else value
-            for key, value in values.items()
-        }
-    )
 
 
 def toml_value(value: Any, comma: str = ", ") -> str:
@@ -330,57 +269,6 @@ def toml_value(value: Any, comma: str = ", ") -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def override_value(value: Any) -> str:
-    """A value as ``--set`` reads it back: a text without quotes, unless it would be read as something else."""
-    if isinstance(value, str):
-        with suppress(ConfigError):
-            if _parse(OpenTable, "", value.strip(), source="") == value:
-                return value
-    return toml_value(value, comma=",")
-
-
-def agreed(overrides: Sequence[str], options: Mapping[str, tuple[str, OptionValue | None]]) -> list[str]:
-    """``overrides`` and behind them what options of a command say of keys, as overrides.
-
-    Args:
-        overrides: of ``--set``.
-        options: for a key the option as it was typed and the value, as in ``{"data.root": ("--root DIR", "DIR")}``;
-            None says nothing.
-
-    Raises:
-        ConfigError: both name a key, with different values.
-    """
-    texts = list(overrides)
-    for key, (typed, value) in options.items():
-        table, _, name = key.partition(".")
-        for text in overrides:
-            other, _, told = text.partition("=")
-            if value is None or other.strip() != key:
-                continue
-            if _place(key, _parse(TABLES[table], name, told.strip(), source=f"--set {text}")) != _place(key, value):
-                raise ConfigError(f"{typed} and --set {text} disagree: leave one of them out")
-        texts += [] if value is None else [f"{key}={toml_value(value)}"]
-    return texts
-
-
-def _at_home(key: str, value: Any) -> Any:
+def at_home(key: str, value: Any) -> Any:
     """A value, of a path with ``~`` as the home folder: a shell leaves it in ``--set data.root=~/images``."""
-    return os.path.expanduser(value) if key in _PATHS and isinstance(value, str) else value
-
-
-def _place(key: str, value: Any) -> Any:
-    """A value that two ways of writing a path have in common."""
-    return Path(_at_home(key, value)).resolve() if key in _PATHS and isinstance(value, str) and value else value
-
-
-def check_keys(overrides: Sequence[str], keys: Sequence[str], text: str) -> None:
-    """Refuse ``--set`` of a key that a command leaves as it is.
-
-    Args:
-        overrides: of ``--set``.
-        keys: those that are open.
-        text: why, with ``{}`` where the open ones are named.
-    """
-    for override in overrides:
-        if override.partition("=")[0].strip() not in keys:
-            raise ConfigError(f"--set {override}: {text.format(', '.join(keys))}")
+    return os.path.expanduser(value) if key in PATHS and isinstance(value, str) else value

@@ -18,7 +18,7 @@ from alignmixup.training.config import TrainConfig
 from alignmixup.training.precision import choose_precision
 from alignmixup.training.processes.group import ProcessGroup
 
-_logger = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 _VECTOR = 16  # floats in the widest vector of a CPU
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -154,7 +154,7 @@ def usable_threads(name: str, wanted: int) -> int:
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if wanted > cores:
-        _logger.warning("%s = %d, and this process has %d cores: it takes %d threads", name, wanted, cores, cores)
+        _log.warning("%s = %d, and this process has %d cores: it takes %d threads", name, wanted, cores, cores)
     return min(wanted, cores)
 
 

@@ -13,16 +13,30 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from functools import cache
+from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 from alignmixup.options import Option, options_of
 from alignmixup.outside import is_outside
 from alignmixup.training.config import TABLES, Config, OpenTable, to_dict
-from alignmixup.training.config_file import FREE_KEYS, images_of, toml_value
+from alignmixup.training.config_file import toml_value
 
 Tables = Mapping[str, Mapping[str, Any]]
 Flat = dict[str, Any]
 
+# Keys that may differ between a run and its continuation: where it computes and what it keeps, not what it finds.
+FREE_KEYS = (
+    "data.root",
+    "data.download",
+    "data.workers",
+    "train.device",
+    "train.threads",
+    "train.trackers",
+    "train.checkpoint_every",
+    "train.checkpoint_minutes",
+    "evaluation.batch_size",
+)
 # Beside the keys: which images they are, where the name of the data leaves that open; see `images_of`.
 IMAGES = "images"
 # In what the runs of one row may differ.
@@ -83,6 +97,17 @@ def first_difference(old: Config, new: Config) -> str | None:
     """
     epochs = () if "cosine" in (old.schedule.name, new.schedule.name) else ("train.epochs",)
     return told(differing(old, new.settled(old.train.precision), but=(*FREE_KEYS, IMAGES, *epochs)))
+
+
+def images_of(name: str, root: str | Path) -> str:
+    """Which images a data set's name leaves open, as ``cats#1f0c3a``: a folder's name and six digits of where it lies.
+
+    Empty for a data set whose name tells. Runs with other images are no seeds of one another.
+    """
+    if name not in ("folder", "imagenet"):
+        return ""
+    place = Path(root).expanduser().resolve()
+    return f"{place.name}#{sha256(str(place).encode('utf-8', 'surrogateescape')).hexdigest()[:6]}"
 
 
 def flatten(tables: Tables) -> Flat:

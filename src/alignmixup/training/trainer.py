@@ -16,13 +16,18 @@ from alignmixup.evaluation.error import evaluate_error
 from alignmixup.training import checkpoint
 from alignmixup.training.config import Config, to_dict
 from alignmixup.training.engine import Engine
-from alignmixup.training.losses import CRITERIA
-from alignmixup.training.optimizers import average_weights, build_optimizer, freeze_backbone, set_learning_rate
+from alignmixup.training.optimization.losses import CRITERIA
+from alignmixup.training.optimization.optimizers import (
+    average_weights,
+    build_optimizer,
+    freeze_backbone,
+    set_learning_rate,
+)
+from alignmixup.training.optimization.schedule import learning_rate
 from alignmixup.training.processes.division import Division
 from alignmixup.training.progress.display import Reporter
 from alignmixup.training.progress.epoch_log import EpochLog
 from alignmixup.training.progress.trackers import Tracker
-from alignmixup.training.schedule import learning_rate
 
 if TYPE_CHECKING:
     from alignmixup.data import Loader
@@ -128,9 +133,7 @@ class Trainer:
             stop, save = self._asked(at_once=True)
             if self.epoch % every == 0 or self.epoch == epochs or stop or save:
                 self._save()
-            self.reporter.epoch(row)
-            for tracker in self.trackers:
-                tracker.log(row)
+            self._tell(row)
             if stop and self.epoch < epochs:
                 raise InterruptedRunError
         if "error_percent" not in self.curve[-1]:
@@ -145,6 +148,9 @@ class Trainer:
         self._keep_best(row)
         self.curve[-1] = row
         self._save()
+        self._tell(row)
+
+    def _tell(self, row: dict[str, Any]) -> None:
         self.reporter.epoch(row)
         for tracker in self.trackers:
             tracker.log(row)
@@ -303,9 +309,7 @@ class Trainer:
                 f"{done} epochs are trained already, and a part of another: train.epochs must be at least {done + 1}, "
                 f"got {epochs}"
             )
-        check_class_names(state, self.class_names, source="the checkpoint")
-        _check_class_counts(state.get("class_counts"), self.class_counts, self.class_names)
-        _check_images(state.get("image_digests", {}), self.image_digests, self.class_names)
+        checkpoint.check_images(state, self.class_names, self.class_counts, self.image_digests)
         try:
             self.model.load_state_dict(state["model"])
             if self.average is not None:
@@ -328,65 +332,6 @@ class Trainer:
         self.log.resume(own_losses, seconds=state["progress"]["seconds"])
         self.curve = list(state["curve"])
         self._note_saved()
-
-
-def check_class_names(stored: Mapping[str, Any], names: Sequence[str], *, source: str) -> None:
-    """Refuse data whose labels mean other classes than those that a network was trained on.
-
-    Args:
-        stored: a checkpoint or a record; one of an older version has no ``class_names``, and folders named by numbers
-            were then put in order as texts.
-        names: of the classes now, in the order of their labels.
-        source: what a message calls ``stored``.
-    """
-    recorded = stored.get("class_names")
-    if recorded is None and stored["config"]["data"]["name"] in ("folder", "imagenet"):
-        recorded = sorted(names)
-    if not recorded or list(recorded) == list(names):
-        return
-    if len(recorded) != len(names):
-        raise ValueError(f"{source} is of {len(recorded)} classes and the data have {len(names)}")
-    label = next(number for number, name in enumerate(names) if name != recorded[number])
-    raise ValueError(
-        f"{source} has class {recorded[label]!r} as label {label}, which is {names[label]!r} in the data now: "
-        "rename the class folders so that they come in the order of then, or train anew"
-    )
-
-
-def _check_class_counts(stored: Sequence[int] | None, counts: Sequence[int], names: Sequence[str]) -> None:
-    """Refuse other training images than those of before, of which another step of an epoch is made.
-
-    Args:
-        stored: of a checkpoint; older ones have none.
-        counts: training images of each class now; none where that is not told.
-        names: of the classes.
-    """
-    if not stored or not counts or list(stored) == list(counts):
-        return
-    label = next(number for number, count in enumerate(counts) if count != stored[number])
-    raise ValueError(
-        f"the checkpoint is of other training images: {stored[label]} of class {names[label]!r} then, {counts[label]} "
-        "now; continue with those of then, or train anew"
-    )
-
-
-def _check_images(
-    stored: Mapping[str, Sequence[str]], digests: Mapping[str, Sequence[str]], names: Sequence[str]
-) -> None:
-    """Refuse other files than those of before, though they be as many.
-
-    Args:
-        stored: of a checkpoint; older ones have none.
-        digests: those of now; none of images without files, and on all processes but the first.
-        names: of the classes.
-    """
-    for split in (split for split in digests if split in stored):
-        for name, before, now in zip(names, stored[split], digests[split], strict=True):
-            if before != now:
-                raise ValueError(
-                    f"the checkpoint is of other {split} images: those of class {name!r} have other names or sizes "
-                    "now; continue with those of then, or train anew"
-                )
 
 
 def _remedy(config: Config) -> str:

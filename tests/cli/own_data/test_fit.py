@@ -12,9 +12,10 @@ from torch import nn
 from alignmixup import data
 from alignmixup.cli import main
 from alignmixup.cli.own_data.fit import fit
+from alignmixup.training.bundled import bundled_names
 from alignmixup.training.config import OptimizerConfig
-from alignmixup.training.config_file import ConfigError, bundled_names
-from alignmixup.training.optimizers import build_optimizer, freeze_backbone
+from alignmixup.training.config_file import ConfigError
+from alignmixup.training.optimization.optimizers import build_optimizer, freeze_backbone
 
 QUICK = ["--set", "train.epochs=2", "model.width=4", "train.device=cpu", "train.threads=1"]
 

@@ -8,7 +8,7 @@ import pytest
 from alignmixup import methods
 from alignmixup.cli import build_parser, main
 from alignmixup.cli.parser import commands_of, options_of_parser
-from alignmixup.training.config_file import bundled_names
+from alignmixup.training.bundled import bundled_names
 
 COMMANDS = commands_of(build_parser())
 QUESTIONS = commands_of(COMMANDS["benchmark"])

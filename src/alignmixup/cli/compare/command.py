@@ -17,7 +17,8 @@ from typing import Any
 from alignmixup.cli.arguments import add_options, add_set
 from alignmixup.runs.options.base import FigureOptions
 from alignmixup.terminal import say
-from alignmixup.training.config_file import ConfigError, bundled_folder, bundled_names, load
+from alignmixup.training.bundled import bundled_folder, bundled_names
+from alignmixup.training.config_file import ConfigError, load
 
 _PAIRS = 100  # of test images, in which alignment is measured
 _DATA = "digits"

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 from alignmixup.near import near
 from alignmixup.outside import is_outside
-from alignmixup.training.config_file import ConfigError, agreed, bundled_names, load
+from alignmixup.training.bundled import bundled_names
+from alignmixup.training.config_file import ConfigError, load
+from alignmixup.training.overrides import agreed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 
 from alignmixup.cli.parser import commands_of, options_of_parser
 from alignmixup.terminal import say
-from alignmixup.training.config_file import bundled_names
+from alignmixup.training.bundled import bundled_names
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -12,8 +12,7 @@ from alignmixup.records import read_record, read_results
 from alignmixup.runs.folder import RunFolder
 from alignmixup.runs.sweep import Variant
 from alignmixup.training.config import Config
-from alignmixup.training.config_file import images_of
-from alignmixup.training.meaning import OF_ONE_ROW, differing, told
+from alignmixup.training.meaning import OF_ONE_ROW, differing, images_of, told
 
 if TYPE_CHECKING:
     from alignmixup.runs.jobs.queue import Outcome

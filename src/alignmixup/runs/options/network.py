@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from alignmixup.options import option
 from alignmixup.runs.options.base import Asked
-from alignmixup.training.config_file import agreed
+from alignmixup.training.overrides import agreed
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,7 +25,8 @@ from alignmixup.runs.options.pictures import GalleryOptions
 from alignmixup.runs.pictures.images import pixels, ready
 from alignmixup.runs.run import Run
 from alignmixup.taps.quiet import own_buffers
-from alignmixup.training.config_file import bundled_names, load
+from alignmixup.training.bundled import bundled_names
+from alignmixup.training.config_file import load
 
 _BATCH = 20  # images that a batch of the gallery has at least: Co-Mixup's groups
 _INSIDE = "it mixes inside the network: there is no image to show"

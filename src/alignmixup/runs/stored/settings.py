@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 from alignmixup import __version__
 from alignmixup.runs.options.evaluation import PARTS, Plan, ood_names
 from alignmixup.training.config import to_dict
-from alignmixup.training.config_file import images_of
-from alignmixup.training.meaning import IMAGES, OF_ONE_ROW, meaning
+from alignmixup.training.meaning import IMAGES, OF_ONE_ROW, images_of, meaning
 
 if TYPE_CHECKING:
     from alignmixup.runs.run import Run

@@ -12,13 +12,14 @@ import torch
 
 from alignmixup.files import locked, write_atomically
 from alignmixup.models.style_autoencoder import StyleAutoencoder, style_file_bytes, vgg19_weights
-from alignmixup.training.build import build_model, load_data, load_model_weights
+from alignmixup.training.build import build_model, load_data
 from alignmixup.training.config import Config
 from alignmixup.training.config_file import ConfigError
 from alignmixup.training.engine import Engine
 from alignmixup.training.progress.display import Reporter
 from alignmixup.training.style.config import StyleConfig, unfinished_file
 from alignmixup.training.style.trainer import StyleTrainer
+from alignmixup.training.weights import load_model_weights
 
 if TYPE_CHECKING:
     from alignmixup.data import ImageData

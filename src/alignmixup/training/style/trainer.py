@@ -20,10 +20,10 @@ from alignmixup.training.config import Config, OptimizerConfig, ScheduleConfig, 
 from alignmixup.training.config_file import from_dict
 from alignmixup.training.engine import Engine
 from alignmixup.training.meaning import first_difference
-from alignmixup.training.optimizers import build_optimizer, set_learning_rate
+from alignmixup.training.optimization.optimizers import build_optimizer, set_learning_rate
+from alignmixup.training.optimization.schedule import learning_rate
 from alignmixup.training.progress.display import Reporter
 from alignmixup.training.progress.epoch_log import EpochLog
-from alignmixup.training.schedule import learning_rate
 from alignmixup.training.style.config import StyleConfig
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from alignmixup.modules import evaluation_mode
 from alignmixup.outside import require
 from alignmixup.taps.outputs import find_logits
 from alignmixup.training.config import OptimizerConfig
-from alignmixup.training.layer_groups import layer_groups
+from alignmixup.training.optimization.layer_groups import layer_groups
 
 _SHOWN = 4  # rates at either end
 _NEEDED = "optimizer.head_lr_factor, layer_decay, freeze and muon need a head"
@@ -38,8 +38,8 @@ def build_optimizer(
           than two axes are left to AdamW at the same rate.
         - ``head_lr_factor`` multiplies the rate of the model's ``head_parameters()`` or timm's ``get_classifier()``, in
           models without these of the last linear layer. ``layer_decay`` multiplies the rate of the d-th group before
-          the head (:func:`~alignmixup.training.layer_groups.layer_groups`) by ``layer_decay ** d``. The schedule
-          multiplies all.
+          the head (:func:`~alignmixup.training.optimization.layer_groups.layer_groups`) by ``layer_decay ** d``. The
+          schedule multiplies all.
 
     Args:
         model: the network.

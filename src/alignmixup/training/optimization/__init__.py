@@ -1,0 +1,1 @@
+"""What an update of the weights is: criteria, optimisers, the order of layers, the learning rate."""
