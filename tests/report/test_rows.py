@@ -151,6 +151,16 @@ def test_pairs_of_different_rounding_are_told_of(make: Make, tmp_path: Path, oth
         assert line.startswith(text.format(pair))
 
 
+def test_of_baselines_alike_the_one_of_the_same_machine_counts(make: Make, tmp_path: Path) -> None:
+    make("baseline", 0, [50.0], root="here")
+    make("baseline", 0, [40.0], root="there", processor="Another")
+    make("mixup", 0, [45.0], root="there", processor="Another")
+    runs = [replace(run, label=f"{run.path.parent.name}/{run.label}") for run in find_runs([tmp_path])]
+    found = {row.label: row.against for row in build_rows(runs)}["there/mixup"]
+    assert found is not None
+    assert (found["mean"]["last10_error_percent"], found["elsewhere"]) == (5.0, [])
+
+
 def test_keys_that_change_nothing_take_no_difference_away(make: Make, tmp_path: Path) -> None:
     free = ("train.checkpoint_minutes=5", "data.download=true", "train.threads=3", "evaluation.batch_size=7")
     shared = ("method.layer=stage3", "method.input_probability=0", "method.alpha=2")

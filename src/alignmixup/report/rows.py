@@ -178,11 +178,16 @@ def _unaligned(row: Row, manifold: Sequence[Row]) -> dict[str, Any] | None:
 
 
 def _partner(row: Row, others: Sequence[Row]) -> Row | None:
-    """The first that differs in the method alone."""
+    """The one that differs in the method alone; of several that with the most pairs of one machine, then the first."""
     own = row.runs[0].config
     alike = (other for other in others if same(own, other.runs[0].config, but=(*OF_A_METHOD, IMAGES)))
     mine = [other for other in alike if other.images == row.images]
-    return next((other for other in mine if not _other_files(row.runs[0], other.runs[0])), None)
+
+    def pairs(other: Row) -> int:
+        found = difference(row.summary, other.summary)
+        return len(found["seeds"]) - len(found["elsewhere"]) if found else -1
+
+    return max((other for other in mine if not _other_files(row.runs[0], other.runs[0])), key=pairs, default=None)
 
 
 def _differing(row: Row, other: Row) -> list[str]:

@@ -10,7 +10,7 @@ from alignmixup.report.collect import STORED, Run, find_runs
 from alignmixup.report.markdown import markdown_table
 from alignmixup.report.names import spell, spell_data
 from alignmixup.report.reproduce import command_for, config_hash
-from alignmixup.report.rows import KEY, Row, build_rows
+from alignmixup.report.rows import KEY, Row, build_rows, warnings
 from alignmixup.report.tables import Table, duration
 from alignmixup.runs.comparison.results import mean_and_spread
 from alignmixup.training.meaning import IMAGES, OF_ONE_ROW, as_written, meaning
@@ -86,7 +86,9 @@ def _section(runs: Sequence[Run]) -> tuple[str, str] | None:
     table = markdown_table(Table(headings=_HEADINGS, rows=[_cells(row) for row in rows]))
     commands = dict.fromkeys(f"{config_hash(run)}  {command_for(run)}" for row in rows for run in row.runs[:1])
     listed = "\n".join(commands)
-    return heading, f"## {heading}\n\n{table}\n```text\n{listed}\n```\n"
+    named = [replace(row, label=row.label.partition("/")[2], unaligned=None) for row in rows]  # no column shows it
+    told = "".join(f"{warning}\n\n" for warning in warnings(named))
+    return heading, f"## {heading}\n\n{table}\n{told}```text\n{listed}\n```\n"
 
 
 def _heading(run: Run) -> str:
