@@ -56,7 +56,7 @@ def test_few_images_for_a_network_that_was_trained_before_are_told_what_was_meas
     folder: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = folder(count=4)
-    advice = "no mixing erred least; --method baseline"
+    advice = "no mixing did as well as any method; --method baseline"
     assert advice in fit(root, model="timm:resnet10t").summary[-1]
     for told in ({"model": "timm:resnet10t", "method": "baseline"}, {}, {"method": "cutmix"}):
         assert not any(advice in line for line in fit(root, **told).summary)

@@ -164,8 +164,8 @@ def _advice(config: Config, report: FolderReport) -> list[str]:
     if not started or config.method.name == "baseline" or sum(report.splits[0].counts.values()) > _FEW:
         return []
     return [
-        "a network that was trained before, on so few images: measured on photographs, no mixing erred least; "
-        "--method baseline trains so"
+        "a network that was trained before, on so few images: measured on photographs, no mixing did as well "
+        "as any method; --method baseline trains so"
     ]
 
 
