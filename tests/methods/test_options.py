@@ -104,6 +104,7 @@ CASES = {
 REFUSED = {("alignmixup_ae", "layout"): "has not the proportions of images"}
 REFUSED |= {("dense_multimix", option): "classifies each position by itself" for option in ("layer", "layout")}
 REFUSED[("dense_multimix", "max_positions")] = "name a smaller map, or allow more"
+REFUSED[("remix", "multi_label")] = "any number of them: use Mixup"
 # of what is visible they must be told, see tests/methods/base/test_region_mixer.py
 REFUSED |= {(name, "labels"): "needs to know where the objects are" for name in REGIONS}
 
