@@ -44,7 +44,7 @@ MAP = ("channels_first", (2, 8, 6, 10))
         (TOKENS, (2, 9, 8), "tokens"),
         (TOKENS, (2, 8, 8), "tokens"),
         (TOKENS, (2, 20, 12), "tokens"),
-        (TOKENS, (2, 8, 20), "channels_first"),
+        (TOKENS, (2, 8, 20), "tokens"),  # turned back behind a layer that mixes positions
         (TOKENS, (2, 5, 7), "tokens"),
         (None, (2, 8, 20), "tokens"),
         (MAP, (2, 8, 3, 5), "channels_first"),
@@ -57,6 +57,11 @@ MAP = ("channels_first", (2, 8, 6, 10))
 )
 def test_what_functions_make_of_a_known_output_keeps_its_channels_or_its_positions(before, shape, expected):
     assert guess_layout(nn.Dropout(), shape, before) == expected
+
+
+def test_recurrent_layers_put_features_last_whatever_ran_before():
+    assert guess_layout(nn.LSTM(16, 24), (2, 20, 24), ("channels_first", (2, 16, 40))) == "tokens"
+    assert guess_layout(nn.GRU(20, 20, bidirectional=True), (2, 20, 40), ("channels_first", (2, 20, 20))) == "tokens"
 
 
 @pytest.mark.parametrize("rank", [1, 2, 3])

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import Literal
 
 import torch
@@ -172,7 +171,7 @@ def leaf_layout(module: nn.Module, shape: tuple[int, ...]) -> Layout | None:
         return last if shape[-1] == width and len(module.normalized_shape) == 1 else None
     if isinstance(module, nn.Linear):
         return last if shape[-1] == module.out_features else None
-    return last if isinstance(module, nn.MultiheadAttention | nn.RMSNorm | nn.Embedding) else None
+    return last if isinstance(module, nn.MultiheadAttention | nn.RMSNorm | nn.Embedding | nn.RNNBase) else None
 
 
 def guess_layout(module: nn.Module, shape: tuple[int, ...], before: Before | None = None) -> Layout:
@@ -180,7 +179,7 @@ def guess_layout(module: nn.Module, shape: tuple[int, ...], before: Before | Non
 
     A convolution or BatchNorm inside that is as wide as axis 1 speaks for channels first, a LayerNorm or linear layer
     as wide as the last axis for channels last. Where that does not decide, the equal axes of a square map are its
-    positions, and three axes are as those of what ran before, else tokens.
+    positions, and three axes are as those of what ran before where that decides, else tokens.
 
     Args:
         module: the module.
@@ -203,7 +202,7 @@ def guess_layout(module: nn.Module, shape: tuple[int, ...], before: Before | Non
     going_on = _going_on(shape, before)
     if len(shape) == 3:
         # a pooled vector (B, C, 1) has one position
-        return "channels_first" if shape[2] == 1 else going_on or (before[0] if before else "tokens")
+        return "channels_first" if shape[2] == 1 else going_on or "tokens"
     if shape[1] != shape[2] and len(set(shape[2:])) == 1:
         return "channels_first"
     if shape[-1] != shape[-2] and len(set(shape[1:-1])) == 1:
@@ -221,22 +220,21 @@ def guess_layout(module: nn.Module, shape: tuple[int, ...], before: Before | Non
 def _going_on(shape: tuple[int, ...], before: Before | None) -> Layout | None:
     """The layout of what functions without a module (pooling, slicing, joining) made of an output of a known layout.
 
-    They mostly leave the number of channels or that of positions, which tells the axes.
+    They mostly leave the number of channels or that of positions. Where only one order of the axes has one of them, it
+    is that one; else sequences go on as they were, and nothing is told of maps. Tokens stay tokens, turned over too: a
+    network that mixes positions turns them back.
     """
     if before is None:
         return None
     layout, known = before
     channels, positions = (known[1], known[2:]) if layout == "channels_first" else (known[-1], known[1:-1])
-    last: Layout = "tokens" if len(shape) == 3 else "channels_last"
-    orders: tuple[tuple[Layout, int, tuple[int, ...]], ...] = (
-        ("channels_first", shape[1], shape[2:]),
-        (last, shape[-1], shape[1:-1]),
-    )
-    if layout != "channels_first":
-        orders = orders[::-1]
-    same_channels = (order for order, width, _ in orders if width == channels)
-    same_positions = (order for order, _, axes in orders if axes == positions)
-    return next(chain(same_channels, same_positions), None)
+    first = shape[1] == channels or shape[2:] == positions
+    last = shape[-1] == channels or shape[1:-1] == positions
+    if len(shape) == 3 and (layout == "tokens" or first == last):
+        return layout
+    if first == last:
+        return None
+    return "channels_first" if first else "tokens" if len(shape) == 3 else "channels_last"
 
 
 def _widths(module: nn.Module, rank: int) -> tuple[set[int], set[int]]:
