@@ -4,15 +4,28 @@ Everything goes through here, so that no such text steers the terminal and rich 
 """
 
 import io
+import logging
 import os
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, TextIO
 
 from alignmixup.outside import require
 
-__all__ = ["bar_width", "is_live", "is_terminal", "new_bars", "new_console", "printable", "say", "write_all_letters"]
+__all__ = [
+    "bar_width",
+    "errors_only",
+    "is_live",
+    "is_terminal",
+    "new_bars",
+    "new_console",
+    "printable",
+    "say",
+    "write_all_letters",
+]
 
 
 _SHORT = 6  # characters of a bar for which there is no room beside the texts
@@ -33,6 +46,18 @@ def _writable(text: str, file: TextIO | None) -> str:
     """A printable text in the letters of the output's encoding; no measurement is lost for a name that it lacks."""
     encoding = getattr(file, "encoding", None) or "utf-8"
     return printable(text).encode(encoding, "backslashreplace").decode(encoding)
+
+
+@contextmanager
+def errors_only(logger: str) -> Iterator[None]:
+    """Let a logger tell of errors alone."""
+    chosen = logging.getLogger(logger)
+    before = chosen.level
+    chosen.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        chosen.setLevel(before)
 
 
 def write_all_letters() -> None:

@@ -1,6 +1,5 @@
 """AutoAttack: an ensemble without parameters to tune, from its authors' code (the extra ``attacks``)."""
 
-import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from alignmixup.functional.precision import without_autocast
 from alignmixup.modules import device_of, dtype_of, evaluation_mode
 from alignmixup.normalization import Normalization
 from alignmixup.outside import require
+from alignmixup.terminal import errors_only
 
 _FEWEST = 4  # classes that the targeted loss compares
 _SMALLEST_L2 = 5  # pixels of a side, of which Square makes its tiles
@@ -68,17 +68,6 @@ def _input_gradient_alone(model: nn.Module) -> Iterator[None]:
             parameter.requires_grad_(True)
 
 
-@contextmanager
-def _errors_only(logger: str) -> Iterator[None]:
-    chosen = logging.getLogger(logger)
-    before = chosen.level
-    chosen.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        chosen.setLevel(before)
-
-
 def auto_attack_error(
     model: nn.Module,
     loader: Iterable[tuple[Tensor, Tensor]],
@@ -111,7 +100,7 @@ def auto_attack_error(
     check_precision(model, normalization.mean.dtype)
     wrong = images = 0
     # the package seeds torch's global generators, and tells of each step
-    quiet = _errors_only("auto-attack")
+    quiet = errors_only("auto-attack")
     with evaluation_mode(model), _input_gradient_alone(model), torch.random.fork_rng(), quiet:
         for x, y in loader:
             pixels = normalization.undo(x).float()

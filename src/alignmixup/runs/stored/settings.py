@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alignmixup import __version__
 from alignmixup.runs.options.evaluation import PARTS, Plan, ood_names
+from alignmixup.terminal import errors_only
 from alignmixup.training.config import to_dict
 from alignmixup.training.meaning import IMAGES, OF_ONE_ROW, images_of, meaning
 
@@ -48,7 +47,7 @@ def files_of(config: Config, *splits: str) -> dict[str, str]:
     if name not in _OF_FILES:
         return {}
     try:
-        with _silent():  # they are loaded once more where they are needed
+        with errors_only("alignmixup.data"):  # they are loaded once more where they are needed
             listed: dict[str, Any] = {} if name == "tiny-imagenet" else {"in_memory": False}
             dataset = load_data(config, progress=False, test_only=splits == ("test",), **listed)
         return dataset.image_files(dataset.image_digests(*splits))
@@ -68,17 +67,6 @@ def folders_of(sets: Sequence[str]) -> dict[str, str]:
             paths, _ = list_images(Path(place))
             found[name] = folder_files(Path(place), [str(path.relative_to(place)) for path in paths])
     return found
-
-
-@contextmanager
-def _silent() -> Iterator[None]:
-    logger = logging.getLogger("alignmixup.data")
-    before = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
 
 
 def circumstances_of(run: Run) -> dict[str, Any]:
