@@ -74,6 +74,57 @@ def test_a_stored_record_holds_the_results_and_no_path(make: Make, tmp_path: Pat
     assert compact(again) == stored
 
 
+EVALUATION = {
+    "format": 1,
+    "run": "/home/someone/runs/mixup-seed3",
+    "method": "mixup",
+    "weights": "model.safetensors",
+    "error_percent": 20.123456789,
+    "top5_error_percent": 5.0,
+    "cross_entropy": 1.0,
+    "images": 50,
+    "settings": {"model": {"weights": "/home/someone/lite0.safetensors"}, "weights_sha256": "a" * 64},
+    "corruptions": {
+        "kinds": ["fog"],
+        "severities": [3],
+        "mean_error_percent": 40.0,
+        "clean_error_percent": 20.0,
+        "error_percent": {"fog": [40.0]},
+    },
+}
+
+
+def test_a_stored_record_keeps_what_was_evaluated(make: Make, tmp_path: Path) -> None:
+    folder = make("mixup", 3, [30.0, 20.0])
+    (folder / "evaluation.json").write_text(json.dumps(EVALUATION))
+    (run,) = find_runs([folder])
+    file = write_records([run], tmp_path / "results")
+    assert "/home" not in file.read_text(encoding="utf-8")
+    (again,) = find_runs([file])
+    kept = {key: EVALUATION[key] for key in ("weights", "top5_error_percent", "images", "corruptions")}
+    assert again.evaluation.items() >= (kept | {"error_percent": 20.1235}).items()
+    assert again.evaluation["settings"]["model"]["weights"] == "lite0.safetensors"
+    assert "evaluation" not in again.record
+    assert compact(again) == compact(run)
+    (folder / "evaluation.json").unlink()  # the same run, stored once more
+    write_records(find_runs([folder]), tmp_path / "results")
+    assert find_runs([file])[0].evaluation == again.evaluation
+    shutil.rmtree(folder)
+    write_records(find_runs([make("mixup", 3, [30.0, 25.0])]), tmp_path / "results")  # another run in its place
+    assert find_runs([file])[0].evaluation == {}
+
+
+def test_a_damaged_evaluation_of_a_stored_record_is_refused(make: Make, tmp_path: Path) -> None:
+    folder = make("mixup", 3, [30.0])
+    (folder / "evaluation.json").write_text(json.dumps(EVALUATION))
+    file = write_records(find_runs([folder]), tmp_path / "results")
+    line = json.loads(file.read_text(encoding="utf-8"))
+    del line["evaluation"]["cross_entropy"], line["sha256_of_the_rest"]
+    file.write_text(json.dumps(line) + "\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"evaluation\.cross_entropy is missing"):
+        find_runs([file])
+
+
 def test_stored_records_are_lines_in_order_of_which_new_ones_replace_their_own(make: Make, tmp_path: Path) -> None:
     folders = [make(*row) for row in [("mixup", 10, [30.0]), ("mixup", 9, [20.0]), ("baseline", 0, [10.0])]]
     results = tmp_path / "results"

@@ -132,6 +132,32 @@ def test_each_fault_is_one_line_that_names_it(stored: Path, path: str, value: An
     assert len(found) <= 2  # a number that is impossible may be another one's contradiction too
 
 
+@pytest.mark.parametrize(
+    ("part", "value", "message"),
+    [
+        ("error_percent", 120.0, "evaluation.error_percent must be in [0, 100], got 120"),
+        ("calibration", {"ece_percent": -1.0}, "evaluation.calibration.ece_percent must be in [0, 100], got -1"),
+        ("settings", {"weights_sha256": "b" * 64}, "evaluation is of other weights than those of weights_sha256"),
+    ],
+)
+def test_an_evaluation_is_of_the_run_and_in_its_range(stored: Path, part: str, value: Any, message: str) -> None:
+    numbers = dict.fromkeys(
+        ("ece_percent", "overconfidence_percent", "mean_confidence_percent", "accuracy_percent"), 5.0
+    )
+    measured: dict[str, Any] = {"error_percent": 20.0, "top5_error_percent": 5.0, "cross_entropy": 1.0}
+    measured |= {"calibration": numbers | {"brier": 0.1}, "settings": {"weights_sha256": "a" * 64}}
+    change = put("weights_sha256", (("model.safetensors", "a" * 64),))
+
+    def evaluated(record: dict[str, Any]) -> None:
+        change(record)
+        record["evaluation"] = measured
+
+    assert changed(stored, evaluated) == []
+    measured[part] = measured[part] | value if isinstance(value, dict) else value
+    (found,) = changed(stored, evaluated)
+    assert message in found
+
+
 @pytest.mark.parametrize(("images", "processes"), [(32, 2), (32, 4), (64, 1), (96, 3)])
 def test_a_run_that_other_processes_ended_keeps_the_images_of_an_update(
     stored: Path, images: int, processes: int

@@ -1,5 +1,6 @@
 """Tables as text, for the documentation."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -44,3 +45,14 @@ def test_below_a_table_of_differences_stands_what_they_do_not_share(make: Make, 
     told = "Minus baseline of Mixup: runs of one seed were made by different machines"
     assert told in rebuild(page.format("against"), tmp_path / "results")
     assert told not in rebuild(page.format("last"), tmp_path / "results")
+
+
+def test_a_marked_table_shows_what_was_evaluated_before_the_runs_were_stored(make: Make, tmp_path: Path) -> None:
+    for label, corrupted in (("baseline", 50.0), ("mixup", 45.0)):
+        numbers = {"kinds": ["fog"], "severities": [3], "clean_error_percent": 20.0, "images": 20}
+        numbers |= {"mean_error_percent": corrupted, "error_percent": {"fog": [corrupted]}}
+        evaluation = {"error_percent": 16.0, "top5_error_percent": 5.0, "cross_entropy": 1.0, "corruptions": numbers}
+        (make(label, 0, [16.0]) / "evaluation.json").write_text(json.dumps(evaluation))
+    write_records(find_runs([tmp_path / "runs"]), tmp_path / "results" / "digits")
+    page = "<!-- results digits: method, corrupted, corrupted-against -->\n<!-- end of results -->\n"
+    assert "| Mixup | 45.00 | -5.00 |" in rebuild(page, tmp_path / "results")

@@ -1,5 +1,6 @@
 """The tables: which columns they have, and what stands in them."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from statistics import fmean
@@ -55,10 +56,70 @@ def test_evaluations_are_a_table_for_each_kind_of_measure_with_names_and_counts(
     rows[0].runs[0].evaluation.update(numbers)  # type: ignore[attr-defined]
     rows[1].runs[0].evaluation.update(numbers | {"corruptions": corrupted, "attacks": attacks})  # type: ignore[attr-defined]
     first, attacked, last = evaluation_tables(rows)
-    assert first.headings == ["method", "error", "top-5 error", "cross-entropy", "images", "runs"]
-    assert first.rows == [[name, "21.00", "9.00", "1.500", "50", "1"] for name in ("Baseline", "Mixup")]
+    assert first.headings == ["method", "error", "minus baseline", "top-5 error", "cross-entropy", "images", "runs"]
+    assert first.rows == [
+        ["Baseline", "21.00", "", "9.00", "1.500", "50", "1"],
+        ["Mixup", "21.00", "+0.00", "9.00", "1.500", "50", "1"],
+    ]
     assert (attacked.headings[1], attacked.rows) == ("fgsm 8/255", [["Mixup", "90.00", "10", "1"]])
     assert last.rows == [["Mixup", "40.00", "20", "1"]]
+
+
+MEASURED = {"error_percent": 21.0, "top5_error_percent": 9.0, "cross_entropy": 1.5, "images": 50}
+CALIBRATION = {"bins": 15, "brier": 0.5, "accuracy_percent": 79.0, "images": 50, "ece_percent": 3.0}
+CALIBRATION |= {"overconfidence_percent": 1.0, "mean_confidence_percent": 80.0}
+
+
+@pytest.fixture
+def calibrated(make: Make, tmp_path: Path) -> Callable[..., list[Row]]:
+    """Rows of mixup and the baseline, three seeds each, with these calibration errors; the last baseline has none."""
+
+    def build(own: list[float], baseline: list[float], **of_baseline: Any) -> list[Row]:
+        for label, errors, more in (("mixup", own, {}), ("baseline", baseline, of_baseline)):
+            for seed in range(3):
+                folder = make(label, seed, [20.0])
+                if seed < len(errors):
+                    found = MEASURED | {"calibration": CALIBRATION | {"ece_percent": errors[seed]}} | more
+                    (folder / "evaluation.json").write_text(json.dumps(found))
+        return build_rows(find_runs([tmp_path]))
+
+    return build
+
+
+def test_the_first_number_of_a_table_is_compared_to_the_baseline_by_seed(
+    calibrated: Callable[..., list[Row]],
+) -> None:
+    rows = calibrated([9.0, 11.0, 40.0], [4.0, 5.0])
+    _, table = evaluation_tables(rows)
+    assert table.headings[:3] == ["method", "ECE", "minus baseline"]
+    assert [line[:3] for line in table.rows] == [
+        ["Baseline", "4.50 ± 0.71", ""],
+        ["Mixup", "20.00 ± 17.35", "+5.50 ± 0.71"],  # 9 - 4 and 11 - 5; seed 2 has no partner
+    ]
+    assert "paired by seed" in table.note
+    chosen = tabulate(rows, ["method", "ece", "ece-against", "confidence"])
+    assert chosen.headings == ["method", "ECE", "ECE minus baseline", "mean confidence"]
+    assert chosen.rows[1] == ("Mixup", "20.00 ± 17.35", "+5.50 ± 0.71", "80.00 ± 0.00")
+
+
+@pytest.mark.parametrize(
+    "otherwise",
+    [
+        {"settings": {"files": "50 images, 2"}},
+        {"settings": {"files": "50 images, 1", "parts": {"corruptions": {"limit": 20, "seed": 0}}}},
+        {"settings": {"files": "50 images, 1", "parts": {"corruptions": {"limit": 30, "seed": 1}}}},
+        {"images": 40, "calibration": CALIBRATION | {"images": 40}},
+    ],
+)
+def test_numbers_of_other_images_are_no_pair(calibrated: Callable[..., list[Row]], otherwise: dict[str, Any]) -> None:
+    rows = calibrated([9.0, 11.0, 40.0], [4.0, 5.0, 6.0])
+    for run in rows[1].runs:
+        parts = {"corruptions": {"limit": 30, "seed": 0}}
+        run.evaluation.update({"settings": {"files": "50 images, 1", "parts": parts}})  # type: ignore[attr-defined]
+    assert tabulate(rows, ["ece-against"]).rows[1] == ("+15.00 ± 16.46",)
+    for run in rows[0].runs:
+        run.evaluation.update(otherwise)  # type: ignore[attr-defined]
+    assert tabulate(rows, ["ece-against"]).rows[1] == ("",)
 
 
 def test_runs_are_counted_that_have_a_number_of_the_kind(rows: list[Row]) -> None:

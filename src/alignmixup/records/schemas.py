@@ -14,20 +14,6 @@ _ERRORS = ("last10_error_percent", "best_error_percent", "last_error_percent")
 _MACHINE = {"packages?": {EVERY: str}, "processor?": _TEXT, "gpu?": _TEXT}
 _REVISION = {"commit?": _TEXT}
 _METRICS = dict.fromkeys((*_ERRORS, "last_cross_entropy", "seconds", "images_per_second"), NUMBER)
-RECORD = {
-    "config": {EVERY: {}, **{table: {"name": str} for table in ("data", "model", "method")}},
-    "seed": int,
-    "metrics": {EVERY: NUMBER, "epochs": int, "best_epoch?": int, **_METRICS},
-    "curve": [{"epoch": int, "train_loss": NUMBER, "error_percent?": NUMBER, "cross_entropy?": NUMBER}],
-    "environment?": _MACHINE,
-    "revision?": _REVISION,
-    "weights_sha256?": {EVERY: str},
-    "class_names?": [str],
-    "image_files?": {EVERY: str},
-    "label?": str,
-    "date?": str,
-}
-
 _SCALED = {"ece_percent": NUMBER}
 _CALIBRATION = {
     **{f"{key}_percent": NUMBER for key in ("ece", "overconfidence", "mean_confidence", "accuracy")},
@@ -85,6 +71,20 @@ EVALUATION = {
         "mce?": {"mce_percent": NUMBER},
     },
 }
+RECORD = {
+    "config": {EVERY: {}, **{table: {"name": str} for table in ("data", "model", "method")}},
+    "seed": int,
+    "metrics": {EVERY: NUMBER, "epochs": int, "best_epoch?": int, **_METRICS},
+    "curve": [{"epoch": int, "train_loss": NUMBER, "error_percent?": NUMBER, "cross_entropy?": NUMBER}],
+    "environment?": _MACHINE,
+    "revision?": _REVISION,
+    "weights_sha256?": {EVERY: str},
+    "class_names?": [str],
+    "image_files?": {EVERY: str},
+    "label?": str,
+    "date?": str,
+    "evaluation?": EVALUATION,  # of a stored one
+}
 _GROUP = {"name": str, "runs": [str], "mean": {EVERY: NUMBER}, "spread": {EVERY: _OPTIONAL}}
 LOCALIZATION = {
     "data?": str,
@@ -110,7 +110,9 @@ def complaint_of_record(record: Mapping[str, Any]) -> str:
     epochs = [row["epoch"] for row in record["curve"]]
     if not epochs or any(second <= first for first, second in pairwise([-1, *epochs])):
         return "curve is no list of epochs"
-    return "" if any("error_percent" in row for row in record["curve"]) else "curve holds no error_percent"
+    if not any("error_percent" in row for row in record["curve"]):
+        return "curve holds no error_percent"
+    return complaint_of_evaluation(record.get("evaluation", {}))
 
 
 def complaint_of_evaluation(evaluation: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 from alignmixup.files import write_text
 from alignmixup.records import EVALUATION_FILE, read_evaluation, read_localization, read_record, read_records, sealed
-from alignmixup.runs.record import portable
+from alignmixup.runs.record import last_part, portable
 from alignmixup.training.meaning import IMAGES, OF_ONE_ROW, as_written, differing, images_of, told
 
 _PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".svg")
@@ -26,6 +26,8 @@ _LOCALIZATION = "localization.json"  # of `localize`, about several runs
 _OF_LOCALIZATION = "localization_"
 # what was measured -> how the figures of it begin
 _FIGURES = {EVALUATION_FILE: "evaluation-", _LOCALIZATION: _OF_LOCALIZATION}
+# of an evaluation, what its record says too
+_SAID = frozenset({"run", "method", "seed", "data", "configuration", "environment", "conventions"})
 # the entries of an epoch that tables and charts read
 _KEPT = ("epoch", "train_loss", "error_percent", "cross_entropy")
 
@@ -137,14 +139,17 @@ def _measured(localization: Mapping[str, Any], folder: Path) -> list[Path]:
 
 
 def compact(run: Run) -> dict[str, Any]:
-    """A record to store: configuration, results, circumstances and the part of the curve that is shown.
+    """A record to store: configuration, results, circumstances, the part of the curve that is shown, and what
+    `evaluate` measured.
 
     Paths of the machine where it ran are left out.
     """
     curve = [{key: _rounded(row[key]) for key in _KEPT if key in row} for row in run.record["curve"]]
     kept = {key: value for key, value in run.record.items() if key not in ("config", "curve")}
     named = {"format": kept.pop("format"), "label": run.label, "seed": run.record["seed"], "date": run.date}
-    return named | kept | {"config": portable(run.config), "curve": curve}
+    evaluation = {key: _compact(value) for key, value in run.evaluation.items() if key not in _SAID}
+    measured = {"evaluation": evaluation} if evaluation else {}
+    return named | kept | {"config": portable(run.config), "curve": curve} | measured
 
 
 def write_records(runs: Iterable[Run], folder: Path) -> Path:
@@ -169,7 +174,7 @@ def write_records(runs: Iterable[Run], folder: Path) -> Path:
                     f"{file} holds {name} of another configuration, {other}: take another folder, or rename the run's"
                 )
         new[run.key] = run
-    stored |= new
+    stored |= {key: _each_once([run, *([stored[key]] if key in stored else [])])[0] for key, run in new.items()}
     lines = [json.dumps(sealed(compact(stored[key])), allow_nan=False) for key in sorted(stored)]
     folder.mkdir(parents=True, exist_ok=True)
     write_text(file, "".join(f"{line}\n" for line in lines))
@@ -178,7 +183,10 @@ def write_records(runs: Iterable[Run], folder: Path) -> Path:
 
 def _read(file: Path) -> list[Run]:
     if file.suffix == ".jsonl":
-        return [Run(label=record["label"], record=record, path=file) for record in read_records(file)]
+        return [
+            Run(label=record["label"], evaluation=record.pop("evaluation", {}), record=record, path=file)
+            for record in read_records(file)
+        ]
     record = read_record(file)
     if file.name != "record.json":
         return [Run(label=record.get("label", _without_seed(file.stem)), record=record, path=file)]
@@ -279,6 +287,15 @@ def _without_seed(name: str) -> str:
 
 def _rounded(value: float) -> float:
     return value if isinstance(value, int) else float(f"{value:.6g}")
+
+
+def _compact(value: Any) -> Any:
+    """What was measured, in six digits and without paths of the machine."""
+    if isinstance(value, Mapping):
+        return {key: _compact(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_compact(inner) for inner in value]
+    return _rounded(value) if isinstance(value, float) else last_part(value)
 
 
 def _localization(folder: Path) -> dict[str, Any]:

@@ -44,7 +44,7 @@ _PERCENT = Option(name="", type=float, minimum=0, maximum=100)
 _POSITIVE = Option(name="", type=float, above=0)
 _AT_LEAST_0 = Option(name="", type=float, minimum=0)
 _WHOLE = Option(name="", type=int, minimum=1)
-_RANGES = {  # of the metrics, and of an epoch of the curve
+_RANGES = {  # of the metrics, of an epoch of the curve, and of an evaluation
     "best_error_percent": _PERCENT,
     "last_error_percent": _PERCENT,
     KEY: _PERCENT,
@@ -57,7 +57,10 @@ _RANGES = {  # of the metrics, and of an epoch of the curve
     "train_seconds": _POSITIVE,
     "images_per_second": _POSITIVE,
     "parameters": _WHOLE,
+    **dict.fromkeys(("ece_percent", "overconfidence_percent", "mean_confidence_percent"), _PERCENT),
+    **dict.fromkeys(("top5_error_percent", "mean_error_percent", "clean_error_percent"), _PERCENT),
 }
+_MEASURED = ("calibration", "corruptions")
 
 
 def faults(file: Path) -> list[str]:
@@ -135,6 +138,9 @@ def _of_origin(record: Mapping[str, Any]) -> Iterator[str]:
         yield f"date is {day}, after today, {today}: expected the day on which it ended"
     if not all(map(_SHA256.fullmatch, record.get("weights_sha256", {}).values())):
         yield "weights_sha256 holds what is no SHA-256"
+    measured = record.get("evaluation", {}).get("settings", {}).get("weights_sha256")
+    if measured and measured not in record.get("weights_sha256", {}).values():
+        yield "evaluation is of other weights than those of weights_sha256: evaluate the run again"
 
 
 def _is_day(text: Any) -> bool:
@@ -147,8 +153,10 @@ def _is_day(text: Any) -> bool:
 def _out_of_range(record: Mapping[str, Any]) -> Iterator[str]:
     rows = {"metrics": record["metrics"]}
     rows |= {f"curve[{number}]": row for number, row in enumerate(record["curve"])}
+    measured = record.get("evaluation", {})
+    rows |= {"evaluation": measured, **{f"evaluation.{part}": measured.get(part, {}) for part in _MEASURED}}
     for place, row in rows.items():
-        for name in [name for name in _RANGES if name in row]:
+        for name in [name for name in _RANGES if name in row and not isinstance(row[name], Mapping)]:
             try:
                 _RANGES[name].check(row[name], f"{place}.{name}")
             except (ValueError, TypeError) as error:

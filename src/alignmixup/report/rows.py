@@ -1,10 +1,11 @@
 """One row a method: mean and spread over its runs, the distance to the baseline, the paper's number."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from alignmixup.evaluation.published import published_error
+from alignmixup.evaluation.summary import Number
 from alignmixup.report.collect import Run
 from alignmixup.report.names import rank, spell
 from alignmixup.runs.comparison.results import OF_A_METHOD, difference, mean_and_spread, summarise_runs
@@ -37,6 +38,9 @@ class Row:
         unaligned: difference of AlignMixup, or of a method outside the package, to Manifold mixup with the same layers
             and shares, paired by seed: what aligning does; None without such runs, and for other methods.
         published: the paper's error of the best epoch in percent; None where it has none.
+        measured: of each seed what `alignmixup evaluate` measured, by the names of `evaluation.summary.headline`;
+            filled by `measured.with_measured`, as is the next.
+        baseline_measured: the same of the baseline's runs of these seeds, of the same images.
     """
 
     label: str
@@ -46,6 +50,8 @@ class Row:
     apart: tuple[str, ...] = ()
     unaligned: Mapping[str, Any] | None = None
     published: float | None = None
+    measured: Mapping[int, Mapping[str, Number]] = field(default_factory=dict)
+    baseline_measured: Mapping[int, Mapping[str, Number]] = field(default_factory=dict)
 
     @property
     def name(self) -> str:

@@ -1,20 +1,17 @@
 """The tables of pages and of the documentation: their headings, and what stands below."""
 
-import logging
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from alignmixup.evaluation.published import published_localization
-from alignmixup.evaluation.summary import asked_otherwise, headline, in_common
+from alignmixup.evaluation.summary import Number
 from alignmixup.report.collect import Run
+from alignmixup.report.measured import minus_baseline, with_measured
 from alignmixup.report.names import spell
 from alignmixup.report.rows import KEY, Row
 from alignmixup.runs.comparison.results import averaged, mean_and_spread
 from alignmixup.runs.record import best_chosen_on
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -60,6 +57,17 @@ COLUMNS: dict[str, tuple[str, Callable[[Row], str]]] = {
     "rate": ("images/s", lambda row: f"{row.summary['mean']['images_per_second']:.0f}"),
     "seeds": ("seeds", lambda row: str(len(row.runs))),
 }
+# the same of what `alignmixup evaluate` measured
+MEASURED: dict[str, tuple[str, Callable[[Row], str]]] = {
+    "ece": ("ECE", lambda row: _of_all(row, "ece_percent")),
+    "ece-against": ("ECE minus baseline", lambda row: _minus_baseline(row, "ece_percent")),
+    "confidence": ("mean confidence", lambda row: _of_all(row, "mean_confidence_percent")),
+    "overconfidence": ("over-confidence", lambda row: _of_all(row, "overconfidence_percent")),
+    "unscaled-ece": ("ECE, every other image", lambda row: _of_all(row, "unscaled_ece_percent")),
+    "scaled-ece": ("ECE after temperature", lambda row: _of_all(row, "scaled_ece_percent")),
+    "corrupted": ("error on corrupted images", lambda row: _of_all(row, "corruption_error_percent")),
+    "corrupted-against": ("corrupted minus baseline", lambda row: _minus_baseline(row, "corruption_error_percent")),
+}
 DEFAULT_COLUMNS = ("method", "last10", "against", "unaligned", "best", "paper", "seconds", "seeds")
 _ALL = ("method", "seeds", "last10", "against", "unaligned", "best", "paper", "last", "cross-entropy", "time", "rate")
 _NOTE = (
@@ -69,16 +77,19 @@ _NOTE = (
 
 
 def tabulate(rows: Sequence[Row], columns: Sequence[str] | None = None, **more: Any) -> Table:
-    """A table of these `COLUMNS`; without a choice, those in which nothing stands are left out. ``more`` goes to
-    `Table`.
+    """A table of these `COLUMNS` and `MEASURED`; without a choice, those in which nothing stands are left out. ``more``
+    goes to `Table`.
 
     Raises:
         ValueError: a column that does not exist.
     """
-    unknown = [column for column in columns or () if column not in COLUMNS]
+    known = COLUMNS | MEASURED
+    unknown = [column for column in columns or () if column not in known]
     if unknown:
-        raise ValueError(f"no column {', '.join(unknown)}; there are {', '.join(COLUMNS)}")
-    chosen = [(COLUMNS[name][0], [COLUMNS[name][1](row) for row in rows]) for name in columns or DEFAULT_COLUMNS]
+        raise ValueError(f"no column {', '.join(unknown)}; there are {', '.join(known)}")
+    if not MEASURED.keys().isdisjoint(columns or ()):
+        rows = with_measured(rows)
+    chosen = [(known[name][0], [known[name][1](row) for row in rows]) for name in columns or DEFAULT_COLUMNS]
     shown = [(heading, cells) for heading, cells in chosen if columns or any(cells)]
     return Table([heading for heading, _ in shown], list(zip(*(cells for _, cells in shown), strict=True)), **more)
 
@@ -164,14 +175,12 @@ def evaluation_tables(rows: Sequence[Row]) -> list[Table]:
     """What `alignmixup evaluate` measured, a table for each kind of measure, a row a method: mean ± spread.
 
     Runs without a kind of measure do not count in its table; the others are compared by what they have `in_common`.
+    The first number of a table has its difference to the baseline beside it, where there is one to pair with.
     """
-    measured = [run for row in rows for run in _of_same_files(row)]
-    results = [run.evaluation for run in measured]
-    common = in_common(results)
-    for line in asked_otherwise(results):
-        _log.warning(line)
-    numbers = {id(run): headline(one) for run, one in zip(measured, common, strict=True)}
-    found = [(row, [(run, numbers[id(run)]) for run in row.runs if id(run) in numbers]) for row in rows]
+    rows = with_measured(rows)
+    found = [
+        (row, [(run, numbers) for run in row.runs if (numbers := row.measured.get(run.record["seed"]))]) for row in rows
+    ]
     keys = list(dict.fromkeys(key for _, several in found for _, one in several for key in one))
     groups = {group: {key: own[key] for key in own if key in keys} for group, own in _GROUPS.items()}
     known = {key for own in groups.values() for key in own}
@@ -183,46 +192,40 @@ def evaluation_tables(rows: Sequence[Row]) -> list[Table]:
     return [_measured(group, own, found) for group, own in groups.items() if own]
 
 
-def _of_same_files(row: Row) -> list[Run]:
-    """The runs of a row that were evaluated, on the test files that most of them were; others are told of."""
-    runs = [run for run in row.runs if run.evaluation]
-    files = [run.evaluation.get("settings", {}).get("files") for run in runs]
-    counted = Counter(filter(None, files)).most_common()
-    if len(counted) < 2:
-        return runs
-    kept = [run for run, of in zip(runs, files, strict=True) if of in (None, counted[0][0])]
-    seeds = ", ".join(str(run.record["seed"]) for run in runs if run not in kept)
-    text = "%s: the evaluation of seed %s is of other test images (most are of %s) and left out; evaluate it again"
-    _log.warning(text, row.label, seeds, counted[0][0])
-    return kept
-
-
 def _measured(
     group: str,
     headings: Mapping[str, tuple[str, int]],
-    found: Sequence[tuple[Row, Sequence[tuple[Run, Mapping[str, float]]]]],
+    found: Sequence[tuple[Row, Sequence[tuple[Run, Mapping[str, Number]]]]],
 ) -> Table:
+    first = next(iter(headings))
+    paired = any(minus_baseline(row, first) for row, _ in found)
     lines, counted = [], []
     for row, several in found:
-        own = [(run, numbers) for run, numbers in several if not headings.keys().isdisjoint(numbers)]
-        if own:
-            runs = [run for run, _ in own]
-            cells = [_of_all([numbers for _, numbers in own], key, digits) for key, (_, digits) in headings.items()]
+        runs = [run for run, numbers in several if not headings.keys().isdisjoint(numbers)]
+        if runs:
+            cells = [_of_all(row, key, digits) for key, (_, digits) in headings.items()]
+            cells[1:1] = [_minus_baseline(row, first, headings[first][1])] if paired else []
             lines.append([row.name, *cells, _images(group, runs), str(len(runs))])
             counted += runs
     which = sorted({str(run.evaluation.get("weights", "")) for run in counted})
     weights = {"model.safetensors": "of the last epoch", "model_best.safetensors": "of the best epoch"}
-    named = " and ".join(weights.get(name, name) for name in which if name)
-    note = _NOTES[group] + (f" Weights {named}." if named else "")
-    return Table(
-        ["method", *(text for text, _ in headings.values()), "images", "runs"], lines, caption=group, note=note
-    )
+    of = " and ".join(weights.get(name, name) for name in which if name)
+    note = _NOTES[group] + (f" Weights {of}." if of else "")
+    note += " Minus baseline: of the first number, paired by seed." if paired else ""
+    named = [text for text, _ in headings.values()]
+    named[1:1] = ["minus baseline"] if paired else []
+    return Table(["method", *named, "images", "runs"], lines, caption=group, note=note)
 
 
-def _of_all(several: Sequence[Mapping[str, float]], key: str, digits: int) -> str:
-    """Mean and spread of a number over the runs that have it."""
-    values = [one[key] for one in several if key in one]
+def _of_all(row: Row, key: str, digits: int = 2) -> str:
+    """Mean and spread of a measured number over the runs that have it."""
+    values = [numbers[key].value for numbers in row.measured.values() if key in numbers]
     return mean_and_spread(averaged({key: values}), key, digits=digits) if values else ""
+
+
+def _minus_baseline(row: Row, key: str, digits: int = 2) -> str:
+    found = minus_baseline(row, key)
+    return mean_and_spread(found, key, digits=digits, sign=True) if found else ""
 
 
 def _images(group: str, runs: Sequence[Run]) -> str:

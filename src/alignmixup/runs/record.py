@@ -71,11 +71,12 @@ def best_chosen_on(config: Mapping[str, Any]) -> str:
 
 def portable(config: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     """A configuration without paths of the machine where it ran: their last part is left, of the data "data"."""
-    short = {table: {key: _last_part(value) for key, value in config[table].items()} for table in config}
+    short = {table: {key: last_part(value) for key, value in config[table].items()} for table in config}
     return short | {"data": short["data"] | {"root": "data"}}
 
 
-def _last_part(value: Any) -> Any:
+def last_part(value: Any) -> Any:
+    """Of an absolute path its last part; anything else as it is."""
     return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
 
 
