@@ -114,6 +114,22 @@ def test_a_stored_record_keeps_what_was_evaluated(make: Make, tmp_path: Path) ->
     assert find_runs([file])[0].evaluation == {}
 
 
+def test_a_run_on_other_images_does_not_replace_a_stored_one(make: Make, tmp_path: Path) -> None:
+    def store(images: str) -> Path:
+        folder = make("mixup", 0, [30.0], root=images)
+        record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
+        record |= {"image_files": {"training": images, "test": "20 images, 3"}} if images else {}
+        (folder / "record.json").write_text(json.dumps(record))
+        return write_records(find_runs([folder]), tmp_path / "results")
+
+    store("50 images, 1")
+    with pytest.raises(ValueError, match="of other images, 50 images, 1 and 20 images, 3 there and 40 images, 2 and"):
+        store("40 images, 2")
+    (kept,) = find_runs([tmp_path / "results"])
+    assert kept.files["training"] == "50 images, 1"
+    store("")  # a run of before does not say it
+
+
 def test_a_damaged_evaluation_of_a_stored_record_is_refused(make: Make, tmp_path: Path) -> None:
     folder = make("mixup", 3, [30.0])
     (folder / "evaluation.json").write_text(json.dumps(EVALUATION))

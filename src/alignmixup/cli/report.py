@@ -45,7 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="which tables: of the records, or of what `evaluate` or `localize` left in the folders (default: error)",
     )
     parser.add_argument(
-        "--columns", metavar="NAMES", help="columns of the table of errors, separated by commas, such as method,last10,ece"
+        "--columns",
+        metavar="NAMES",
+        help="columns of the table of errors, separated by commas, such as method,last10,ece",
     )
     parser.add_argument(
         "--records", type=Path, metavar="DIR", help="also store compact records in DIR/records.jsonl, one run a line"

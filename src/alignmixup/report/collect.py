@@ -71,6 +71,10 @@ class Run:
         files: Mapping[str, str] = self.record.get("image_files", {})
         return files
 
+    def is_of_other_files(self, other: "Run") -> bool:
+        """Whether both say which files they are of, and these are others: of a folder that was changed since."""
+        return bool(self.files and other.files and self.files != other.files)
+
     @property
     def key(self) -> tuple[str, str, int]:
         """What a file of records holds once: data set, label and seed."""
@@ -158,7 +162,8 @@ def write_records(runs: Iterable[Run], folder: Path) -> Path:
     Runs that are there already stay, except those with the key of a new one.
 
     Raises:
-        ValueError: two of the runs have one key, or a run that is there has it and another configuration.
+        ValueError: two of the runs have one key, or a run that is there has it and another configuration or other
+            images.
     """
     file = folder / STORED
     stored = {run.key: run for run in (_read(file) if file.is_file() else [])}
@@ -172,6 +177,12 @@ def write_records(runs: Iterable[Run], folder: Path) -> Path:
             if other := told(differing(*configs, but=(*OF_ONE_ROW, IMAGES))):
                 raise ValueError(
                     f"{file} holds {name} of another configuration, {other}: take another folder, or rename the run's"
+                )
+            if run.is_of_other_files(stored[run.key]):
+                there, now = (" and ".join(one.files.values()) for one in (stored[run.key], run))
+                raise ValueError(
+                    f"{file} holds {name} of other images, {there} there and {now} now: take another folder, or rename "
+                    "the run's"
                 )
         new[run.key] = run
     stored |= {key: _each_once([run, *([stored[key]] if key in stored else [])])[0] for key, run in new.items()}

@@ -135,13 +135,8 @@ def _images(run: Run, runs: Sequence[Run]) -> str:
         if other.images and other.label == run.label and _alike(run, other)
     }
     place = run.images or (alike.pop() if len(alike) == 1 else "")
-    several = any(_other_files(run, other) for other in runs if other.label == run.label and _alike(run, other))
+    several = any(run.is_of_other_files(other) for other in runs if other.label == run.label and _alike(run, other))
     return ", ".join(filter(None, [place, *(run.files.values() if several else ())]))
-
-
-def _other_files(run: Run, other: Run) -> bool:
-    """Whether two runs of one configuration say that they are of other files: of a folder that was changed since."""
-    return bool(run.files and other.files and run.files != other.files)
 
 
 def _named(run: Run, images: str, firsts: Sequence[tuple[str, Run]]) -> str:
@@ -193,13 +188,13 @@ def _partner(row: Row, others: Sequence[Row]) -> Row | None:
         found = difference(row.summary, other.summary)
         return len(found["seeds"]) - len(found["elsewhere"]) if found else -1
 
-    return max((other for other in mine if not _other_files(row.runs[0], other.runs[0])), key=pairs, default=None)
+    return max((other for other in mine if not row.runs[0].is_of_other_files(other.runs[0])), key=pairs, default=None)
 
 
 def _differing(row: Row, other: Row) -> list[str]:
     """The keys outside the method in which two rows differ, and the images if they do."""
     found = differing(row.runs[0].config, other.runs[0].config, but=(*OF_A_METHOD, IMAGES))
-    unlike = row.images != other.images or (not found and _other_files(row.runs[0], other.runs[0]))
+    unlike = row.images != other.images or (not found and row.runs[0].is_of_other_files(other.runs[0]))
     return [*found, *([IMAGES] if unlike else [])]
 
 
