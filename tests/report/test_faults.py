@@ -117,7 +117,7 @@ WRONG: dict[str, dict[Any, str]] = {
     "curve": {(): "curve is no list of epochs"},
     "curve.1.epoch": {0: "curve is no list of epochs", -1: "curve is no list of epochs"},
     "curve.2.epoch": {7: "the curve has 8 epochs"},
-    "class_names": {("x" * 40_000,): "letters, 30000 at most"},
+    "class_names": {("x" * 60_000,): "letters, 50000 at most"},
 }
 
 

@@ -30,7 +30,7 @@ from alignmixup.training.config import Config
 from alignmixup.training.config_file import ConfigError, from_dict
 from alignmixup.training.meaning import IMAGES, OF_ONE_ROW, same
 
-_LONGEST = 30_000  # letters of a line
+_LONGEST = 50_000  # letters of a line, with a long curve and an evaluation
 _LONGEST_LABEL = 200
 _COMMIT = re.compile(r"[0-9a-f]{7,40}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
