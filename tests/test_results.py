@@ -8,9 +8,10 @@ from statistics import mean, stdev
 from benchmarks.results import ROOT, outdated
 from benchmarks.scoreboard import PAGE
 
-from alignmixup.report.collect import find_runs, write_records
+from alignmixup.report.collect import find_runs
 from alignmixup.report.faults import faults
 from alignmixup.report.scoreboard import build_scoreboard
+from alignmixup.report.storing import write_records
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 RECORDS = sorted((ROOT / "results").glob("*/records.jsonl"))

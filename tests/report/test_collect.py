@@ -6,12 +6,14 @@ import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from alignmixup.cli import main
-from alignmixup.report.collect import compact, find_runs, find_shared, write_records
+from alignmixup.report.collect import find_runs, find_shared
 from alignmixup.report.rows import build_rows, warnings
+from alignmixup.report.storing import compact, write_records
 
 Make = Callable[..., Path]
 
@@ -74,7 +76,7 @@ def test_a_stored_record_holds_the_results_and_no_path(make: Make, tmp_path: Pat
     assert compact(again) == stored
 
 
-EVALUATION = {
+EVALUATION: dict[str, Any] = {
     "format": 1,
     "run": "/home/someone/runs/mixup-seed3",
     "method": "mixup",
@@ -128,6 +130,53 @@ def test_a_run_on_other_images_does_not_replace_a_stored_one(make: Make, tmp_pat
     (kept,) = find_runs([tmp_path / "results"])
     assert kept.files["training"] == "50 images, 1"
     store("")  # a run of before does not say it
+
+
+def test_parts_that_were_evaluated_before_stay_beside_those_of_now(make: Make, tmp_path: Path) -> None:
+    folder = make("mixup", 3, [30.0, 20.0])
+    (folder / "evaluation.json").write_text(json.dumps(EVALUATION))
+    file = write_records(find_runs([folder]), tmp_path / "results")
+    again: dict[str, Any] = {key: value for key, value in EVALUATION.items() if key != "corruptions"}
+    (folder / "evaluation.json").write_text(json.dumps(again | {"error_percent": 21.0}))
+    write_records(find_runs([folder]), tmp_path / "results")
+    (kept,) = find_runs([file])
+    assert (kept.evaluation["error_percent"], kept.evaluation["corruptions"]) == (21.0, EVALUATION["corruptions"])
+    again["settings"] = {**again["settings"], "weights_sha256": "b" * 64}  # of other weights, such as the best epoch's
+    (folder / "evaluation.json").write_text(json.dumps(again))
+    write_records(find_runs([folder]), tmp_path / "results")
+    assert "corruptions" not in find_runs([file])[0].evaluation
+
+
+def test_no_folder_and_no_run_of_the_machine_is_named_in_a_stored_evaluation(make: Make, tmp_path: Path) -> None:
+    sets = {f"folder:/{place}/test": {"in_images": number} for number, place in enumerate(("home/one", "srv"))}
+    mean = dict.fromkeys(("detection_accuracy", "auroc", "aupr_in", "aupr_out", "fpr95"), 0.5)
+    corruptions = EVALUATION["corruptions"] | {"mce": {"mce_percent": 70.0, "baseline": "/home/one/baseline-seed0"}}
+    found = EVALUATION | {"ood": {"sets": sets, "mean": {"msp": mean}}, "corruptions": corruptions}
+    folder = make("mixup", 3, [30.0])
+    (folder / "evaluation.json").write_text(json.dumps(found))
+    file = write_records(find_runs([folder]), tmp_path / "results")
+    (run,) = find_runs([file])
+    assert run.evaluation["ood"]["sets"] == {"folder:test": {"in_images": 0}, "folder:test (2)": {"in_images": 1}}
+    assert run.evaluation["corruptions"] == EVALUATION["corruptions"]  # mCE is against a run that a path alone names
+    assert "/home" not in file.read_text(encoding="utf-8")
+    assert compact(run)["evaluation"] == run.evaluation
+
+
+def test_a_copy_gives_its_evaluation_to_the_one_with_pictures(make: Make, tmp_path: Path) -> None:
+    folder = make("mixup", 3, [30.0])
+    (folder / "evaluation.json").write_text(json.dumps(EVALUATION))
+    file = write_records(find_runs([folder]), tmp_path / "results")
+    (folder / "evaluation.json").unlink()
+    (folder / "morph.png").write_bytes(b"x")
+    (run,) = find_runs([folder, file])
+    assert ([picture.name for picture in run.pictures], run.evaluation["error_percent"]) == (["morph.png"], 20.1235)
+
+
+def test_a_run_ended_on_the_day_of_its_record(make: Make) -> None:
+    folder = make("mixup", 3, [30.0])
+    os.utime(folder / "record.json", (1e9, 1e9))  # 2001-09-09
+    (folder / "evaluation.json").write_text(json.dumps(EVALUATION))
+    assert find_runs([folder])[0].date == "2001-09-09"
 
 
 def test_a_damaged_evaluation_of_a_stored_record_is_refused(make: Make, tmp_path: Path) -> None:

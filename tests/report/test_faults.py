@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from alignmixup.cli import main
-from alignmixup.report.collect import find_runs, write_records
+from alignmixup.report.collect import find_runs
 from alignmixup.report.faults import faults
+from alignmixup.report.storing import write_records
 
 Make = Callable[..., Path]
 Change = Callable[[dict[str, Any]], Any]

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from alignmixup.report.collect import find_runs, write_records
+from alignmixup.report.collect import find_runs
 from alignmixup.report.markdown import markdown_table, rebuild
+from alignmixup.report.storing import write_records
 from alignmixup.report.tables import Table
 
 Make = Callable[..., Path]

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from alignmixup.report.collect import find_runs, write_records
+from alignmixup.report.collect import find_runs
 from alignmixup.report.rows import build_rows, warnings
+from alignmixup.report.storing import write_records
 
 Make = Callable[..., Path]
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from alignmixup.report.collect import find_runs, write_records
+from alignmixup.report.collect import find_runs
 from alignmixup.report.scoreboard import build_scoreboard
+from alignmixup.report.storing import write_records
 
 Make = Callable[..., Path]
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -109,17 +110,37 @@ def test_the_first_number_of_a_table_is_compared_to_the_baseline_by_seed(
         {"settings": {"files": "50 images, 1", "parts": {"corruptions": {"limit": 20, "seed": 0}}}},
         {"settings": {"files": "50 images, 1", "parts": {"corruptions": {"limit": 30, "seed": 1}}}},
         {"images": 40, "calibration": CALIBRATION | {"images": 40}},
+        {"weights": "model_best.safetensors"},
     ],
 )
 def test_numbers_of_other_images_are_no_pair(calibrated: Callable[..., list[Row]], otherwise: dict[str, Any]) -> None:
     rows = calibrated([9.0, 11.0, 40.0], [4.0, 5.0, 6.0])
     for run in rows[1].runs:
         parts = {"corruptions": {"limit": 30, "seed": 0}}
-        run.evaluation.update({"settings": {"files": "50 images, 1", "parts": parts}})  # type: ignore[attr-defined]
+        settings = {"files": "50 images, 1", "parts": parts}
+        run.evaluation.update({"settings": settings, "weights": "model.safetensors"})  # type: ignore[attr-defined]
     assert tabulate(rows, ["ece-against"]).rows[1] == ("+15.00 ± 16.46",)
     for run in rows[0].runs:
         run.evaluation.update(otherwise)  # type: ignore[attr-defined]
     assert tabulate(rows, ["ece-against"]).rows[1] == ("",)
+
+
+def test_a_baseline_on_other_images_is_no_pair(calibrated: Callable[..., list[Row]]) -> None:
+    rows = calibrated([9.0, 11.0, 40.0], [4.0, 5.0, 6.0])
+    assert tabulate(rows, ["ece-against"]).rows[1] == ("+15.00 ± 16.46",)
+    rows[1] = replace(rows[1], apart=("images",))
+    assert tabulate(rows, ["ece-against"]).rows[1] == ("",)
+
+
+def test_rows_that_a_folder_calls_as_another_is_named_keep_their_own_numbers(make: Make, tmp_path: Path) -> None:
+    for root, label, ece in (("a", "mixup", 10.0), ("b", "mixup", 20.0), ("c", "mixup,method.alpha=2", 30.0)):
+        alpha = 1 if root == "a" else 2
+        folder = make(label, 0, [20.0 + ece], name="digits/mixup", root=root, overrides=(f"method.alpha={alpha}",))
+        found = MEASURED | {"calibration": CALIBRATION | {"ece_percent": ece}}
+        (folder / "evaluation.json").write_text(json.dumps(found))
+    rows = build_rows([replace(run, label=run.label.split("/")[-1]) for run in find_runs([tmp_path])])
+    shown = {float(line[1]) - 20: float(line[0]) for line in tabulate(rows, ["ece", "last"]).rows}
+    assert shown == {10.0: 10.0, 20.0: 20.0, 30.0: 30.0}
 
 
 def test_runs_are_counted_that_have_a_number_of_the_kind(rows: list[Row]) -> None:

@@ -21,7 +21,8 @@ from alignmixup.records import (
     read_results,
     write_sealed,
 )
-from alignmixup.report.collect import find_runs, write_records
+from alignmixup.report.collect import find_runs
+from alignmixup.report.storing import write_records
 from alignmixup.runs.folder import RunFolder
 
 KEYS = ["data.subset=2", "model.width=2", "model.strides=[2,2,1,1]", "train.epochs=1", "train.device=cpu"]

@@ -63,7 +63,8 @@ def run(options: argparse.Namespace) -> int:
         _check_idle(options)
         return _check(options.runs)
     from alignmixup.files import write_text
-    from alignmixup.report.collect import find_runs, find_shared, write_records
+    from alignmixup.report.collect import find_runs, find_shared
+    from alignmixup.report.storing import write_records
     from alignmixup.runs.folder import RunFolder
 
     kind = _kind(options)

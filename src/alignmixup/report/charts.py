@@ -76,7 +76,7 @@ def draw_reliabilities(rows: Sequence[Row]) -> list[Chart]:
         alike: dict[tuple[float, ...], list[Mapping[str, Any]]] = {}
         for run in row.runs:
             if bins := run.evaluation.get("calibration", {}).get("reliability"):
-                alike.setdefault(tuple(bins["edges"]), []).append(run.evaluation)
+                alike.setdefault(tuple(round(edge, 5) for edge in bins["edges"]), []).append(run.evaluation)
         for found in alike.values():
             errors = ", ".join(f"{one['calibration']['ece_percent']:.2f}" for one in found)
             runs = f"({len(found)} run{'s' * (len(found) > 1)})"

@@ -10,10 +10,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from alignmixup.files import write_text
-from alignmixup.records import EVALUATION_FILE, read_evaluation, read_localization, read_record, read_records, sealed
-from alignmixup.runs.record import last_part, portable
-from alignmixup.training.meaning import IMAGES, OF_ONE_ROW, as_written, differing, images_of, told
+from alignmixup.records import EVALUATION_FILE, read_evaluation, read_localization, read_record, read_records
+from alignmixup.runs.record import portable
+from alignmixup.training.meaning import OF_ONE_ROW, as_written, images_of
 
 _PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".svg")
 # drawn anew, from the numbers
@@ -26,8 +25,6 @@ _LOCALIZATION = "localization.json"  # of `localize`, about several runs
 _OF_LOCALIZATION = "localization_"
 # what was measured -> how the figures of it begin
 _FIGURES = {EVALUATION_FILE: "evaluation-", _LOCALIZATION: _OF_LOCALIZATION}
-# of an evaluation, what its record says too
-_SAID = frozenset({"run", "method", "seed", "data", "configuration", "environment", "conventions"})
 # the entries of an epoch that tables and charts read
 _KEPT = ("epoch", "train_loss", "error_percent", "cross_entropy")
 
@@ -84,7 +81,8 @@ class Run:
     def date(self) -> str:
         """Day on which it ended."""
         stored = self.record.get("date")
-        return str(stored) if stored else datetime.fromtimestamp(self.path.stat().st_mtime, UTC).date().isoformat()
+        file = self.path / "record.json" if self.path.is_dir() else self.path
+        return str(stored) if stored else datetime.fromtimestamp(file.stat().st_mtime, UTC).date().isoformat()
 
 
 def find_runs(paths: Iterable[Path]) -> list[Run]:
@@ -142,66 +140,21 @@ def _measured(localization: Mapping[str, Any], folder: Path) -> list[Path]:
     return [place for place in places if place.is_file()]
 
 
-def compact(run: Run) -> dict[str, Any]:
-    """A record to store: configuration, results, circumstances, the part of the curve that is shown, and what
-    `evaluate` measured.
-
-    Paths of the machine where it ran are left out.
-    """
-    curve = [{key: _rounded(row[key]) for key in _KEPT if key in row} for row in run.record["curve"]]
-    kept = {key: value for key, value in run.record.items() if key not in ("config", "curve")}
-    named = {"format": kept.pop("format"), "label": run.label, "seed": run.record["seed"], "date": run.date}
-    evaluation = {key: _compact(value) for key, value in run.evaluation.items() if key not in _SAID}
-    measured = {"evaluation": evaluation} if evaluation else {}
-    return named | kept | {"config": portable(run.config), "curve": curve} | measured
-
-
-def write_records(runs: Iterable[Run], folder: Path) -> Path:
-    """Store compact records in the folder's ``records.jsonl``, one run a line, in the order of `Run.key`.
-
-    Runs that are there already stay, except those with the key of a new one.
-
-    Raises:
-        ValueError: two of the runs have one key, or a run that is there has it and another configuration or other
-            images.
-    """
-    file = folder / STORED
-    stored = {run.key: run for run in (_read(file) if file.is_file() else [])}
-    new: dict[tuple[str, str, int], Run] = {}
-    for run in runs:
-        name = f"{run.label} with seed {run.record['seed']}"
-        if run.key in new:
-            raise ValueError(f"{new[run.key].path} and {run.path} are both {name}: store them in different folders")
-        if run.key in stored:
-            configs = [portable(one.config) for one in (stored[run.key], run)]
-            if other := told(differing(*configs, but=(*OF_ONE_ROW, IMAGES))):
-                raise ValueError(
-                    f"{file} holds {name} of another configuration, {other}: take another folder, or rename the run's"
-                )
-            if run.is_of_other_files(stored[run.key]):
-                there, now = (" and ".join(one.files.values()) for one in (stored[run.key], run))
-                raise ValueError(
-                    f"{file} holds {name} of other images, {there} there and {now} now: take another folder, or rename "
-                    "the run's"
-                )
-        new[run.key] = run
-    stored |= {key: _each_once([run, *([stored[key]] if key in stored else [])])[0] for key, run in new.items()}
-    lines = [json.dumps(sealed(compact(stored[key])), allow_nan=False) for key in sorted(stored)]
-    folder.mkdir(parents=True, exist_ok=True)
-    write_text(file, "".join(f"{line}\n" for line in lines))
-    return file
-
-
 def _read(file: Path) -> list[Run]:
     if file.suffix == ".jsonl":
-        return [
-            Run(label=record["label"], evaluation=record.pop("evaluation", {}), record=record, path=file)
-            for record in read_records(file)
-        ]
+        return read_stored(file)
     record = read_record(file)
     if file.name != "record.json":
         return [Run(label=record.get("label", _without_seed(file.stem)), record=record, path=file)]
     return [_read_folder(file, record)]
+
+
+def read_stored(file: Path) -> list[Run]:
+    """The runs of a file of stored records, with what was evaluated before they were stored."""
+    return [
+        Run(label=record["label"], evaluation=record.pop("evaluation", {}), record=record, path=file)
+        for record in read_records(file)
+    ]
 
 
 def _read_folder(file: Path, record: Mapping[str, Any]) -> Run:
@@ -255,17 +208,34 @@ def _is_picture(file: Path, folder: Path) -> bool:
 
 
 def _each_once(runs: Iterable[Run]) -> list[Run]:
-    """Of copies of one run, which have its numbers and seconds, the one with more beside it."""
+    """Of copies of one run the one with more beside it, with the evaluation of another where it has none."""
     found: dict[str, Run] = {}
     for run in runs:
-        numbers = [run.record["seed"], run.record["metrics"], compact(run)["curve"]]
-        own = json.dumps([as_written(portable(run.config), but=OF_ONE_ROW), *numbers], sort_keys=True)
-        found[own] = max(found.get(own, run), run, key=_beside)
+        own = identity(run)
+        copies = [found.get(own, run), run]
+        evaluation = next((one.evaluation for one in copies if one.evaluation), {})
+        best = max(copies, key=_beside)
+        found[own] = best if best.evaluation else replace(best, evaluation=evaluation)
     return list(found.values())
 
 
+def identity(run: Run) -> str:
+    """What copies of one run share: its configuration, seed, numbers and seconds."""
+    numbers = [run.record["seed"], run.record["metrics"], shown_curve(run)]
+    return json.dumps([as_written(portable(run.config), but=OF_ONE_ROW), *numbers], sort_keys=True)
+
+
+def shown_curve(run: Run) -> list[dict[str, Any]]:
+    """The part of the curve that tables and charts read, in six digits."""
+    return [{key: six_digits(row[key]) for key in _KEPT if key in row} for row in run.record["curve"]]
+
+
+def six_digits(value: float) -> float:
+    return value if isinstance(value, int) else float(f"{value:.6g}")
+
+
 def _beside(run: Run) -> tuple[int, ...]:
-    return bool(run.evaluation), bool(run.localization), len(run.pictures), run.path.is_dir()
+    return bool(run.localization), len(run.pictures), run.path.is_dir(), bool(run.evaluation)
 
 
 def _tell_apart(runs: Sequence[Run]) -> list[Run]:
@@ -294,19 +264,6 @@ def _placed(run: Run, folders: int) -> str:
 
 def _without_seed(name: str) -> str:
     return re.sub(r"-seed\d+$", "", name)
-
-
-def _rounded(value: float) -> float:
-    return value if isinstance(value, int) else float(f"{value:.6g}")
-
-
-def _compact(value: Any) -> Any:
-    """What was measured, in six digits and without paths of the machine."""
-    if isinstance(value, Mapping):
-        return {key: _compact(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_compact(inner) for inner in value]
-    return _rounded(value) if isinstance(value, float) else last_part(value)
 
 
 def _localization(folder: Path) -> dict[str, Any]:

@@ -136,10 +136,11 @@ def _of_origin(record: Mapping[str, Any]) -> Iterator[str]:
         yield f"date is {_shown(day)}: expected the day on which it ended, as 2026-01-31"
     elif str(day) > (today := datetime.now(UTC).date().isoformat()):
         yield f"date is {day}, after today, {today}: expected the day on which it ended"
-    if not all(map(_SHA256.fullmatch, record.get("weights_sha256", {}).values())):
+    weights = record.get("weights_sha256", {}).values()
+    if not all(map(_SHA256.fullmatch, weights)):
         yield "weights_sha256 holds what is no SHA-256"
     measured = record.get("evaluation", {}).get("settings", {}).get("weights_sha256")
-    if measured and measured not in record.get("weights_sha256", {}).values():
+    if measured and weights and measured not in weights:
         yield "evaluation is of other weights than those of weights_sha256: evaluate the run again"
 
 

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from alignmixup.evaluation.summary import asked_otherwise, in_common, numbers_of
+from alignmixup.evaluation.summary import Number, asked_otherwise, in_common, numbers_of
 from alignmixup.report.collect import Run
 from alignmixup.report.rows import Row
 from alignmixup.runs.comparison.results import averaged
+from alignmixup.training.meaning import IMAGES
 
 _TAKEN = ("limit", "seed")  # which images a part takes
 _log = logging.getLogger(__name__)
@@ -25,10 +26,12 @@ def with_measured(rows: Sequence[Row]) -> list[Row]:
     for line in asked_otherwise(results):
         _log.warning(line)
     numbers = {id(run): numbers_of(one) for run, one in zip(measured, in_common(results), strict=True)}
-    found = {row.label: {_seed(run): numbers[id(run)] for run in row.runs if id(run) in numbers} for row in rows}
-    named = {row.label: row for row in rows}
+    rows = [
+        replace(row, measured={_seed(run): numbers[id(run)] for run in row.runs if id(run) in numbers}) for row in rows
+    ]
+    baselines = {row.label: row for row in rows if row.method == "baseline"}
     return [
-        replace(row, measured=found[row.label], baseline_measured=_paired(row, named, found) if row.against else {})
+        replace(row, baseline_measured=_paired(row, baselines[row.against["baseline"]])) if row.against else row
         for row in rows
     ]
 
@@ -48,24 +51,27 @@ def _seed(run: Run) -> int:
     return int(run.record["seed"])
 
 
-def _paired(row: Row, named: Mapping[str, Row], found: Mapping[str, Mapping[int, Any]]) -> dict[int, Any]:
-    """Numbers of the baseline's runs that were asked of the same images as those of the row, by seed."""
-    baseline = named[str((row.against or {})["baseline"])]
-    own, other = ({_seed(run): run for run in one.runs} for one in (row, baseline))
+def _paired(row: Row, baseline: Row) -> dict[int, Mapping[str, Number]]:
+    """Numbers of the baseline's runs that were asked as those of the row were, of the same images, by seed."""
+    if IMAGES in row.apart:
+        return {}
+    own, other = ({_seed(run): run.evaluation for run in one.runs} for one in (row, baseline))
     return {
         seed: numbers
-        for seed, numbers in found[baseline.label].items()
-        if seed in own and _same_images(own[seed].evaluation, other[seed].evaluation)
+        for seed, numbers in baseline.measured.items()
+        if seed in own and _asked_alike(own[seed], other[seed])
     }
 
 
-def _same_images(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether two evaluations are of the same files, and took the same of them for every part that both have."""
+def _asked_alike(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two evaluations are of the same files and epoch, and took the same images for each part of both."""
     own, its = (evaluation.get("settings", {}) for evaluation in (one, other))
     files = {settings["files"] for settings in (own, its) if settings.get("files")}
+    weights = {evaluation["weights"] for evaluation in (one, other) if evaluation.get("weights")}
     parts, others = own.get("parts", {}), its.get("parts", {})
     shared = [(parts[part], others[part]) for part in parts if part in others]
-    return len(files) < 2 and all(part.get(key) == other.get(key) for part, other in shared for key in _TAKEN)
+    taken = all(part.get(key) == other.get(key) for part, other in shared for key in _TAKEN)
+    return taken and len(files) < 2 and len(weights) < 2
 
 
 def _of_same_files(row: Row) -> list[Run]:
